@@ -1,0 +1,148 @@
+//! A checkpoint: safetensors with the published tensor names, and the network's sizes in its metadata.
+
+use crate::model::{Architecture, ArchitectureError, resize_positions};
+use causalclipseg::graph::{GraphError, Weights};
+use half::f16;
+use ndarray::{ArrayD, Ix2};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Where the network's sizes stand in the metadata.
+const ARCHITECTURE_KEY: &str = "architecture";
+
+/// How a checkpoint's numbers are stored. Computation is in f32 either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Storage {
+    F32,
+    F16,
+}
+
+/// A network's sizes and weights, and what is known of their making.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    pub architecture: Architecture,
+    pub weights: Weights,
+    /// Free text by key: `trained` (`true` or `false`), `seed`, `data`, `commit` and the like.
+    pub metadata: BTreeMap<String, String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{path} is not a safetensors file: {reason}")]
+    Format { path: PathBuf, reason: String },
+    #[error(
+        "{path} has no `{ARCHITECTURE_KEY}` in its metadata; make a checkpoint of it with `causalclipseg-convert import`"
+    )]
+    NoArchitecture { path: PathBuf },
+    #[error("{path} describes no valid network: {source}")]
+    Architecture { path: PathBuf, source: ArchitectureError },
+    #[error("the weights do not fit the network: {0}")]
+    Weights(#[from] GraphError),
+    #[error("the attention pool's position table has {rows} rows, which make no square grid")]
+    Positions { rows: usize },
+    #[error("{0}")]
+    Size(#[from] ArchitectureError),
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint that this crate wrote; every weight is present in its shape afterwards.
+    pub fn load(path: &Path) -> Result<Self, CheckpointError> {
+        let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+        Self::parse(&bytes, path)
+    }
+
+    fn parse(bytes: &[u8], path: &Path) -> Result<Self, CheckpointError> {
+        let format = |reason: String| CheckpointError::Format { path: path.into(), reason };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| format(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| format(error.to_string()))?;
+        let mut metadata: BTreeMap<String, String> =
+            header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let architecture =
+            metadata.remove(ARCHITECTURE_KEY).ok_or_else(|| CheckpointError::NoArchitecture { path: path.into() })?;
+        let architecture: Architecture =
+            serde_json::from_str(&architecture).map_err(|error| format(format!("its architecture: {error}")))?;
+        architecture.validate().map_err(|source| CheckpointError::Architecture { path: path.into(), source })?;
+        let mut weights = Weights::new();
+        for (name, view) in tensors.iter() {
+            let values =
+                read_floats(&view).ok_or_else(|| format(format!("`{name}` is {:?}, not f32 or f16", view.dtype())))?;
+            let value =
+                ArrayD::from_shape_vec(view.shape().to_vec(), values).map_err(|error| format(error.to_string()))?;
+            weights.insert(name.to_string(), value);
+        }
+        let checkpoint = Self { architecture, weights, metadata };
+        checkpoint.check()?;
+        Ok(checkpoint)
+    }
+
+    /// Refuses weights that are missing or have another shape than the architecture gives them.
+    pub fn check(&self) -> Result<(), CheckpointError> {
+        let graph = self.architecture.describe()?;
+        graph.check_weights(|name| self.weights.get(name).map(|value| value.shape()))?;
+        Ok(())
+    }
+
+    /// Writes the checkpoint beside its place, then renames it there.
+    pub fn save(&self, path: &Path, storage: Storage) -> Result<(), CheckpointError> {
+        let write = |source| CheckpointError::Write { path: path.into(), source };
+        let bytes = self.serialize(storage).map_err(|error| write(std::io::Error::other(error)))?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(write)?;
+        file.write_all(&bytes).map_err(write)?;
+        file.persist(path).map_err(|error| write(error.error))?;
+        Ok(())
+    }
+
+    fn serialize(&self, storage: Storage) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+        let (dtype, encode): (Dtype, fn(&ArrayD<f32>) -> Vec<u8>) = match storage {
+            Storage::F32 => (Dtype::F32, |value| value.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Storage::F16 => (Dtype::F16, |value| value.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()),
+        };
+        let encoded: Vec<(&String, &[usize], Vec<u8>)> =
+            self.weights.iter().map(|(name, value)| (name, value.shape(), encode(value))).collect();
+        let views = encoded
+            .iter()
+            .map(|(name, shape, bytes)| Ok((*name, TensorView::new(dtype, shape.to_vec(), bytes)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+        let mut metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
+        let architecture = serde_json::to_string(&self.architecture).expect("sizes are plain numbers");
+        metadata.insert(ARCHITECTURE_KEY.into(), architecture);
+        safetensors::serialize(views, Some(metadata))
+    }
+
+    /// The same network for another input size: the attention pool's positions are resized bicubically.
+    pub fn resized(mut self, input_size: usize) -> Result<Self, CheckpointError> {
+        const POSITIONS: &str = "backbone.visual.attnpool.positional_embedding";
+        self.architecture.input_size = input_size;
+        self.architecture.validate()?;
+        if let Some(table) = self.weights.get_mut(POSITIONS) {
+            let rows = table.shape().first().copied().unwrap_or(0);
+            let resized = table
+                .view()
+                .into_dimensionality::<Ix2>()
+                .ok()
+                .and_then(|table| resize_positions(table, self.architecture.grid()))
+                .ok_or(CheckpointError::Positions { rows })?;
+            *table = resized.into_dyn();
+        }
+        self.check()?;
+        Ok(self)
+    }
+}
+
+/// A tensor's numbers as f32, or `None` where it holds no floats.
+pub(crate) fn read_floats(view: &TensorView) -> Option<Vec<f32>> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F32 => Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
+        Dtype::F16 => Some(bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+        Dtype::BF16 => Some(bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()),
+        _ => None,
+    }
+}

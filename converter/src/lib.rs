@@ -1,0 +1,4 @@
+//! Trains, imports, exports and packs models for the causalclipseg runtime.
+
+pub mod checkpoint;
+pub mod model;
