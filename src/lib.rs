@@ -7,4 +7,6 @@
 
 pub mod frame;
 pub mod graph;
+pub mod io;
 pub mod lower;
+pub mod mask;
