@@ -204,6 +204,6 @@ mod tests {
         assert_eq!(mask.pixels(), array![[255, 255, 0, 0, 0], [255, 0, 0, 0, 0], [0, 0, 0, 0, 0]]);
         let mut empty = Mask::from_pixels(Array2::zeros((2, 2)));
         empty.keep_largest();
-        assert_eq!(empty.pixels(), Array2::zeros((2, 2)));
+        assert_eq!(empty.pixels(), Array2::<u8>::zeros((2, 2)));
     }
 }

@@ -151,8 +151,9 @@ mod tests {
     fn numbers_have_their_units() {
         let mask = Mask::from_pixels(Array2::ones((3, 4)));
         let measure = |mm| Measurements::of(&mask, &mask.contours(), None, mm).unwrap();
-        assert_eq!(numbers(&measure(None)), "area 12 px (100.0 %) · 5 × 5 px");
-        assert_eq!(numbers(&measure(Some([0.5; 2]))), "area 3.0 mm² (100.0 %) · 2.5 × 2.4 mm");
+        // The diagonal of 3 x 4 is 5; the chord across it through a corner is 3 * 5 / 4.
+        assert_eq!(numbers(&measure(None)), "area 12 px (100.0 %) · 5 × 4 px");
+        assert_eq!(numbers(&measure(Some([0.5; 2]))), "area 3.0 mm² (100.0 %) · 2.5 × 1.9 mm");
         assert_eq!(numbers(&Measurements::default()), "nothing found");
         assert_eq!(percent(0.0002), "< 0.1 %");
     }

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(wrap("one two three", 7, 9), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh ij", 3, 9), ["abc", "def", "gh", "ij"]);
         assert_eq!(wrap("  ", 3, 9), [""]);
-        assert_eq!(wrap("a b c d e f", 5, 2), ["a b c", "d ..."]);
+        assert_eq!(wrap("a b c d e f g", 5, 2), ["a b c", "d ..."]);
         assert_eq!(wrap("abc", 0, 9), ["a", "b", "c"]);
     }
 
