@@ -5,5 +5,8 @@
 //!
 //! Research software; not a medical device.
 
+pub mod frame;
 pub mod graph;
+pub mod io;
 pub mod lower;
+pub mod mask;

@@ -1,0 +1,312 @@
+//! Borrowed pixels, and the way from them into the network's input and back.
+//!
+//! A [`Frame`] checks the caller's buffer once. A [`Preprocessor`] resamples its region of interest into the network's
+//! square input and says with a [`Placement`] where it went; the placement restores a map of the network to the region's
+//! own size.
+
+mod placement;
+mod preprocessor;
+mod resample;
+
+pub use placement::Placement;
+pub use preprocessor::Preprocessor;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest side of a frame, in pixels. Any product of sides and bytes below it fits 64 bits with room to spare, and
+/// no ultrasound machine comes near.
+pub const MAX_SIDE: usize = 16_384;
+
+/// How a pixel lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PixelFormat {
+    /// One byte, 0 to 255.
+    Gray8,
+    /// Two bytes, low byte first, 0 to 65535.
+    Gray16Le,
+    /// Three bytes: red, green, blue.
+    Rgb8,
+    /// Four bytes: blue, green, red, and a fourth that is ignored.
+    Bgra8,
+}
+
+impl PixelFormat {
+    pub const fn bytes_per_pixel(self) -> usize {
+        match self {
+            Self::Gray8 => 1,
+            Self::Gray16Le => 2,
+            Self::Rgb8 => 3,
+            Self::Bgra8 => 4,
+        }
+    }
+}
+
+/// A rectangle of whole pixels; `x` and `y` are its left and upper edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Region {
+    pub x: usize,
+    pub y: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl Region {
+    /// The rectangle that covers all of a `width` x `height` picture.
+    pub const fn whole(width: usize, height: usize) -> Self {
+        Self { x: 0, y: 0, width, height }
+    }
+
+    /// In pixels.
+    pub const fn area(&self) -> usize {
+        self.width * self.height
+    }
+
+    fn fits(&self, width: usize, height: usize) -> bool {
+        let inside = |start: usize, length: usize, limit| start.checked_add(length).is_some_and(|end| end <= limit);
+        self.width > 0 && self.height > 0 && inside(self.x, self.width, width) && inside(self.y, self.height, height)
+    }
+}
+
+/// What a network subtracts and divides by, for red, green and blue in 0..1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Normalisation {
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+impl Normalisation {
+    /// CLIP's, which every edition that starts from CLIP's weights uses.
+    pub const CLIP: Self =
+        Self { mean: [0.481_454_66, 0.457_827_5, 0.408_210_73], std: [0.268_629_54, 0.261_302_6, 0.275_777_1] };
+}
+
+/// How a frame of any shape comes to fill the network's square input.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Both sides are resampled to the input's; the aspect ratio is lost.
+    Stretch,
+    /// The longer side is resampled to the input's and the rest, on both sides, is filled.
+    Letterbox {
+        /// Red, green and blue in 0..1, before normalisation.
+        padding: [f32; 3],
+    },
+}
+
+/// Why pixels, or a buffer for them, are refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FrameError {
+    #[error("the frame is {width} x {height} pixels: give it at least one pixel a side")]
+    Empty { width: usize, height: usize },
+    #[error("the frame is {width} x {height} pixels, more than {MAX_SIDE} a side: crop or shrink it first")]
+    TooLarge { width: usize, height: usize },
+    #[error("a stride of {stride_bytes} bytes is shorter than a row of {row_bytes}: give the distance from row to row")]
+    Stride { stride_bytes: usize, row_bytes: usize },
+    #[error("the buffer holds {actual} bytes and the frame needs {needed}: check its size, stride and pixel format")]
+    Buffer { actual: usize, needed: usize },
+    #[error("the size of the frame overflows with a stride of {stride_bytes} bytes: check the stride")]
+    Overflow { stride_bytes: usize },
+    #[error(
+        "the region of interest {}x{} at ({}, {}) is empty or leaves the {width} x {height} frame: keep it inside",
+        region.width, region.height, region.x, region.y
+    )]
+    Region { region: Region, width: usize, height: usize },
+    #[error("{value:?} mm per pixel is no pixel size: both numbers have to be finite and above zero")]
+    PixelSize { value: [f32; 2] },
+    #[error("the network's input is {size} pixels a side: give 1 to {MAX_SIDE}")]
+    InputSize { size: usize },
+    #[error("the normalisation is not usable: mean and padding have to be finite, std above zero")]
+    Normalisation,
+    #[error("the network's input takes {expected} numbers and the buffer holds {actual}: give 3 x size x size")]
+    Output { expected: usize, actual: usize },
+    #[error("the map is {} x {}, the network's input {size} x {size}: pass the map of the same network", shape[0], shape[1])]
+    Map { shape: [usize; 2], size: usize },
+}
+
+/// Pixels that somebody else owns: a screen buffer, a decoded file, a frame grabber's memory.
+///
+/// Every field has been checked against the buffer, so reading a frame cannot fail.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    data: &'a [u8],
+    format: PixelFormat,
+    width: usize,
+    height: usize,
+    stride_bytes: usize,
+    region: Region,
+    mm_per_pixel: Option<[f32; 2]>,
+}
+
+impl<'a> Frame<'a> {
+    /// Borrows `height` rows of `width` pixels, each `stride_bytes` after the last. The last row may end with its pixels:
+    /// its stride need not be filled.
+    ///
+    /// # Errors
+    /// A side of zero or above [`MAX_SIDE`], a stride shorter than a row, a buffer shorter than the rows.
+    pub fn new(
+        data: &'a [u8],
+        format: PixelFormat,
+        width: usize,
+        height: usize,
+        stride_bytes: usize,
+    ) -> Result<Self, FrameError> {
+        if width == 0 || height == 0 {
+            return Err(FrameError::Empty { width, height });
+        }
+        if width > MAX_SIDE || height > MAX_SIDE {
+            return Err(FrameError::TooLarge { width, height });
+        }
+        let row_bytes = width * format.bytes_per_pixel();
+        if stride_bytes < row_bytes {
+            return Err(FrameError::Stride { stride_bytes, row_bytes });
+        }
+        let needed = (height - 1)
+            .checked_mul(stride_bytes)
+            .and_then(|bytes| bytes.checked_add(row_bytes))
+            .ok_or(FrameError::Overflow { stride_bytes })?;
+        if data.len() < needed {
+            return Err(FrameError::Buffer { actual: data.len(), needed });
+        }
+        let region = Region::whole(width, height);
+        Ok(Self { data, format, width, height, stride_bytes, region, mm_per_pixel: None })
+    }
+
+    /// Borrows rows that follow each other without a gap. Errors as [`Frame::new`].
+    pub fn packed(data: &'a [u8], format: PixelFormat, width: usize, height: usize) -> Result<Self, FrameError> {
+        Self::new(data, format, width, height, width.saturating_mul(format.bytes_per_pixel()))
+    }
+
+    /// Limits what the network sees to `region`: the scan without the machine's menus, say.
+    ///
+    /// # Errors
+    /// [`FrameError::Region`] where the region is empty or leaves the frame.
+    pub fn with_region(mut self, region: Region) -> Result<Self, FrameError> {
+        if !region.fits(self.width, self.height) {
+            return Err(FrameError::Region { region, width: self.width, height: self.height });
+        }
+        self.region = region;
+        Ok(self)
+    }
+
+    /// States the size of one pixel, `[x, y]` in millimetres, so that results have areas and lengths.
+    ///
+    /// # Errors
+    /// [`FrameError::PixelSize`] where a number is not finite or not above zero.
+    pub fn with_mm_per_pixel(mut self, mm_per_pixel: [f32; 2]) -> Result<Self, FrameError> {
+        if !mm_per_pixel.iter().all(|mm| mm.is_finite() && *mm > 0.0) {
+            return Err(FrameError::PixelSize { value: mm_per_pixel });
+        }
+        self.mm_per_pixel = Some(mm_per_pixel);
+        Ok(self)
+    }
+
+    pub fn format(&self) -> PixelFormat {
+        self.format
+    }
+
+    /// In pixels, 1 to [`MAX_SIDE`].
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// In pixels, 1 to [`MAX_SIDE`].
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// What the network sees of the frame; all of it unless [`Frame::with_region`] said otherwise.
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    /// `[x, y]`, where it is known.
+    pub fn mm_per_pixel(&self) -> Option<[f32; 2]> {
+        self.mm_per_pixel
+    }
+
+    /// The bytes of row `y` of the region, counted from the region's upper edge.
+    pub(crate) fn region_row(&self, y: usize) -> &'a [u8] {
+        let pixel = self.format.bytes_per_pixel();
+        let start = (self.region.y + y) * self.stride_bytes + self.region.x * pixel;
+        &self.data[start..start + self.region.width * pixel]
+    }
+
+    /// One pixel of the whole frame as 8-bit red, green and blue, for drawing.
+    pub(crate) fn rgb(&self, x: usize, y: usize) -> [u8; 3] {
+        let at = y * self.stride_bytes + x * self.format.bytes_per_pixel();
+        match self.format {
+            PixelFormat::Gray8 => [self.data[at]; 3],
+            // The high byte of the little-endian pair.
+            PixelFormat::Gray16Le => [self.data[at + 1]; 3],
+            PixelFormat::Rgb8 => [self.data[at], self.data[at + 1], self.data[at + 2]],
+            PixelFormat::Bgra8 => [self.data[at + 2], self.data[at + 1], self.data[at]],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_checked() {
+        let data = [0; 100];
+        let new = |width, height, stride| Frame::new(&data, PixelFormat::Rgb8, width, height, stride).unwrap_err();
+        assert_eq!(new(0, 4, 100), FrameError::Empty { width: 0, height: 4 });
+        assert_eq!(new(4, 0, 100), FrameError::Empty { width: 4, height: 0 });
+        assert_eq!(new(MAX_SIDE + 1, 1, usize::MAX), FrameError::TooLarge { width: MAX_SIDE + 1, height: 1 });
+        assert_eq!(new(usize::MAX, usize::MAX, 1), FrameError::TooLarge { width: usize::MAX, height: usize::MAX });
+        assert_eq!(new(4, 2, 11), FrameError::Stride { stride_bytes: 11, row_bytes: 12 });
+        assert_eq!(new(4, 5, 25), FrameError::Buffer { actual: 100, needed: 112 });
+        assert_eq!(new(4, 3, usize::MAX / 2 + 1), FrameError::Overflow { stride_bytes: usize::MAX / 2 + 1 });
+        assert!(Frame::packed(&data, PixelFormat::Gray8, usize::MAX, 1).is_err());
+    }
+
+    #[test]
+    fn the_last_row_needs_no_full_stride() {
+        let data = [0; 4 * 30 + 12];
+        assert!(Frame::new(&data, PixelFormat::Rgb8, 4, 5, 30).is_ok());
+        assert!(Frame::new(&data[1..], PixelFormat::Rgb8, 4, 5, 30).is_err());
+    }
+
+    #[test]
+    fn regions_stay_inside() {
+        let data = [0; 20];
+        let frame = Frame::packed(&data, PixelFormat::Gray8, 5, 4).unwrap();
+        let region = |x, y, width, height| frame.with_region(Region { x, y, width, height });
+        assert!(region(0, 0, 5, 4).is_ok());
+        assert!(region(4, 3, 1, 1).is_ok());
+        for bad in [region(0, 0, 0, 1), region(1, 0, 5, 4), region(0, 4, 1, 1), region(usize::MAX, 0, 2, 1)] {
+            assert!(matches!(bad, Err(FrameError::Region { .. })));
+        }
+    }
+
+    #[test]
+    fn pixel_sizes_are_positive() {
+        let frame = Frame::packed(&[0], PixelFormat::Gray8, 1, 1).unwrap();
+        assert_eq!(frame.with_mm_per_pixel([0.1, 0.2]).unwrap().mm_per_pixel(), Some([0.1, 0.2]));
+        for bad in [[0.0, 1.0], [1.0, -1.0], [f32::NAN, 1.0], [1.0, f32::INFINITY]] {
+            assert!(frame.with_mm_per_pixel(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn rows_and_pixels_follow_stride_region_and_format() {
+        let data: Vec<u8> = (0..60).collect();
+        let frame = Frame::new(&data, PixelFormat::Bgra8, 3, 4, 16).unwrap();
+        assert_eq!(frame.rgb(1, 2), [38, 37, 36]);
+        let frame = frame.with_region(Region { x: 1, y: 2, width: 2, height: 1 }).unwrap();
+        assert_eq!(frame.region_row(0), [36, 37, 38, 39, 40, 41, 42, 43]);
+        let grey = Frame::packed(&data, PixelFormat::Gray16Le, 2, 2).unwrap();
+        assert_eq!(grey.rgb(1, 1), [7; 3]);
+    }
+
+    #[test]
+    fn manifest_spelling() {
+        assert_eq!(serde_json::to_string(&Fit::Stretch).unwrap(), r#""stretch""#);
+        let letterbox = r#"{"letterbox":{"padding":[0.5,0.25,0.0]}}"#;
+        assert_eq!(serde_json::from_str::<Fit>(letterbox).unwrap(), Fit::Letterbox { padding: [0.5, 0.25, 0.0] });
+        assert_eq!(serde_json::to_string(&Fit::Letterbox { padding: [0.5, 0.25, 0.0] }).unwrap(), letterbox);
+    }
+}

@@ -1,0 +1,11 @@
+//! Files: pictures in; masks, probabilities, overlays and JSON out.
+//!
+//! Nothing is half-written: every file is complete beside its name before it takes the name.
+
+mod names;
+mod read;
+mod write;
+
+pub use names::{NameError, OutputNames};
+pub use read::{Image, MAX_DECODED_BYTES, ReadError};
+pub use write::{Depth, WriteError, write_json, write_mask, write_overlay, write_probability};

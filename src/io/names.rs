@@ -1,0 +1,121 @@
+//! What results are called: `<stem>[_<prompt number>]_{mask,prob,overlay}.png` and `<stem>[_<prompt number>].json`.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The paths of one input's results. Prompts count from 0 here and from 1 in names, where there is more than one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputNames {
+    folder: PathBuf,
+    stem: OsString,
+    prompts: usize,
+}
+
+/// Why results cannot be named.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    #[error("{}: has no file name to call its results by; give a file", .0.display())]
+    NoStem(PathBuf),
+    #[error(
+        "{} and {} would write the same results; use separate folders or rename one",
+        .0.display(), .1.display()
+    )]
+    Same(PathBuf, PathBuf),
+    #[error("{}: a result would take the place of this input; write to another folder", .0.display())]
+    Overwrites(PathBuf),
+}
+
+impl OutputNames {
+    /// The results of `input` under `prompts` prompts, in `folder`.
+    ///
+    /// # Errors
+    /// [`NameError::NoStem`] where the path ends in no name, as `..` does.
+    pub fn new(folder: impl Into<PathBuf>, input: &Path, prompts: usize) -> Result<Self, NameError> {
+        let stem = input.file_stem().ok_or_else(|| NameError::NoStem(input.into()))?.to_owned();
+        Ok(Self { folder: folder.into(), stem, prompts })
+    }
+
+    /// The names of several inputs, none of which would overwrite another's results or an input.
+    ///
+    /// # Errors
+    /// Beside [`OutputNames::new`]'s, two inputs of one stem, and an input that a result would replace.
+    pub fn for_inputs(folder: &Path, inputs: &[PathBuf], prompts: usize) -> Result<Vec<Self>, NameError> {
+        let names = inputs.iter().map(|input| Self::new(folder, input, prompts)).collect::<Result<Vec<_>, _>>()?;
+        let mut stems = HashMap::new();
+        for (name, input) in names.iter().zip(inputs) {
+            if let Some(other) = stems.insert(&name.stem, input) {
+                return Err(NameError::Same(other.clone(), input.clone()));
+            }
+        }
+        let results: HashSet<PathBuf> = names.iter().flat_map(Self::all).map(|path| resolved(&path)).collect();
+        match inputs.iter().find(|input| results.contains(&resolved(input))) {
+            Some(input) => Err(NameError::Overwrites(input.clone())),
+            None => Ok(names),
+        }
+    }
+
+    pub fn mask(&self, prompt: usize) -> PathBuf {
+        self.path(prompt, "_mask.png")
+    }
+
+    pub fn probability(&self, prompt: usize) -> PathBuf {
+        self.path(prompt, "_prob.png")
+    }
+
+    pub fn overlay(&self, prompt: usize) -> PathBuf {
+        self.path(prompt, "_overlay.png")
+    }
+
+    pub fn json(&self, prompt: usize) -> PathBuf {
+        self.path(prompt, ".json")
+    }
+
+    fn path(&self, prompt: usize, ending: &str) -> PathBuf {
+        let mut name = self.stem.clone();
+        if self.prompts > 1 {
+            name.push(format!("_{}", prompt + 1));
+        }
+        name.push(ending);
+        self.folder.join(name)
+    }
+
+    fn all(&self) -> impl Iterator<Item = PathBuf> {
+        let of_prompt = |prompt| [self.mask(prompt), self.probability(prompt), self.overlay(prompt), self.json(prompt)];
+        (0..self.prompts.max(1)).flat_map(of_prompt)
+    }
+}
+
+/// The same for two spellings of one place, as far as its folder exists.
+fn resolved(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    path.file_name().map_or(folder.clone(), |name| folder.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_only_where_prompts_are_many() {
+        let one = OutputNames::new("out", Path::new("in/scan.v2.png"), 1).unwrap();
+        assert_eq!(one.mask(0), Path::new("out/scan.v2_mask.png"));
+        assert_eq!(one.probability(0), Path::new("out/scan.v2_prob.png"));
+        assert_eq!(one.json(0), Path::new("out/scan.v2.json"));
+        let two = OutputNames::new("out", Path::new("scan.png"), 2).unwrap();
+        assert_eq!(two.overlay(0), Path::new("out/scan_1_overlay.png"));
+        assert_eq!(two.json(1), Path::new("out/scan_2.json"));
+        assert_eq!(OutputNames::new("out", Path::new(".."), 1), Err(NameError::NoStem("..".into())));
+    }
+
+    #[test]
+    fn results_never_meet() {
+        let inputs = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let names = |folder: &str, names: &[&str]| OutputNames::for_inputs(Path::new(folder), &inputs(names), 1);
+        assert_eq!(names("out", &["a/x.png", "a/y.png"]).unwrap().len(), 2);
+        assert_eq!(names("out", &["a/x.png", "b/x.bmp"]), Err(NameError::Same("a/x.png".into(), "b/x.bmp".into())));
+        assert_eq!(names(".", &["x.png", "x_mask.png"]), Err(NameError::Overwrites("x_mask.png".into())));
+        assert!(names("out", &["x.png", "x_mask.png"]).is_ok());
+    }
+}

@@ -1,0 +1,222 @@
+//! Results to files, whole or not at all.
+
+use crate::mask::{Mask, Probability};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder, ImageError, RgbImage};
+use serde::Serialize;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Why a result was not written. Whatever stood at its path is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    #[error("{}: the folder cannot be written to ({source}); make it or choose another", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("{}: the disk is full; free some space or choose another folder", .0.display())]
+    Full(PathBuf),
+    #[error("{}: stands there already and is no file; choose another name", .0.display())]
+    NotAFile(PathBuf),
+    #[error("{}: cannot be written ({source}); check the folder", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// How finely probabilities are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// 255 is 1.
+    Eight,
+    /// 65535 is 1.
+    Sixteen,
+}
+
+/// Writes a mask as 8-bit grey PNG, 0 and 255.
+pub fn write_mask(path: &Path, mask: &Mask) -> Result<(), WriteError> {
+    let pixels = mask.pixels();
+    let bytes: Vec<u8> = pixels.iter().copied().collect();
+    write_png(path, &bytes, pixels.dim(), ExtendedColorType::L8)
+}
+
+/// Writes probabilities as grey PNG.
+pub fn write_probability(path: &Path, probability: &Probability, depth: Depth) -> Result<(), WriteError> {
+    let values = probability.values();
+    let scaled = |white: f32| values.iter().map(move |p| (p * white).round());
+    match depth {
+        Depth::Eight => {
+            let bytes: Vec<u8> = scaled(255.0).map(|p| p as u8).collect();
+            write_png(path, &bytes, values.dim(), ExtendedColorType::L8)
+        }
+        Depth::Sixteen => {
+            // The encoder takes the machine's own byte order.
+            let bytes: Vec<u8> = scaled(65_535.0).flat_map(|p| (p as u16).to_ne_bytes()).collect();
+            write_png(path, &bytes, values.dim(), ExtendedColorType::L16)
+        }
+    }
+}
+
+/// Writes a picture as 8-bit RGB PNG.
+pub fn write_overlay(path: &Path, picture: &RgbImage) -> Result<(), WriteError> {
+    let size = (picture.height() as usize, picture.width() as usize);
+    write_png(path, picture.as_raw(), size, ExtendedColorType::Rgb8)
+}
+
+/// Writes a value as indented JSON with a line end.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
+    write_whole(path, |file| {
+        serde_json::to_writer_pretty(&mut *file, value)?;
+        file.write_all(b"\n")
+    })
+}
+
+fn write_png(
+    path: &Path,
+    pixels: &[u8],
+    (height, width): (usize, usize),
+    colour: ExtendedColorType,
+) -> Result<(), WriteError> {
+    write_whole(path, |file| {
+        // Sides were checked when the frame came in; a mask made by hand may be larger still.
+        let side = |length: usize| u32::try_from(length).map_err(io::Error::other);
+        let expected = (width * height) as u64 * u64::from(colour.bits_per_pixel()) / 8;
+        if expected != pixels.len() as u64 || expected == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a picture without pixels"));
+        }
+        PngEncoder::new(file).write_image(pixels, side(width)?, side(height)?, colour).map_err(|error| match error {
+            ImageError::IoError(source) => source,
+            other => io::Error::other(other),
+        })
+    })
+}
+
+/// Fills a file beside `path` and gives it the name when it is complete.
+fn write_whole(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&mut std::fs::File>) -> io::Result<()>,
+) -> Result<(), WriteError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full(path.into()),
+        _ => WriteError::Io { path: path.into(), source },
+    };
+    // A device or pipe must not be replaced by a file, nor can a folder be.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(WriteError::NotAFile(path.into()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = beside(folder).map_err(|source| match failed(source) {
+        WriteError::Io { source, .. } => WriteError::Folder { path: folder.into(), source },
+        full => full,
+    })?;
+    let mut writer = BufWriter::with_capacity(1 << 16, file.as_file_mut());
+    fill(&mut writer).and_then(|()| writer.flush()).map_err(failed)?;
+    drop(writer);
+    // Some file systems report a full disk only here.
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map(drop).map_err(|error| failed(error.error))
+}
+
+fn beside(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".unfinished-");
+    // Temporary files are private by default; results are as any file that the user makes.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Image;
+    use super::*;
+    use crate::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
+    use ndarray::array;
+    use std::fs;
+
+    fn entries(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    fn probability() -> Probability {
+        let frame = Frame::packed(&[0; 2], PixelFormat::Gray8, 2, 1).unwrap();
+        let mut preprocessor = Preprocessor::new(2, Normalisation::CLIP, Fit::Stretch).unwrap();
+        let placement = preprocessor.prepare(&frame, &mut [0.0; 12]).unwrap();
+        Probability::from_logits(array![[0.0, 3.0], [0.0, 3.0]].view(), &placement).unwrap()
+    }
+
+    #[test]
+    fn pictures_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.png");
+        write_mask(&path, &Mask::from_pixels(array![[0, 1, 0], [1, 1, 0]])).unwrap();
+        let expected = Image::new(vec![0, 255, 0, 255, 255, 0], PixelFormat::Gray8, 3, 2).unwrap();
+        assert_eq!(Image::open(&path).unwrap(), expected);
+        // sigmoid(3) = 0.952574.
+        write_probability(&path, &probability(), Depth::Eight).unwrap();
+        assert_eq!(Image::open(&path).unwrap(), Image::new(vec![128, 243], PixelFormat::Gray8, 2, 1).unwrap());
+        write_probability(&path, &probability(), Depth::Sixteen).unwrap();
+        let samples = [32_768u16, 62_427].map(u16::to_le_bytes).concat();
+        assert_eq!(Image::open(&path).unwrap(), Image::new(samples, PixelFormat::Gray16Le, 2, 1).unwrap());
+        write_overlay(&path, &RgbImage::from_raw(1, 1, vec![1, 2, 3]).unwrap()).unwrap();
+        assert_eq!(Image::open(&path).unwrap(), Image::new(vec![1, 2, 3], PixelFormat::Rgb8, 1, 1).unwrap());
+        assert_eq!(entries(folder.path()), 1);
+    }
+
+    #[test]
+    fn json_ends_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.json");
+        write_json(&path, &[1, 2]).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "[\n  1,\n  2\n]\n");
+    }
+
+    #[test]
+    fn folders_that_cannot_be_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "text").unwrap();
+        for path in [file.join("x.json"), folder.path().join("none/x.json")] {
+            assert!(matches!(write_json(&path, &1), Err(WriteError::Folder { .. })), "{}", path.display());
+        }
+        assert!(matches!(write_json(folder.path(), &1), Err(WriteError::NotAFile(_))));
+        assert_eq!(entries(folder.path()), 1);
+    }
+
+    #[test]
+    fn what_fails_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.json");
+        write_json(&path, &"old").unwrap();
+        let error = write_whole(&path, |file| {
+            file.write_all(b"half of it")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        });
+        assert!(matches!(error, Err(WriteError::Full(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\"old\"\n");
+        assert_eq!(entries(folder.path()), 1);
+        assert!(write_mask(&path, &Mask::default()).is_err());
+        assert_eq!(entries(folder.path()), 1);
+    }
+
+    /// The system's own error of a full disk, from the device that is always full.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_whole(&folder.path().join("x"), |_| {
+            fs::OpenOptions::new().write(true).open("/dev/full")?.write_all(b"anything")
+        });
+        assert!(matches!(error, Err(WriteError::Full(_))), "{error:?}");
+        assert_eq!(entries(folder.path()), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_results() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let ours = folder.path().join("ours");
+        let plain = folder.path().join("plain");
+        write_json(&ours, &1).unwrap();
+        fs::write(&plain, "1").unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+}

@@ -1,0 +1,34 @@
+//! From logits to what a person asked for: probabilities, a mask, its contours and measurements, a picture.
+//!
+//! Everything here has the size of the caller's frame and speaks in its pixels: `x` to the right, `y` down, (0, 0) the
+//! upper left *corner* of the first pixel, so that a pixel's centre lies at half numbers and a contour along pixel edges
+//! at whole ones.
+
+mod components;
+mod contour;
+mod measurement;
+mod overlay;
+mod probability;
+mod record;
+
+pub use components::Components;
+pub use contour::Contour;
+pub use measurement::{Diameter, Measurements};
+pub use overlay::{Finding, Overlay};
+pub use probability::{Mask, Probability};
+pub use record::Record;
+
+use crate::frame::FrameError;
+
+/// Why a result is not given.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MaskError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("the network's output is not finite: its weights or its input are damaged; verify the bundle")]
+    NotFinite,
+    #[error("a threshold of {0} is not a probability: give a number from 0 to 1")]
+    Threshold(f32),
+    #[error("the {what} is {actual:?} pixels (width, height) and the frame {frame:?}: pass results of the same frame")]
+    Size { what: &'static str, actual: [usize; 2], frame: [usize; 2] },
+}

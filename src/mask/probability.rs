@@ -1,0 +1,209 @@
+//! Probabilities and masks at the frame's own size.
+
+use super::{Components, Contour, MaskError};
+use crate::frame::{Placement, Region};
+use ndarray::{Array2, ArrayView2, s};
+
+/// The probability of lesion at every pixel of a frame, 0 to 1; 0 outside the frame's region of interest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Probability {
+    values: Array2<f32>,
+    region: Region,
+}
+
+impl Probability {
+    /// From a network's logits (S x S) at the frame's own size. Errors as [`Probability::update`].
+    pub fn from_logits(logits: ArrayView2<'_, f32>, placement: &Placement) -> Result<Self, MaskError> {
+        let mut probability = Self::default();
+        probability.update(logits, placement)?;
+        Ok(probability)
+    }
+
+    /// The same in the memory of an earlier frame; it allocates only where the frame's size is new.
+    ///
+    /// The logits are interpolated and the sigmoid comes after: a logit is what the network is linear in, and the
+    /// contour at 0.5 then is the interpolated zero crossing, unmoved by how sure the network is on either side.
+    ///
+    /// # Errors
+    /// Logits of another shape than the placement's input, or not finite. The earlier content is lost then.
+    pub fn update(&mut self, logits: ArrayView2<'_, f32>, placement: &Placement) -> Result<(), MaskError> {
+        if !logits.iter().all(|logit| logit.is_finite()) {
+            return Err(MaskError::NotFinite);
+        }
+        let [width, height] = placement.frame_size();
+        let region = placement.region();
+        if self.values.dim() != (height, width) {
+            self.values = Array2::zeros((height, width));
+        } else if self.region != region {
+            self.values.fill(0.0);
+        }
+        self.region = region;
+        let Region { x, y, width, height } = region;
+        let mut inside = self.values.slice_mut(s![y..y + height, x..x + width]);
+        placement.restore_into(logits, inside.view_mut())?;
+        inside.mapv_inplace(sigmoid);
+        Ok(())
+    }
+
+    /// Height x width of the frame.
+    pub fn values(&self) -> ArrayView2<'_, f32> {
+        self.values.view()
+    }
+
+    /// What the network saw of the frame.
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    /// The pixels whose probability is above `threshold`. Errors as [`Mask::update`].
+    pub fn mask(&self, threshold: f32) -> Result<Mask, MaskError> {
+        let mut mask = Mask::default();
+        mask.update(self, threshold)?;
+        Ok(mask)
+    }
+}
+
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+/// Lesion or not at every pixel of a frame: 255 or 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mask {
+    pixels: Array2<u8>,
+    region: Region,
+}
+
+impl Mask {
+    /// A mask from elsewhere, height x width: anything but zero is lesion.
+    pub fn from_pixels(pixels: Array2<u8>) -> Self {
+        let region = Region::whole(pixels.ncols(), pixels.nrows());
+        Self { pixels: pixels.mapv_into(|pixel| if pixel == 0 { 0 } else { 255 }), region }
+    }
+
+    /// Takes the pixels whose probability is above `threshold`, in the memory of an earlier mask.
+    ///
+    /// # Errors
+    /// [`MaskError::Threshold`] where `threshold` is outside 0..1 or not a number.
+    pub fn update(&mut self, probability: &Probability, threshold: f32) -> Result<(), MaskError> {
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(MaskError::Threshold(threshold));
+        }
+        if self.pixels.dim() != probability.values.dim() {
+            self.pixels = Array2::zeros(probability.values.dim());
+        }
+        self.region = probability.region;
+        self.pixels.zip_mut_with(&probability.values, |pixel, p| *pixel = if *p > threshold { 255 } else { 0 });
+        Ok(())
+    }
+
+    /// Height x width of the frame, 255 or 0.
+    pub fn pixels(&self) -> ArrayView2<'_, u8> {
+        self.pixels.view()
+    }
+
+    /// What the network saw of the frame; outside it the mask is 0.
+    pub fn region(&self) -> Region {
+        self.region
+    }
+
+    /// The connected parts.
+    pub fn components(&self) -> Components {
+        Components::of(self.pixels.view())
+    }
+
+    /// The boundaries, outer and inner.
+    pub fn contours(&self) -> Vec<Contour> {
+        Contour::of(self.pixels.view())
+    }
+
+    /// Clears connected parts of fewer than `least_area_px` pixels: specks that no reader would call a lesion.
+    pub fn drop_smaller_than(&mut self, least_area_px: usize) {
+        let components = self.components();
+        self.keep(&components, |label| components.area_px(label) >= least_area_px);
+    }
+
+    /// Clears all but the largest connected part, the first in reading order among equals.
+    pub fn keep_largest(&mut self) {
+        let components = self.components();
+        let largest = components.largest();
+        self.keep(&components, |label| Some(label) == largest);
+    }
+
+    fn keep(&mut self, components: &Components, wanted: impl Fn(u32) -> bool) {
+        self.pixels.zip_mut_with(&components.labels(), |pixel, &label| {
+            if label == 0 || !wanted(label) {
+                *pixel = 0;
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
+    use ndarray::array;
+
+    fn placement(width: usize, height: usize, region: Option<Region>, size: usize) -> Placement {
+        let data = vec![0; width * height];
+        let mut frame = Frame::packed(&data, PixelFormat::Gray8, width, height).unwrap();
+        if let Some(region) = region {
+            frame = frame.with_region(region).unwrap();
+        }
+        let mut preprocessor = Preprocessor::new(size, Normalisation::CLIP, Fit::Stretch).unwrap();
+        preprocessor.prepare(&frame, &mut vec![0.0; 3 * size * size]).unwrap()
+    }
+
+    #[test]
+    fn logits_are_interpolated_before_the_sigmoid() {
+        let logits = array![[-2.0, 6.0], [-2.0, 6.0]];
+        let probability = Probability::from_logits(logits.view(), &placement(4, 1, None, 2)).unwrap();
+        let expected = [-2.0f32, 0.0, 4.0, 6.0].map(|logit| 1.0 / (1.0 + (-logit).exp()));
+        for (p, e) in probability.values().iter().zip(expected) {
+            assert!((p - e).abs() < 1e-6);
+        }
+        // Above, not at: the second pixel is exactly 0.5.
+        assert_eq!(probability.mask(0.5).unwrap().pixels(), array![[0, 0, 255, 255]]);
+    }
+
+    #[test]
+    fn outside_the_region_is_no_lesion_even_after_another_region() {
+        let logits = array![[9.0]];
+        let region = |x| Some(Region { x, y: 0, width: 1, height: 2 });
+        let mut probability = Probability::from_logits(logits.view(), &placement(3, 2, region(0), 1)).unwrap();
+        probability.update(logits.view(), &placement(3, 2, region(2), 1)).unwrap();
+        assert_eq!(probability.mask(0.0).unwrap().pixels(), array![[0, 0, 255], [0, 0, 255]]);
+        assert_eq!(probability.region(), region(2).unwrap());
+    }
+
+    #[test]
+    fn damaged_logits_and_thresholds_are_refused() {
+        let placement = placement(2, 2, None, 1);
+        for logit in [f32::NAN, f32::INFINITY] {
+            let error = Probability::from_logits(array![[logit]].view(), &placement).unwrap_err();
+            assert_eq!(error, MaskError::NotFinite);
+        }
+        assert!(matches!(
+            Probability::from_logits(array![[0.0, 0.0]].view(), &placement),
+            Err(MaskError::Frame(crate::frame::FrameError::Map { .. }))
+        ));
+        let probability = Probability::from_logits(array![[0.0]].view(), &placement).unwrap();
+        for threshold in [-0.1, 1.1, f32::NAN] {
+            assert!(matches!(probability.mask(threshold), Err(MaskError::Threshold(_))));
+        }
+    }
+
+    #[test]
+    fn small_parts_can_be_dropped() {
+        let pixels = array![[1, 1, 0, 0, 1], [1, 0, 0, 0, 0], [0, 0, 0, 1, 1]];
+        let mut mask = Mask::from_pixels(pixels.clone());
+        mask.drop_smaller_than(2);
+        assert_eq!(mask.pixels(), array![[255, 255, 0, 0, 0], [255, 0, 0, 0, 0], [0, 0, 0, 255, 255]]);
+        mask.keep_largest();
+        assert_eq!(mask.pixels(), array![[255, 255, 0, 0, 0], [255, 0, 0, 0, 0], [0, 0, 0, 0, 0]]);
+        let mut empty = Mask::from_pixels(Array2::zeros((2, 2)));
+        empty.keep_largest();
+        assert_eq!(empty.pixels(), Array2::<u8>::zeros((2, 2)));
+    }
+}
