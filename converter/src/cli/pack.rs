@@ -1,0 +1,89 @@
+//! `causalclipseg-convert pack`: a checkpoint into a bundle.
+
+use super::Failure;
+use crate::checkpoint::Checkpoint;
+use crate::pack::{PackOptions, pack};
+use causalclipseg::bundle::{Precision, SigningKey};
+use causalclipseg::frame::Fit;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Checkpoint to pack
+    #[arg(long, value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// How matrices and kernels are stored; f16 halves the file, and is computed in f32 all the same
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PackedPrecision,
+    /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
+    #[arg(long, value_name = "S")]
+    size: Option<usize>,
+    /// The model's name in results and legends [default: the bundle's file name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Probability above which a pixel is lesion [default: the checkpoint's, or 0.5]
+    #[arg(long)]
+    threshold: Option<f32>,
+    /// Keep a frame's proportions and pad it with this grey, 0 to 255 [default: stretch it to the square]
+    #[arg(long, value_name = "GREY")]
+    letterbox: Option<u8>,
+    /// tokenizer.json to pack [default: CLIP's]
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Sign with this Ed25519 private key: a file of 32 bytes
+    #[arg(long, value_name = "FILE")]
+    sign: Option<PathBuf>,
+    /// Bundle to write
+    #[arg(short, long, value_name = "BUNDLE")]
+    output: PathBuf,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PackedPrecision {
+    F32,
+    F16,
+    Int8,
+}
+
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut checkpoint = Checkpoint::load(&arguments.checkpoint)?;
+    if let Some(size) = arguments.size {
+        checkpoint = checkpoint.resized(size)?;
+    }
+    let threshold = match (arguments.threshold, checkpoint.metadata.get("threshold")) {
+        (Some(threshold), _) => threshold,
+        (None, Some(text)) => {
+            text.parse().map_err(|_| format!("the checkpoint's threshold is `{text}`, not a number; pass --threshold"))?
+        }
+        (None, None) => 0.5,
+    };
+    let stem = arguments.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let options = PackOptions {
+        name: arguments.name.clone().or(stem).unwrap_or_else(|| "model".into()),
+        precision: match arguments.precision {
+            PackedPrecision::F32 => Precision::F32,
+            PackedPrecision::F16 => Precision::F16,
+            PackedPrecision::Int8 => Precision::Int8,
+        },
+        fit: arguments.letterbox.map_or(Fit::Stretch, |grey| Fit::Letterbox { padding: [f32::from(grey) / 255.0; 3] }),
+        threshold,
+        tokenizer_json: arguments.tokenizer.as_deref().map(read).transpose()?,
+    };
+    let signing_key = arguments.sign.as_deref().map(read_signing_key).transpose()?;
+    pack(checkpoint, options, signing_key)?.write(&arguments.output)?;
+    let bytes = std::fs::metadata(&arguments.output).map_or(0, |file| file.len());
+    println!("{} written, {:.1} MB", arguments.output.display(), bytes as f64 / 1e6);
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    Ok(std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
+}
+
+fn read_signing_key(path: &Path) -> Result<SigningKey, Failure> {
+    let bytes = read(path)?;
+    let secret: [u8; 32] = bytes
+        .try_into()
+        .map_err(|bytes: Vec<u8>| format!("{} holds {} bytes, not the 32 of a private key", path.display(), bytes.len()))?;
+    Ok(SigningKey::from_bytes(&secret))
+}

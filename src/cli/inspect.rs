@@ -1,0 +1,105 @@
+//! `causalclipseg inspect`: what a bundle holds.
+
+use super::{Failure, model_source};
+use crate::bundle::{Bundle, Precision};
+use crate::graph::{Graph, NodeId};
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::json;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Bundle to look into [default: the model inside this command]
+    bundle: Option<PathBuf>,
+    /// List every step of the network, with its cost
+    #[arg(long)]
+    layers: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let bundle = model_source::open(arguments.bundle.as_deref())?;
+    if arguments.format == Format::Json {
+        let layers = arguments.layers.then(|| bundle.graph().ids().map(|id| layer_json(bundle.graph(), id)).collect::<Vec<_>>());
+        let everything = json!({
+            "sha256": bundle.sha256().to_string(),
+            "bytes": bundle.file_bytes(),
+            "manifest": bundle.manifest(),
+            "layers": layers,
+        });
+        println!("{}", serde_json::to_string_pretty(&everything)?);
+        return Ok(());
+    }
+    println!("{}", summary(&bundle));
+    if arguments.layers {
+        println!("{}", layers(bundle.graph()));
+    }
+    Ok(())
+}
+
+fn summary(bundle: &Bundle) -> Table {
+    let manifest = bundle.manifest();
+    let model = &manifest.model;
+    let precision = match manifest.precision {
+        Precision::F32 => "f32",
+        Precision::F16 => "f16, computed in f32",
+        Precision::Int8 => "int8",
+    };
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    let rows = [
+        ("model", model.name.clone()),
+        ("edition", model.edition.clone()),
+        ("trained", if model.trained { "yes" } else { "no: its masks mean nothing" }.to_string()),
+        ("input", format!("{0} x {0} pixels, {1:?}", model.input_size, model.fit)),
+        ("threshold", model.threshold.to_string()),
+        ("parameters", format!("{:.2} million", manifest.parameters as f64 / 1e6)),
+        ("weights", precision.to_string()),
+        ("cost", format!("{:.2} GMAC an image, prompt cached", model.gmac)),
+        ("file", format!("{:.1} MB", bundle.file_bytes() as f64 / 1e6)),
+        ("sha256", bundle.sha256().to_string()),
+        ("signed by", manifest.signed_by.clone().unwrap_or_else(|| "nobody".into())),
+    ];
+    for (key, value) in rows {
+        table.add_row([key.to_string(), value]);
+    }
+    for (key, value) in &model.provenance {
+        table.add_row([key, value]);
+    }
+    table
+}
+
+fn layers(graph: &Graph) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["step", "operator", "yields", "MMAC"]);
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let cost = graph.multiply_accumulates(id) as f64 / 1e6;
+        let cost = if cost > 0.0 { format!("{cost:.2}") } else { String::new() };
+        table.add_row([node.name.clone(), node.op.label().to_string(), node.shape.to_string(), cost]);
+    }
+    if let Some(column) = table.column_mut(3) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn layer_json(graph: &Graph, id: NodeId) -> serde_json::Value {
+    let node = graph.node(id);
+    json!({
+        "name": node.name,
+        "operator": node.op.label(),
+        "shape": node.shape,
+        "multiply_accumulates": graph.multiply_accumulates(id),
+    })
+}

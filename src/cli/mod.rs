@@ -1,0 +1,67 @@
+//! The `causalclipseg` command: arguments, files and tables around the library.
+
+mod inspect;
+mod model_source;
+mod segment;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Segments the lesion that a sentence describes in ultrasound images. Research software, not a medical device.
+#[derive(Parser)]
+#[command(name = "causalclipseg", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more on stderr: once for progress, twice for details
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Mask the lesion that each prompt describes in each image
+    Segment(segment::Arguments),
+    /// Show what a bundle holds
+    Inspect(inspect::Arguments),
+    /// Check a bundle: its integrity, its signature, and its self-test on this CPU
+    Verify(verify::Arguments),
+}
+
+/// What a command reports before it ends with exit code 1: what failed, why, what to do.
+type Failure = Box<dyn std::error::Error>;
+
+/// Parses the arguments and runs a command. Exit codes: 0 done, 1 failed, 2 usage.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let level = ["warn", "info", "debug"][usize::from(arguments.verbose.min(2))];
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
+    let outcome = match arguments.command {
+        Command::Segment(arguments) => segment::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", one_line(failure.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn one_line(failure: &dyn std::error::Error) -> String {
+    let mut line = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Many errors already quote their cause.
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = error.source();
+    }
+    line.replace('\n', " ")
+}

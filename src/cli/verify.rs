@@ -1,0 +1,54 @@
+//! `causalclipseg verify`: is this bundle whole, whose is it, and does this CPU compute with it as it should?
+
+use super::{Failure, model_source};
+use crate::bundle::VerifyingKey;
+use crate::model::{Model, ModelOptions};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Bundle to check [default: the model inside this command]
+    bundle: Option<PathBuf>,
+    /// Demand a signature by this Ed25519 public key: a file of 32 bytes, or of 64 hexadecimal digits
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let bundle = model_source::open(arguments.bundle.as_deref())?;
+    bundle.verify_integrity()?;
+    println!("integrity   ok, sha256 {}", bundle.sha256());
+    match (&arguments.public_key, &bundle.manifest().signed_by) {
+        (Some(path), _) => {
+            bundle.verify_signature(&read_key(path)?)?;
+            println!("signature   ok");
+        }
+        (None, Some(key)) => println!("signature   by {key}, not checked: pass --public-key"),
+        (None, None) => println!("signature   none"),
+    }
+    let model = Model::from_bundle(&bundle, ModelOptions::default())?;
+    match model.self_test()? {
+        Some(deviation) => println!("self-test   ok, logits within {deviation:.1e} of the packing machine's"),
+        None => println!("self-test   the bundle carries none"),
+    }
+    Ok(())
+}
+
+fn read_key(path: &Path) -> Result<VerifyingKey, Failure> {
+    let refuse = |reason: String| format!("cannot read the public key {}: {reason}", path.display());
+    let bytes = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+    let key = <[u8; 32]>::try_from(bytes.as_slice()).ok().or_else(|| from_hex(std::str::from_utf8(&bytes).ok()?.trim()));
+    let key = key.ok_or_else(|| refuse("it holds neither 32 bytes nor 64 hexadecimal digits".into()))?;
+    Ok(VerifyingKey::from_bytes(&key).map_err(|error| refuse(error.to_string()))?)
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in key.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(key)
+}

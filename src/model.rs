@@ -1,0 +1,221 @@
+//! A model ready to run, and the sessions that run it on frames.
+
+use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
+use crate::engine::{Engine, EngineError, EngineOptions, PromptKernel};
+use crate::frame::{Frame, FrameError, Placement, Preprocessor};
+use crate::mask::{Mask, MaskError, Probability};
+use crate::prompt::{PromptCache, PromptError, Tokenizer};
+use ndarray::Array2;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// How a [`Model`] is made ready.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelOptions {
+    /// Also yield the confounder map: where the adversarial head, which sees only what the causal masks leave over, would
+    /// find the lesion. Costs a second head for each image.
+    pub confounders: bool,
+    /// Prompts whose encoding is kept; the least recently used one gives way.
+    pub cached_prompts: usize,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self { confounders: false, cached_prompts: 64 }
+    }
+}
+
+/// Why a model can't be opened or run.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
+    #[error("the network takes {context} tokens, but its graph says no more of them")]
+    NoTokens { context: usize },
+}
+
+/// An opened bundle with its network planned. One serves any number of threads; each makes its own [`Session`].
+pub struct Model {
+    description: ModelDescription,
+    sha256: Sha256,
+    self_test: SelfTest,
+    engine: Engine,
+    tokenizer: Tokenizer,
+    context: usize,
+    prompts: Mutex<PromptCache<Prompt>>,
+}
+
+/// A sentence, encoded: what [`Session::segment`] looks for. Cheap to clone.
+#[derive(Clone)]
+pub struct Prompt {
+    text: Arc<str>,
+    kernel: Arc<PromptKernel>,
+}
+
+impl Prompt {
+    /// The sentence as it was given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Model {
+    /// Opens a `.ccs` file.
+    pub fn open(path: &Path, options: ModelOptions) -> Result<Self, ModelError> {
+        Self::from_bundle(&Bundle::open(path)?, options)
+    }
+
+    /// Plans the network of an opened bundle.
+    pub fn from_bundle(bundle: &Bundle, options: ModelOptions) -> Result<Self, ModelError> {
+        let begun = Instant::now();
+        let engine_options = EngineOptions { confounders: options.confounders };
+        let engine = Engine::new(bundle.graph(), &bundle.weights()?, engine_options)?;
+        let model = Self {
+            description: bundle.manifest().model.clone(),
+            sha256: bundle.sha256(),
+            self_test: bundle.self_test().clone(),
+            engine,
+            tokenizer: Tokenizer::from_json(bundle.tokenizer_json())?,
+            context: bundle.context(),
+            prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
+        };
+        log::info!("{} ready in {:.0} ms", model.description.name, begun.elapsed().as_secs_f64() * 1e3);
+        Ok(model)
+    }
+
+    /// What the packer says of the model: sizes, threshold, provenance.
+    pub fn description(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    /// Of the whole bundle: which model a result came from.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+
+    /// Encodes a sentence, or finds it among those encoded before.
+    ///
+    /// # Errors
+    /// An empty sentence, or one of more tokens than the network reads.
+    pub fn prompt(&self, text: &str) -> Result<Prompt, ModelError> {
+        let tokens = self.tokenizer.encode_prompt(text, self.context)?;
+        // A panic elsewhere leaves the cache as it was before or after an entry, both of which are whole.
+        let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cached) = prompts.get(tokens.ids()) {
+            return Ok(Prompt { text: text.into(), kernel: cached.kernel.clone() });
+        }
+        let kernel = Arc::new(self.engine.encode_prompt(tokens.ids())?);
+        let prompt = Prompt { text: text.into(), kernel };
+        prompts.insert(tokens, prompt.clone());
+        Ok(prompt)
+    }
+
+    /// A place to run frames in; one for each thread.
+    pub fn session(&self) -> Result<Session<'_>, ModelError> {
+        let ModelDescription { input_size, normalisation, fit, .. } = self.description;
+        let preprocessor = Preprocessor::new(input_size, normalisation, fit)?;
+        Ok(Session { model: self, preprocessor, pixels: vec![0.0; 3 * input_size * input_size] })
+    }
+
+    /// Runs the bundle's self-test. Yields the largest deviation of any logit from what the packing machine got, as a
+    /// fraction of the largest, or `None` where the bundle carries no vectors.
+    pub fn self_test(&self) -> Result<Option<f32>, ModelError> {
+        let mut worst = None;
+        for vector in &self.self_test.vectors {
+            let prompt = self.prompt(&vector.prompt)?;
+            let features = self.engine.encode_image(vector.image().as_slice().unwrap_or_default())?;
+            let logits = self.engine.logits(&features, &prompt.kernel)?;
+            let deviation = vector.compare(logits.as_slice().unwrap_or_default())?;
+            worst = Some(deviation.max(worst.unwrap_or(0.0)));
+        }
+        Ok(worst)
+    }
+}
+
+/// Runs frames through a [`Model`]; keeps what would otherwise be allocated anew for each.
+pub struct Session<'m> {
+    model: &'m Model,
+    preprocessor: Preprocessor,
+    /// The network's input, 3 x size x size.
+    pixels: Vec<f32>,
+}
+
+/// What one prompt found in one frame.
+pub struct Segmentation {
+    /// The frame's height x width, 0 to 1.
+    pub probability: Probability,
+    /// The frame's height x width, 0 or 255, by the model's threshold; [`Probability::mask`] makes one by another.
+    pub mask: Mask,
+    /// The frame's height x width, 0 to 1, where the model was opened with [`ModelOptions::confounders`].
+    pub confounders: Option<Probability>,
+}
+
+/// Where the time of one frame went, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct StageSeconds {
+    pub preprocess: f64,
+    pub image: f64,
+    /// Of all prompts together.
+    pub head: f64,
+    /// Of all prompts together.
+    pub postprocess: f64,
+}
+
+impl StageSeconds {
+    pub fn total(&self) -> f64 {
+        self.preprocess + self.image + self.head + self.postprocess
+    }
+}
+
+impl Session<'_> {
+    /// Segments a frame: one pass over the image, then a short head for each prompt. Results stand in the prompts' order.
+    pub fn segment(
+        &mut self,
+        frame: &Frame<'_>,
+        prompts: &[Prompt],
+    ) -> Result<(Vec<Segmentation>, StageSeconds), ModelError> {
+        let mut seconds = StageSeconds::default();
+        let placement = timed(&mut seconds.preprocess, || self.preprocessor.prepare(frame, &mut self.pixels))?;
+        let engine = &self.model.engine;
+        let features = timed(&mut seconds.image, || engine.encode_image(&self.pixels))?;
+        let mut found = Vec::with_capacity(prompts.len());
+        for prompt in prompts {
+            let logits = timed(&mut seconds.head, || engine.logits(&features, &prompt.kernel))?;
+            let confounders = timed(&mut seconds.head, || {
+                engine.has_confounders().then(|| engine.confounder_logits(&features, &prompt.kernel)).transpose()
+            })?;
+            found.push(timed(&mut seconds.postprocess, || self.restore(&placement, &logits, confounders.as_ref()))?);
+        }
+        Ok((found, seconds))
+    }
+
+    fn restore(
+        &self,
+        placement: &Placement,
+        logits: &Array2<f32>,
+        confounders: Option<&Array2<f32>>,
+    ) -> Result<Segmentation, ModelError> {
+        let probability = Probability::from_logits(logits.view(), placement)?;
+        let mask = probability.mask(self.model.description.threshold)?;
+        let confounders = confounders.map(|logits| Probability::from_logits(logits.view(), placement)).transpose()?;
+        Ok(Segmentation { probability, mask, confounders })
+    }
+}
+
+fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let result = work();
+    *seconds += begun.elapsed().as_secs_f64();
+    result
+}
