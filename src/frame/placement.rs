@@ -1,7 +1,7 @@
 //! Where a frame's region lies in the network's input, and the way back.
 
 use super::{Fit, Frame, FrameError, Region};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 /// Columns whose source positions are computed together and used for every row: enough to pay for themselves, few
 /// enough to stay in registers' reach and off the heap.
@@ -78,6 +78,10 @@ impl Placement {
         if map.dim() != (self.input_size, self.input_size) {
             return Err(FrameError::Map { shape: [map.nrows(), map.ncols()], size: self.input_size });
         }
+        // The networks' own maps lie row by row; any other is copied, so that the rows below are plain slices.
+        let map = map.as_standard_layout();
+        let values = map.as_slice().unwrap_or_default();
+        let source_row = |y: usize| &values[y * self.input_size..][..self.input_size];
         let Region { width, height, .. } = self.region;
         let mut columns = [Between::default(); TILE];
         for tile in (0..width).step_by(TILE) {
@@ -85,10 +89,11 @@ impl Placement {
             for (x, column) in (tile..).zip(columns.iter_mut()) {
                 *column = between(x, width, self.fitted.x, self.fitted.width);
             }
+            let mut out = out.slice_mut(s![.., tile..tile + columns.len()]);
             for (y, mut row) in out.rows_mut().into_iter().enumerate() {
                 let line = between(y, height, self.fitted.y, self.fitted.height);
-                let (upper, lower) = (map.row(line.low), map.row(line.high));
-                for (value, column) in row.iter_mut().skip(tile).zip(columns.iter()) {
+                let (upper, lower) = (source_row(line.low), source_row(line.high));
+                for (value, column) in row.iter_mut().zip(columns.iter()) {
                     let above = mix(upper[column.low], upper[column.high], column.fraction);
                     let below = mix(lower[column.low], lower[column.high], column.fraction);
                     *value = mix(above, below, line.fraction);
@@ -178,6 +183,14 @@ mod tests {
                 assert!(largest < 1e-3, "{width} x {height}, {fit:?}: off by {largest}");
             }
         }
+    }
+
+    #[test]
+    fn a_transposed_map_is_read_as_it_is_seen() {
+        let map = Array2::from_shape_fn((8, 8), |(y, x)| (y * 8 + x) as f32);
+        let mut out = Array2::zeros((0, 0));
+        placement(8, 8, None, 8, Fit::Stretch).restore(map.t(), &mut out).unwrap();
+        assert_eq!(out, map.t());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Pixels to draw on: the frame, tints, heat and smooth lines.
 
 use super::Colour;
-use crate::frame::Frame;
+use crate::frame::{Frame, Region};
 use image::{Rgb, RgbImage};
 use ndarray::ArrayView2;
 
@@ -79,6 +79,20 @@ impl Canvas {
                     self.blend(u, v, colour, cover);
                 }
             }
+        }
+    }
+
+    /// Draws a line one pixel wide just inside a region of the frame.
+    pub fn outline(&mut self, region: Region, zoom: usize, colour: Colour, cover: f32) {
+        let (left, upper) = (region.x * zoom, region.y * zoom);
+        let (right, lower) = (left + region.width * zoom - 1, upper + region.height * zoom - 1);
+        for x in left..=right {
+            self.blend(x, upper, colour, cover);
+            self.blend(x, lower, colour, cover);
+        }
+        for y in upper..=lower {
+            self.blend(left, y, colour, cover);
+            self.blend(right, y, colour, cover);
         }
     }
 

@@ -5,12 +5,17 @@ use super::text::{Typeface, printable, wrap};
 use super::{COLOURS, Colour, Overlay};
 use crate::mask::Measurements;
 
-const PAPER: Colour = [22, 24, 28];
+pub(super) const PAPER: Colour = [22, 24, 28];
 const INK: Colour = [240, 240, 240];
 const FAINT_INK: Colour = [176, 180, 186];
 
 /// Prompts are a sentence or two; a page of text would push the picture off the screen.
 const MOST_PROMPT_LINES: usize = 4;
+
+/// A line may break after it, not before.
+const SEPARATOR: &str = "\u{a0}· ";
+
+const NOTICE: &str = "RESEARCH USE ONLY";
 
 enum Mark {
     None,
@@ -41,10 +46,17 @@ pub(super) fn lay_out(overlay: &Overlay<'_>, width: usize) -> Legend {
         legend.extend(wrap(&numbers(finding.measurements), columns, usize::MAX), FAINT_INK);
     }
     if overlay.confounders.is_some() {
-        legend.push(Mark::Heat, wrap("set aside as confounding (none to all)", columns, usize::MAX), INK, false);
+        legend.push(
+            Mark::Heat,
+            wrap("confounders: what the network sets aside, none to all", columns, usize::MAX),
+            INK,
+            false,
+        );
     }
-    let model = if overlay.model.is_empty() { String::new() } else { format!("{} · ", printable(overlay.model)) };
-    let footer = format!("{model}threshold {:.2} · RESEARCH USE ONLY", overlay.threshold);
+    let model =
+        if overlay.model.is_empty() { String::new() } else { format!("{}{SEPARATOR}", printable(overlay.model)) };
+    let footer =
+        format!("{model}{}{SEPARATOR}{}", unbroken(&format!("threshold {:.2}", overlay.threshold)), unbroken(NOTICE));
     legend.push(Mark::None, wrap(&footer, columns, MOST_PROMPT_LINES), FAINT_INK, false);
     legend
 }
@@ -134,7 +146,12 @@ fn numbers(measurements: &Measurements) -> String {
     if let Some(mean) = measurements.mean_probability {
         parts.push(format!("mean probability {mean:.2}"));
     }
-    parts.join(" · ")
+    parts.iter().map(|part| unbroken(part)).collect::<Vec<_>>().join(SEPARATOR)
+}
+
+/// A number stays on one line with what it is the number of.
+fn unbroken(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
 }
 
 fn percent(fraction: f64) -> String {
@@ -152,6 +169,7 @@ mod tests {
         let mask = Mask::from_pixels(Array2::ones((3, 4)));
         let measure = |mm| Measurements::of(&mask, &mask.contours(), None, mm).unwrap();
         // The diagonal of 3 x 4 is 5; the chord across it through a corner is 3 * 5 / 4.
+        let numbers = |measurements: &Measurements| numbers(measurements).replace('\u{a0}', " ");
         assert_eq!(numbers(&measure(None)), "area 12 px (100.0 %) · 5 × 4 px");
         assert_eq!(numbers(&measure(Some([0.5; 2]))), "area 3.0 mm² (100.0 %) · 2.5 × 1.9 mm");
         assert_eq!(numbers(&Measurements::default()), "nothing found");

@@ -5,7 +5,7 @@ mod legend;
 mod text;
 
 use super::{Contour, Mask, MaskError, Measurements};
-use crate::frame::Frame;
+use crate::frame::{Frame, Region};
 use canvas::{Canvas, Stroke};
 use image::RgbImage;
 use ndarray::ArrayView2;
@@ -16,8 +16,14 @@ type Colour = [u8; 3];
 const COLOURS: [Colour; 6] =
     [[86, 180, 233], [230, 159, 0], [0, 178, 133], [240, 228, 66], [222, 132, 184], [230, 108, 30]];
 
-/// Pictures whose longer side is shorter are magnified by a whole number, or no legend would be readable beside them.
-const LEAST_SIDE: usize = 384;
+/// Narrower frames are magnified by a whole number, or no legend could be read below them,
+const LEAST_WIDTH: usize = 384;
+
+/// as long as the picture stays below this height; then the canvas is wider than the frame.
+const MOST_MAGNIFIED_HEIGHT: usize = 1536;
+
+/// Of the line around a region of interest: no finding's colour.
+const REGION_COLOUR: Colour = [170, 170, 170];
 
 /// How much of the colour lies over the lesion: enough to see which side of the line is inside, little enough to see
 /// the tissue.
@@ -48,23 +54,27 @@ pub struct Overlay<'a> {
 
 impl Overlay<'_> {
     /// Draws the picture. The frame stands in its upper left corner, at its own size, or 2, 3, ... times as large where
-    /// it is below 384 pixels; the legend is below it.
+    /// it is less than 384 pixels wide; the legend is below it. A region of interest is outlined.
     ///
     /// # Errors
     /// [`MaskError::Size`] where a mask or the confounders are not of the frame's size.
     pub fn draw(&self) -> Result<RgbImage, MaskError> {
         self.check_sizes()?;
         let (width, height) = (self.frame.width(), self.frame.height());
-        let zoom = LEAST_SIDE.div_ceil(width.max(height)).max(1);
-        let canvas_width = (width * zoom).max(LEAST_SIDE);
+        let zoom = LEAST_WIDTH.div_ceil(width).min(MOST_MAGNIFIED_HEIGHT / height).max(1);
+        let canvas_width = (width * zoom).max(LEAST_WIDTH);
         let legend = legend::lay_out(self, canvas_width);
         let mut canvas = Canvas::new(canvas_width, height * zoom + legend.height());
+        canvas.rectangle([width * zoom, 0], [canvas_width - width * zoom, height * zoom], legend::PAPER);
         canvas.paste(self.frame, zoom);
         if let Some(confounders) = self.confounders {
             canvas.heat(confounders, zoom);
         }
         for (finding, colour) in self.findings.iter().zip(COLOURS.iter().cycle()) {
             canvas.tint(finding.mask.pixels(), zoom, *colour, FILL);
+        }
+        if self.frame.region() != Region::whole(width, height) {
+            canvas.outline(self.frame.region(), zoom, REGION_COLOUR, 0.6);
         }
         // Two pixels wide on ordinary frames, in proportion on large ones.
         let radius = ((width.max(height) * zoom) as f32 / 800.0).max(1.0);
@@ -172,7 +182,7 @@ mod tests {
         let unbroken = "x".repeat(5_000);
         for (width, height) in [(1, 1), (1, 700), (900, 1), (64, 64), (385, 100)] {
             let picture = draw(&scene(width, height), &["", &long, &unbroken, "\u{75c5}\u{5909} \n\0", "é²"], true);
-            assert!(picture.width() >= LEAST_SIDE as u32, "{width} x {height}");
+            assert!(picture.width() >= LEAST_WIDTH as u32, "{width} x {height}");
         }
     }
 

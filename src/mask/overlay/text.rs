@@ -21,8 +21,9 @@ impl Typeface {
     /// Readable on a picture of this width when the picture fills a screen.
     pub fn for_width(width: usize) -> Self {
         let (font, bold, zoom) = match width {
-            0..560 => (&fonts::FONT_6X13, &fonts::FONT_6X13_BOLD, 1),
-            560..720 => (&fonts::FONT_8X13, &fonts::FONT_8X13_BOLD, 1),
+            // The bold face of this size runs together.
+            0..480 => (&fonts::FONT_6X13, &fonts::FONT_6X13, 1),
+            480..720 => (&fonts::FONT_8X13, &fonts::FONT_8X13_BOLD, 1),
             720..960 => (&fonts::FONT_9X15, &fonts::FONT_9X15_BOLD, 1),
             960..1280 => (&fonts::FONT_9X18, &fonts::FONT_9X18_BOLD, 1),
             _ => (&fonts::FONT_9X18, &fonts::FONT_9X18_BOLD, width.div_ceil(1280)),
@@ -71,12 +72,12 @@ pub(super) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Breaks text between words into lines of at most `columns` characters (at least one); longer words are broken. Text of
+/// Breaks text at spaces (not at no-break spaces) into lines of at most `columns` characters (at least one); longer words are broken. Text of
 /// more than `most` lines ends in an ellipsis.
 pub(super) fn wrap(text: &str, columns: usize, most: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = vec![Vec::new()];
-    'words: for word in text.split_whitespace() {
+    'words: for word in text.split(' ').filter(|word| !word.is_empty()) {
         let mut word: &[char] = &word.chars().collect::<Vec<_>>();
         while !word.is_empty() {
             if lines.len() > most {
