@@ -129,7 +129,7 @@ mod tests {
             ("AT&T &copy 2024", "at&t © 2024"),
             ("ﬁbroadenoma ŉ", "fibroadenoma 'n"),
             ("O’Neil‘s “cyst”", "o'neil's \"cyst\""),
-            ("ＡＢＣ　１２！ ｶﾞ", "abc 12! カ\u{3099}"),
+            ("ＡＢＣ　１２！ ｶﾞ", "abc 12! ガ"),
             ("\u{1b}[36;1mred\u{1b}[0m \u{1b}[", "red ["),
             ("a\u{0}b\u{feff}c\u{7f}", "abc"),
             ("e\u{301} ΟΔΟΣ", "é οδος"),
