@@ -3,13 +3,16 @@
 //!
 //! Of ftfy's repairs one is left out: text that was decoded by the wrong character set (`donâ€™t`) stays as it is.
 
-use super::entities::unescape;
+use super::entities::{unescape, windows_1252};
 use tokenizers::NormalizedString;
+
+/// Text is escaped once or twice by accident; more rounds than this only a hostile text needs, and each costs its length.
+const MAX_ROUNDS: usize = 64;
 
 /// Cleans a prompt. The result may still hold runs of white space.
 pub(super) fn clean(text: &str) -> String {
-    // A tag means that the text is HTML, in which the first step would turn escaped text into tags.
-    let mut text = repair(text, !text.contains('<'));
+    // A tag means that the line is HTML, in which the first step would turn escaped text into tags.
+    let mut text: String = text.split_inclusive('\n').map(|line| repair(line, !line.contains('<'))).collect();
     for _ in 0..2 {
         text = unescape(&text);
     }
@@ -21,17 +24,17 @@ pub(super) fn clean(text: &str) -> String {
 /// Repairs until nothing changes: what was escaped twice is read twice.
 fn repair(text: &str, is_plain: bool) -> String {
     let mut text = text.to_string();
-    loop {
+    for _ in 0..MAX_ROUNDS {
         let mut repaired = if is_plain { unescape_closed(&text) } else { text.clone() };
         repaired = drop_terminal_escapes(&repaired);
         let mut characters = String::with_capacity(repaired.len());
         repaired.chars().for_each(|c| push_plain(c, &mut characters));
-        // Every step shortens the text or takes away characters that no step brings back, so this ends.
         if characters == text {
-            return NormalizedString::from(characters).nfc().get().to_string();
+            break;
         }
         text = characters;
     }
+    NormalizedString::from(text).nfc().get().to_string()
 }
 
 /// Reads only references that end in a semicolon, so that `AT&T` stays.
@@ -75,7 +78,7 @@ fn drop_terminal_escapes(text: &str) -> String {
     out
 }
 
-/// Writes a character in its plain form: ligatures apart, full-width forms narrow, curly quotes straight, controls gone.
+/// Writes a character in its plain form: ligatures apart, C1 codes as Windows meant them, full-width forms narrow, curly quotes straight, controls gone.
 fn push_plain(c: char, out: &mut String) {
     let ligature = match c {
         'Ĳ' => "IJ",
@@ -103,12 +106,12 @@ fn push_plain(c: char, out: &mut String) {
         _ => "",
     };
     match c {
+        '\u{80}'..='\u{9f}' if windows_1252(c) != c => push_plain(windows_1252(c), out),
         _ if !ligature.is_empty() => ligature.chars().for_each(|c| push_plain(c, out)),
         'ʼ' | '\u{2018}'..='\u{201b}' => out.push('\''),
         '\u{201c}'..='\u{201f}' => out.push('"'),
         '\u{3000}' => out.push(' '),
         '\u{ff01}'..='\u{ffef}' => out.push_str(NormalizedString::from(c.to_string()).nfkc().get()),
-        '\u{2028}' | '\u{2029}' | '\u{85}' => out.push('\n'),
         '\u{0}'..='\u{8}' | '\u{b}' | '\u{e}'..='\u{1f}' | '\u{7f}' => {}
         '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffc}' => {}
         _ => out.push(c),
@@ -126,11 +129,13 @@ mod tests {
             ("&amp;amp;lt;b&amp;gt;", "<b>"),
             // HTML keeps its first level of escapes for the two later rounds.
             ("<b>&amp;amp;lt;", "<b>&lt;"),
+            ("<b>&amp;amp;lt;\n&amp;amp;lt;", "<b>&lt;\n<"),
             ("AT&T &copy 2024", "at&t © 2024"),
             ("ﬁbroadenoma ŉ", "fibroadenoma 'n"),
             ("O’Neil‘s “cyst”", "o'neil's \"cyst\""),
             ("ＡＢＣ　１２！ ｶﾞ", "abc 12! ガ"),
             ("\u{1b}[36;1mred\u{1b}[0m \u{1b}[", "red ["),
+            ("a\u{85}\u{93}b\u{81}", "a…\"b\u{81}"),
             ("a\u{0}b\u{feff}c\u{7f}", "abc"),
             ("e\u{301} ΟΔΟΣ", "é οδος"),
             ("<|STARTOFTEXT|>", "<|startoftext|>"),
@@ -140,8 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn deep_escapes_end() {
-        let deep = format!("&{}lt;", "amp;".repeat(4000));
-        assert_eq!(clean(&deep), "<");
+    fn deep_escapes_are_read_to_a_bound() {
+        let deep = |levels: usize| clean(&format!("&{}lt;", "amp;".repeat(levels)));
+        assert_eq!(deep(60), "<");
+        // One level a round, two more by the rounds after the repairs.
+        assert_eq!(deep(100), format!("&{}lt;", "amp;".repeat(100 - MAX_ROUNDS - 2)));
     }
 }

@@ -9,6 +9,14 @@ static NAMED: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
     table.lines().filter_map(|line| line.split_once(' ')).map(|(name, points)| (name, characters(points))).collect()
 });
 
+/// What a control code from 0x80 to 0x9F was meant to be; any other character is itself.
+pub(super) fn windows_1252(c: char) -> char {
+    match u32::from(c) {
+        point @ 0x80..=0x9F => WINDOWS_1252[point as usize - 0x80],
+        _ => c,
+    }
+}
+
 /// What browsers read the C1 control codes 0x80 to 0x9F as: Windows-1252, where it assigns them.
 const WINDOWS_1252: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
@@ -78,7 +86,7 @@ fn read_numeric(text: &str) -> Option<(String, &str)> {
 
 fn numbered(point: u32) -> String {
     match point {
-        0x80..=0x9F => WINDOWS_1252[point as usize - 0x80].into(),
+        0x80..=0x9F => char::from_u32(point).map(windows_1252).unwrap_or('\u{fffd}').into(),
         0 => "\u{fffd}".into(),
         // Control codes and noncharacters stand for nothing.
         0x01..=0x08 | 0x0B | 0x0E..=0x1F | 0x7F | 0xFDD0..=0xFDEF => String::new(),
