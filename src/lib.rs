@@ -1,12 +1,20 @@
 //! Text-prompted lesion segmentation for ultrasound: the runtime.
 //!
 //! Data flows one way: a [`bundle`] is opened, its [`graph`] is rewritten and lowered ([`lower`]), an [`engine`] runs it on
-//! a [`frame`] and a [`prompt`], and a [`mask`] comes out.
+//! a [`frame`] and a [`prompt`], and a [`mask`] comes out. [`Model`] and [`Session`] put these together.
 //!
 //! Research software; not a medical device.
 
+pub mod bundle;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod engine;
 pub mod frame;
 pub mod graph;
 pub mod io;
 pub mod lower;
 pub mod mask;
+mod model;
+pub mod prompt;
+
+pub use model::{Model, ModelError, ModelOptions, Prompt, Segmentation, Session, StageSeconds};
