@@ -7,11 +7,12 @@
 //! Shapes leave the batch out: an image pass runs one image, and a prompt's node runs any number of prompts.
 
 mod builder;
+mod cost;
 mod op;
 mod subgraph;
 
 pub use builder::GraphBuilder;
-pub use op::{Op, Parameter, TAPS};
+pub use op::{NORM_EPSILON, Op, Parameter, TAPS};
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
