@@ -41,8 +41,6 @@ pub enum ModelError {
     Mask(#[from] MaskError),
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
-    #[error("the network takes {context} tokens, but its graph says no more of them")]
-    NoTokens { context: usize },
 }
 
 /// An opened bundle with its network planned. One serves any number of threads; each makes its own [`Session`].
@@ -52,7 +50,6 @@ pub struct Model {
     self_test: SelfTest,
     engine: Engine,
     tokenizer: Tokenizer,
-    context: usize,
     prompts: Mutex<PromptCache<Prompt>>,
 }
 
@@ -87,7 +84,6 @@ impl Model {
             self_test: bundle.self_test().clone(),
             engine,
             tokenizer: Tokenizer::from_json(bundle.tokenizer_json())?,
-            context: bundle.context(),
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
         };
         log::info!("{} ready in {:.0} ms", model.description.name, begun.elapsed().as_secs_f64() * 1e3);
@@ -109,7 +105,7 @@ impl Model {
     /// # Errors
     /// An empty sentence, or one of more tokens than the network reads.
     pub fn prompt(&self, text: &str) -> Result<Prompt, ModelError> {
-        let tokens = self.tokenizer.encode_prompt(text, self.context)?;
+        let tokens = self.tokenizer.encode_prompt(text, self.engine.context())?;
         // A panic elsewhere leaves the cache as it was before or after an entry, both of which are whole.
         let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = prompts.get(tokens.ids()) {

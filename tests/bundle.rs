@@ -42,7 +42,7 @@ fn description() -> ModelDescription {
         edition: "tiny".into(),
         input_size: SIZE,
         normalisation: Normalisation::CLIP,
-        fit: Fit::Letterbox { padding: [122, 116, 104] },
+        fit: Fit::Letterbox { padding: [0.5, 0.25, 0.125] },
         threshold: 0.35,
         trained: false,
         gmac: 0.001,

@@ -119,6 +119,6 @@ fn image_gmac(graph: &Graph) -> Result<f64, GraphError> {
     let image = graph.find(stage::IMAGE)?;
     let part = graph.subgraph(&[], &[pred])?;
     let depends = part.dependents(part.find(&graph.node(image).name)?);
-    let total: u64 = part.ids().filter(|id| depends[id.0]).map(|id| part.multiply_accumulates(id)).sum();
+    let total: u64 = part.ids().filter(|id| depends[id.0]).map(|id| part.multiply_accumulates(id, 0)).sum();
     Ok(total as f64 / 1e9)
 }

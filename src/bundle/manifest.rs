@@ -2,6 +2,7 @@
 
 use super::digest::{Sha256, from_hex};
 use super::error::Problem;
+use crate::frame::{Fit, Normalisation};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,29 +45,6 @@ pub struct ModelDescription {
     /// What the quantiser recorded of its calibration, if the model was quantised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<serde_json::Value>,
-}
-
-/// (x - mean) / std for each of red, green, blue, with x in [0, 1].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Normalisation {
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
-}
-
-impl Normalisation {
-    /// CLIP's own, which all published weights were trained with.
-    pub const CLIP: Self =
-        Self { mean: [0.481_454_66, 0.457_827_5, 0.408_210_73], std: [0.268_629_54, 0.261_302_6, 0.275_777_1] };
-}
-
-/// How an image of another shape becomes the square input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fit {
-    /// Each edge is scaled on its own.
-    Stretch,
-    /// Scaled by one factor and centred; the rest is filled with this colour (red, green, blue).
-    Letterbox { padding: [u8; 3] },
 }
 
 /// How most of the weights are stored.
@@ -163,6 +141,11 @@ impl ModelDescription {
         }
         if !mean.iter().all(|value| value.is_finite()) || !std.iter().all(|value| value.is_finite() && *value > 0.0) {
             return Err(format!("a normalisation by mean {mean:?}, std {std:?}"));
+        }
+        if let Fit::Letterbox { padding } = self.fit
+            && !padding.iter().all(|value| (0.0..=1.0).contains(value))
+        {
+            return Err(format!("a padding of {padding:?} (red, green and blue from 0 to 1 are needed)"));
         }
         if !(self.gmac >= 0.0 && self.gmac.is_finite()) {
             return Err(format!("{} GMAC", self.gmac));

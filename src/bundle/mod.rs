@@ -38,7 +38,7 @@ pub use error::{BundleError, Problem};
 pub use layout::{ALIGNMENT, FORMAT_VERSION, MAGIC, MAX_MANIFEST_BYTES, MAX_TENSORS};
 pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES};
 pub use manifest::{
-    Dtype, Fit, MAX_INPUT_SIZE, Manifest, ModelDescription, Normalisation, Part, Precision, Quantisation, TensorEntry,
+    Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Part, Precision, Quantisation, TensorEntry,
 };
 pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};
 pub use tensor::{StoredTensor, TensorView};

@@ -8,6 +8,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 use std::path::PathBuf;
 
+/// Tokens of a prompt for which the text encoder's cost is given.
+const TYPICAL_TOKENS: usize = 20;
+
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Bundle to look into [default: the model inside this command]
@@ -84,7 +87,7 @@ fn layers(graph: &Graph) -> Table {
     table.set_header(["step", "operator", "yields", "MMAC"]);
     for id in graph.ids() {
         let node = graph.node(id);
-        let cost = graph.multiply_accumulates(id) as f64 / 1e6;
+        let cost = graph.multiply_accumulates(id, TYPICAL_TOKENS) as f64 / 1e6;
         let cost = if cost > 0.0 { format!("{cost:.2}") } else { String::new() };
         table.add_row([node.name.clone(), node.op.label().to_string(), node.shape.to_string(), cost]);
     }
@@ -100,6 +103,6 @@ fn layer_json(graph: &Graph, id: NodeId) -> serde_json::Value {
         "name": node.name,
         "operator": node.op.label(),
         "shape": node.shape,
-        "multiply_accumulates": graph.multiply_accumulates(id),
+        "multiply_accumulates": graph.multiply_accumulates(id, TYPICAL_TOKENS),
     })
 }

@@ -7,14 +7,16 @@
 //! Shapes leave the batch out: an image pass runs one image, and a prompt's node runs any number of prompts.
 
 mod builder;
+mod cost;
 mod op;
 mod subgraph;
 
 pub use builder::GraphBuilder;
-pub use op::{Op, Parameter, TAPS};
+pub use op::{NORM_EPSILON, Op, Parameter, TAPS};
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 
 /// Weights by name, row-major, in f32. Names are the published checkpoint's, or those that a rewrite gave.
 pub type Weights = BTreeMap<String, ndarray::ArrayD<f32>>;
@@ -36,6 +38,18 @@ pub enum Shape {
     Vector { width: usize },
     /// Token ids of one prompt, start and end of text included; `context` at the most.
     Tokens { context: usize },
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Map { channels, height, width } => write!(f, "{channels} x {height} x {width}"),
+            Shape::Sequence { length: Some(length), width } => write!(f, "{length} x {width}"),
+            Shape::Sequence { length: None, width } => write!(f, "tokens x {width}"),
+            Shape::Vector { width } => write!(f, "{width}"),
+            Shape::Tokens { context } => write!(f, "up to {context} tokens"),
+        }
+    }
 }
 
 /// One operator applied to earlier nodes.
