@@ -151,7 +151,7 @@ impl Gathered {
         let unknown = self.weights.extract_if(.., |name, _| !known.contains(name)).map(|(name, _)| name);
         self.unknown.extend(unknown);
         if !self.unknown.is_empty() {
-            let (count, names) = (self.unknown.len(), self.unknown.join(", "));
+            let (count, names) = (self.unknown.len(), self.unknown.join(", ").escape_debug().to_string());
             log::warn!("{count} tensors are not the network's and are left out: {names}");
         }
     }

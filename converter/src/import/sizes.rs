@@ -86,3 +86,36 @@ fn input_size(weights: &Weights) -> Result<usize, ImportError> {
     }
     Ok(grid.saturating_mul(32))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::ArrayD;
+
+    /// Zeros take no memory until they are touched, so whole editions are cheap here.
+    fn zeros(architecture: &Architecture) -> Weights {
+        let parameters = architecture.describe().unwrap().parameters();
+        parameters.into_iter().map(|p| (p.name, ArrayD::zeros(p.shape))).collect()
+    }
+
+    #[test]
+    fn every_edition_is_known_by_its_shapes() {
+        for edition in [Edition::Rn101, Edition::Rn50, Edition::Tiny] {
+            let expected = Architecture::of(edition, 224);
+            let mut weights = zeros(&expected);
+            let known = Known { decoder: None, text_heads: (edition == Edition::Tiny).then_some(2) };
+            assert_eq!(infer(&weights, known).unwrap(), expected);
+            weights.retain(|name, _| name.starts_with("backbone."));
+            assert_eq!(infer(&weights, known).unwrap(), expected, "CLIP alone");
+        }
+    }
+
+    #[test]
+    fn the_decoder_is_as_wide_as_the_neck_says() {
+        let mut narrow = Architecture::of(Edition::Rn50, 96);
+        narrow.decoder = 128;
+        let found = infer(&zeros(&narrow), Known::default()).unwrap();
+        assert_eq!(found, narrow);
+        assert_eq!(found.edition, Edition::Rn50);
+    }
+}

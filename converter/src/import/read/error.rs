@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Each message is one line of what, why and what to do, to be read after the file's name.
+/// Each message is one line of what, why and what to do, to be read after the file's name. Names out of the file are
+/// escaped: they may hold line breaks or a terminal's control codes.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("cannot be read: {0}")]
@@ -21,25 +22,29 @@ pub enum ReadError {
         "is a bare pickle, not a torch archive; resave its state dict in Python with `torch.save(state_dict, path)`"
     )]
     BarePickle,
-    #[error("is no intact zip archive ({reason}); download or copy it again")]
+    #[error("is no intact zip archive ({}); download or copy it again", .reason.escape_debug())]
     Zip { reason: String },
     #[error("has no `data.pkl` inside, so it is no torch archive; save the weights with `torch.save`")]
     NoPickle,
     #[error("was saved on a big-endian machine, which is not read; resave it on a little-endian one")]
     BigEndian,
     #[error(
-        "holds `{entry}`, which inflates from {stored} to {inflated} bytes, over {most} times as much: a zip bomb, or no weights; resave it uncompressed with `torch.save`"
+        "holds `{}`, which inflates from {stored} to {inflated} bytes, over {most} times as much: a zip bomb, or no weights; resave it uncompressed with `torch.save`",
+        .entry.escape_debug()
     )]
     ZipBomb { entry: String, stored: u64, inflated: u64, most: u64 },
     #[error("is over a limit: {what} is {value}, and {most} is the most; resave the weights alone")]
     Limit { what: &'static str, value: u64, most: u64 },
     #[error("has a damaged or hostile pickle: {0}; resave its state dict with `torch.save`")]
     Pickle(#[from] PickleError),
-    #[error("holds a value that contains itself, under `{name}`; resave its state dict alone")]
+    #[error("holds a value that contains itself, under `{}`; resave its state dict alone", .name.escape_debug())]
     Cyclic { name: String },
-    #[error("has a tensor `{name}` that cannot be read: {reason}; resave the weights contiguous, as f32 or f16")]
+    #[error(
+        "has a tensor `{}` that cannot be read: {}; resave the weights contiguous, as f32 or f16",
+        .name.escape_debug(), .reason.escape_debug()
+    )]
     Tensor { name: String, reason: String },
-    #[error("is no intact safetensors file ({reason}); download or copy it again")]
+    #[error("is no intact safetensors file ({}); download or copy it again", .reason.escape_debug())]
     Safetensors { reason: String },
     #[error("holds no tensors of floats; give the file with the weights")]
     NoTensors,

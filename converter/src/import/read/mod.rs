@@ -19,7 +19,7 @@ pub use safetensors_file::read_safetensors;
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// What a file holds. Tensors of whole numbers (counters, and the sizes in TorchScript archives) are left out.
@@ -39,17 +39,21 @@ enum Format {
 
 /// Reads a torch zip archive (state dict or TorchScript) or a safetensors file; the bytes tell which, not the name.
 pub fn read_file(path: &Path, limits: &Limits) -> Result<Contents, ReadError> {
-    let mut file = File::open(path)?;
-    let bytes = file.metadata()?.len();
-    limits.file_size(bytes)?;
+    read(BufReader::new(File::open(path)?), limits)
+}
+
+/// As [`read_file`], from anything that can be read from its start.
+pub fn read<R: Read + Seek>(mut reader: R, limits: &Limits) -> Result<Contents, ReadError> {
     let mut start = Vec::with_capacity(16);
-    (&mut file).take(16).read_to_end(&mut start)?;
-    file.rewind()?;
+    reader.by_ref().take(16).read_to_end(&mut start)?;
+    let bytes = reader.seek(SeekFrom::End(0))?;
+    reader.rewind()?;
+    limits.file_size(bytes)?;
     match recognise(&start)? {
-        Format::TorchArchive => read_archive(BufReader::new(file), bytes, limits),
+        Format::TorchArchive => read_archive(reader, bytes, limits),
         Format::Safetensors => {
             let mut contents = Vec::new();
-            file.take(limits.file_bytes).read_to_end(&mut contents)?;
+            reader.take(limits.file_bytes).read_to_end(&mut contents)?;
             read_safetensors(&contents, limits)
         }
     }
