@@ -4,7 +4,9 @@ use super::Failure;
 use causalclipseg_convert::checkpoint::Storage;
 use causalclipseg_convert::import::{ImportOptions, import};
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Make a checkpoint of CLIP's weights or of a published network's
 ///
@@ -33,7 +35,16 @@ impl Import {
     pub fn run(self) -> Result<(), Failure> {
         let Self { files, output, size, seed, decoder } = self;
         let options = ImportOptions { input_size: size, seed, decoder, ..ImportOptions::default() };
-        import(&files, &options)?.save(&output, Storage::F32)?;
+        // Drawn only where stderr is a terminal.
+        let progress =
+            ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}")?);
+        progress.enable_steady_tick(Duration::from_millis(100));
+        progress.set_message("reading weights");
+        let checkpoint = import(&files, &options)?;
+        progress.set_message("writing the checkpoint");
+        checkpoint.save(&output, Storage::F32)?;
+        progress.finish_and_clear();
+        println!("{}", super::summary(&checkpoint, &output));
         Ok(())
     }
 }

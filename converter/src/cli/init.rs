@@ -48,7 +48,9 @@ impl Init {
                 architecture.random_weights(self.seed)?
             }
         };
-        Checkpoint { architecture, weights, metadata }.save(&self.output, Storage::F32)?;
+        let checkpoint = Checkpoint { architecture, weights, metadata };
+        checkpoint.save(&self.output, Storage::F32)?;
+        println!("{}", super::summary(&checkpoint, &self.output));
         Ok(())
     }
 }

@@ -4,8 +4,10 @@
 mod import;
 mod init;
 
+use causalclipseg_convert::checkpoint::Checkpoint;
 use clap::{Parser, Subcommand};
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Why a command failed, as one line of what, why and what to do.
@@ -46,4 +48,17 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A written checkpoint in one line, for people.
+fn summary(checkpoint: &Checkpoint, output: &Path) -> String {
+    let Checkpoint { architecture, metadata, .. } = checkpoint;
+    let size = architecture.input_size;
+    let is_trained = metadata.get("trained").is_some_and(|trained| trained == "true");
+    let training = match (is_trained, metadata.get("seed")) {
+        (true, _) => "trained".to_string(),
+        (false, Some(seed)) => format!("new layers drawn from seed {seed}, to be trained"),
+        (false, None) => "untrained".to_string(),
+    };
+    format!("{}: {} at {size} x {size}, {training}", output.display(), architecture.edition)
 }
