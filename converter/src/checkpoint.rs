@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Where the network's sizes stand in the metadata.
-const ARCHITECTURE_KEY: &str = "architecture";
+pub(crate) const ARCHITECTURE_KEY: &str = "architecture";
 
 /// How a checkpoint's numbers are stored. Computation is in f32 either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

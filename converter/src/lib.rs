@@ -1,5 +1,6 @@
 //! Trains, imports, exports and packs models for the causalclipseg runtime.
 
 pub mod checkpoint;
+pub mod import;
 pub mod model;
 pub mod tokenizer;

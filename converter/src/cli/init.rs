@@ -1,0 +1,56 @@
+//! `init`: a checkpoint to train from, or with the reference vectors' weights.
+
+use super::Failure;
+use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
+use causalclipseg_convert::model::{Architecture, Edition};
+use clap::{Args, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum InitialWeights {
+    /// The formula behind the reference vectors, to compare outputs with.
+    Golden,
+    /// Drawn from the seed, to train from.
+    Random,
+}
+
+/// Make an untrained checkpoint
+#[derive(Debug, Args)]
+pub struct Init {
+    #[arg(long)]
+    edition: Edition,
+    /// Height and width of the input in pixels, a multiple of 32
+    #[arg(long, value_name = "S", default_value_t = 224)]
+    size: usize,
+    #[arg(long, default_value = "random")]
+    weights: InitialWeights,
+    /// Seed of the random weights
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Where to write the checkpoint (safetensors)
+    #[arg(short, long, value_name = "CKPT")]
+    output: PathBuf,
+}
+
+impl Init {
+    pub fn run(self) -> Result<(), Failure> {
+        let architecture = Architecture::of(self.edition, self.size);
+        architecture.validate()?;
+        let mut metadata = BTreeMap::from([("trained".to_string(), "false".to_string())]);
+        let weights = match self.weights {
+            InitialWeights::Golden => {
+                metadata.insert("source".into(), "golden".into());
+                architecture.golden_weights()?
+            }
+            InitialWeights::Random => {
+                metadata.insert("seed".into(), self.seed.to_string());
+                architecture.random_weights(self.seed)?
+            }
+        };
+        let checkpoint = Checkpoint { architecture, weights, metadata };
+        checkpoint.save(&self.output, Storage::F32)?;
+        println!("{}", super::summary(&checkpoint, &self.output));
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! The commands. Each has its own file with its arguments and a `run`; a new one is a module and a line in
+//! [`Command`] and in [`Command::run`].
+
+mod import;
+mod init;
+
+use causalclipseg_convert::checkpoint::Checkpoint;
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Why a command failed, as one line of what, why and what to do.
+type Failure = Box<dyn Error>;
+
+/// Trains, imports, exports and packs models for the causalclipseg runtime.
+#[derive(Debug, Parser)]
+#[command(name = "causalclipseg-convert", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Import(import::Import),
+}
+
+impl Command {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Command::Init(command) => command.run(),
+            Command::Import(command) => command.run(),
+        }
+    }
+}
+
+/// Runs the command line: 0 done, 1 failed, 2 usage (clap exits with it by itself).
+pub fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).format_timestamp(None).init();
+    match Arguments::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // One line, whatever a library's message holds.
+            let message = failure.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A written checkpoint in one line, for people.
+fn summary(checkpoint: &Checkpoint, output: &Path) -> String {
+    let Checkpoint { architecture, metadata, .. } = checkpoint;
+    let size = architecture.input_size;
+    let is_trained = metadata.get("trained").is_some_and(|trained| trained == "true");
+    let training = match (is_trained, metadata.get("seed")) {
+        (true, _) => "trained".to_string(),
+        (false, Some(seed)) => format!("new layers drawn from seed {seed}, to be trained"),
+        (false, None) => "untrained".to_string(),
+    };
+    format!("{}: {} at {size} x {size}, {training}", output.display(), architecture.edition)
+}

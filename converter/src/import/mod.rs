@@ -1,0 +1,194 @@
+//! Makes a checkpoint of weights that others saved: CLIP alone (OpenAI's TorchScript archives and both projects'
+//! state dicts), or a whole CausalCLIPSeg network of the authors' layout.
+
+mod names;
+pub mod read;
+mod sizes;
+#[cfg(test)]
+mod tests;
+
+pub use read::{Limits, ReadError};
+
+use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError};
+use crate::model::{Architecture, ArchitectureError};
+use causalclipseg::graph::{GraphError, Weights};
+use read::Contents;
+use sha2::{Digest, Sha256};
+use sizes::Known;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What the files do not say.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Height and width of the input in pixels, a multiple of 32; the size of the files' position table where `None`.
+    pub input_size: Option<usize>,
+    /// Draws the weights of layers that CLIP does not have.
+    pub seed: u64,
+    /// Channels of the decoder, for CLIP alone; the edition's where `None`.
+    pub decoder: Option<usize>,
+    pub limits: Limits,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("no file is given; name the file with the weights")]
+    NoFiles,
+    #[error("{path} {source}")]
+    Read { path: PathBuf, source: ReadError },
+    #[error(
+        "the files hold no CLIP ResNet with a text encoder: `{missing}` is missing; add CLIP's weights (RN50 or RN101)"
+    )]
+    NoClip { missing: &'static str },
+    #[error("the files hold a CLIP vision transformer; the network stands on CLIP's ResNets, so give RN50 or RN101")]
+    VisionTransformer,
+    #[error("`{name}` has shape {shape:?}, but {rank} dimensions are needed; give weights of CLIP's layout")]
+    Rank { name: &'static str, shape: Vec<usize>, rank: usize },
+    #[error(
+        "the attention pool's position table has {rows} rows, not a square grid's and one more; give weights of CLIP's layout"
+    )]
+    Positions { rows: usize },
+    #[error("{} tensors hold NaN or infinite numbers: {}; give weights from before the training diverged", .0.len(), .0.join(", "))]
+    NotFinite(Vec<String>),
+    #[error("the files do not fit the network: {0}; give the network's whole state dict, or CLIP alone")]
+    Weights(GraphError),
+    #[error("the weights' shapes make no valid network: {0}; give weights of CLIP's layout")]
+    Architecture(#[from] ArchitectureError),
+    #[error("{0}")]
+    Resize(CheckpointError),
+}
+
+/// Reads the files and makes one checkpoint of them; where two hold the same tensor, the later file's counts.
+///
+/// CLIP alone gets its missing layers at random from the seed and is marked `trained = false`; a file with any of the
+/// neck or the projectors must have all of them. Tensors that the network does not know are named in a warning.
+/// open_clip's own ResNets must have been trained with QuickGELU, as OpenAI's are: the weights do not tell.
+///
+/// # Errors
+/// One [`ImportError`] for all files; missing and misshapen tensors are all named in it.
+pub fn import(paths: &[PathBuf], options: &ImportOptions) -> Result<Checkpoint, ImportError> {
+    if paths.is_empty() {
+        return Err(ImportError::NoFiles);
+    }
+    let mut gathered = Gathered::default();
+    for path in paths {
+        let read = |source| ImportError::Read { path: path.clone(), source };
+        let contents = read::read_file(path, &options.limits).map_err(read)?;
+        let digest = sha256(path).map_err(|error| read(error.into()))?;
+        gathered.add(path, digest, contents);
+    }
+    gathered.into_checkpoint(options)
+}
+
+/// Tensors under their published names, and what is known of their origin.
+#[derive(Default)]
+struct Gathered {
+    weights: Weights,
+    unknown: Vec<String>,
+    files: Vec<String>,
+    digests: Vec<String>,
+    /// Sizes that one of this crate's own checkpoints carries.
+    architecture: Option<Architecture>,
+    is_marked_untrained: bool,
+}
+
+impl Gathered {
+    fn add(&mut self, path: &Path, digest: String, contents: Contents) {
+        let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        self.files.push(file);
+        self.digests.push(digest);
+        if let Some(own) = contents.metadata.get(ARCHITECTURE_KEY) {
+            self.architecture = serde_json::from_str(own).ok();
+        }
+        self.is_marked_untrained |= contents.metadata.get("trained").is_some_and(|trained| trained == "false");
+        for (name, value) in contents.tensors {
+            match names::published(&name) {
+                Some(published) if !names::is_unused(&published) => {
+                    self.weights.insert(published, value);
+                }
+                None if !names::is_unused(&name) => self.unknown.push(name),
+                _ => {}
+            }
+        }
+    }
+
+    fn into_checkpoint(mut self, options: &ImportOptions) -> Result<Checkpoint, ImportError> {
+        let known = Known {
+            decoder: options.decoder,
+            text_heads: self.architecture.as_ref().map(|architecture| architecture.text.heads),
+        };
+        let architecture = sizes::infer(&self.weights, known)?;
+        let graph = architecture.describe().map_err(ImportError::Weights)?;
+        self.drop_unknown(graph.parameters().into_iter().map(|parameter| parameter.name).collect());
+        let not_finite: Vec<String> = self
+            .weights
+            .iter()
+            .filter(|(_, value)| value.iter().any(|v| !v.is_finite()))
+            .map(|(n, _)| n.clone())
+            .collect();
+        if !not_finite.is_empty() {
+            return Err(ImportError::NotFinite(not_finite));
+        }
+        let is_clip_alone =
+            !self.weights.keys().any(|name| names::is_new_layer(name) && !name.starts_with(names::CONNECT));
+        if is_clip_alone {
+            self.draw_new_layers(&architecture, options.seed)?;
+        }
+        graph.check_weights(|name| self.weights.get(name).map(|value| value.shape())).map_err(ImportError::Weights)?;
+        let metadata = self.metadata(is_clip_alone.then_some(options.seed));
+        let checkpoint = Checkpoint { architecture, weights: self.weights, metadata };
+        match options.input_size {
+            Some(input_size) => checkpoint.resized(input_size).map_err(ImportError::Resize),
+            None => Ok(checkpoint),
+        }
+    }
+
+    /// Takes out what the network does not read, and says so.
+    fn drop_unknown(&mut self, known: HashSet<String>) {
+        let unknown = self.weights.extract_if(.., |name, _| !known.contains(name)).map(|(name, _)| name);
+        self.unknown.extend(unknown);
+        if !self.unknown.is_empty() {
+            let (count, names) = (self.unknown.len(), self.unknown.join(", ").escape_debug().to_string());
+            log::warn!("{count} tensors are not the network's and are left out: {names}");
+        }
+    }
+
+    /// Gives CLIP the layers that it lacks. A `connect` that the file does have is kept, or named if it has holes.
+    fn draw_new_layers(&mut self, architecture: &Architecture, seed: u64) -> Result<(), ImportError> {
+        let has_connect = self.weights.keys().any(|name| name.starts_with(names::CONNECT));
+        let drawn = architecture.random_weights(seed).map_err(ImportError::Weights)?;
+        let is_wanted = |name: &str| names::is_new_layer(name) && !(has_connect && name.starts_with(names::CONNECT));
+        self.weights.extend(drawn.into_iter().filter(|(name, _)| is_wanted(name)));
+        Ok(())
+    }
+
+    fn metadata(&self, seed: Option<u64>) -> BTreeMap<String, String> {
+        let is_trained = seed.is_none() && !self.is_marked_untrained;
+        let mut metadata = BTreeMap::from([
+            ("source".to_string(), self.files.join(", ")),
+            ("source_sha256".to_string(), self.digests.join(", ")),
+            ("trained".to_string(), is_trained.to_string()),
+        ]);
+        metadata.extend(seed.map(|seed| ("seed".to_string(), seed.to_string())));
+        metadata
+    }
+}
+
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            length => digest.update(&block[..length]),
+        }
+    }
+    Ok(digest.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
+}

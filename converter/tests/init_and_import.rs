@@ -1,0 +1,78 @@
+//! `init` and `import` as commands: what they write, and how they fail.
+
+use assert_cmd::Command;
+use std::path::{Path, PathBuf};
+
+fn converter() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_causalclipseg-convert"))
+}
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(name)
+}
+
+/// The free text in a safetensors header.
+fn metadata(path: &Path) -> serde_json::Value {
+    let bytes = std::fs::read(path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    header["__metadata__"].clone()
+}
+
+fn assert_fails(command: &mut Command, parts: &[&str]) {
+    let output = command.assert().code(1).get_output().clone();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.starts_with("error: ") && message.lines().count() == 1, "{message}");
+    for part in parts {
+        assert!(message.contains(part), "expected `{part}` in: {message}");
+    }
+}
+
+#[test]
+fn init_then_import() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first.safetensors"), folder.path().join("second.safetensors"));
+    converter().args(["init", "--edition", "tiny", "--size", "64", "--seed", "5", "-o"]).arg(&first).assert().success();
+    let written = metadata(&first);
+    assert_eq!((&written["trained"], &written["seed"]), (&"false".into(), &"5".into()));
+    converter().arg("import").arg(&first).args(["--size", "96", "-o"]).arg(&second).assert().success().stderr("");
+    let written = metadata(&second);
+    assert_eq!((&written["trained"], &written["source"]), (&"false".into(), &"first.safetensors".into()));
+    let architecture: serde_json::Value = serde_json::from_str(written["architecture"].as_str().unwrap()).unwrap();
+    assert_eq!(architecture["input_size"], 96);
+}
+
+#[test]
+fn imports_clip_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("clip.safetensors");
+    let clip = golden("mini_clip_torchscript_fp16.pt");
+    converter().arg("import").arg(clip).args(["--decoder", "32", "-o"]).arg(&checkpoint).assert().success().stderr("");
+    assert_eq!(metadata(&checkpoint)["trained"], "false");
+}
+
+#[test]
+fn failures_are_one_line_and_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.safetensors");
+    let text = folder.path().join("text.pt");
+    std::fs::write(&text, "weights").unwrap();
+    assert_fails(converter().arg("import").arg(&text).arg("-o").arg(&output), &["text.pt", "neither a torch archive"]);
+    let nowhere = folder.path().join("no/folder/out.safetensors");
+    assert_fails(
+        converter().arg("import").arg(golden("mini_state_dict.pt")).arg("-o").arg(&nowhere),
+        &["cannot write", "No such file"],
+    );
+    assert_fails(
+        converter().args(["init", "--edition", "tiny", "--size", "100", "-o"]).arg(&output),
+        &["input size 100", "multiple of 32"],
+    );
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "only the text file is there");
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    converter().assert().code(2);
+    converter().args(["init", "--edition", "rn200", "-o", "x"]).assert().code(2);
+    converter().args(["import", "-o", "x"]).assert().code(2);
+}
