@@ -2,6 +2,7 @@
 
 use crate::model::{Architecture, ArchitectureError, resize_positions};
 use causalclipseg::graph::{GraphError, Weights};
+use causalclipseg::io::{WriteError, replace_file};
 use half::f16;
 use ndarray::{ArrayD, Ix2};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -32,8 +33,8 @@ pub struct Checkpoint {
 pub enum CheckpointError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("cannot write {path}: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     #[error("{path} is not a safetensors file: {reason}")]
     Format { path: PathBuf, reason: String },
     #[error(
@@ -88,21 +89,26 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes the checkpoint beside its place, then renames it there.
+    /// Writes the checkpoint whole or not at all.
     pub fn save(&self, path: &Path, storage: Storage) -> Result<(), CheckpointError> {
-        let write = |source| CheckpointError::Write { path: path.into(), source };
-        let bytes = self.serialize(storage).map_err(|error| write(std::io::Error::other(error)))?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(write)?;
-        file.write_all(&bytes).map_err(write)?;
-        file.persist(path).map_err(|error| write(error.error))?;
-        Ok(())
+        let bytes = self.serialize(storage).map_err(|error| self.unwritable(path, &error))?;
+        Ok(replace_file(path, |file| file.write_all(&bytes))?)
+    }
+
+    fn unwritable(&self, path: &Path, error: &safetensors::SafeTensorError) -> CheckpointError {
+        CheckpointError::Format { path: path.into(), reason: error.to_string() }
     }
 
     fn serialize(&self, storage: Storage) -> Result<Vec<u8>, safetensors::SafeTensorError> {
-        let (dtype, encode): (Dtype, fn(&ArrayD<f32>) -> Vec<u8>) = match storage {
-            Storage::F32 => (Dtype::F32, |value| value.iter().flat_map(|v| v.to_le_bytes()).collect()),
-            Storage::F16 => (Dtype::F16, |value| value.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()),
+        let dtype = match storage {
+            Storage::F32 => Dtype::F32,
+            Storage::F16 => Dtype::F16,
+        };
+        let encode = |value: &ArrayD<f32>| -> Vec<u8> {
+            match storage {
+                Storage::F32 => value.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                Storage::F16 => value.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            }
         };
         let encoded: Vec<(&String, &[usize], Vec<u8>)> =
             self.weights.iter().map(|(name, value)| (name, value.shape(), encode(value))).collect();

@@ -3,4 +3,5 @@
 pub mod checkpoint;
 pub mod import;
 pub mod model;
+pub mod pack;
 pub mod tokenizer;

@@ -2,6 +2,7 @@
 
 use super::layout::{FORMAT_VERSION, MAX_MANIFEST_BYTES};
 use crate::graph::GraphError;
+use crate::io::WriteError;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -47,8 +48,8 @@ impl From<Problem> for BundleError {
 pub enum Problem {
     #[error("cannot be read ({0}); check the path and its permissions")]
     Read(#[source] std::io::Error),
-    #[error("cannot be written ({0}); nothing was left behind")]
-    Write(#[source] std::io::Error),
+    #[error(transparent)]
+    Write(WriteError),
     #[error("is not a file; give the path of a .ccs file")]
     NotAFile,
     #[error("is empty; copy or pack it again")]

@@ -9,6 +9,7 @@ use super::signature;
 use super::tensor::StoredTensor;
 use super::{Bundle, limits};
 use crate::graph::{Graph, Weights};
+use crate::io::replace_file;
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -81,7 +82,7 @@ impl BundleBuilder {
     /// Writes the file beside its place and then renames it, so that a reader sees the old file or the new one.
     pub fn write(&self, path: &Path) -> Result<(), BundleError> {
         let bytes = self.to_bytes().map_err(|error| error.at(path))?;
-        replace(path, &bytes).map_err(|error| BundleError::from(Problem::Write(error)).at(path))
+        replace_file(path, |file| file.write_all(&bytes)).map_err(|error| Problem::Write(error).into())
     }
 
     fn assemble(&self) -> Result<Vec<u8>, Problem> {
@@ -140,17 +141,4 @@ impl BundleBuilder {
 fn append_aligned(file: &mut Vec<u8>, content: &[u8]) {
     file.resize(file.len().next_multiple_of(ALIGNMENT as usize), 0);
     file.extend(content);
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are made for their owner alone; a model is for everyone whom the umask admits.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

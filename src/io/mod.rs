@@ -4,8 +4,10 @@
 
 mod names;
 mod read;
+mod replace;
 mod write;
 
 pub use names::{NameError, OutputNames};
 pub use read::{Image, MAX_DECODED_BYTES, ReadError};
-pub use write::{Depth, WriteError, write_json, write_mask, write_overlay, write_probability};
+pub use replace::{WriteError, replace_file};
+pub use write::{Depth, write_json, write_mask, write_overlay, write_probability};

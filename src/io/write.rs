@@ -1,24 +1,12 @@
-//! Results to files, whole or not at all.
+//! Results as pictures and JSON.
 
+use super::{WriteError, replace_file};
 use crate::mask::{Mask, Probability};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError, RgbImage};
 use serde::Serialize;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-
-/// Why a result was not written. Whatever stood at its path is still there.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    #[error("{}: the folder cannot be written to ({source}); make it or choose another", path.display())]
-    Folder { path: PathBuf, source: io::Error },
-    #[error("{}: the disk is full; free some space or choose another folder", .0.display())]
-    Full(PathBuf),
-    #[error("{}: stands there already and is no file; choose another name", .0.display())]
-    NotAFile(PathBuf),
-    #[error("{}: cannot be written ({source}); check the folder", path.display())]
-    Io { path: PathBuf, source: io::Error },
-}
+use std::io::{self, Write};
+use std::path::Path;
 
 /// How finely probabilities are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +49,7 @@ pub fn write_overlay(path: &Path, picture: &RgbImage) -> Result<(), WriteError> 
 
 /// Writes a value as indented JSON with a line end.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
-    write_whole(path, |file| {
+    replace_file(path, |file| {
         serde_json::to_writer_pretty(&mut *file, value)?;
         file.write_all(b"\n")
     })
@@ -73,7 +61,7 @@ fn write_png(
     (height, width): (usize, usize),
     colour: ExtendedColorType,
 ) -> Result<(), WriteError> {
-    write_whole(path, |file| {
+    replace_file(path, |file| {
         // Sides were checked when the frame came in; a mask made by hand may be larger still.
         let side = |length: usize| u32::try_from(length).map_err(io::Error::other);
         let expected = (width * height) as u64 * u64::from(colour.bits_per_pixel()) / 8;
@@ -85,41 +73,6 @@ fn write_png(
             other => io::Error::other(other),
         })
     })
-}
-
-/// Fills a file beside `path` and gives it the name when it is complete.
-fn write_whole(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<&mut std::fs::File>) -> io::Result<()>,
-) -> Result<(), WriteError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => WriteError::Full(path.into()),
-        _ => WriteError::Io { path: path.into(), source },
-    };
-    // A device or pipe must not be replaced by a file, nor can a folder be.
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(WriteError::NotAFile(path.into()));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = beside(folder).map_err(|source| match failed(source) {
-        WriteError::Io { source, .. } => WriteError::Folder { path: folder.into(), source },
-        full => full,
-    })?;
-    let mut writer = BufWriter::with_capacity(1 << 16, file.as_file_mut());
-    fill(&mut writer).and_then(|()| writer.flush()).map_err(failed)?;
-    drop(writer);
-    // Some file systems report a full disk only here.
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map(drop).map_err(|error| failed(error.error))
-}
-
-fn beside(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".unfinished-");
-    // Temporary files are private by default; results are as any file that the user makes.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]
@@ -184,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.json");
         write_json(&path, &"old").unwrap();
-        let error = write_whole(&path, |file| {
+        let error = replace_file(&path, |file| {
             file.write_all(b"half of it")?;
             Err(io::Error::from(io::ErrorKind::StorageFull))
         });
@@ -200,7 +153,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
-        let error = write_whole(&folder.path().join("x"), |_| {
+        let error = replace_file(&folder.path().join("x"), |_| {
             fs::OpenOptions::new().write(true).open("/dev/full")?.write_all(b"anything")
         });
         assert!(matches!(error, Err(WriteError::Full(_))), "{error:?}");

@@ -3,6 +3,7 @@
 
 mod import;
 mod init;
+mod pack;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use clap::{Parser, Subcommand};
@@ -25,6 +26,7 @@ struct Arguments {
 enum Command {
     Init(init::Init),
     Import(import::Import),
+    Pack(pack::Pack),
 }
 
 impl Command {
@@ -32,6 +34,7 @@ impl Command {
         match self {
             Command::Init(command) => command.run(),
             Command::Import(command) => command.run(),
+            Command::Pack(command) => command.run(),
         }
     }
 }

@@ -1,14 +1,15 @@
 //! `causalclipseg-convert pack`: a checkpoint into a bundle.
 
 use super::Failure;
-use crate::checkpoint::Checkpoint;
-use crate::pack::{PackOptions, pack};
 use causalclipseg::bundle::{Precision, SigningKey};
 use causalclipseg::frame::Fit;
+use causalclipseg_convert::checkpoint::Checkpoint;
+use causalclipseg_convert::pack::{PackOptions, pack};
 use std::path::{Path, PathBuf};
 
-#[derive(clap::Args)]
-pub struct Arguments {
+/// Pack a checkpoint into the one file that the runtime opens
+#[derive(Debug, clap::Args)]
+pub struct Pack {
     /// Checkpoint to pack
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
@@ -38,42 +39,44 @@ pub struct Arguments {
     output: PathBuf,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum PackedPrecision {
     F32,
     F16,
     Int8,
 }
 
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut checkpoint = Checkpoint::load(&arguments.checkpoint)?;
-    if let Some(size) = arguments.size {
-        checkpoint = checkpoint.resized(size)?;
-    }
-    let threshold = match (arguments.threshold, checkpoint.metadata.get("threshold")) {
-        (Some(threshold), _) => threshold,
-        (None, Some(text)) => {
-            text.parse().map_err(|_| format!("the checkpoint's threshold is `{text}`, not a number; pass --threshold"))?
+impl Pack {
+    pub fn run(self) -> Result<(), Failure> {
+        let mut checkpoint = Checkpoint::load(&self.checkpoint)?;
+        if let Some(size) = self.size {
+            checkpoint = checkpoint.resized(size)?;
         }
-        (None, None) => 0.5,
-    };
-    let stem = arguments.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let options = PackOptions {
-        name: arguments.name.clone().or(stem).unwrap_or_else(|| "model".into()),
-        precision: match arguments.precision {
-            PackedPrecision::F32 => Precision::F32,
-            PackedPrecision::F16 => Precision::F16,
-            PackedPrecision::Int8 => Precision::Int8,
-        },
-        fit: arguments.letterbox.map_or(Fit::Stretch, |grey| Fit::Letterbox { padding: [f32::from(grey) / 255.0; 3] }),
-        threshold,
-        tokenizer_json: arguments.tokenizer.as_deref().map(read).transpose()?,
-    };
-    let signing_key = arguments.sign.as_deref().map(read_signing_key).transpose()?;
-    pack(checkpoint, options, signing_key)?.write(&arguments.output)?;
-    let bytes = std::fs::metadata(&arguments.output).map_or(0, |file| file.len());
-    println!("{} written, {:.1} MB", arguments.output.display(), bytes as f64 / 1e6);
-    Ok(())
+        let threshold = match (self.threshold, checkpoint.metadata.get("threshold")) {
+            (Some(threshold), _) => threshold,
+            (None, Some(text)) => text
+                .parse()
+                .map_err(|_| format!("the checkpoint's threshold is `{text}`, not a number; pass --threshold"))?,
+            (None, None) => 0.5,
+        };
+        let stem = self.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let options = PackOptions {
+            name: self.name.or(stem).unwrap_or_else(|| "model".into()),
+            precision: match self.precision {
+                PackedPrecision::F32 => Precision::F32,
+                PackedPrecision::F16 => Precision::F16,
+                PackedPrecision::Int8 => Precision::Int8,
+            },
+            fit: self.letterbox.map_or(Fit::Stretch, |grey| Fit::Letterbox { padding: [f32::from(grey) / 255.0; 3] }),
+            threshold,
+            tokenizer_json: self.tokenizer.as_deref().map(read).transpose()?,
+        };
+        let signing_key = self.sign.as_deref().map(read_signing_key).transpose()?;
+        pack(checkpoint, options, signing_key)?.write(&self.output)?;
+        let bytes = std::fs::metadata(&self.output).map_or(0, |file| file.len());
+        println!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6);
+        Ok(())
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

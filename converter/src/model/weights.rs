@@ -59,11 +59,11 @@ pub fn golden_tensor(parameter: &Parameter) -> ArrayD<f32> {
     } else if name.ends_with("positional_embedding") || name.ends_with("token_embedding.weight") {
         Box::new(|u| 0.05 * u)
     } else if name.ends_with("text_projection") {
-        let bound = (3.0 / shape[0] as f64).sqrt();
-        Box::new(move |u| (u as f64 * bound) as f32)
+        let bound = (3.0 / shape[0] as f64).sqrt() as f32;
+        Box::new(move |u| u * bound)
     } else if shape.len() >= 2 {
-        let bound = (3.0 / fan_in as f64).sqrt() * 1.3;
-        Box::new(move |u| (u as f64 * bound) as f32)
+        let bound = (3.0 / fan_in as f64).sqrt() as f32;
+        Box::new(move |u| u * bound * 1.3)
     } else if name.contains(".layer") && name.ends_with("bn3.weight") {
         Box::new(|u| 0.2 * (1.0 + 0.5 * u))
     } else if name.ends_with(".weight") {
