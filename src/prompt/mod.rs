@@ -72,15 +72,18 @@ impl Tokenizer {
     /// Reads a tokenizer.json with CLIP's two special tokens; their ids are the file's. The end of text must have the
     /// largest id, because the network finds it by that.
     pub fn from_json(json: &[u8]) -> Result<Self, PromptError> {
-        let inner =
-            tokenizers::Tokenizer::from_bytes(json).map_err(|error| PromptError::Tokenizer(error.to_string()))?;
+        let unusable = |error: tokenizers::Error| PromptError::Tokenizer(error.to_string());
+        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unusable)?;
+        // Files in the wild cut or pad by themselves, which would hide a prompt that is too long.
+        inner.with_truncation(None).map_err(unusable)?.with_padding(None);
         let id = |token: &str| {
             inner.token_to_id(token).ok_or_else(|| PromptError::Tokenizer(format!("it has no token `{token}`")))
         };
         let (start_of_text, end_of_text) = (id(START_OF_TEXT)?, id(END_OF_TEXT)?);
         // Ids count up from zero, so the largest is one less than their number.
         let added = inner.get_added_vocabulary().get_vocab();
-        let largest = added.values().copied().max().unwrap_or(0).max(inner.get_vocab_size(false) as u32 - 1);
+        let largest =
+            added.values().copied().max().unwrap_or(0).max((inner.get_vocab_size(false) as u32).saturating_sub(1));
         if end_of_text != largest {
             let reason = format!("`{END_OF_TEXT}` is token {end_of_text}, but the largest is {largest}");
             return Err(PromptError::Tokenizer(reason));
@@ -180,6 +183,16 @@ mod tests {
     }
 
     #[test]
+    fn a_files_own_truncation_and_padding_are_off() {
+        let mut json = small_tokenizer_json();
+        json["truncation"] = json!({"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0});
+        json["padding"] = json!({"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
+                                 "pad_id": 0, "pad_type_id": 0, "pad_token": "a"});
+        let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+        assert_eq!(tokenizer.encode("a a a", 77).unwrap().ids(), [75, 1, 1, 1, 76]);
+    }
+
+    #[test]
     fn long_prompts_say_how_long_they_are() {
         let tokenizer = small_tokenizer();
         assert_eq!(tokenizer.encode(&"a ".repeat(75), 77).unwrap().len(), 77);
@@ -209,6 +222,10 @@ mod tests {
         json["added_tokens"] = json!([]);
         json["model"]["vocab"].as_object_mut().unwrap().remove(END_OF_TEXT);
         assert!(refused(json.to_string().as_bytes()).contains("<|endoftext|>"));
+        let mut json = small_tokenizer_json();
+        json["model"]["vocab"] = json!({});
+        json["model"]["merges"] = json!([]);
+        Tokenizer::from_json(json.to_string().as_bytes()).expect("two special tokens are a vocabulary");
         let mut json = small_tokenizer_json();
         json["added_tokens"][0]["id"] = 76.into();
         json["added_tokens"][1]["id"] = 75.into();
