@@ -5,5 +5,6 @@
 //!
 //! Research software; not a medical device.
 
+pub mod engine;
 pub mod graph;
 pub mod lower;

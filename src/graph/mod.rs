@@ -7,6 +7,7 @@
 //! Shapes leave the batch out: an image pass runs one image, and a prompt's node runs any number of prompts.
 
 mod builder;
+mod cost;
 mod op;
 mod subgraph;
 

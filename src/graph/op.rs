@@ -113,9 +113,11 @@ pub enum Op {
         map: String,
     },
     /// Of `9 * C` tap products at low resolution (tap by tap): upsamples each by `scale`, shifts it to where its tap reads
-    /// (zero outside the frame) and sums the nine into C channels. See [`crate::lower`] for why.
+    /// (zero outside the frame), sums the nine into C channels and adds the bias of each channel. See [`crate::lower`]
+    /// for why.
     BlendTaps {
         scale: usize,
+        bias: Option<String>,
     },
 }
 
@@ -220,7 +222,9 @@ impl Op {
                 }
                 Map { channels: 1, height: *height, width: *width }
             }
-            (Op::BlendTaps { scale }, [Map { channels, height, width }]) if channels % TAPS == 0 => {
+            (Op::BlendTaps { scale, .. }, [Map { channels, height, width }])
+                if *channels > 0 && channels % TAPS == 0 =>
+            {
                 let scale = positive(*scale, "scale")?;
                 Map { channels: channels / TAPS, height: times(*height, scale)?, width: times(*width, scale)? }
             }
@@ -261,6 +265,7 @@ impl Op {
                 [Shape::Map { channels, height, width }] => vec![parameter(map, &[*channels, *height, *width])],
                 _ => Vec::new(),
             },
+            Op::BlendTaps { bias, .. } => optional(bias, input_width / TAPS).into_iter().collect(),
             _ => Vec::new(),
         }
     }

@@ -102,6 +102,18 @@ impl Architecture {
         }
     }
 
+    /// The smallest network of the family, which the reference vectors name `mini`: every part is there, nothing is wide.
+    pub fn mini() -> Self {
+        Self {
+            edition: Edition::Tiny,
+            input_size: 64,
+            image: ImageEncoder { layers: [1; 4], width: 8 },
+            text: TextEncoder { vocabulary: 512, context: 77, width: 64, layers: 2, heads: 1 },
+            embed: 32,
+            decoder: 32,
+        }
+    }
+
     /// Refuses sizes that do not fit together, as an untrusted checkpoint may hold.
     pub fn validate(&self) -> Result<(), ArchitectureError> {
         if !self.input_size.is_multiple_of(32) || !(32..=4096).contains(&self.input_size) {

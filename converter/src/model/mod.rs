@@ -11,7 +11,7 @@ mod weights;
 
 pub use architecture::{Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder};
 pub use positions::resize_positions;
-pub use weights::golden_tensor;
+pub use weights::{golden_image, golden_tensor};
 
 use causalclipseg::graph::{Graph, GraphBuilder, GraphError, NodeId, Op, Shape};
 

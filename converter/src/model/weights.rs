@@ -35,11 +35,22 @@ impl Architecture {
     }
 }
 
+/// The image of the reference vectors, 3 x size x size, already normalised.
+pub fn golden_image(size: usize) -> ArrayD<f32> {
+    let hash = golden_hash("input.image");
+    let values = (0..3 * size * size).map(|index| 1.5 * golden_unit(hash, index as u64)).collect();
+    ArrayD::from_shape_vec(vec![3, size, size], values).expect("as many values as the shape holds")
+}
+
+/// FNV-1a.
+fn golden_hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3))
+}
+
 /// One tensor of the reference weights, by its name and shape.
 pub fn golden_tensor(parameter: &Parameter) -> ArrayD<f32> {
     let Parameter { name, shape } = parameter;
-    let hash =
-        name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3));
+    let hash = golden_hash(name);
     let fan_in: usize = shape.iter().skip(1).product();
     let transform: Box<dyn Fn(f32) -> f32> = if name.ends_with("running_var") {
         Box::new(|u| 1.0 + 0.5 * u)

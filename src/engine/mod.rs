@@ -1,0 +1,159 @@
+//! Runs a network: one image pass for any number of prompts, one prompt pass for any number of images, and a short head
+//! where they meet.
+//!
+//! [`ReferencePlan`] runs any graph, whole or in part, on plain tract operators.
+
+mod error;
+mod reference;
+mod split;
+#[cfg(test)]
+mod tests;
+
+pub use error::EngineError;
+pub(crate) use reference::coordinate;
+pub use reference::{ReferencePlan, Value};
+pub use split::Head;
+
+use crate::graph::{Graph, NodeId, Op, Shape, Weights};
+use ndarray::{Array2, ArrayD, Ix2, IxDyn};
+use std::sync::Arc;
+use std::time::Instant;
+use tract_core::internal::Tensor;
+
+/// How an [`Engine`] is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// Also computes what the adversarial head needs, so that [`Engine::confounder_logits`] answers. Off, it costs
+    /// nothing.
+    pub confounders: bool,
+}
+
+/// A network in three parts, ready to run. Shared freely between threads.
+pub struct Engine {
+    image: ReferencePlan,
+    prompt: ReferencePlan,
+    head: HeadPlan,
+    confounder_head: Option<HeadPlan>,
+    input: Shape,
+    end_of_text: Option<u32>,
+}
+
+/// What an image pass leaves for the heads.
+#[derive(Clone)]
+pub struct ImageFeatures {
+    maps: Vec<Arc<Tensor>>,
+}
+
+/// What a prompt pass leaves for the heads: the convolution that its sentence generates.
+#[derive(Clone)]
+pub struct PromptKernel {
+    vectors: Vec<Arc<Tensor>>,
+}
+
+struct HeadPlan {
+    plan: ReferencePlan,
+    map_first: bool,
+}
+
+impl Engine {
+    /// Splits a network with the inputs `image` and `tokens` and the output `pred` (`pred_ad` too, for confounders) and
+    /// plans its parts.
+    pub fn new(graph: &Graph, weights: &Weights, options: EngineOptions) -> Result<Self, EngineError> {
+        let begun = Instant::now();
+        graph.validate()?;
+        let mut heads = vec![Head::find(graph, "pred")?];
+        if options.confounders {
+            heads.push(Head::find(graph, "pred_ad")?);
+        }
+        let (image, tokens) = (graph.find("image")?, graph.find("tokens")?);
+        let part = |input: NodeId, outputs: Vec<NodeId>| -> Result<ReferencePlan, EngineError> {
+            ReferencePlan::new(&graph.subgraph(&[input], &outputs)?, weights)
+        };
+        let plan_head = |head: &Head| -> Result<HeadPlan, EngineError> {
+            let (part, map_first) = head.graph(graph)?;
+            Ok(HeadPlan { plan: ReferencePlan::new(&part, weights)?, map_first })
+        };
+        let engine = Self {
+            image: part(image, heads.iter().map(|head| head.map).collect())?,
+            prompt: part(tokens, heads.iter().map(|head| head.kernel).collect())?,
+            head: plan_head(&heads[0])?,
+            confounder_head: heads.get(1).map(plan_head).transpose()?,
+            input: graph.node(image).shape,
+            end_of_text: end_of_text(graph),
+        };
+        log::debug!("engine ready after {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+        Ok(engine)
+    }
+
+    /// What [`Self::encode_image`] takes: channels, height and width.
+    pub fn input(&self) -> Shape {
+        self.input
+    }
+
+    /// Runs the text encoder on token ids (start and end of text included; what follows the end is not run, since a
+    /// causal encoder's state does not depend on it).
+    pub fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
+        let begun = Instant::now();
+        let end = tokens.iter().position(|id| Some(*id) == self.end_of_text);
+        let tokens = end.map_or(tokens, |end| &tokens[..=end]);
+        let vectors = self.prompt.run_tensors(vec![self.prompt.tensor(0, Value::Tokens(tokens))?])?;
+        log::debug!("prompt of {} tokens: {:.1} ms", tokens.len(), begun.elapsed().as_secs_f64() * 1e3);
+        Ok(PromptKernel { vectors })
+    }
+
+    /// Runs everything that depends on the image alone. `pixels`: normalised, channel by channel, row by row.
+    pub fn encode_image(&self, pixels: &[f32]) -> Result<ImageFeatures, EngineError> {
+        let begun = Instant::now();
+        let refuse = || EngineError::Input {
+            name: "image".into(),
+            given: format!("{} numbers", pixels.len()),
+            expected: self.input,
+        };
+        let Shape::Map { channels, height, width } = self.input else { return Err(refuse()) };
+        let shape = IxDyn(&[channels, height, width]);
+        let array = ArrayD::from_shape_vec(shape, pixels.to_vec()).map_err(|_| refuse())?;
+        let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&array))?])?;
+        log::debug!("image: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
+        Ok(ImageFeatures { maps })
+    }
+
+    /// Logits of the lesion, height x width of the network's input; the sigmoid of one is a probability.
+    pub fn logits(&self, image: &ImageFeatures, prompt: &PromptKernel) -> Result<Array2<f32>, EngineError> {
+        self.head.run(image.maps.first(), prompt.vectors.first())
+    }
+
+    /// Logits of the adversarial head, which sees only what the masks leave to the confounders.
+    pub fn confounder_logits(&self, image: &ImageFeatures, prompt: &PromptKernel) -> Result<Array2<f32>, EngineError> {
+        let head = self.confounder_head.as_ref().ok_or(EngineError::NoConfounders)?;
+        head.run(image.maps.get(1), prompt.vectors.get(1))
+    }
+}
+
+impl HeadPlan {
+    fn run(&self, map: Option<&Arc<Tensor>>, kernel: Option<&Arc<Tensor>>) -> Result<Array2<f32>, EngineError> {
+        let begun = Instant::now();
+        let (Some(map), Some(kernel)) = (map.cloned(), kernel.cloned()) else {
+            return Err(EngineError::NoConfounders);
+        };
+        let inputs = if self.map_first { vec![map, kernel] } else { vec![kernel, map] };
+        let outputs = self.plan.run_tensors(inputs)?;
+        log::debug!("head: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
+        let read = || -> Option<Array2<f32>> {
+            let logits = outputs.into_iter().next()?;
+            let logits = Arc::try_unwrap(logits).unwrap_or_else(|shared| shared.as_ref().clone());
+            let &[_, height, width] = logits.shape() else { return None };
+            let logits = logits.into_shape(&[height, width]).ok()?.into_plain_array::<f32>().ok()?;
+            logits.into_dimensionality::<Ix2>().ok()
+        };
+        read().ok_or_else(|| EngineError::Reference { what: "read the logits", reason: "not one map".into() })
+    }
+}
+
+/// The end of text is the largest id of the vocabulary.
+fn end_of_text(graph: &Graph) -> Option<u32> {
+    let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
+        Op::Embed { vocabulary, .. } => Some(vocabulary),
+        _ => None,
+    });
+    vocabularies.min().and_then(|size| u32::try_from(size.checked_sub(1)?).ok())
+}

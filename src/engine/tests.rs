@@ -1,0 +1,134 @@
+//! A network of a few nodes that has every joint of the real one.
+
+use super::*;
+use crate::graph::{GraphBuilder, TAPS};
+
+const SIDE: usize = 6;
+const VOCABULARY: usize = 12;
+const CONTEXT: usize = 5;
+
+fn head(g: &mut GraphBuilder, prefix: &str, map: NodeId, state: NodeId) -> NodeId {
+    let conv =
+        Op::Conv { weight: format!("{prefix}.conv"), bias: None, out_channels: 4, kernel: 3, stride: 1, padding: 1 };
+    let x = g.add(conv, &[map]).unwrap();
+    let linear =
+        Op::Linear { weight: format!("{prefix}.txt"), bias: None, weight_rows: 37, first_row: 0, out: 4 * TAPS + 1 };
+    let kernel = g.add(linear, &[state]).unwrap();
+    g.named(prefix, Op::PromptConv { folded: false }, &[x, kernel]).unwrap()
+}
+
+fn network() -> (Graph, Weights) {
+    let mut g = GraphBuilder::new();
+    // The prompt's part stands first here, which no engine may rely on.
+    let tokens = g.input("tokens", Shape::Tokens { context: CONTEXT }).unwrap();
+    let image = g.input("image", Shape::Map { channels: 3, height: SIDE, width: SIDE }).unwrap();
+    let embed = Op::Embed { table: "table".into(), vocabulary: VOCABULARY, width: 8 };
+    let x = g.add(embed, &[tokens]).unwrap();
+    let x = g.add(Op::AddPositions { table: "positions".into(), rows: CONTEXT, skip: 0 }, &[x]).unwrap();
+    let x = g.add(Op::Attention { heads: 2, causal: true }, &[x, x, x]).unwrap();
+    let state = g.add(Op::EndOfText, &[x, tokens]).unwrap();
+    let causal = g.add(Op::Relu, &[image]).unwrap();
+    let rest = g.add(Op::Complement, &[image]).unwrap();
+    let pred = head(&mut g, "pred", causal, state);
+    let pred_ad = head(&mut g, "pred_ad", rest, state);
+    let graph = g.finish(&[pred, pred_ad]);
+    let weights = graph.parameters().into_iter().enumerate().map(|(number, parameter)| {
+        let mut index = 0;
+        let value = ArrayD::from_shape_simple_fn(parameter.shape, || {
+            index += 1;
+            ((number * 31 + index * 7919) % 201) as f32 / 100.0 - 1.0
+        });
+        (parameter.name, value)
+    });
+    let weights = weights.collect();
+    (graph, weights)
+}
+
+fn pixels() -> Vec<f32> {
+    (0..3 * SIDE * SIDE).map(|index| ((index * 37) % 101) as f32 / 50.0 - 1.0).collect()
+}
+
+#[test]
+fn the_parts_compute_what_the_whole_does() {
+    let (graph, weights) = network();
+    let image = ArrayD::from_shape_vec(vec![3, SIDE, SIDE], pixels()).unwrap();
+    let tokens = [3, 5, 11];
+    let whole = ReferencePlan::new(&graph, &weights).unwrap();
+    let expected = whole.run(&[Value::Tokens(&tokens), Value::Array(&image)]).unwrap();
+    let engine = Engine::new(&graph, &weights, EngineOptions { confounders: true }).unwrap();
+    let features = engine.encode_image(&pixels()).unwrap();
+    // Padding after the end of text changes nothing.
+    for prompt in [&[3, 5, 11][..], &[3, 5, 11, 0, 0]] {
+        let kernel = engine.encode_prompt(prompt).unwrap();
+        let logits = engine.logits(&features, &kernel).unwrap();
+        let confounders = engine.confounder_logits(&features, &kernel).unwrap();
+        for (found, expected) in [logits, confounders].iter().zip(&expected) {
+            assert_eq!(found.dim(), (SIDE, SIDE));
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5));
+        }
+    }
+    let other = engine.encode_prompt(&[3, 6, 11]).unwrap();
+    assert!(engine.logits(&features, &other).unwrap().iter().zip(&expected[0]).any(|(a, b)| (a - b).abs() > 1e-3));
+}
+
+#[test]
+fn bad_inputs_are_errors() {
+    let (graph, weights) = network();
+    let engine = Engine::new(&graph, &weights, EngineOptions::default()).unwrap();
+    let message = |error: EngineError| error.to_string();
+    let prompt = |tokens: &[u32]| message(engine.encode_prompt(tokens).err().unwrap());
+    assert!(prompt(&[]).contains("0 tokens"));
+    assert!(prompt(&[1; 6]).contains("6 tokens"));
+    assert!(prompt(&[1, 12]).contains("token id 12"));
+    assert!(prompt(&[u32::MAX]).contains("vocabulary of 12"));
+    let mut image = pixels();
+    assert!(message(engine.encode_image(&image[1..]).err().unwrap()).contains("107 numbers"));
+    assert!(message(engine.encode_image(&[]).err().unwrap()).contains("0 numbers"));
+    image[17] = f32::NAN;
+    assert!(message(engine.encode_image(&image).err().unwrap()).contains("NaN at element 17"));
+    image[17] = f32::INFINITY;
+    assert!(message(engine.encode_image(&image).err().unwrap()).contains("inf at element 17"));
+}
+
+#[test]
+fn confounders_cost_nothing_unless_asked_for() {
+    let (graph, mut weights) = network();
+    weights.retain(|name, _| !name.starts_with("pred_ad"));
+    let engine = Engine::new(&graph, &weights, EngineOptions::default()).unwrap();
+    let features = engine.encode_image(&pixels()).unwrap();
+    let kernel = engine.encode_prompt(&[11]).unwrap();
+    assert!(engine.logits(&features, &kernel).is_ok());
+    let error = engine.confounder_logits(&features, &kernel).unwrap_err();
+    assert!(matches!(error, EngineError::NoConfounders));
+}
+
+#[test]
+fn graphs_and_weights_that_do_not_fit_are_errors() {
+    let (graph, mut weights) = network();
+    weights.remove("table");
+    let error = |graph: &Graph, weights: &Weights| {
+        Engine::new(graph, weights, EngineOptions { confounders: true }).err().unwrap().to_string()
+    };
+    assert!(error(&graph, &weights).contains("table"));
+    let (_, weights) = network();
+    let part = graph.subgraph(&[graph.find("image").unwrap()], &[NodeId(6)]).unwrap();
+    assert!(error(&part, &weights).contains("tokens"));
+    // A head that reads two maps of the image has no single cut.
+    let mut merged = graph.clone();
+    let pred_ad = merged.find("pred_ad").unwrap();
+    let conv = merged.node(pred_ad).inputs[0];
+    let pred = merged.find("pred").unwrap();
+    merged.nodes[pred_ad.0] =
+        crate::graph::Node { op: Op::Add, inputs: vec![pred, pred], ..merged.node(pred_ad).clone() };
+    assert!(Head::find(&merged, "pred_ad").is_ok());
+    merged.nodes[pred_ad.0].inputs = vec![conv, conv];
+    assert!(error(&merged, &weights).contains("pred_ad"));
+}
+
+#[test]
+fn an_engine_is_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Engine>();
+    shared::<ImageFeatures>();
+    shared::<PromptKernel>();
+}
