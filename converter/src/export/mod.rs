@@ -23,6 +23,7 @@ pub use writer::{WriteError, write_model};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use causalclipseg::graph::{Graph, GraphError, Weights};
+use causalclipseg::lower::{LowerError, rewrite};
 use parts::Part;
 use prost::Message;
 use std::borrow::Cow;
@@ -85,6 +86,8 @@ pub enum ExportError {
     Checkpoint(#[from] CheckpointError),
     #[error("cannot export the network: {0}")]
     Graph(#[from] GraphError),
+    #[error("cannot rewrite the network: {0}")]
+    Lower(#[from] LowerError),
     #[error("cannot export the network: {0}")]
     Node(#[from] WriteError),
     #[error("{file} would have {bytes} bytes, more than an ONNX file holds; choose a narrower network")]
@@ -137,7 +140,14 @@ fn network<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions) -> Result<(G
     let published = parts::wanted(&checkpoint.architecture.describe()?, options.confounders)?;
     match options.form {
         Form::Published => Ok((published, Cow::Borrowed(&checkpoint.weights))),
-        Form::Rewritten => todo!(),
+        Form::Rewritten => {
+            // Only what these parts read: the rewrites need weights of their own to change.
+            let read = published.parameters().into_iter();
+            let weights = read.filter_map(|p| checkpoint.weights.get_key_value(&p.name));
+            let weights = weights.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let (graph, weights) = rewrite(published, weights)?;
+            Ok((graph, Cow::Owned(weights)))
+        }
     }
 }
 
