@@ -1,6 +1,6 @@
 //! The upsampled convolution after its rewrite: tap products at low resolution, blended at full resolution.
 //!
-//! Three ways to say it in standard operators were timed (one thread, f32, 256 channels from 56 to 224 pixels; a machine
+//! Five ways to say it in standard operators were timed (one thread, f32, 256 channels from 56 to 224 pixels; a machine
 //! under load, so that only the ratios count; the last two lack the zero border, which they can't express):
 //!
 //! | form | ONNX Runtime 1.32 | OpenVINO 2026.4 |
