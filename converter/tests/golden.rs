@@ -6,6 +6,7 @@ use causalclipseg::lower::rewrite;
 use causalclipseg_convert::model::{Architecture, Edition, golden_image, stage};
 use ndarray::ArrayD;
 use safetensors::{Dtype, SafeTensors};
+use std::sync::Mutex;
 
 /// What the authors' modules yielded for one configuration.
 struct Golden {
@@ -92,8 +93,12 @@ const STAGES: [&str; 14] = [
     stage::PRED_AD,
 ];
 
+/// The large networks take two gigabytes each: one at a time.
+static MEMORY: Mutex<()> = Mutex::new(());
+
 /// Both forms of one configuration; the weights of one are gone before the next begins.
 fn check_both_forms(golden: &Golden) {
+    let _turn = MEMORY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let graph = golden.architecture.describe().unwrap();
     let weights = golden.architecture.golden_weights().unwrap();
     golden.check(&graph, &weights, &STAGES);
