@@ -1,0 +1,200 @@
+//! Interchange files: the network in standard ONNX (operator set 17), split into its encoders and head and as a whole.
+//!
+//! | file | inputs | outputs |
+//! |---|---|---|
+//! | `text.onnx` | `tokens` `[prompts, context]`, int64 | `state` `[prompts, embed]` |
+//! | `image.onnx` | `image` `[1, 3, S, S]`, normalised | `features` `[1, decoder, S/16, S/16]`, on request `confounders` |
+//! | `head.onnx` | `features`, `state` | `logits` `[prompts, 1, S, S]` |
+//! | `confounder_head.onnx`, on request | `confounders`, `state` | `logits` |
+//! | `model.onnx` | `image`, `tokens` | `logits` |
+//!
+//! Tokens are padded with zeros after the end of text. A file's metadata tells the edition, the form, the input's size
+//! and the mean and standard deviation to normalise with.
+
+mod blend;
+mod maps;
+mod parts;
+mod prompt_conv;
+mod proto;
+mod sequences;
+mod writer;
+
+pub use writer::{WriteError, write_model};
+
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use causalclipseg::graph::{Graph, GraphError, Weights};
+use causalclipseg::lower::{LowerError, rewrite};
+use parts::Part;
+use prost::Message;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// What CLIP subtracts from the red, green and blue of a pixel in 0 to 1, and what it divides them by.
+const IMAGE_MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
+const IMAGE_STD: [f32; 3] = [0.26862954, 0.261_302_6, 0.275_777_1];
+
+/// Protocol buffers hold no more, and readers count in 32 bits with a sign.
+const LARGEST_FILE_BYTES: usize = i32::MAX as usize;
+
+/// Which graph of the same function is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// The network as its authors wrote it.
+    Published,
+    /// The network after [`causalclipseg::lower`]'s exact rewrites: a quarter of the operations.
+    Rewritten,
+}
+
+impl Form {
+    /// The form's name in metadata and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Published => "published",
+            Form::Rewritten => "rewritten",
+        }
+    }
+}
+
+/// The numbers that a file computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Precision {
+    F32,
+    Int8,
+}
+
+/// What to export.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportOptions {
+    pub form: Form,
+    pub precision: Precision,
+    /// Height and width of the input in pixels, a multiple of 32; the checkpoint's own where it is `None`.
+    pub input_size: Option<usize>,
+    /// Whether to export the adversarial head and the features that it reads, too.
+    pub confounders: bool,
+}
+
+/// Why an export fails. Nothing half-written is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error("int8 is not available for this checkpoint, which holds no scales: quantise it first")]
+    NotQuantized,
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("cannot export the network: {0}")]
+    Graph(#[from] GraphError),
+    #[error("cannot rewrite the network: {0}")]
+    Lower(#[from] LowerError),
+    #[error("cannot export the network: {0}")]
+    Node(#[from] WriteError),
+    #[error("{file} would have {bytes} bytes, more than an ONNX file holds; choose a narrower network")]
+    TooLarge { file: &'static str, bytes: usize },
+    #[error("cannot write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+}
+
+/// Writes the files of an export into `directory`, which is made if it is missing, and returns their paths.
+///
+/// `on_file` is told each file's name before the work on it begins. All files are complete before the first of them
+/// takes its name.
+pub fn export(
+    checkpoint: &Checkpoint,
+    options: &ExportOptions,
+    directory: &Path,
+    mut on_file: impl FnMut(&str),
+) -> Result<Vec<PathBuf>, ExportError> {
+    if options.precision == Precision::Int8 {
+        return Err(ExportError::NotQuantized);
+    }
+    let checkpoint = at_size(checkpoint, options.input_size)?;
+    let (graph, weights) = network(&checkpoint, options)?;
+    let parts = parts::cut(&graph, options.confounders)?;
+    let properties = properties(&checkpoint, options.form);
+    fs::create_dir_all(directory).map_err(|source| ExportError::Write { path: directory.into(), source })?;
+    let mut written = Vec::new();
+    for part in &parts {
+        on_file(part.file_name);
+        written.push((write_part(part, &weights, &properties, directory)?, directory.join(part.file_name)));
+    }
+    let mut paths = Vec::new();
+    for (file, path) in written {
+        file.persist(&path).map_err(|error| ExportError::Write { path: path.clone(), source: error.error })?;
+        log::info!("wrote {}", path.display());
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+fn at_size(checkpoint: &Checkpoint, input_size: Option<usize>) -> Result<Cow<'_, Checkpoint>, CheckpointError> {
+    match input_size {
+        Some(size) if size != checkpoint.architecture.input_size => Ok(Cow::Owned(checkpoint.clone().resized(size)?)),
+        _ => Ok(Cow::Borrowed(checkpoint)),
+    }
+}
+
+/// The graph in the wanted form, and the weights that it reads.
+fn network<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions) -> Result<(Graph, Cow<'c, Weights>), ExportError> {
+    let published = parts::wanted(&checkpoint.architecture.describe()?, options.confounders)?;
+    match options.form {
+        Form::Published => Ok((published, Cow::Borrowed(&checkpoint.weights))),
+        Form::Rewritten => {
+            // Only what these parts read: the rewrites need weights of their own to change.
+            let read = published.parameters().into_iter();
+            let weights = read.filter_map(|p| checkpoint.weights.get_key_value(&p.name));
+            let weights = weights.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let (graph, weights) = rewrite(published, weights)?;
+            Ok((graph, Cow::Owned(weights)))
+        }
+    }
+}
+
+fn properties(checkpoint: &Checkpoint, form: Form) -> BTreeMap<String, String> {
+    let numbers = |values: [f32; 3]| values.map(|value| value.to_string()).join(",");
+    let mut properties = BTreeMap::from([
+        ("edition".to_string(), checkpoint.architecture.edition.to_string()),
+        ("form".to_string(), form.name().to_string()),
+        ("input_size".to_string(), checkpoint.architecture.input_size.to_string()),
+        ("mean".to_string(), numbers(IMAGE_MEAN)),
+        ("std".to_string(), numbers(IMAGE_STD)),
+    ]);
+    for key in ["commit", "trained"] {
+        if let Some(value) = checkpoint.metadata.get(key) {
+            properties.insert(key.to_string(), value.clone());
+        }
+    }
+    properties
+}
+
+fn write_part(
+    part: &Part,
+    weights: &Weights,
+    properties: &BTreeMap<String, String>,
+    directory: &Path,
+) -> Result<NamedTempFile, ExportError> {
+    let model = write_model(&part.graph, weights, &part.tensor_names, properties)?;
+    let bytes = model.encoded_len();
+    if bytes > LARGEST_FILE_BYTES {
+        return Err(ExportError::TooLarge { file: part.file_name, bytes });
+    }
+    let encoded = model.encode_to_vec();
+    drop(model);
+    let write = |source| ExportError::Write { path: directory.join(part.file_name), source };
+    let mut file = temporary_in(directory).map_err(write)?;
+    file.write_all(&encoded).map_err(write)?;
+    file.flush().map_err(write)?;
+    Ok(file)
+}
+
+/// A temporary file is private to its owner by default; an exported one is for whoever the umask lets read it.
+fn temporary_in(directory: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(directory)
+}
