@@ -1,4 +1,5 @@
 //! Trains, imports, exports and packs models for the causalclipseg runtime.
 
 pub mod checkpoint;
+pub mod data;
 pub mod model;
