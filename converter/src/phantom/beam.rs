@@ -7,9 +7,9 @@ use super::tissue::Tissue;
 use rand::{Rng, RngExt};
 
 /// What the display shows between black and white, in dB.
-const DYNAMIC_RANGE_DB: std::ops::Range<f32> = 46.0..58.0;
+const DYNAMIC_RANGE_DB: std::ops::Range<f32> = 50.0..62.0;
 /// Gain: what is added before compression, in dB.
-const GAIN_DB: std::ops::Range<f32> = 2.0..8.0;
+const GAIN_DB: std::ops::Range<f32> = -13.0..-4.0;
 /// The receiver's own noise, in dB.
 const NOISE_FLOOR_DB: f32 = -54.0;
 /// The mean of a lesion's surroundings, to which its contrast is added, in dB.
@@ -78,6 +78,7 @@ pub fn image(geometry: &Geometry, tissue: &Tissue, lesions: &[Lesion], rng: &mut
         })
         .collect();
     let compressed: Vec<u8> = power.into_iter().map(|power| settings.to_pixel(power)).collect();
+    let compressed = persist(&compressed, geometry.beams);
     if geometry.is_fan() { scan_convert(geometry, &compressed) } else { compressed }
 }
 
@@ -104,6 +105,7 @@ fn scatterers(
     for sample in 0..samples {
         let depth = sample as f32 / samples as f32;
         let depth_db = settings.depth_db(depth);
+        spread(&mut behind_db);
         for (beam, behind) in behind_db.iter_mut().enumerate() {
             let (x, y) = geometry.pixel(beam as f32, sample as f32);
             let mut db = tissue.scattering_db(x, y);
@@ -125,11 +127,22 @@ fn scatterers(
     Field { beams, samples, values }
 }
 
+/// Beams are not knives: shadows and enhancement blur as they go deeper (one step of diffusion).
+fn spread(behind_db: &mut [f32]) {
+    const RATE: f32 = 0.2;
+    let mut left = behind_db.first().copied().unwrap_or(0.0);
+    for beam in 0..behind_db.len() {
+        let (here, right) = (behind_db[beam], behind_db[(beam + 1).min(behind_db.len() - 1)]);
+        behind_db[beam] += RATE * (left - 2.0 * here + right);
+        left = here;
+    }
+}
+
 /// Scattering within and at the margin of a lesion, in dB.
 fn lesion_db(lesion: &Lesion, ratio: f32, outside_db: f32) -> f32 {
     let blend = ((1.0 - ratio) / lesion.margin * 0.5 + 0.5).clamp(0.0, 1.0);
     // Little of the tissue's own pattern is left inside.
-    let kept = if lesion.echogenicity == Echogenicity::Anechoic { 0.0 } else { 0.25 };
+    let kept = if lesion.echogenicity == Echogenicity::Anechoic { 0.0 } else { 0.4 };
     let inside_db = SURROUNDINGS_DB + lesion.contrast_db + kept * (outside_db - SURROUNDINGS_DB);
     let capsule = lesion.capsule_db * (-((ratio - 1.04) / 0.05).powi(2)).exp();
     outside_db + (inside_db - outside_db) * blend + capsule
@@ -184,6 +197,24 @@ fn bell(deviation: f32) -> Vec<f32> {
         (-radius..=radius).map(|offset| (-0.5 * (offset as f32 / deviation).powi(2)).exp()).collect();
     let norm = weights.iter().map(|weight| weight * weight).sum::<f32>().sqrt();
     weights.into_iter().map(|weight| weight / norm).collect()
+}
+
+/// Averages neighbours, weighted 1, 2, 1 both ways, as compounding and persistence on a machine thin out the speckle's
+/// black grains.
+fn persist(compressed: &[u8], beams: usize) -> Vec<u8> {
+    let last = compressed.len() / beams - 1;
+    let across = |sample: usize, beam: usize| {
+        let row = &compressed[sample * beams..(sample + 1) * beams];
+        let (left, right) = (row[beam.saturating_sub(1)], row[(beam + 1).min(beams - 1)]);
+        u16::from(left) + 2 * u16::from(row[beam]) + u16::from(right)
+    };
+    (0..compressed.len())
+        .map(|index| {
+            let (sample, beam) = (index / beams, index % beams);
+            let (above, below) = (sample.saturating_sub(1), (sample + 1).min(last));
+            ((across(above, beam) + 2 * across(sample, beam) + across(below, beam) + 8) / 16) as u8
+        })
+        .collect()
 }
 
 /// Brings beams to where they lie in the image, blending the four nearest samples.

@@ -94,7 +94,7 @@ impl Lesion {
             Echogenicity::Anechoic => (-40.0, between(4.0, 9.0, rng)),
             Echogenicity::Hypoechoic if is_irregular => (between(-19.0, -13.0, rng), between(-24.0, -6.0, rng)),
             Echogenicity::Hypoechoic => (between(-17.0, -12.0, rng), between(-3.0, 6.0, rng)),
-            Echogenicity::Hyperechoic => (between(9.0, 14.0, rng), between(-5.0, 0.0, rng)),
+            Echogenicity::Hyperechoic => (between(9.0, 13.0, rng), between(-5.0, 0.0, rng)),
         };
         Self {
             center,

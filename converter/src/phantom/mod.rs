@@ -54,7 +54,7 @@ impl Phantom {
         let clamp = |side: usize| side.clamp(*SIDE_RANGE.start(), *SIDE_RANGE.end());
         let (width, height) = (clamp(width), clamp(height));
         let geometry = Geometry::random(width, height, rng);
-        let lesions = lesion::place(&geometry, rng);
+        let lesions = distinguishable_lesions(&geometry, rng);
         let tissue = Tissue::random(width, height, Noise::new(rng), rng);
         let mut pixels = beam::image(&geometry, &tissue, &lesions, rng);
         let (target, prompt) = request::pick(&lesions, (width, height), rng);
@@ -70,6 +70,22 @@ impl Phantom {
         };
         Mask { width: self.width, height: self.height, lesion: (0..self.width * self.height).map(inside).collect() }
     }
+}
+
+/// Lesions of which at least one has something to name it by.
+fn distinguishable_lesions(geometry: &Geometry, rng: &mut ChaCha8Rng) -> Vec<Lesion> {
+    const ATTEMPTS: usize = 30;
+    let size = (geometry.width, geometry.height);
+    let mut lesions = lesion::place(geometry, rng);
+    for _ in 0..ATTEMPTS {
+        if request::is_possible(&lesions, size) {
+            return lesions;
+        }
+        lesions = lesion::place(geometry, rng);
+    }
+    // One alone always has a place.
+    lesions.truncate(1);
+    lesions
 }
 
 #[cfg(test)]

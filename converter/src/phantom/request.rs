@@ -33,6 +33,11 @@ pub fn pick(lesions: &[Lesion], size: (usize, usize), rng: &mut impl Rng) -> (us
     (target, image_prompt(&adjectives, place, rng))
 }
 
+/// Whether a prompt can pick one of the lesions.
+pub fn is_possible(lesions: &[Lesion], size: (usize, usize)) -> bool {
+    (0..lesions.len()).any(|index| !marks(lesions, index, size).is_empty())
+}
+
 /// Something that is true of one lesion of an image and of no other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mark {
@@ -103,6 +108,7 @@ mod tests {
             let others: Vec<&Lesion> = phantom.lesions.iter().filter(|lesion| *lesion != target).collect();
             let lower = phantom.prompt.to_lowercase();
             let says = |word: &str| lower.split(|c: char| !c.is_alphabetic()).any(|w| w == word);
+            assert!(is_possible(&phantom.lesions, (phantom.width, phantom.height)));
             if says("left") && !others.is_empty() {
                 by_place += 1;
                 assert!(others.iter().all(|other| other.center.0 > target.center.0), "{lower}");

@@ -42,7 +42,7 @@ impl Tissue {
         // Both in units of the height, so that tissue looks alike in images of any shape.
         let (u, v) = (x / self.height, y / self.height);
         let wave = self.noise.rough(u * 2.5, 3.7);
-        let depth = v + 0.03 * wave;
+        let depth = v + 0.06 * wave;
         let skin_blend = edge(v, self.skin + 0.004 * wave, 0.006);
         let fat_blend = edge(depth, self.fat + 0.05 * self.noise.at(u * 3.0, 90.0), 0.012);
         let gland_blend = edge(depth, self.gland, 0.012);
@@ -68,7 +68,7 @@ impl Tissue {
     fn fat_layer(&self, u: f32, v: f32) -> f32 {
         let bend = 0.12 * self.noise.at(u * 6.0 + 9.0, v * 6.0);
         let cell = self.noise.at((u + bend) * 7.0, (v - bend) * 15.0 + 30.0);
-        self.fat_db + 10.0 * bump(cell, 0.09) + 2.0 * self.noise.at(u * 30.0, v * 50.0)
+        self.fat_db + 13.0 * bump(cell, 0.09) + 3.0 * self.noise.at(u * 30.0, v * 50.0)
     }
 
     /// Bright and uneven, with dark ducts and islands of fat.
@@ -77,7 +77,7 @@ impl Tissue {
         let patches = self.noise.rough((u + bend) * 4.0, (v + bend) * 8.0);
         let fibres = self.noise.at((u + 0.4 * v + bend) * 12.0, (v - bend) * 42.0);
         let duct = bump(self.noise.at((u - bend) * 6.0 + 50.0, (v + bend) * 13.0), 0.05);
-        self.gland_db + 6.5 * patches + 3.5 * fibres - 5.0 * duct
+        self.gland_db + 10.0 * patches + 6.0 * fibres - 6.0 * duct
     }
 
     /// Fine bright stripes along the muscle.

@@ -217,4 +217,34 @@ mod tests {
         let error = load(fixture.root(), Split::Train, None).unwrap_err().to_string();
         assert!(error.contains("Train_text.xlsx") && error.contains("prompts"), "{error}");
     }
+
+    /// BUS-BRA, where it is: below `CAUSALCLIPSEG_DATA`, or in `shared/data` beside the repository.
+    fn bus_bra() -> Option<PathBuf> {
+        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+        let data = std::env::var_os("CAUSALCLIPSEG_DATA").map_or(beside, PathBuf::from);
+        Some(data.join("busbra")).filter(|folder| folder.is_dir())
+    }
+
+    #[test]
+    fn reads_bus_bra() {
+        let Some(root) = bus_bra() else {
+            println!("skipped: no BUS-BRA data");
+            return;
+        };
+        assert_eq!(Layout::detect(&root).unwrap(), Layout::Medclipseg);
+        for (split, count) in [(Split::Train, 1311), (Split::Val, 282)] {
+            let samples = load(&root, split, None).unwrap();
+            assert_eq!(samples.len(), count);
+            for sample in &samples {
+                assert!(sample.patient.is_some() && sample.device.is_some() && sample.side.is_some());
+                // The sentence and the hospital's table agree on the pathology.
+                assert_eq!(sample.pathology, Pathology::named_in(&sample.prompts[0]), "{sample:?}");
+            }
+            for sample in samples.iter().step_by(40) {
+                let picture = crate::data::prepare(sample, 96).unwrap();
+                assert_eq!(picture.channels, 1, "{sample:?}");
+                assert!((0.001..0.8).contains(&picture.lesion_fraction()), "{sample:?}");
+            }
+        }
+    }
 }
