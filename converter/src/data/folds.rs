@@ -56,7 +56,7 @@ mod tests {
     fn samples(count: usize) -> Vec<Sample> {
         let sample = |index: usize| {
             let mut sample = Sample::new(format!("case{index}"), "x.png".into(), MaskRule::AboveHalf);
-            sample.patient = (index % 7 != 0).then(|| format!("patient{}", index / 3));
+            sample.patient = (!index.is_multiple_of(7)).then(|| format!("patient{}", index / 3));
             sample
         };
         (0..count).map(sample).collect()

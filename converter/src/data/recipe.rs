@@ -207,7 +207,7 @@ mod tests {
     /// Lesions alternate between benign on the left and malignant on the right.
     fn dataset(directory: &std::path::Path) -> Dataset {
         let save = |index: u32| {
-            let (side, pathology) = if index % 2 == 0 { ("left", "benign") } else { ("right", "malignant") };
+            let (side, pathology) = if index.is_multiple_of(2) { ("left", "benign") } else { ("right", "malignant") };
             let inside = |x: u32, y: u32| (10..40).contains(&y) && if side == "left" { x < 30 } else { x >= 70 };
             let image = GrayImage::from_fn(100, 80, |x, y| Luma([if inside(x, y) { 50 } else { 120 + index as u8 }]));
             let mask = GrayImage::from_fn(100, 80, |x, y| Luma([if inside(x, y) { 255 } else { 0 }]));
