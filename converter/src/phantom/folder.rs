@@ -182,6 +182,8 @@ mod tests {
         let [first, second] = ["a", "b"].map(|name| {
             let folder = directory.path().join(name);
             write_folder(&folder, &OPTIONS, || ()).unwrap();
+            // A workbook that kept the time of its making would differ from one a second later.
+            std::thread::sleep(std::time::Duration::from_millis(1100));
             files.map(|file| std::fs::read(folder.join(file)).unwrap())
         });
         assert!(first == second);
