@@ -6,8 +6,6 @@
 //! Research software; not a medical device.
 
 pub mod bundle;
-#[cfg(feature = "cli")]
-pub mod cli;
 pub mod engine;
 pub mod frame;
 pub mod graph;

@@ -1,5 +1,7 @@
-use std::process::ExitCode;
+//! The `causalclipseg` command.
 
-fn main() -> ExitCode {
-    causalclipseg::cli::run()
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
 }

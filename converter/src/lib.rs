@@ -1,8 +1,10 @@
 //! Trains, imports, exports and packs models for the causalclipseg runtime.
 
 pub mod checkpoint;
+pub mod data;
 pub mod export;
 pub mod import;
 pub mod model;
 pub mod pack;
+pub mod phantom;
 pub mod tokenizer;

@@ -1,10 +1,10 @@
 //! `causalclipseg inspect`: what a bundle holds.
 
 use super::{Failure, model_source};
-use crate::bundle::{Bundle, Precision};
-use crate::graph::{Graph, NodeId};
+use causalclipseg::bundle::{Bundle, Precision};
+use causalclipseg::graph::{Graph, NodeId};
 use clap::ValueEnum;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -57,8 +57,7 @@ fn summary(bundle: &Bundle) -> Table {
         Precision::F16 => "f16, computed in f32",
         Precision::Int8 => "int8",
     };
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    let mut table = table();
     let rows = [
         ("model", model.name.clone()),
         ("edition", model.edition.clone()),
@@ -82,8 +81,7 @@ fn summary(bundle: &Bundle) -> Table {
 }
 
 fn layers(graph: &Graph) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    let mut table = table();
     table.set_header(["step", "operator", "yields", "MMAC"]);
     for id in graph.ids() {
         let node = graph.node(id);

@@ -1,7 +1,7 @@
 //! Which model a command uses: a bundle from a file, or the one inside the command.
 
 use super::Failure;
-use crate::bundle::Bundle;
+use causalclipseg::bundle::Bundle;
 use std::path::{Path, PathBuf};
 
 /// The model that ships with the command.

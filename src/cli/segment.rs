@@ -2,11 +2,10 @@
 
 use super::Failure;
 use super::model_source::ModelSource;
-use crate::io::{Depth, Image, OutputNames, write_json, write_mask, write_overlay, write_probability};
-use crate::mask::{Contour, Finding, Mask, Measurements, Overlay, Probability, Record};
-use crate::model::{Model, ModelOptions, Prompt, Segmentation, Session};
+use causalclipseg::io::{Depth, Image, OutputNames, write_json, write_mask, write_overlay, write_probability};
+use causalclipseg::mask::{Contour, Finding, Mask, Measurements, Overlay, Probability, Record};
+use causalclipseg::{Model, ModelOptions, Prompt, Segmentation, Session};
 use clap::ValueEnum;
-use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
 
@@ -61,8 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| format!("cannot make the folder {}: {error}", arguments.output.display()))?;
 
     let mut session = model.session()?;
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    let mut table = table();
     table.set_header(["input", "prompt", "area", "mean probability", "time"]);
     let progress = progress_bar(arguments.inputs.len());
     let mut failed = 0;

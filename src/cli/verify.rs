@@ -1,8 +1,8 @@
 //! `causalclipseg verify`: is this bundle whole, whose is it, and does this CPU compute with it as it should?
 
 use super::{Failure, model_source};
-use crate::bundle::VerifyingKey;
-use crate::model::{Model, ModelOptions};
+use causalclipseg::bundle::VerifyingKey;
+use causalclipseg::{Model, ModelOptions};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]

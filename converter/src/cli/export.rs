@@ -1,7 +1,8 @@
 //! `export`: a checkpoint as ONNX files.
 
-use crate::checkpoint::Checkpoint;
-use crate::export::{ExportError, ExportOptions, Form, Precision, export};
+use super::Failure;
+use causalclipseg_convert::checkpoint::Checkpoint;
+use causalclipseg_convert::export::{ExportOptions, Form, Precision, export};
 use indicatif::ProgressBar;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 /// Write a checkpoint as standard ONNX: text.onnx, image.onnx, head.onnx and the whole in model.onnx.
 #[derive(Debug, clap::Args)]
-pub struct ExportArgs {
+pub struct Export {
     /// The checkpoint (.safetensors) to export
     #[arg(long, value_name = "CKPT")]
     pub checkpoint: PathBuf,
@@ -30,22 +31,24 @@ pub struct ExportArgs {
     pub output: PathBuf,
 }
 
-/// Exports and prints the paths of the files.
-pub fn run(args: &ExportArgs) -> Result<(), ExportError> {
-    let spinner = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-    spinner.enable_steady_tick(Duration::from_millis(120));
-    spinner.set_message(format!("reading {}", args.checkpoint.display()));
-    let checkpoint = Checkpoint::load(&args.checkpoint)?;
-    let options = ExportOptions {
-        form: args.form,
-        precision: args.precision,
-        input_size: args.size,
-        confounders: args.confounders,
-    };
-    let paths = export(&checkpoint, &options, &args.output, |file| spinner.set_message(format!("writing {file}")))?;
-    spinner.finish_and_clear();
-    for path in paths {
-        println!("{}", path.display());
+impl Export {
+    /// Exports and prints the paths of the files.
+    pub fn run(self) -> Result<(), Failure> {
+        let spinner = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        spinner.enable_steady_tick(Duration::from_millis(120));
+        spinner.set_message(format!("reading {}", self.checkpoint.display()));
+        let checkpoint = Checkpoint::load(&self.checkpoint)?;
+        let options = ExportOptions {
+            form: self.form,
+            precision: self.precision,
+            input_size: self.size,
+            confounders: self.confounders,
+        };
+        let paths = export(&checkpoint, &options, &self.output, |file| spinner.set_message(format!("writing {file}")))?;
+        spinner.finish_and_clear();
+        for path in paths {
+            println!("{}", path.display());
+        }
+        Ok(())
     }
-    Ok(())
 }

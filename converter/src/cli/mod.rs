@@ -1,9 +1,11 @@
 //! The commands. Each has its own file with its arguments and a `run`; a new one is a module and a line in
 //! [`Command`] and in [`Command::run`].
 
+mod export;
 mod import;
 mod init;
 mod pack;
+mod phantom;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use clap::{Parser, Subcommand};
@@ -26,7 +28,9 @@ struct Arguments {
 enum Command {
     Init(init::Init),
     Import(import::Import),
+    Export(export::Export),
     Pack(pack::Pack),
+    Phantom(phantom::Phantom),
 }
 
 impl Command {
@@ -34,7 +38,9 @@ impl Command {
         match self {
             Command::Init(command) => command.run(),
             Command::Import(command) => command.run(),
+            Command::Export(command) => command.run(),
             Command::Pack(command) => command.run(),
+            Command::Phantom(command) => command.run(),
         }
     }
 }

@@ -1,0 +1,202 @@
+//! A folder of phantoms in MedCLIPSeg's layout.
+
+use super::Phantom;
+use crate::data::Split;
+use image::{GrayImage, Luma};
+use rust_xlsxwriter::{DocProperties, ExcelDateTime, Workbook, XlsxError};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(Clone, Debug)]
+pub struct WriteOptions {
+    pub count: usize,
+    pub seed: u64,
+    /// The part, 0..1, that goes into the validation split.
+    pub val_fraction: f64,
+    /// Width and height in pixels; they vary where not given.
+    pub size: Option<(usize, usize)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PhantomError {
+    #[error("{path} holds files already; name a folder that is empty or does not exist")]
+    Occupied { path: PathBuf },
+    #[error("cannot write {path}: {source}; check permissions and free space")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {path}: {reason}; check permissions and free space")]
+    Encode { path: PathBuf, reason: String },
+}
+
+/// Writes `count` phantoms below `folder`, which appears when all are there. `on_written` is called once for each, from
+/// several threads.
+///
+/// Equal options write equal bytes.
+pub fn write_folder(folder: &Path, options: &WriteOptions, on_written: impl Fn() + Sync) -> Result<(), PhantomError> {
+    let is_occupied = |folder: &Path| std::fs::read_dir(folder).map(|mut entries| entries.next().is_some());
+    if folder.is_file() || is_occupied(folder).unwrap_or(false) {
+        return Err(PhantomError::Occupied { path: folder.into() });
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| PhantomError::Write { path, source }
+    };
+    std::fs::create_dir_all(parent).map_err(write(parent))?;
+    // Beside its place, so that the last step is a rename.
+    let beside = tempfile::Builder::new().prefix(".phantoms-").tempdir_in(parent).map_err(write(folder))?;
+    let root = beside.path().join("data");
+    let prompts = root.join("Prompts_Folder");
+    std::fs::create_dir_all(&prompts).map_err(write(folder))?;
+    let train_count = options.count - val_count(options);
+    for (split, range) in [(Split::Train, 0..train_count), (Split::Val, train_count..options.count)] {
+        if range.is_empty() {
+            continue;
+        }
+        let title = if split == Split::Train { "Train" } else { "Val" };
+        let rows = write_split(&root.join(format!("{title}_Folder")), range, options, &on_written)?;
+        write_prompts(&prompts.join(format!("{title}_text.xlsx")), &rows)?;
+    }
+    std::fs::rename(&root, folder).map_err(write(folder))
+}
+
+fn val_count(options: &WriteOptions) -> usize {
+    ((options.count as f64 * options.val_fraction.clamp(0.0, 1.0)).round() as usize).min(options.count)
+}
+
+struct Row {
+    file_name: String,
+    prompt: String,
+}
+
+/// Writes images and masks of a split, on as many threads as there are cores; the table's rows in the files' order.
+fn write_split(
+    folder: &Path,
+    range: std::ops::Range<usize>,
+    options: &WriteOptions,
+    on_written: &(impl Fn() + Sync),
+) -> Result<Vec<Row>, PhantomError> {
+    for part in ["img", "label"] {
+        let path = folder.join(part);
+        std::fs::create_dir_all(&path).map_err(|source| PhantomError::Write { path, source })?;
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(range.len());
+    let next = AtomicUsize::new(range.start);
+    let rows = Mutex::new(Vec::new());
+    let work = || -> Result<(), PhantomError> {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= range.end {
+                return Ok(());
+            }
+            let row = write_phantom(folder, index, options)?;
+            rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, row));
+            on_written();
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).fold(own, Result::and)
+    })?;
+    let mut rows = rows.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    rows.sort_by_key(|(index, _)| *index);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn write_phantom(folder: &Path, index: usize, options: &WriteOptions) -> Result<Row, PhantomError> {
+    let phantom = Phantom::generate(options.seed, index as u64, options.size);
+    let file_name = format!("phantom_{index:05}.png");
+    let mask = phantom.mask(phantom.target);
+    let (width, height) = (phantom.width as u32, phantom.height as u32);
+    let image = GrayImage::from_fn(width, height, |x, y| Luma([phantom.pixels[(y * width + x) as usize]]));
+    let lesion = |x, y| if mask.lesion[(y * width + x) as usize] { 255 } else { 0 };
+    let label = GrayImage::from_fn(width, height, |x, y| Luma([lesion(x, y)]));
+    for (part, picture) in [("img", image), ("label", label)] {
+        let path = folder.join(part).join(&file_name);
+        picture.save(&path).map_err(|error| PhantomError::Encode { path, reason: error.to_string() })?;
+    }
+    Ok(Row { file_name, prompt: phantom.prompt })
+}
+
+fn write_prompts(path: &Path, rows: &[Row]) -> Result<(), PhantomError> {
+    fill_workbook(rows)
+        .and_then(|mut workbook| workbook.save(path))
+        .map_err(|error| PhantomError::Encode { path: path.into(), reason: error.to_string() })
+}
+
+fn fill_workbook(rows: &[Row]) -> Result<Workbook, XlsxError> {
+    let mut workbook = Workbook::new();
+    // Without a fixed date the file would differ from run to run.
+    workbook.set_properties(&DocProperties::new().set_creation_datetime(&ExcelDateTime::from_ymd(2000, 1, 1)?));
+    let sheet = workbook.add_worksheet();
+    for (column, title) in ["Image", "Description", "Ground Truth"].into_iter().enumerate() {
+        sheet.write(0, column as u16, title)?;
+    }
+    for (index, row) in rows.iter().enumerate() {
+        let number = index as u32 + 1;
+        sheet.write(number, 0, &row.file_name)?;
+        sheet.write(number, 1, &row.prompt)?;
+        sheet.write(number, 2, &row.file_name)?;
+    }
+    Ok(workbook)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{LoadOptions, load_image, load_masks, load_samples};
+
+    const OPTIONS: WriteOptions = WriteOptions { count: 5, seed: 9, val_fraction: 0.4, size: Some((128, 96)) };
+
+    #[test]
+    fn the_loader_reads_what_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("new/phantoms");
+        let written = AtomicUsize::new(0);
+        write_folder(&folder, &OPTIONS, || {
+            written.fetch_add(1, Ordering::Relaxed);
+        })
+        .unwrap();
+        assert_eq!(written.into_inner(), 5);
+        let load = |split| load_samples(&folder, split, &LoadOptions::default()).unwrap();
+        let (train, val) = (load(Split::Train), load(Split::Val));
+        assert_eq!((train.len(), val.len()), (3, 2));
+        for (index, sample) in train.iter().chain(&val).enumerate() {
+            let phantom = Phantom::generate(9, index as u64, OPTIONS.size);
+            assert_eq!(sample.prompts, [phantom.prompt.as_str()]);
+            let size = load_image(&sample.image).unwrap().size();
+            assert_eq!(load_masks(sample, size).unwrap(), phantom.mask(phantom.target));
+        }
+        assert_eq!(std::fs::read_dir(folder.parent().unwrap()).unwrap().count(), 1, "nothing is left beside");
+    }
+
+    #[test]
+    fn equal_options_write_equal_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = [
+            "Train_Folder/img/phantom_00001.png",
+            "Val_Folder/label/phantom_00004.png",
+            "Prompts_Folder/Val_text.xlsx",
+        ];
+        let [first, second] = ["a", "b"].map(|name| {
+            let folder = directory.path().join(name);
+            write_folder(&folder, &OPTIONS, || ()).unwrap();
+            // A workbook that kept the time of its making would differ from one a second later.
+            std::thread::sleep(std::time::Duration::from_millis(1100));
+            files.map(|file| std::fs::read(folder.join(file)).unwrap())
+        });
+        assert!(first == second);
+    }
+
+    #[test]
+    fn occupied_and_unwritable_places_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let occupied = write_folder(directory.path().parent().unwrap(), &OPTIONS, || ());
+        assert!(matches!(occupied, Err(PhantomError::Occupied { .. })));
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(write_folder(&file, &OPTIONS, || ()), Err(PhantomError::Occupied { .. })));
+        assert!(matches!(write_folder(&file.join("below"), &OPTIONS, || ()), Err(PhantomError::Write { .. })));
+    }
+}

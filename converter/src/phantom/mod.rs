@@ -1,0 +1,167 @@
+//! Synthetic B-mode ultrasound images, with lesions and a sentence that picks one of them.
+//!
+//! Tests and examples need images that anyone may have and whose truth is exact. A phantom is made the way a scanner
+//! makes an image: scatterers of random phase in layered tissue, smoothed by the beam, attenuated with depth, their
+//! envelope compressed to decibels ([Wagner et al., "Statistics of Speckle in Ultrasound B-Scans", 1983]). Equal seeds
+//! give equal bytes on one kind of machine.
+
+mod annotation;
+mod beam;
+mod folder;
+mod geometry;
+mod lesion;
+mod noise;
+mod request;
+mod tissue;
+
+pub use folder::{PhantomError, WriteOptions, write_folder};
+pub use lesion::{Echogenicity, Lesion};
+
+use crate::data::Mask;
+use geometry::Geometry;
+use noise::Noise;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tissue::Tissue;
+
+/// The sizes that phantoms vary over, in pixels.
+const SIZES: [(usize, usize); 6] = [(320, 256), (400, 320), (360, 360), (480, 400), (560, 440), (640, 480)];
+/// The least and the largest side of a phantom, in pixels.
+pub const SIDE_RANGE: std::ops::RangeInclusive<usize> = 96..=2048;
+
+/// A grey image with its lesions and the prompt that names one of them.
+#[derive(Clone, Debug)]
+pub struct Phantom {
+    pub width: usize,
+    pub height: usize,
+    /// Row by row, 0..255.
+    pub pixels: Vec<u8>,
+    /// At least one; none overlap.
+    pub lesions: Vec<Lesion>,
+    /// The lesion that the prompt names, in `lesions`.
+    pub target: usize,
+    pub prompt: String,
+}
+
+impl Phantom {
+    /// The phantom number `index` of a seed. `size` is width and height in pixels, clamped to [`SIDE_RANGE`]; without
+    /// one it varies.
+    pub fn generate(seed: u64, index: u64, size: Option<(usize, usize)>) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(index);
+        let rng = &mut rng;
+        let (width, height) = size.unwrap_or(SIZES[rng.random_range(0..SIZES.len())]);
+        let clamp = |side: usize| side.clamp(*SIDE_RANGE.start(), *SIDE_RANGE.end());
+        let (width, height) = (clamp(width), clamp(height));
+        let geometry = Geometry::random(width, height, rng);
+        let lesions = distinguishable_lesions(&geometry, rng);
+        let tissue = Tissue::random(width, height, Noise::new(rng), rng);
+        let mut pixels = beam::image(&geometry, &tissue, &lesions, rng);
+        let (target, prompt) = request::pick(&lesions, (width, height), rng);
+        annotation::draw(&mut pixels, &geometry, &lesions, rng);
+        Self { width, height, pixels, lesions, target, prompt }
+    }
+
+    /// The pixels of one lesion.
+    pub fn mask(&self, lesion: usize) -> Mask {
+        let inside = |index: usize| {
+            let (x, y) = ((index % self.width) as f32, (index / self.width) as f32);
+            self.lesions.get(lesion).is_some_and(|lesion| lesion.contains(x, y))
+        };
+        Mask { width: self.width, height: self.height, lesion: (0..self.width * self.height).map(inside).collect() }
+    }
+}
+
+/// Lesions of which at least one has something to name it by.
+fn distinguishable_lesions(geometry: &Geometry, rng: &mut ChaCha8Rng) -> Vec<Lesion> {
+    const ATTEMPTS: usize = 30;
+    let size = (geometry.width, geometry.height);
+    let mut lesions = lesion::place(geometry, rng);
+    for _ in 0..ATTEMPTS {
+        if request::is_possible(&lesions, size) {
+            return lesions;
+        }
+        lesions = lesion::place(geometry, rng);
+    }
+    // One alone always has a place.
+    lesions.truncate(1);
+    lesions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mean(phantom: &Phantom, mask: &Mask) -> f32 {
+        let inside: Vec<f32> = phantom
+            .pixels
+            .iter()
+            .zip(&mask.lesion)
+            .filter(|(_, lesion)| **lesion)
+            .map(|(p, _)| f32::from(*p))
+            .collect();
+        inside.iter().sum::<f32>() / inside.len().max(1) as f32
+    }
+
+    /// The ring around a lesion, as wide as half of its radius.
+    fn ring(phantom: &Phantom, index: usize) -> Mask {
+        let lesion = &phantom.lesions[index];
+        let mut mask = phantom.mask(index);
+        for (i, inside) in mask.lesion.iter_mut().enumerate() {
+            let ratio = lesion.radius_ratio((i % phantom.width) as f32, (i / phantom.width) as f32);
+            // Above the lesion's centre only: below may lie its shadow.
+            *inside = (1.15..1.5).contains(&ratio) && ((i / phantom.width) as f32) < lesion.center.1;
+        }
+        mask
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_bytes() {
+        let one = Phantom::generate(4, 7, None);
+        let again = Phantom::generate(4, 7, None);
+        assert_eq!((one.pixels, one.prompt, one.target), (again.pixels, again.prompt, again.target));
+        assert_ne!(Phantom::generate(4, 7, Some((160, 128))).pixels, Phantom::generate(4, 8, Some((160, 128))).pixels);
+        assert_ne!(Phantom::generate(4, 7, Some((160, 128))).pixels, Phantom::generate(5, 7, Some((160, 128))).pixels);
+    }
+
+    #[test]
+    fn lesions_are_as_bright_as_they_are_called() {
+        let (mut dark, mut bright) = (Vec::new(), Vec::new());
+        for index in 0..40 {
+            let phantom = Phantom::generate(1, index, Some((240, 200)));
+            for (number, lesion) in phantom.lesions.iter().enumerate() {
+                let mask = phantom.mask(number);
+                assert!(mask.area() > 60, "{lesion:?}");
+                let contrast = mean(&phantom, &mask) - mean(&phantom, &ring(&phantom, number));
+                if lesion.echogenicity == Echogenicity::Hyperechoic { &mut bright } else { &mut dark }.push(contrast);
+            }
+        }
+        let wrong = dark.iter().filter(|contrast| **contrast > -8.0).count()
+            + bright.iter().filter(|contrast| **contrast < 8.0).count();
+        assert!(bright.len() >= 8 && dark.len() >= 20, "{} {}", bright.len(), dark.len());
+        assert!(wrong * 20 <= dark.len() + bright.len(), "{wrong} of {dark:?} {bright:?}");
+    }
+
+    #[test]
+    fn masks_of_one_phantom_do_not_overlap() {
+        for index in 0..20 {
+            let phantom = Phantom::generate(2, index, Some((240, 200)));
+            let masks: Vec<Mask> = (0..phantom.lesions.len()).map(|lesion| phantom.mask(lesion)).collect();
+            for pixel in 0..phantom.pixels.len() {
+                assert!(masks.iter().filter(|mask| mask.lesion[pixel]).count() <= 1);
+            }
+            assert!(phantom.target < masks.len());
+        }
+    }
+
+    #[test]
+    fn sizes_vary_and_are_clamped() {
+        let sizes: std::collections::HashSet<(usize, usize)> = (0..12)
+            .map(|index| Phantom::generate(3, index, None))
+            .map(|phantom| (phantom.width, phantom.height))
+            .collect();
+        assert!(sizes.len() > 2);
+        let tiny = Phantom::generate(3, 0, Some((1, 100)));
+        assert_eq!((tiny.width, tiny.height, tiny.pixels.len()), (96, 100, 9600));
+    }
+}
