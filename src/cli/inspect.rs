@@ -57,7 +57,7 @@ fn summary(bundle: &Bundle) -> Table {
         Precision::F16 => "f16, computed in f32",
         Precision::Int8 => "int8",
     };
-    let mut table = table();
+    let mut table = super::table();
     let rows = [
         ("model", model.name.clone()),
         ("edition", model.edition.clone()),
@@ -81,7 +81,7 @@ fn summary(bundle: &Bundle) -> Table {
 }
 
 fn layers(graph: &Graph) -> Table {
-    let mut table = table();
+    let mut table = super::table();
     table.set_header(["step", "operator", "yields", "MMAC"]);
     for id in graph.ids() {
         let node = graph.node(id);

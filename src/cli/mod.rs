@@ -6,6 +6,7 @@ mod segment;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use comfy_table::{Table, presets};
 use std::process::ExitCode;
 
 /// Segments the lesion that a sentence describes in ultrasound images. Research software, not a medical device.
@@ -49,6 +50,13 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// An empty table in the style of all commands.
+fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table
 }
 
 /// An error and its causes on one line.

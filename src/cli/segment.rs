@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| format!("cannot make the folder {}: {error}", arguments.output.display()))?;
 
     let mut session = model.session()?;
-    let mut table = table();
+    let mut table = super::table();
     table.set_header(["input", "prompt", "area", "mean probability", "time"]);
     let progress = progress_bar(arguments.inputs.len());
     let mut failed = 0;

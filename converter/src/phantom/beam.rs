@@ -4,7 +4,7 @@ use super::geometry::Geometry;
 use super::lesion::{Echogenicity, Lesion};
 use super::noise::{between, complex_normal};
 use super::tissue::Tissue;
-use rand::{Rng, RngExt};
+use rand::Rng;
 
 /// What the display shows between black and white, in dB.
 const DYNAMIC_RANGE_DB: std::ops::Range<f32> = 50.0..62.0;
