@@ -11,7 +11,7 @@ mod op;
 mod subgraph;
 
 pub use builder::GraphBuilder;
-pub use op::{Op, Parameter, TAPS};
+pub use op::{NORM_EPSILON, Op, Parameter, TAPS};
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
