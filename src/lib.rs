@@ -5,5 +5,7 @@
 //!
 //! Research software; not a medical device.
 
+pub mod bundle;
 pub mod graph;
 pub mod lower;
+pub mod prompt;

@@ -1,0 +1,50 @@
+//! Token ids against those of OpenAI's own tokenizer.
+
+use causalclipseg::prompt::{PromptError, Tokenizer};
+use causalclipseg_convert::tokenizer::clip_tokenizer_json;
+use serde::Deserialize;
+use std::path::Path;
+
+#[derive(Deserialize)]
+struct Case {
+    text: String,
+    ids: Vec<u32>,
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_json(&clip_tokenizer_json()).unwrap()
+}
+
+#[test]
+fn every_golden_id_is_equal() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/clip_tokens.json");
+    let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert!(cases.len() > 100, "{} cases", cases.len());
+    let tokenizer = tokenizer();
+    let mut failures = Vec::new();
+    for Case { text, ids } in &cases {
+        // A few cases are longer than CLIP's context, which the file does not cut.
+        let found = tokenizer.encode(text, 200).unwrap();
+        if found.ids() != ids {
+            failures.push(format!("{text:?}\n  expected {ids:?}\n  found    {:?}", found.ids()));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {} differ:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+#[test]
+fn special_tokens_have_clips_ids() {
+    let tokenizer = tokenizer();
+    assert_eq!((tokenizer.start_of_text(), tokenizer.end_of_text()), (49_406, 49_407));
+    assert_eq!(tokenizer.encode_prompt(" \n", 77), Err(PromptError::Empty));
+}
+
+#[test]
+fn the_context_is_kept() {
+    let tokenizer = tokenizer();
+    let fits = "cyst ".repeat(37);
+    let tokens = tokenizer.encode_prompt(&fits, 77).unwrap();
+    assert!(tokens.len() <= 77);
+    let error = tokenizer.encode_prompt(&"cyst ".repeat(100), 77).unwrap_err();
+    assert!(matches!(error, PromptError::TooLong { tokens, limit: 77 } if tokens > 100), "{error}");
+}

@@ -1,0 +1,81 @@
+//! A bundle's tensors: borrowed bytes, and their values in f32.
+
+use super::error::Problem;
+use super::manifest::{Dtype, Quantisation};
+use half::f16;
+use ndarray::{ArrayD, IxDyn};
+
+/// A tensor as it lies in the file, row-major and little-endian.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorView<'a> {
+    pub name: &'a str,
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
+    /// Starts at a multiple of 64 bytes from the file's start.
+    pub bytes: &'a [u8],
+    pub quantisation: Option<&'a Quantisation>,
+}
+
+impl TensorView<'_> {
+    /// The stored numbers in f32, integers without their scale.
+    fn stored(&self) -> Vec<f32> {
+        let words = |bytes: &[u8]| [bytes[0], bytes[1], bytes[2], bytes[3]];
+        match self.dtype {
+            Dtype::F32 => self.bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(words(bytes))).collect(),
+            Dtype::F16 => {
+                self.bytes.chunks_exact(2).map(|bytes| f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()).collect()
+            }
+            Dtype::I32 => self.bytes.chunks_exact(4).map(|bytes| i32::from_le_bytes(words(bytes)) as f32).collect(),
+            Dtype::I8 => self.bytes.iter().map(|byte| f32::from(*byte as i8)).collect(),
+            Dtype::U8 => self.bytes.iter().map(|byte| f32::from(*byte)).collect(),
+        }
+    }
+
+    /// The tensor's values; `scale` is the tensor that its quantisation names. NaN and infinite numbers are refused.
+    pub(super) fn decode(&self, scale: Option<TensorView>) -> Result<ArrayD<f32>, Problem> {
+        let mut values = self.stored();
+        if let (Some(quantisation), Some(scale)) = (self.quantisation, scale) {
+            let scales = scale.stored();
+            let per_channel = (values.len() / scales.len().max(1)).max(1);
+            for (channel, scale) in values.chunks_mut(per_channel).zip(scales) {
+                channel.iter_mut().for_each(|value| *value = (*value - quantisation.zero_point as f32) * scale);
+            }
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Problem::NotFinite { tensor: self.name.to_string(), index, value: values[index] });
+        }
+        ArrayD::from_shape_vec(IxDyn(self.shape), values)
+            .map_err(|error| Problem::layout(format!("tensor `{}`", self.name), error.to_string()))
+    }
+}
+
+/// A tensor as it is to be stored.
+#[derive(Clone, Debug)]
+pub struct StoredTensor {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+    /// Row-major, little-endian.
+    pub bytes: Vec<u8>,
+    pub quantisation: Option<Quantisation>,
+}
+
+impl StoredTensor {
+    /// Stores values as f32 or f16; any other type is the quantiser's to make.
+    pub fn encode(name: &str, values: &ArrayD<f32>, dtype: Dtype) -> Result<Self, Problem> {
+        let refuse = |index, value| Problem::NotFinite { tensor: name.to_string(), index, value };
+        let mut bytes = Vec::with_capacity(values.len() * dtype.bytes());
+        for (index, value) in values.iter().copied().enumerate() {
+            match dtype {
+                _ if !value.is_finite() => return Err(refuse(index, value)),
+                Dtype::F32 => bytes.extend(value.to_le_bytes()),
+                Dtype::F16 if f16::from_f32(value).is_finite() => bytes.extend(f16::from_f32(value).to_le_bytes()),
+                Dtype::F16 => return Err(Problem::Unrepresentable { tensor: name.to_string(), index, value }),
+                _ => {
+                    return Err(Problem::layout(format!("tensor `{name}`"), format!("f32 is not encoded as {dtype:?}")));
+                }
+            }
+        }
+        Ok(Self { name: name.to_string(), dtype, shape: values.shape().to_vec(), bytes, quantisation: None })
+    }
+}

@@ -1,0 +1,156 @@
+//! Writes bundles.
+
+use super::digest::Sha256;
+use super::error::{BundleError, Problem};
+use super::layout::{self, ALIGNMENT, PARTS};
+use super::manifest::{Dtype, Manifest, ModelDescription, Part, Precision, TensorEntry};
+use super::self_test::SelfTest;
+use super::signature;
+use super::tensor::StoredTensor;
+use super::{Bundle, limits};
+use crate::graph::{Graph, Weights};
+use ed25519_dalek::SigningKey;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Packs a graph, its weights and what belongs to them into one file.
+pub struct BundleBuilder {
+    model: ModelDescription,
+    graph: Graph,
+    precision: Precision,
+    tensors: BTreeMap<String, StoredTensor>,
+    tokenizer_json: Vec<u8>,
+    self_test: SelfTest,
+    signing_key: Option<SigningKey>,
+}
+
+impl BundleBuilder {
+    /// Takes the weights that the graph reads, others are left out. Matrices and kernels are stored in `precision`, which
+    /// is f32 or f16; one-dimensional tensors (biases, norms) stay in f32, where they cost little and matter most.
+    /// A quantised model starts here too and replaces its tensors by [`Self::tensor`].
+    pub fn new(
+        model: ModelDescription,
+        graph: Graph,
+        weights: &Weights,
+        precision: Precision,
+    ) -> Result<Self, BundleError> {
+        limits::check(&graph)?;
+        graph.validate().map_err(Problem::from)?;
+        graph.check_weights(|name| weights.get(name).map(|value| value.shape())).map_err(Problem::from)?;
+        let mut tensors = BTreeMap::new();
+        for parameter in graph.parameters() {
+            let values = &weights[&parameter.name];
+            let dtype = match precision {
+                Precision::F16 if values.ndim() > 1 => Dtype::F16,
+                _ => Dtype::F32,
+            };
+            tensors.insert(parameter.name.clone(), StoredTensor::encode(&parameter.name, values, dtype)?);
+        }
+        let (tokenizer_json, self_test, signing_key) = (Vec::new(), SelfTest::default(), None);
+        Ok(Self { model, graph, precision, tensors, tokenizer_json, self_test, signing_key })
+    }
+
+    /// Replaces a weight by an encoding of the caller's, or adds a tensor such as its scale.
+    pub fn tensor(mut self, tensor: StoredTensor) -> Self {
+        self.tensors.insert(tensor.name.clone(), tensor);
+        self
+    }
+
+    pub fn tokenizer_json(mut self, json: Vec<u8>) -> Self {
+        self.tokenizer_json = json;
+        self
+    }
+
+    pub fn self_test(mut self, self_test: SelfTest) -> Self {
+        self.self_test = self_test;
+        self
+    }
+
+    pub fn sign_with(mut self, key: SigningKey) -> Self {
+        self.signing_key = Some(key);
+        self
+    }
+
+    /// The file's bytes. What comes out was opened once, so a bundle that this program would refuse is never written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, BundleError> {
+        let bytes = self.assemble()?;
+        Ok(Bundle::from_bytes(bytes)?.into_bytes())
+    }
+
+    /// Writes the file beside its place and then renames it, so that a reader sees the old file or the new one.
+    pub fn write(&self, path: &Path) -> Result<(), BundleError> {
+        let bytes = self.to_bytes().map_err(|error| error.at(path))?;
+        replace(path, &bytes).map_err(|error| BundleError::from(Problem::Write(error)).at(path))
+    }
+
+    fn assemble(&self) -> Result<Vec<u8>, Problem> {
+        let (tensors, weights) = self.lay_out_tensors();
+        let json = |error: serde_json::Error| Problem::Manifest(error.to_string());
+        let graph = serde_json::to_vec(&self.graph).map_err(json)?;
+        let self_test = serde_json::to_vec(&self.self_test).map_err(json)?;
+        let contents: [&[u8]; 4] = [&graph, &self.tokenizer_json, &weights, &self_test];
+        let mut parts = Vec::new();
+        let mut offset = 0u64;
+        for (name, content) in PARTS.into_iter().zip(contents) {
+            let bytes = content.len() as u64;
+            parts.push(Part { name: name.to_string(), offset, bytes, sha256: Sha256::of(content) });
+            offset = (offset + bytes).next_multiple_of(ALIGNMENT);
+        }
+        let parameters = self.graph.parameters().iter().map(|p| p.shape.iter().product::<usize>() as u64).sum();
+        let manifest = Manifest {
+            model: self.model.clone(),
+            precision: self.precision,
+            parameters,
+            signed_by: self.signing_key.as_ref().map(signature::name),
+            parts,
+            tensors,
+        };
+        let manifest = serde_json::to_vec(&manifest).map_err(json)?;
+        let mut file = layout::header(&manifest);
+        file.extend(&manifest);
+        for content in contents {
+            append_aligned(&mut file, content);
+        }
+        if let Some(key) = &self.signing_key {
+            append_aligned(&mut file, &signature::sign(&manifest, key));
+        }
+        Ok(file)
+    }
+
+    fn lay_out_tensors(&self) -> (Vec<TensorEntry>, Vec<u8>) {
+        let mut weights = Vec::new();
+        let mut entries = Vec::new();
+        for tensor in self.tensors.values() {
+            append_aligned(&mut weights, &tensor.bytes);
+            let bytes = tensor.bytes.len() as u64;
+            entries.push(TensorEntry {
+                name: tensor.name.clone(),
+                dtype: tensor.dtype,
+                shape: tensor.shape.clone(),
+                offset: weights.len() as u64 - bytes,
+                bytes,
+                quantisation: tensor.quantisation.clone(),
+            });
+        }
+        (entries, weights)
+    }
+}
+
+fn append_aligned(file: &mut Vec<u8>, content: &[u8]) {
+    file.resize(file.len().next_multiple_of(ALIGNMENT as usize), 0);
+    file.extend(content);
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are made for their owner alone; a model is for everyone whom the umask admits.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
