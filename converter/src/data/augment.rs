@@ -1,0 +1,221 @@
+//! Changes to one example that leave prompt and mask true: each is a function of its arguments, with no hidden chance.
+
+use super::{Example, Picture, mirror_horizontal, mirror_vertical};
+use rand::{Rng, RngExt};
+
+/// Mirrors picture and mask left to right, and the prompt's words with them.
+pub fn flip_horizontal(example: &mut Example) {
+    let size = example.picture.size;
+    for row in example.picture.pixels.chunks_exact_mut(size).chain(example.picture.mask.chunks_exact_mut(size)) {
+        row.reverse();
+    }
+    example.prompt = mirror_horizontal(&example.prompt);
+}
+
+/// Mirrors picture and mask top to bottom, and the prompt's words with them. Shadows then point upwards: not for
+/// ultrasound.
+pub fn flip_vertical(example: &mut Example) {
+    let (size, area) = (example.picture.size, example.picture.area());
+    let flipped = |plane: &[u8]| -> Vec<u8> { plane.rchunks_exact(size).flatten().copied().collect() };
+    example.picture.pixels = example.picture.pixels.chunks_exact(area).flat_map(flipped).collect();
+    example.picture.mask = flipped(&example.picture.mask);
+    example.prompt = mirror_vertical(&example.prompt);
+}
+
+/// A rotation, a magnification and a shift about the picture's centre.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// Clockwise.
+    pub rotation_radians: f32,
+    /// Above 1 magnifies.
+    pub scale: f32,
+    /// Right and down, in parts of the picture's side.
+    pub shift: [f32; 2],
+}
+
+impl Affine {
+    /// The point of the source that lands on (x, y), in pixels.
+    fn source_of(&self, x: f32, y: f32, size: f32) -> (f32, f32) {
+        let center = (size - 1.0) / 2.0;
+        let (sin, cos) = self.rotation_radians.sin_cos();
+        let (dx, dy) = (x - center - self.shift[0] * size, y - center - self.shift[1] * size);
+        let scale = if self.scale > 0.0 { self.scale } else { 1.0 };
+        (center + (cos * dx + sin * dy) / scale, center + (cos * dy - sin * dx) / scale)
+    }
+}
+
+/// Applies `affine` to picture and mask; what comes in from outside is black, as beside a scan.
+pub fn apply_affine(picture: &Picture, affine: Affine) -> Picture {
+    let (size, area) = (picture.size, picture.area());
+    let mut moved =
+        Picture { pixels: vec![0; picture.pixels.len()], mask: vec![0; picture.mask.len()], ..picture.clone() };
+    for index in 0..area {
+        let (x, y) = affine.source_of((index % size) as f32, (index / size) as f32, size as f32);
+        let Some(corners) = Corners::around(x, y, size) else { continue };
+        for channel in 0..picture.channels {
+            let plane = &picture.pixels[channel * area..(channel + 1) * area];
+            moved.pixels[channel * area + index] = corners.blend(plane, size).round() as u8;
+        }
+        moved.mask[index] = u8::from(corners.blend(&picture.mask, size) >= 0.5);
+    }
+    moved
+}
+
+/// Four neighbours and where between them a point lies.
+struct Corners {
+    x: usize,
+    y: usize,
+    fraction: (f32, f32),
+}
+
+impl Corners {
+    fn around(x: f32, y: f32, size: usize) -> Option<Self> {
+        let last = (size - 1) as f32;
+        // Half a pixel beyond the outermost centres still belongs to the picture.
+        if x < -0.5 || y < -0.5 || x > last + 0.5 || y > last + 0.5 {
+            return None;
+        }
+        let (x, y) = (x.clamp(0.0, last), y.clamp(0.0, last));
+        Some(Self { x: x as usize, y: y as usize, fraction: (x.fract(), y.fract()) })
+    }
+
+    fn blend(&self, plane: &[u8], size: usize) -> f32 {
+        let (right, below) = ((self.x + 1).min(size - 1), (self.y + 1).min(size - 1));
+        let at = |x: usize, y: usize| f32::from(plane[y * size + x]);
+        let (fx, fy) = self.fraction;
+        let upper = at(self.x, self.y) * (1.0 - fx) + at(right, self.y) * fx;
+        let lower = at(self.x, below) * (1.0 - fx) + at(right, below) * fx;
+        upper * (1.0 - fy) + lower * fy
+    }
+}
+
+/// Raises brightness, on the scale 0..1, to the power `gamma`: below 1 brightens.
+pub fn apply_gamma(picture: &mut Picture, gamma: f32) {
+    let table: [u8; 256] = std::array::from_fn(|value| to_byte((value as f32 / 255.0).powf(gamma) * 255.0));
+    picture.pixels.iter_mut().for_each(|value| *value = table[usize::from(*value)]);
+}
+
+/// Multiplies brightness by `top` in the first row, `bottom` in the last and evenly between: a machine's gain and its
+/// time-gain compensation.
+pub fn apply_gain(picture: &mut Picture, top: f32, bottom: f32) {
+    let size = picture.size;
+    for (row, line) in picture.pixels.chunks_exact_mut(size).enumerate() {
+        let depth = (row % size) as f32 / size as f32;
+        let gain = top + (bottom - top) * depth;
+        line.iter_mut().for_each(|value| *value = to_byte(f32::from(*value) * gain));
+    }
+}
+
+/// Multiplies each pixel by noise of mean 1 and the given standard deviation, the same in every channel, and smooth over
+/// two pixels sideways as speckle is.
+pub fn add_speckle(picture: &mut Picture, deviation: f32, rng: &mut impl Rng) {
+    let area = picture.area();
+    let mut previous = near_normal(rng);
+    for index in 0..area {
+        let next = near_normal(rng);
+        // The mean of two independent values has 1/sqrt(2) of their deviation.
+        let noise = 1.0 + deviation * (previous + next) * std::f32::consts::FRAC_1_SQRT_2;
+        previous = next;
+        for channel in 0..picture.channels {
+            let value = &mut picture.pixels[channel * area + index];
+            *value = to_byte(f32::from(*value) * noise);
+        }
+    }
+}
+
+/// Mean 0, deviation 1, close to normal: the sum of four bytes, each uniform with variance (256^2 - 1) / 12.
+fn near_normal(rng: &mut impl Rng) -> f32 {
+    let sum: f32 = rng.random::<u32>().to_le_bytes().iter().map(|byte| f32::from(*byte) - 127.5).sum();
+    sum / (4.0f32 * 65_535.0 / 12.0).sqrt()
+}
+
+fn to_byte(value: f32) -> u8 {
+    value.round().clamp(0.0, 255.0) as u8
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    /// Grey 100 with a lesion of grey 40 in the box.
+    pub fn picture(size: usize, left: usize, top: usize, right: usize, bottom: usize) -> Picture {
+        let mask: Vec<u8> = (0..size * size)
+            .map(|i| u8::from((left..right).contains(&(i % size)) && (top..bottom).contains(&(i / size))))
+            .collect();
+        let pixels = mask.iter().map(|lesion| if *lesion == 1 { 40 } else { 100 }).collect();
+        Picture { size, channels: 1, pixels, mask }
+    }
+
+    fn example() -> Example {
+        Example { picture: picture(16, 1, 2, 5, 6), prompt: "A mass in the upper-left.".into() }
+    }
+
+    #[test]
+    fn flips_move_picture_mask_and_words_together() {
+        let mut example = example();
+        flip_horizontal(&mut example);
+        assert_eq!(example.picture, picture(16, 11, 2, 15, 6));
+        assert_eq!(example.prompt, "A mass in the upper-right.");
+        flip_vertical(&mut example);
+        assert_eq!(example.picture, picture(16, 11, 10, 15, 14));
+        assert_eq!(example.prompt, "A mass in the lower-right.");
+    }
+
+    #[test]
+    fn flips_keep_colour_planes_apart() {
+        let mut example = example();
+        example.picture = example.picture.in_color();
+        example.picture.pixels[0] = 1;
+        flip_vertical(&mut example);
+        flip_horizontal(&mut example);
+        assert_eq!(example.picture.pixels[16 * 16 - 1], 1);
+        assert_eq!(example.picture.pixels[2 * 16 * 16 - 1], 100);
+    }
+
+    #[test]
+    fn affine_identity_shift_and_quarter_turn() {
+        let picture = picture(16, 1, 2, 5, 6);
+        let none = Affine { rotation_radians: 0.0, scale: 1.0, shift: [0.0, 0.0] };
+        assert_eq!(apply_affine(&picture, none), picture);
+        let shifted = apply_affine(&picture, Affine { shift: [0.25, 0.5], ..none });
+        assert_eq!(shifted.mask, self::picture(16, 5, 10, 9, 14).mask);
+        assert_eq!(shifted.pixels[0], 0, "what comes in is black");
+        let turned = apply_affine(&picture, Affine { rotation_radians: std::f32::consts::FRAC_PI_2, ..none });
+        assert_eq!(
+            turned.mask,
+            self::picture(16, 10, 1, 14, 5).mask,
+            "clockwise: the upper left comes to the upper right"
+        );
+        let large = apply_affine(&picture, Affine { scale: 2.0, ..none });
+        assert!(large.pixels.iter().all(|value| *value > 0));
+    }
+
+    #[test]
+    fn intensity_changes_leave_the_mask() {
+        let original = picture(16, 1, 2, 5, 6);
+        let mut changed = original.clone();
+        apply_gamma(&mut changed, 0.5);
+        assert_eq!(changed.pixels[0], 160);
+        apply_gain(&mut changed, 1.0, 0.0);
+        assert_eq!(changed.pixels[0], 160);
+        assert!(changed.pixels[15 * 16] < 15);
+        assert_eq!(changed.mask, original.mask);
+    }
+
+    #[test]
+    fn speckle_has_the_deviation_asked_for_and_repeats() {
+        let speckled = |seed| {
+            let mut picture = picture(64, 0, 0, 0, 0);
+            add_speckle(&mut picture, 0.2, &mut ChaCha8Rng::seed_from_u64(seed));
+            picture
+        };
+        let pixels = speckled(1).pixels;
+        let mean = pixels.iter().map(|v| f32::from(*v)).sum::<f32>() / 4096.0;
+        let variance = pixels.iter().map(|v| (f32::from(*v) - mean).powi(2)).sum::<f32>() / 4096.0;
+        assert!((mean - 100.0).abs() < 1.5 && (variance.sqrt() - 20.0).abs() < 1.5, "{mean} {variance}");
+        assert_eq!(speckled(1), speckled(1));
+        assert_ne!(speckled(1), speckled(2));
+    }
+}

@@ -1,0 +1,194 @@
+//! The layouts in which people keep image, mask and sentence, one file each, and their detection.
+
+mod busi;
+#[cfg(test)]
+pub(super) mod fixture;
+mod lvit;
+mod manifest;
+mod medclipseg;
+mod medvlsm;
+
+use super::{DataError, Sample, Split};
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+/// A way to keep image, mask and sentence in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Layout {
+    /// `{Train,Val,Test}_Folder/{img,label}/` and `Prompts_Folder/*_text*.xlsx`.
+    Medclipseg,
+    /// `{Train,Val,Test}_Folder/{img,labelcol}/` and `*_text.xlsx`: QaTa-COV19, MosMedData+.
+    Lvit,
+    /// `anns/{train,val,test}.json`, `images/`, `masks/`.
+    Medvlsm,
+    /// `{benign,malignant,normal}/` as BUSI is published.
+    Busi,
+    /// A CSV: dataset, split, case_id, patient_id, image_path, mask_path, text.
+    Manifest,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Medclipseg => "MedCLIPSeg",
+            Self::Lvit => "LViT",
+            Self::Medvlsm => "MedVLSM",
+            Self::Busi => "BUSI",
+            Self::Manifest => "manifest",
+        })
+    }
+}
+
+impl Layout {
+    /// Tells the layout of the data set in the folder `root`; a manifest may be named itself.
+    pub fn detect(root: &Path) -> Result<Self, DataError> {
+        std::fs::metadata(root).map_err(|source| DataError::Read { path: root.into(), source })?;
+        let in_a_split = |folder: &str| split_folders(root).any(|split| split.join(folder).is_dir());
+        if in_a_split("labelcol") {
+            Ok(Self::Lvit)
+        } else if in_a_split("label") || in_a_split("img") {
+            Ok(Self::Medclipseg)
+        } else if root.join("anns").is_dir() {
+            Ok(Self::Medvlsm)
+        } else if busi::CLASSES.iter().any(|class| root.join(class.folder).is_dir()) {
+            Ok(Self::Busi)
+        } else if manifest::find(root).is_some() {
+            Ok(Self::Manifest)
+        } else {
+            Err(DataError::UnknownLayout { path: root.into() })
+        }
+    }
+}
+
+fn split_folders(root: &Path) -> impl Iterator<Item = PathBuf> {
+    Split::ALL.into_iter().map(|split| split_folder(root, split))
+}
+
+fn split_folder(root: &Path, split: Split) -> PathBuf {
+    root.join(format!("{}_Folder", split.title()))
+}
+
+/// What to read of a data set.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Detected from the folder where not given.
+    pub layout: Option<Layout>,
+    /// Which wording, where a data set has several: `contradictory` of MedCLIPSeg's test split, `p3` of MedVLSM.
+    pub wording: Option<String>,
+}
+
+/// Lists a split of the data set in `root`, in the order of its table or of its file names.
+///
+/// # Errors
+/// Names the file, and the row where there is one: an unknown layout, a missing file or text, an unreadable table, an
+/// empty split.
+pub fn load_samples(root: &Path, split: Split, options: &LoadOptions) -> Result<Vec<Sample>, DataError> {
+    let layout = match options.layout {
+        Some(layout) => layout,
+        None => Layout::detect(root)?,
+    };
+    let wording = options.wording.as_deref();
+    let samples = match layout {
+        Layout::Medclipseg => medclipseg::load(root, split, wording)?,
+        Layout::Lvit => lvit::load(root, split)?,
+        Layout::Medvlsm => medvlsm::load(root, split, wording)?,
+        Layout::Busi => busi::load(root, split)?,
+        Layout::Manifest => manifest::load(root, split)?,
+    };
+    if samples.is_empty() {
+        return Err(DataError::EmptySplit { path: root.into(), split });
+    }
+    Ok(samples)
+}
+
+/// Where a file named in a table is, having made sure that the name stays below `folder` and that the file is there.
+fn existing_file(
+    folder: &Path,
+    name: &str,
+    what: &'static str,
+    table: &Path,
+    row: usize,
+) -> Result<PathBuf, DataError> {
+    if Path::new(name).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(DataError::OutsideName { table: table.into(), row, name: name.into() });
+    }
+    let path = folder.join(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(DataError::MissingFile { table: table.into(), row, what, name: name.into(), folder: folder.into() })
+}
+
+/// A file's name without its ending.
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The files in a folder that end as pictures do, sorted by name.
+fn picture_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+    let read = |source| DataError::Read { path: folder.into(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        if ENDINGS.contains(&ending.as_str()) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Tells of masks that no row of the table uses: they are often a table and a folder of different versions.
+fn warn_of_unused(folder: &Path, used: &[Sample], table: &Path) {
+    let Ok(files) = picture_files(folder) else { return };
+    let used: std::collections::HashSet<&PathBuf> = used.iter().flat_map(|sample| &sample.masks).collect();
+    let unused: Vec<&PathBuf> = files.iter().filter(|file| !used.contains(file)).collect();
+    if let Some(first) = unused.first() {
+        log::warn!("{} masks, {} the first, have no row in {}", unused.len(), first.display(), table.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::Fixture;
+    use super::*;
+
+    #[test]
+    fn every_layout_is_recognised() {
+        for (file, layout) in [
+            ("Val_Folder/img/a.png", Layout::Medclipseg),
+            ("Test_Folder/labelcol/a.png", Layout::Lvit),
+            ("anns/train.json", Layout::Medvlsm),
+            ("malignant/malignant (1).png", Layout::Busi),
+            ("anything.csv", Layout::Manifest),
+        ] {
+            let fixture = Fixture::new();
+            fixture.file(file, b"split,image_path,mask_path,text\n");
+            assert_eq!(Layout::detect(fixture.root()).unwrap(), layout, "{file}");
+        }
+        let nothing = Fixture::new();
+        assert!(matches!(Layout::detect(nothing.root()), Err(DataError::UnknownLayout { .. })));
+        assert!(matches!(Layout::detect(&nothing.root().join("nowhere")), Err(DataError::Read { .. })));
+    }
+
+    #[test]
+    fn a_named_layout_overrules_the_folder() {
+        let fixture = Fixture::new();
+        fixture.file("Val_Folder/img/a.png", b"");
+        let options = LoadOptions { layout: Some(Layout::Medvlsm), ..LoadOptions::default() };
+        let error = load_samples(fixture.root(), Split::Val, &options).unwrap_err();
+        assert!(matches!(error, DataError::Absent { layout: Layout::Medvlsm, .. }), "{error}");
+    }
+
+    #[test]
+    fn names_that_leave_the_data_set_are_refused() {
+        let fixture = Fixture::new();
+        fixture.file("secret.png", b"");
+        for name in ["../secret.png", "/etc/hostname"] {
+            let error = existing_file(&fixture.root().join("img"), name, "image", Path::new("t.xlsx"), 3).unwrap_err();
+            assert!(matches!(error, DataError::OutsideName { row: 3, .. }), "{error}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Data sets on disk, in the layouts that people have them in, and their preparation for training.
+//!
+//! A loader lists a split's [`Sample`]s: which image, which masks, which prompts. Nothing is decoded then. A [`Dataset`]
+//! decodes each once into a [`Picture`] of the network's size, small enough to keep thousands in memory. A [`Recipe`]
+//! draws augmented training examples from it, repeatably from a seed, an epoch and an index.
+
+mod augment;
+mod compose;
+mod dataset;
+mod error;
+mod folds;
+mod layout;
+mod picture;
+mod pixels;
+mod prompts;
+mod recipe;
+mod sample;
+mod table;
+
+pub use augment::{Affine, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, flip_vertical};
+pub use compose::{Arrangement, compose_pair, wrong_request};
+pub use dataset::Dataset;
+pub use error::DataError;
+pub use folds::{folds, split_fold};
+pub use layout::{Layout, LoadOptions, load_samples};
+pub use picture::{Example, Picture, prepare};
+pub use pixels::{Image, Mask, load_image, load_mask, load_masks};
+pub use prompts::{
+    Pathology, Place, contradict_prompt, image_prompt, mirror_horizontal, mirror_vertical, replace_prompts,
+    shuffle_words,
+};
+pub use recipe::Recipe;
+pub use sample::{MaskRule, Sample, Split};

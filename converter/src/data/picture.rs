@@ -1,0 +1,142 @@
+//! An image and its mask at the network's input size, small enough that thousands fit in memory.
+
+use super::pixels::{Image, MAX_SIDE, Mask, load_image, load_masks};
+use super::{DataError, Sample};
+use image::imageops::{self, FilterType};
+
+/// An image of `size` x `size` pixels with its mask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Width and height in pixels.
+    pub size: usize,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// `[channels, size, size]`, 0..255.
+    pub pixels: Vec<u8>,
+    /// `[size, size]`, 1 is lesion and 0 is not.
+    pub mask: Vec<u8>,
+}
+
+/// A picture with the prompt that its mask answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    pub picture: Picture,
+    pub prompt: String,
+}
+
+impl Picture {
+    pub fn area(&self) -> usize {
+        self.size * self.size
+    }
+
+    /// Plane 0, 1 or 2 of red, green and blue, 0..255, row by row; a grey picture has the same for each.
+    pub fn plane(&self, channel: usize) -> &[u8] {
+        let start = channel.min(self.channels - 1) * self.area();
+        &self.pixels[start..start + self.area()]
+    }
+
+    /// How much of the picture is lesion, 0..1.
+    pub fn lesion_fraction(&self) -> f32 {
+        self.mask.iter().map(|lesion| f32::from(*lesion)).sum::<f32>() / self.area() as f32
+    }
+
+    /// The lesion's bounding box, or `None` where there is no lesion.
+    pub(super) fn lesion_box(&self) -> Option<LesionBox> {
+        let mut found: Option<LesionBox> = None;
+        for (index, _) in self.mask.iter().enumerate().filter(|(_, lesion)| **lesion != 0) {
+            let (x, y) = (index % self.size, index / self.size);
+            let b = found.get_or_insert(LesionBox { left: x, top: y, right: x + 1, bottom: y + 1 });
+            b.left = b.left.min(x);
+            b.right = b.right.max(x + 1);
+            b.bottom = y + 1;
+        }
+        found
+    }
+
+    /// The same in colour, where another picture with which it is joined has colour.
+    pub(super) fn in_color(mut self) -> Self {
+        if self.channels == 1 {
+            self.pixels = self.pixels.repeat(3);
+            self.channels = 3;
+        }
+        self
+    }
+}
+
+/// In pixels; `right` and `bottom` are the first outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LesionBox {
+    pub left: usize,
+    pub top: usize,
+    pub right: usize,
+    pub bottom: usize,
+}
+
+/// Decodes a sample and brings image and mask to `size` x `size` pixels; the aspect ratio is lost.
+pub fn prepare(sample: &Sample, size: usize) -> Result<Picture, DataError> {
+    if size == 0 || size > MAX_SIDE as usize {
+        return Err(DataError::InputSize { size, max: MAX_SIDE as usize });
+    }
+    let image = load_image(&sample.image)?;
+    let mask = load_masks(sample, image.size())?;
+    let (channels, pixels) = stretch(&image, size as u32);
+    Ok(Picture { size, channels, pixels, mask: stretch_mask(&mask, size as u32) })
+}
+
+/// The image's planes at the network's size, resampled by an antialiased triangle.
+///
+/// THE PLACE TO SWAP: training is to see what the runtime sees, through its `frame::Preprocessor`.
+fn stretch(image: &Image, size: u32) -> (usize, Vec<u8>) {
+    match image {
+        Image::Gray(image) => (1, imageops::resize(image, size, size, FilterType::Triangle).into_raw()),
+        Image::Rgb(image) => {
+            let interleaved = imageops::resize(image, size, size, FilterType::Triangle).into_raw();
+            (3, (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied()).collect())
+        }
+    }
+}
+
+/// A pixel of the small mask is lesion where at least half of what it covers is.
+fn stretch_mask(mask: &Mask, size: u32) -> Vec<u8> {
+    let values = mask.lesion.iter().map(|lesion| if *lesion { 255 } else { 0 }).collect();
+    let full = image::GrayImage::from_raw(mask.width as u32, mask.height as u32, values).unwrap_or_default();
+    let coverage = imageops::resize(&full, size, size, FilterType::Triangle).into_raw();
+    coverage.into_iter().map(|value| u8::from(value > 127)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::MaskRule;
+    use image::{GrayImage, Luma, Rgb, RgbImage};
+
+    #[test]
+    fn image_and_mask_keep_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = |x: u32| if x < 50 { 255 } else { 0 };
+        let (image, mask) = (directory.path().join("i.png"), directory.path().join("m.png"));
+        GrayImage::from_fn(100, 60, |x, _| Luma([left(x)])).save(&image).unwrap();
+        GrayImage::from_fn(100, 60, |x, _| Luma([left(x)])).save(&mask).unwrap();
+        let mut sample = Sample::new("i".into(), image, MaskRule::AboveHalf);
+        sample.masks.push(mask);
+        let picture = prepare(&sample, 32).unwrap();
+        assert_eq!((picture.channels, picture.pixels.len(), picture.mask.len()), (1, 1024, 1024));
+        assert_eq!(picture.lesion_fraction(), 0.5);
+        assert_eq!(picture.lesion_box(), Some(LesionBox { left: 0, top: 0, right: 16, bottom: 32 }));
+        assert!(picture.plane(2).iter().zip(&picture.mask).all(|(pixel, lesion)| (*pixel > 127) == (*lesion == 1)));
+        assert!(matches!(prepare(&sample, 0), Err(DataError::InputSize { .. })));
+    }
+
+    #[test]
+    fn colour_is_kept_in_planes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("i.png");
+        RgbImage::from_pixel(20, 10, Rgb([10, 20, 30])).save(&path).unwrap();
+        let picture = prepare(&Sample::new("i".into(), path, MaskRule::AboveHalf), 8).unwrap();
+        assert_eq!(picture.channels, 3);
+        for channel in 0..3 {
+            assert!(picture.plane(channel).iter().all(|value| *value == 10 * (channel as u8 + 1)));
+        }
+        assert_eq!(picture.lesion_box(), None);
+    }
+}

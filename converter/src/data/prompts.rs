@@ -1,0 +1,441 @@
+//! The language of prompts: what they say, how a mirrored image changes them, and how new ones are worded.
+
+use super::table::Table;
+use super::{DataError, Sample};
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::Path;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pathology {
+    Benign,
+    Malignant,
+}
+
+impl Pathology {
+    /// The one that a text names; none where it names both or neither.
+    pub fn named_in(text: &str) -> Option<Self> {
+        let has = |wanted: &str| words(text).any(|word| word.eq_ignore_ascii_case(wanted));
+        match (has("benign"), has("malignant")) {
+            (true, false) => Some(Self::Benign),
+            (false, true) => Some(Self::Malignant),
+            _ => None,
+        }
+    }
+
+    /// As prompts say it.
+    pub fn adjective(self) -> &'static str {
+        match self {
+            Self::Benign => "benign",
+            Self::Malignant => "malignant",
+        }
+    }
+
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Benign => Self::Malignant,
+            Self::Malignant => Self::Benign,
+        }
+    }
+}
+
+/// A part of an image, as prompts tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    Left,
+    Right,
+    Upper,
+    Lower,
+    Center,
+    UpperLeft,
+    UpperRight,
+    LowerLeft,
+    LowerRight,
+}
+
+impl Place {
+    /// The place of a point; `x` and `y` are 0..1 from the upper left corner. The middle fifth is neither side.
+    pub fn of_point(x: f32, y: f32) -> Self {
+        let (left, right, upper, lower) = (x < 0.4, x > 0.6, y < 0.4, y > 0.6);
+        match (left, right, upper, lower) {
+            (true, _, true, _) => Self::UpperLeft,
+            (_, true, true, _) => Self::UpperRight,
+            (true, _, _, true) => Self::LowerLeft,
+            (_, true, _, true) => Self::LowerRight,
+            (true, ..) => Self::Left,
+            (_, true, ..) => Self::Right,
+            (_, _, true, _) => Self::Upper,
+            (_, _, _, true) => Self::Lower,
+            _ => Self::Center,
+        }
+    }
+
+    /// Where something is, after what it is: `on the left`.
+    fn phrases(self) -> &'static [&'static str] {
+        match self {
+            Self::Left => &[
+                "on the left",
+                "on the left side",
+                "in the left half of the image",
+                "in the left region",
+                "in the left part of the scan",
+                "at the left",
+                "to the left",
+            ],
+            Self::Right => &[
+                "on the right",
+                "on the right side",
+                "in the right half of the image",
+                "in the right region",
+                "in the right part of the scan",
+                "at the right",
+                "to the right",
+            ],
+            Self::Upper => &[
+                "at the top",
+                "in the upper half of the image",
+                "in the upper region",
+                "in the upper part of the scan",
+                "near the top of the image",
+                "in the upper area",
+            ],
+            Self::Lower => &[
+                "at the bottom",
+                "in the lower half of the image",
+                "in the lower region",
+                "in the lower part of the scan",
+                "near the bottom of the image",
+                "in the lower area",
+            ],
+            Self::Center => &[
+                "in the center",
+                "in the middle",
+                "in the middle of the image",
+                "in the central region",
+                "in the centre",
+                "in the center area",
+            ],
+            Self::UpperLeft => &["in the upper-left", "in the upper left region", "at the top left"],
+            Self::UpperRight => &["in the upper-right", "in the upper right region", "at the top right"],
+            Self::LowerLeft => &["in the lower-left", "in the lower left region", "at the bottom left"],
+            Self::LowerRight => &["in the lower-right", "in the lower right region", "at the bottom right"],
+        }
+    }
+
+    /// Before what it is: `the left mass`.
+    fn adjective(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::Upper => "upper",
+            Self::Lower => "lower",
+            Self::Center => "central",
+            Self::UpperLeft => "upper-left",
+            Self::UpperRight => "upper-right",
+            Self::LowerLeft => "lower-left",
+            Self::LowerRight => "lower-right",
+        }
+    }
+}
+
+const NOUNS: [&str; 6] = ["lesion", "mass", "tumor", "tumour", "nodule", "growth"];
+
+/// Words a prompt for a lesion with these adjectives (`malignant`, `large`, `dark`; commonest first) at this place.
+pub fn image_prompt(adjectives: &[&str], place: Option<Place>, rng: &mut impl Rng) -> String {
+    let noun = pick(&NOUNS, rng);
+    let described = [adjectives, &[noun]].concat().join(" ");
+    let at = place.map(|place| format!(" {}", pick(place.phrases(), rng))).unwrap_or_default();
+    let some = with_article(&described);
+    match rng.random_range(0..13) {
+        0 => format!("the {described}{at}"),
+        1 => format!("{described}{at}"),
+        2 => format!("Segment the {described}{at}."),
+        3 => format!("segment the {described}{at}"),
+        4 => format!("Outline the {described}{at}."),
+        5 => format!("{} the {described}{at}", pick(&["find", "mark", "delineate", "show", "highlight"], rng)),
+        6 => format!("{} is visible{at}.", capitalised(&some)),
+        7 => format!("{} is seen{at}.", capitalised(&some)),
+        8 => format!("There is {some}{at}."),
+        9 => format!("The image shows {some}{at}."),
+        10 => format!("Presence of {some}{at}."),
+        11 => match place {
+            Some(place) => format!("the {} {described}", place.adjective()),
+            None => format!("the {described}"),
+        },
+        _ if at.is_empty() => format!("{} was found.", capitalised(&some)),
+        _ => format!("{} there is {some}.", capitalised(at.trim_start())),
+    }
+}
+
+/// Things that an image of a breast does not hold.
+pub(super) const ABSENT_THINGS: [&str; 12] = [
+    "the kidney",
+    "the left ventricle of the heart",
+    "the gallbladder",
+    "a polyp in the colon",
+    "the thyroid gland",
+    "the liver",
+    "a pulmonary infection in the lung",
+    "the bladder",
+    "the head of a fetus",
+    "a kidney stone",
+    "a mole on the skin",
+    "the prostate",
+];
+
+/// Words a request for one of those.
+pub(super) fn absent_thing_prompt(rng: &mut impl Rng) -> String {
+    let thing = pick(&ABSENT_THINGS, rng);
+    match rng.random_range(0..4) {
+        0 => thing.to_string(),
+        1 => format!("segment {thing}"),
+        2 => format!("{} is visible.", capitalised(thing)),
+        _ => format!("Outline {thing}."),
+    }
+}
+
+fn pick<'a>(choices: &[&'a str], rng: &mut impl Rng) -> &'a str {
+    choices.choose(rng).copied().unwrap_or_default()
+}
+
+fn with_article(text: &str) -> String {
+    let article = if text.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {text}")
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
+}
+
+const SIDES: &[(&str, &str)] = &[("left", "right"), ("leftmost", "rightmost"), ("leftward", "rightward")];
+const HEIGHTS: &[(&str, &str)] = &[
+    ("upper", "lower"),
+    ("top", "bottom"),
+    ("above", "below"),
+    ("superior", "inferior"),
+    ("uppermost", "lowermost"),
+    ("upward", "downward"),
+];
+const QUALITIES: &[(&str, &str)] = &[
+    ("benign", "malignant"),
+    ("large", "small"),
+    ("larger", "smaller"),
+    ("largest", "smallest"),
+    ("dark", "bright"),
+    ("hypoechoic", "hyperechoic"),
+    ("bilateral", "unilateral"),
+];
+
+/// The prompt for the image mirrored left to right: whole words and clock positions change sides, capitals stay.
+pub fn mirror_horizontal(prompt: &str) -> String {
+    mirror_clock(&swap_words(prompt, &[SIDES]), |hour| 12 - hour)
+}
+
+/// The prompt for the image mirrored top to bottom.
+pub fn mirror_vertical(prompt: &str) -> String {
+    mirror_clock(&swap_words(prompt, &[HEIGHTS]), |hour| 6 - hour)
+}
+
+/// The prompt with everything turned into its opposite: sides, heights, pathology, size, brightness; the centre becomes
+/// a corner. `None` where it says nothing that has an opposite.
+pub fn contradict_prompt(prompt: &str) -> Option<String> {
+    const CENTERS: [&str; 5] = ["center", "centre", "central", "middle", "centrally"];
+    let opposite = swap_words(prompt, &[SIDES, HEIGHTS, QUALITIES]);
+    let opposite = map_words(&opposite, |word| {
+        CENTERS.iter().any(|center| word.eq_ignore_ascii_case(center)).then(|| "lower-left".to_string())
+    });
+    (opposite != prompt).then_some(opposite)
+}
+
+/// The prompt's words in another order, which the rng decides.
+pub fn shuffle_words(prompt: &str, rng: &mut impl Rng) -> String {
+    let mut words: Vec<&str> = prompt.split_whitespace().collect();
+    words.shuffle(rng);
+    words.join(" ")
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty())
+}
+
+/// Replaces the words for which `replace` has another; everything between words stays.
+fn map_words(text: &str, replace: impl Fn(&str) -> Option<String>) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(char::is_alphabetic) {
+        let (gap, from_word) = rest.split_at(start);
+        let end = from_word.find(|c: char| !c.is_alphabetic()).unwrap_or(from_word.len());
+        let (word, after) = from_word.split_at(end);
+        result.push_str(gap);
+        result.push_str(&replace(word).unwrap_or_else(|| word.to_string()));
+        rest = after;
+    }
+    result.push_str(rest);
+    result
+}
+
+fn swap_words(text: &str, tables: &[&[(&str, &str)]]) -> String {
+    map_words(text, |word| {
+        let pairs = tables.iter().flat_map(|table| table.iter());
+        let opposite = pairs.into_iter().find_map(|(one, other)| {
+            let is = |candidate: &str| word.eq_ignore_ascii_case(candidate);
+            if is(one) { Some(*other) } else { is(other).then_some(*one) }
+        })?;
+        Some(with_case_of(opposite, word))
+    })
+}
+
+fn with_case_of(word: &str, model: &str) -> String {
+    if model.chars().all(|c| c.is_ascii_uppercase()) {
+        word.to_ascii_uppercase()
+    } else if model.starts_with(|c: char| c.is_ascii_uppercase()) {
+        capitalised(word)
+    } else {
+        word.to_string()
+    }
+}
+
+/// Moves clock positions (`at 10 o'clock`) to where the mirrored dial has them.
+fn mirror_clock(text: &str, mirror: impl Fn(i32) -> i32) -> String {
+    let mut result = text.to_string();
+    let mut searched_to = 0;
+    while let Some(found) = result[searched_to..].to_ascii_lowercase().find("o'clock") {
+        let word = searched_to + found;
+        let before = result[..word].trim_end();
+        let digits = before.len() - before.bytes().rev().take_while(u8::is_ascii_digit).count();
+        let number = digits..before.len();
+        searched_to = word + "o'clock".len();
+        let hour = result[number.clone()].parse::<i32>().ok().filter(|hour| (1..=12).contains(hour));
+        if let Some(hour) = hour {
+            let mirrored = match mirror(hour).rem_euclid(12) {
+                0 => 12,
+                other => other,
+            }
+            .to_string();
+            searched_to = searched_to + mirrored.len() - number.len();
+            result.replace_range(number, &mirrored);
+        }
+    }
+    result
+}
+
+/// Gives every sample the prompts of a table with the columns `Image` and `Description` (.xlsx or .csv), by file name.
+///
+/// # Errors
+/// The table's own, and [`DataError::NoPrompt`] for a sample that has no row.
+pub fn replace_prompts(samples: &mut [Sample], path: &Path) -> Result<(), DataError> {
+    let table = Table::read(path)?;
+    let (image, text) = (table.column("Image")?, table.column("Description")?);
+    let mut by_image: HashMap<&str, Vec<String>> = HashMap::new();
+    for row in &table.rows {
+        let name = table.required(row, image, "Image")?;
+        by_image.entry(name).or_default().push(row.get(text).to_string());
+    }
+    for sample in samples {
+        let name = sample.image.file_name().unwrap_or_default().to_string_lossy();
+        let prompts = by_image.get(name.as_ref()).or_else(|| by_image.get(sample.case_id.as_str()));
+        sample.prompts =
+            prompts.cloned().ok_or_else(|| DataError::NoPrompt { path: path.into(), image: name.into_owned() })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::MaskRule;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn mirrors_change_whole_words_and_keep_case() {
+        for (prompt, horizontal, vertical) in [
+            ("A mass on the left side.", "A mass on the right side.", "A mass on the left side."),
+            ("UPPER-Left, bright", "UPPER-Right, bright", "LOWER-Left, bright"),
+            ("Right of it, below the top", "Left of it, below the top", "Right of it, above the bottom"),
+            ("cleft outright stop supper", "cleft outright stop supper", "cleft outright stop supper"),
+            ("at 10 o'clock and 12 O'Clock", "at 2 o'clock and 12 O'Clock", "at 8 o'clock and 6 O'Clock"),
+            ("at 3o'clock, o'clock", "at 9o'clock, o'clock", "at 3o'clock, o'clock"),
+            ("tumör links – naïve", "tumör links – naïve", "tumör links – naïve"),
+            ("", "", ""),
+        ] {
+            assert_eq!(mirror_horizontal(prompt), horizontal);
+            assert_eq!(mirror_vertical(prompt), vertical);
+            assert_eq!(mirror_horizontal(&mirror_horizontal(prompt)), prompt);
+            assert_eq!(mirror_vertical(&mirror_vertical(prompt)), prompt);
+        }
+    }
+
+    #[test]
+    fn contradictions_turn_everything_around() {
+        assert_eq!(
+            contradict_prompt("A benign tumor in the upper-right.").as_deref(),
+            Some("A malignant tumor in the lower-left.")
+        );
+        assert_eq!(contradict_prompt("in the center area").as_deref(), Some("in the lower-left area"));
+        assert_eq!(contradict_prompt("a tumor"), None);
+    }
+
+    #[test]
+    fn pathology_is_read_from_whole_words() {
+        assert_eq!(Pathology::named_in("A Benign mass"), Some(Pathology::Benign));
+        assert_eq!(Pathology::named_in("nonmalignant"), None);
+        assert_eq!(Pathology::named_in("benign or malignant"), None);
+    }
+
+    #[test]
+    fn prompts_vary_repeat_and_say_what_is_asked() {
+        let draw = |seed| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            image_prompt(&["malignant"], Some(Place::Left), &mut rng)
+        };
+        let prompts: std::collections::BTreeSet<String> = (0..300).map(draw).collect();
+        assert!(prompts.len() > 150, "{}", prompts.len());
+        for prompt in &prompts {
+            assert!(prompt.contains("malignant") && prompt.to_lowercase().contains("left"), "{prompt}");
+            assert!(NOUNS.iter().any(|noun| prompt.contains(noun)), "{prompt}");
+            assert!(!prompt.contains("  ") && !prompt.contains(" ."), "{prompt}");
+            assert!(mirror_horizontal(prompt).to_lowercase().contains("right"), "{prompt}");
+        }
+        assert_eq!(draw(5), draw(5));
+        assert_eq!(with_article("anechoic cyst"), "an anechoic cyst");
+    }
+
+    #[test]
+    fn shuffled_words_are_the_same_words() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let shuffled = shuffle_words("one two three four five six", &mut rng);
+        assert_ne!(shuffled, "one two three four five six");
+        let mut words: Vec<&str> = shuffled.split(' ').collect();
+        words.sort_unstable();
+        assert_eq!(words, ["five", "four", "one", "six", "three", "two"]);
+        assert_eq!(shuffle_words("", &mut rng), "");
+    }
+
+    #[test]
+    fn another_table_replaces_the_prompts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("prompts.csv");
+        std::fs::write(&path, "Image,Description\na.png,one\na.png,two\nb,\n").unwrap();
+        let sample = |name: &str| Sample::new(name.into(), format!("img/{name}.png").into(), MaskRule::AboveHalf);
+        let mut samples = [sample("a"), sample("b")];
+        replace_prompts(&mut samples, &path).unwrap();
+        assert_eq!(samples[0].prompts, ["one", "two"]);
+        assert_eq!(samples[1].prompts, [""]);
+        let error = replace_prompts(&mut [sample("c")], &path).unwrap_err().to_string();
+        assert!(error.contains("`c.png`"), "{error}");
+    }
+
+    #[test]
+    fn places_divide_the_image() {
+        assert_eq!(Place::of_point(0.1, 0.5), Place::Left);
+        assert_eq!(Place::of_point(0.5, 0.9), Place::Lower);
+        assert_eq!(Place::of_point(0.5, 0.5), Place::Center);
+        assert_eq!(Place::of_point(0.9, 0.1), Place::UpperRight);
+    }
+}

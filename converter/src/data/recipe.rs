@@ -1,0 +1,322 @@
+//! How training examples are drawn from a data set.
+
+use super::augment::{Affine, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal};
+use super::{
+    Arrangement, Dataset, Example, Pathology, Picture, Place, Sample, compose_pair, image_prompt, wrong_request,
+};
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+/// Chances, 0..1, and strengths of what happens to an example. Zero everywhere ([`Recipe::PLAIN`]) changes nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Of two images in one with the prompt naming one lesion.
+    pub compose: f64,
+    /// Of a prompt for what is not there, and an empty mask.
+    pub absent: f64,
+    /// Of no prompt at all, for a single image.
+    pub empty_prompt: f64,
+    /// Of new words for the sample's pathology and the lesion's place instead of its own prompt.
+    pub rephrase: f64,
+    pub flip: f64,
+    /// Of rotation, magnification and shift together.
+    pub affine: f64,
+    pub rotation_degrees: f32,
+    /// The largest change of size, as a part: 0.15 is 1/1.15 to 1.15.
+    pub scale: f32,
+    /// The largest shift, in parts of the side.
+    pub shift: f32,
+    /// Of a gamma and a gain.
+    pub intensity: f64,
+    /// The largest change of gamma and of gain, as a part.
+    pub contrast: f32,
+    pub speckle: f64,
+    /// The largest standard deviation of the multiplicative noise.
+    pub speckle_deviation: f32,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            compose: 0.4,
+            absent: 0.1,
+            empty_prompt: 0.1,
+            rephrase: 0.3,
+            flip: 0.5,
+            affine: 0.7,
+            rotation_degrees: 10.0,
+            scale: 0.15,
+            shift: 0.06,
+            intensity: 0.6,
+            contrast: 0.35,
+            speckle: 0.3,
+            speckle_deviation: 0.15,
+        }
+    }
+}
+
+impl Recipe {
+    /// Leaves every example as it is, for validation.
+    pub const PLAIN: Self = Self {
+        compose: 0.0,
+        absent: 0.0,
+        empty_prompt: 0.0,
+        rephrase: 0.0,
+        flip: 0.0,
+        affine: 0.0,
+        rotation_degrees: 0.0,
+        scale: 0.0,
+        shift: 0.0,
+        intensity: 0.0,
+        contrast: 0.0,
+        speckle: 0.0,
+        speckle_deviation: 0.0,
+    };
+
+    /// The example for place `index` of the data set in an epoch, the same whenever it is asked for. `None` where the
+    /// data set has no such index.
+    pub fn draw(&self, dataset: &Dataset, index: usize, epoch: usize, seed: u64) -> Option<Example> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // Streams of one seed never overlap; the order of an epoch's indices uses those below 2^32.
+        rng.set_stream(((epoch as u64 + 1) << 32) | index as u64);
+        let rng = &mut rng;
+        let (sample, picture) = dataset.get(index)?;
+        let mut example = self.alter(sample, picture, rng);
+        let absent = chance(self.absent, rng);
+        if chance(self.compose, rng) && dataset.len() > 1 {
+            let (partner, other) = dataset.get((index + rng.random_range(1..dataset.len())) % dataset.len())?;
+            let other = self.alter(partner, other, rng);
+            return Some(self.pair([sample, partner], [example.picture, other.picture], absent, rng));
+        }
+        if absent {
+            example.prompt = wrong_request(&example.picture, &[sample.pathology], rng);
+            example.picture.mask.fill(0);
+        } else if chance(self.empty_prompt, rng) {
+            example.prompt.clear();
+        } else if chance(self.rephrase, rng) {
+            example.prompt = rephrase(sample.pathology, &example.picture, rng).unwrap_or(example.prompt);
+        }
+        Some(example)
+    }
+
+    /// The sample with one of its prompts, flipped, moved and lit anew.
+    fn alter(&self, sample: &Sample, picture: &Picture, rng: &mut impl Rng) -> Example {
+        let prompt = sample.prompts.choose(rng).cloned().unwrap_or_default();
+        let mut example = Example { picture: picture.clone(), prompt };
+        if chance(self.flip, rng) {
+            flip_horizontal(&mut example);
+        }
+        if chance(self.affine, rng) {
+            let affine = Affine {
+                rotation_radians: symmetric(self.rotation_degrees, rng).to_radians(),
+                scale: factor(self.scale, rng),
+                shift: [symmetric(self.shift, rng), symmetric(self.shift, rng)],
+            };
+            example.picture = apply_affine(&example.picture, affine);
+        }
+        if chance(self.intensity, rng) {
+            apply_gamma(&mut example.picture, factor(self.contrast, rng));
+            apply_gain(&mut example.picture, factor(self.contrast, rng), factor(self.contrast, rng));
+        }
+        if chance(self.speckle, rng) {
+            let deviation = symmetric(self.speckle_deviation, rng).abs();
+            add_speckle(&mut example.picture, deviation, rng);
+        }
+        example
+    }
+
+    /// Two pictures in one and a prompt for one lesion of them, by place, by pathology, or both.
+    fn pair(&self, samples: [&Sample; 2], pictures: [Picture; 2], absent: bool, rng: &mut impl Rng) -> Example {
+        let arrangement = *[Arrangement::SideBySide, Arrangement::Stacked].choose(rng).unwrap_or(&Arrangement::Stacked);
+        let composed = compose_pair(&pictures[0], &pictures[1], arrangement, rng);
+        let named = rng.random_range(0..2);
+        let places = arrangement.places();
+        let pathologies = samples.map(|sample| sample.pathology);
+        let [first, second] = composed;
+        let mut picture = if named == 0 { first } else { second };
+        if absent {
+            picture.mask.fill(0);
+            let prompt = absent_in_pair(&picture, pathologies, places, rng);
+            return Example { picture, prompt };
+        }
+        let adjective = pathologies[named].map(Pathology::adjective);
+        let (adjectives, place): (Vec<&str>, _) = match (rng.random_range(0..4), adjective) {
+            (0, Some(adjective)) if tell_apart(pathologies) => (vec![adjective], None),
+            (1, Some(adjective)) => (vec![adjective], Some(places[named])),
+            _ => (Vec::new(), Some(places[named])),
+        };
+        Example { picture, prompt: image_prompt(&adjectives, place, rng) }
+    }
+}
+
+/// Whether each lesion has a pathology that the other has not.
+fn tell_apart(pathologies: [Option<Pathology>; 2]) -> bool {
+    matches!(pathologies, [Some(one), Some(other)] if one != other)
+}
+
+/// A prompt for what neither half shows: the one's pathology in the other's place, where they differ.
+fn absent_in_pair(
+    picture: &Picture,
+    pathologies: [Option<Pathology>; 2],
+    places: [Place; 2],
+    rng: &mut impl Rng,
+) -> String {
+    match pathologies {
+        [Some(first), Some(second)] if first != second && rng.random_bool(0.6) => {
+            image_prompt(&[second.adjective()], Some(places[0]), rng)
+        }
+        // The mask is empty by now, so no half counts as free of a lesion: only pathologies and organs are asked for.
+        _ => wrong_request(picture, &pathologies, rng),
+    }
+}
+
+/// New words for the lesion's pathology and for where it is now; `None` where there is no lesion.
+fn rephrase(pathology: Option<Pathology>, picture: &Picture, rng: &mut impl Rng) -> Option<String> {
+    let found = picture.lesion_box()?;
+    let side = 2.0 * picture.size as f32;
+    let place = Place::of_point((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side);
+    let adjective = pathology.map(Pathology::adjective).filter(|_| rng.random_bool(0.5));
+    let place = rng.random_bool(0.5).then_some(place);
+    Some(image_prompt(adjective.as_slice(), place, rng))
+}
+
+/// True with this probability; nonsense counts as the nearest probability.
+fn chance(probability: f64, rng: &mut impl Rng) -> bool {
+    rng.random::<f64>() < probability
+}
+
+/// Uniform from `-limit` to `limit`.
+fn symmetric(limit: f32, rng: &mut impl Rng) -> f32 {
+    (rng.random::<f32>() * 2.0 - 1.0) * limit
+}
+
+/// From 1 / (1 + change) to 1 + change, as often below 1 as above.
+fn factor(change: f32, rng: &mut impl Rng) -> f32 {
+    (symmetric(1.0, rng) * change.max(0.0).ln_1p()).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::MaskRule;
+    use image::{GrayImage, Luma};
+
+    /// Lesions alternate between benign on the left and malignant on the right.
+    fn dataset(directory: &std::path::Path) -> Dataset {
+        let save = |index: u32| {
+            let (side, pathology) = if index % 2 == 0 { ("left", "benign") } else { ("right", "malignant") };
+            let inside = |x: u32, y: u32| (10..40).contains(&y) && if side == "left" { x < 30 } else { x >= 70 };
+            let image = GrayImage::from_fn(100, 80, |x, y| Luma([if inside(x, y) { 50 } else { 120 + index as u8 }]));
+            let mask = GrayImage::from_fn(100, 80, |x, y| Luma([if inside(x, y) { 255 } else { 0 }]));
+            let path = |kind: &str| directory.join(format!("{kind}{index}.png"));
+            image.save(path("image")).unwrap();
+            mask.save(path("mask")).unwrap();
+            let mut sample = Sample::new(index.to_string(), path("image"), MaskRule::AboveHalf);
+            sample.masks.push(path("mask"));
+            sample.prompts.push(format!("A {pathology} mass on the {side}."));
+            sample.pathology = Pathology::named_in(&sample.prompts[0]);
+            sample
+        };
+        Dataset::prepare((0..6).map(save).collect(), 64, || ()).unwrap()
+    }
+
+    fn words(prompt: &str) -> Vec<String> {
+        prompt.to_lowercase().split(|c: char| !c.is_alphabetic()).map(str::to_string).collect()
+    }
+
+    #[test]
+    fn plain_is_the_data_set_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        let example = Recipe::PLAIN.draw(&dataset, 3, 9, 1).unwrap();
+        let (sample, picture) = dataset.get(3).unwrap();
+        assert_eq!((&example.picture, &example.prompt), (picture, &sample.prompts[0]));
+        assert!(Recipe::PLAIN.draw(&dataset, 6, 0, 1).is_none());
+    }
+
+    #[test]
+    fn draws_repeat_and_differ_by_seed_epoch_and_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        let draw = |index, epoch, seed| Recipe::default().draw(&dataset, index, epoch, seed).unwrap();
+        assert_eq!(draw(1, 2, 3), draw(1, 2, 3));
+        for other in [draw(3, 2, 3), draw(1, 3, 3), draw(1, 2, 4)] {
+            assert_ne!(draw(1, 2, 3), other);
+        }
+    }
+
+    #[test]
+    fn flipped_prompts_stay_true() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        let recipe = Recipe { flip: 0.5, rephrase: 0.5, affine: 0.5, shift: 0.05, ..Recipe::PLAIN };
+        for epoch in 0..50 {
+            let example = recipe.draw(&dataset, 0, epoch, 1).unwrap();
+            let found = example.picture.lesion_box().unwrap();
+            let words = words(&example.prompt);
+            let says = |word: &str| words.iter().any(|w| w == word);
+            if says("left") || says("right") {
+                assert_eq!(says("left"), found.right <= 40, "{}", example.prompt);
+            }
+            assert!(!says("malignant"), "{}", example.prompt);
+        }
+    }
+
+    #[test]
+    fn pairs_mask_the_lesion_that_the_prompt_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        let recipe = Recipe { compose: 1.0, ..Recipe::PLAIN };
+        let mut by_pathology = 0;
+        for epoch in 0..200 {
+            let example = recipe.draw(&dataset, 1, epoch, 7).unwrap();
+            let found = example.picture.lesion_box().unwrap();
+            let words = words(&example.prompt);
+            let says = |choices: &[&str]| choices.iter().any(|choice| words.iter().any(|word| word == choice));
+            let mut told = 0;
+            for (choices, is_there) in [
+                (["left", "left"], found.right <= 32),
+                (["right", "right"], found.left >= 32),
+                (["upper", "top"], found.bottom <= 32),
+                (["lower", "bottom"], found.top >= 32),
+            ] {
+                if says(&choices) {
+                    assert!(is_there, "{} {found:?}", example.prompt);
+                    told += 1;
+                }
+            }
+            if told == 0 {
+                by_pathology += 1;
+                assert!(says(&["benign", "malignant"]), "{}", example.prompt);
+            }
+        }
+        assert!((10..100).contains(&by_pathology), "{by_pathology}");
+    }
+
+    #[test]
+    fn absent_requests_have_empty_masks() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        for compose in [0.0, 1.0] {
+            let recipe = Recipe { absent: 1.0, compose, ..Recipe::PLAIN };
+            for epoch in 0..50 {
+                let example = recipe.draw(&dataset, 2, epoch, 7).unwrap();
+                assert_eq!(example.picture.lesion_fraction(), 0.0);
+                assert!(!example.prompt.is_empty());
+            }
+        }
+        let recipe = Recipe { empty_prompt: 1.0, ..Recipe::PLAIN };
+        let example = recipe.draw(&dataset, 2, 0, 7).unwrap();
+        assert!(example.prompt.is_empty() && example.picture.lesion_fraction() > 0.0);
+    }
+
+    #[test]
+    fn recipes_read_from_a_configuration() {
+        let recipe: Recipe = toml::from_str("compose = 0.9").unwrap();
+        assert_eq!(recipe, Recipe { compose: 0.9, ..Recipe::default() });
+        assert!(toml::from_str::<Recipe>("composed = 0.9").is_err());
+    }
+}
