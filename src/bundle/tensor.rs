@@ -72,7 +72,10 @@ impl StoredTensor {
                 Dtype::F16 if f16::from_f32(value).is_finite() => bytes.extend(f16::from_f32(value).to_le_bytes()),
                 Dtype::F16 => return Err(Problem::Unrepresentable { tensor: name.to_string(), index, value }),
                 _ => {
-                    return Err(Problem::layout(format!("tensor `{name}`"), format!("f32 is not encoded as {dtype:?}")));
+                    return Err(Problem::layout(
+                        format!("tensor `{name}`"),
+                        format!("f32 is not encoded as {dtype:?}"),
+                    ));
                 }
             }
         }

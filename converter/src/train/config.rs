@@ -4,6 +4,8 @@ use super::game::GameConfig;
 use super::loss::LossConfig;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
+use crate::data::Recipe;
+use crate::model::Edition;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -11,10 +13,14 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingConfig {
+    /// The network, where no checkpoint is given to start from.
+    pub edition: Edition,
     /// Fixes the first weights, the order of examples and their augmentation.
     pub seed: u64,
     /// Stretches of epochs at one resolution, in order.
     pub phases: Vec<Phase>,
+    /// How training examples are made of the data: composed pairs, absent lesions, augmentation.
+    pub recipe: Recipe,
     pub loss: LossConfig,
     pub game: GameConfig,
     pub optimizer: OptimizerConfig,
@@ -27,6 +33,8 @@ pub struct TrainingConfig {
     pub validate_every: usize,
     /// The validation's batch.
     pub validation_batch: usize,
+    /// Composed pairs of validation images on which to measure whether the prompt is obeyed; 0 for none.
+    pub validation_pairs: usize,
     /// A state to continue from is written after so many batches, besides each epoch's end; 0 for the latter only.
     pub save_every_batches: usize,
 }
@@ -45,8 +53,10 @@ pub struct Phase {
 impl Default for TrainingConfig {
     fn default() -> Self {
         Self {
+            edition: Edition::Tiny,
             seed: 0,
             phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
+            recipe: Recipe::default(),
             loss: LossConfig::default(),
             game: GameConfig::default(),
             optimizer: OptimizerConfig::default(),
@@ -55,6 +65,7 @@ impl Default for TrainingConfig {
             patience_epochs: 0,
             validate_every: 1,
             validation_batch: 16,
+            validation_pairs: 64,
             save_every_batches: 0,
         }
     }

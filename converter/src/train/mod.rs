@@ -5,6 +5,7 @@
 
 mod average;
 mod config;
+mod data_set;
 mod device;
 mod error;
 mod evaluation;
@@ -19,6 +20,7 @@ mod source;
 mod state;
 
 pub use config::{ConfigError, Phase, TrainingConfig};
+pub use data_set::{DataSetSource, prepare_sizes};
 pub use device::{Backend, MissingBackend};
 pub use error::TrainError;
 pub use evaluation::{Score, evaluate};

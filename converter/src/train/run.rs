@@ -34,6 +34,8 @@ const POSITIONS: &str = "backbone.visual.attnpool.positional_embedding";
 pub struct Data<'a> {
     pub training: &'a dyn Source,
     pub validation: &'a dyn Source,
+    /// Composed pairs whose prompt names one of two lesions.
+    pub validation_pairs: Option<&'a dyn Source>,
     /// Where the data come from, for the checkpoints' metadata.
     pub origin: String,
 }
@@ -68,8 +70,17 @@ pub struct EpochRecord {
     pub gradient_norm: Option<f64>,
     pub validation_dice: Option<f64>,
     pub validation_iou: Option<f64>,
+    /// Of the lesion that the prompt names, in composed pairs.
+    pub pairs_dice: Option<f64>,
     pub images_per_second: f64,
     pub seconds: f64,
+}
+
+/// What an epoch's validation found, as far as it was asked for.
+#[derive(Default)]
+struct Validation {
+    single: Option<Score>,
+    pairs: Option<Score>,
 }
 
 /// Tells somebody how a run goes.
@@ -167,8 +178,8 @@ impl<'a> Run<'a> {
             if !self.train_epoch(stop, observer)? {
                 return self.interrupted();
             }
-            let Some(score) = self.validate(stop)? else { return self.interrupted() };
-            self.finish_epoch(score, observer)?;
+            let Some(validation) = self.validate(stop)? else { return self.interrupted() };
+            self.finish_epoch(validation, observer)?;
             if self.has_stalled() {
                 self.checkpoint(FINAL)?;
                 return Ok(Ending::Stalled { best: self.progress.best });
@@ -248,10 +259,10 @@ impl<'a> Run<'a> {
     }
 
     /// Outer `None`: stopped. Inner `None`: this epoch is not validated.
-    fn validate(&mut self, stop: &AtomicBool) -> Result<Option<Option<Score>>, TrainError> {
+    fn validate(&self, stop: &AtomicBool) -> Result<Option<Validation>, TrainError> {
         let done = self.progress.epoch + 1;
         if !done.is_multiple_of(self.config.validate_every.max(1)) && done != self.config.epochs() {
-            return Ok(Some(None));
+            return Ok(Some(Validation::default()));
         }
         let mut network = self.network.clone();
         if let Some(average) = &self.average {
@@ -259,13 +270,22 @@ impl<'a> Run<'a> {
         }
         let size = self.architecture.input_size;
         let form = self.config.game.upsampled_conv;
-        let score = evaluate(&mut network, self.data.validation, size, self.config.validation_batch, form, stop)?;
-        Ok(score.map(Some))
+        let mut score = |source| evaluate(&mut network, source, size, self.config.validation_batch, form, stop);
+        let Some(single) = score(self.data.validation)? else { return Ok(None) };
+        let pairs = match self.data.validation_pairs {
+            None => None,
+            Some(source) => match score(source)? {
+                None => return Ok(None),
+                pairs => pairs,
+            },
+        };
+        Ok(Some(Validation { single: Some(single), pairs }))
     }
 
-    fn finish_epoch(&mut self, score: Option<Score>, observer: &mut dyn Observer) -> Result<(), TrainError> {
+    fn finish_epoch(&mut self, validation: Validation, observer: &mut dyn Observer) -> Result<(), TrainError> {
         let EpochSums { pred, pred_ad, phi, masks, gradient_norm, images, seconds } =
             std::mem::take(&mut self.progress.sums);
+        let Validation { single: score, pairs } = validation;
         let epoch = self.progress.epoch;
         let record = EpochRecord {
             epoch,
@@ -279,6 +299,7 @@ impl<'a> Run<'a> {
             gradient_norm: gradient_norm.mean(),
             validation_dice: score.map(|score| score.dice),
             validation_iou: score.map(|score| score.iou),
+            pairs_dice: pairs.map(|score| score.dice),
             images_per_second: images as f64 / seconds.max(f64::MIN_POSITIVE),
             seconds,
         };

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// One image, one prompt, and the mask of what the prompt names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
-    /// Grey values, row by row, size x size.
+    /// Planes of size x size values, row by row: one of grey, or red, green and blue.
     pub image: Vec<u8>,
     /// 1 in the lesion, 0 elsewhere, size x size.
     pub mask: Vec<u8>,
@@ -31,7 +31,8 @@ pub trait Source: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub size: usize,
-    pub images: Vec<u8>,
+    /// One plane for each image, or three where an image has colour.
+    pub images: Vec<Vec<u8>>,
     pub masks: Vec<u8>,
     pub tokens: Vec<Vec<u32>>,
 }
@@ -46,10 +47,12 @@ impl Batch {
         let mut batch = Self { size, images: Vec::new(), masks: Vec::new(), tokens: Vec::new() };
         for index in indices {
             let example = source.draw(epoch, *index, size)?;
-            if example.image.len() != size * size || example.mask.len() != size * size || example.tokens.is_empty() {
+            let area = size * size;
+            let is_image = example.image.len() == area || example.image.len() == 3 * area;
+            if !is_image || example.mask.len() != area || example.tokens.is_empty() {
                 return Err(format!("example {index} is not {size} x {size} pixels with a prompt").into());
             }
-            batch.images.extend(example.image);
+            batch.images.push(example.image);
             batch.masks.extend(example.mask);
             batch.tokens.push(example.tokens);
         }
@@ -64,21 +67,24 @@ impl Batch {
         self.tokens.is_empty()
     }
 
-    /// Batch x 3 x size x size: the grey values in all three channels, normalised as CLIP's images are.
+    /// Batch x 3 x size x size: grey values in all three channels, normalised as CLIP's images are.
     pub fn normalised_images(&self, device: &Device) -> Tensor<4> {
-        let grey = self.planes(&self.images, device).div_scalar(255.0);
+        let area = self.size * self.size;
+        let planes = if self.images.iter().all(|image| image.len() == area) { 1 } else { 3 };
+        let values = self.images.iter().flat_map(|image| image.iter().cycle().take(planes * area));
+        let images = self.tensor(values, planes, device).div_scalar(255.0);
         let channels =
             |values: [f32; 3]| Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 3, 1, 1]), device);
-        grey.sub(channels(MEAN)).div(channels(STD))
+        images.sub(channels(MEAN)).div(channels(STD))
     }
 
     /// Batch x 1 x size x size of 0 and 1.
     pub fn mask_planes(&self, device: &Device) -> Tensor<4> {
-        self.planes(&self.masks, device)
+        self.tensor(self.masks.iter(), 1, device)
     }
 
-    fn planes(&self, bytes: &[u8], device: &Device) -> Tensor<4> {
-        let values: Vec<f32> = bytes.iter().map(|byte| f32::from(*byte)).collect();
-        Tensor::from_data(TensorData::new(values, [self.len(), 1, self.size, self.size]), device)
+    fn tensor<'a>(&self, bytes: impl Iterator<Item = &'a u8>, planes: usize, device: &Device) -> Tensor<4> {
+        let values: Vec<f32> = bytes.map(|byte| f32::from(*byte)).collect();
+        Tensor::from_data(TensorData::new(values, [self.len(), planes, self.size, self.size]), device)
     }
 }
