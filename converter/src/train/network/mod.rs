@@ -12,7 +12,7 @@ mod plan;
 mod sequences;
 
 pub use parameters::{Leaves, Parameter, ParameterTable, is_running_statistic};
-pub(crate) use parameters::{from_numbers, to_array, to_numbers};
+pub(crate) use parameters::{from_numbers, to_numbers};
 pub(crate) use plan::masker_parameters;
 pub use plan::{Masks, Plan, UpsampledConv};
 
