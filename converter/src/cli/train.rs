@@ -7,10 +7,9 @@ use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
     Backend, ConfigError, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError,
-    TrainingConfig, prepare_sizes,
+    TrainingConfig, prepare_sizes, random_start,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,8 +104,7 @@ fn first_weights(args: &Args, config: &TrainingConfig) -> Result<Checkpoint, Fai
         return Ok(Checkpoint::load(path)?);
     }
     let architecture = Architecture::of(config.edition, config.phase(0).size);
-    let weights = architecture.random_weights(config.seed).map_err(TrainError::from)?;
-    Ok(Checkpoint { architecture, weights, metadata: BTreeMap::new() })
+    Ok(random_start(architecture, config.seed).map_err(TrainError::from)?)
 }
 
 /// The splits that a run reads.

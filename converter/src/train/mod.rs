@@ -17,6 +17,7 @@ mod optimizer;
 mod run;
 mod schedule;
 mod source;
+mod start;
 mod state;
 
 pub use config::{ConfigError, Phase, TrainingConfig};
@@ -30,4 +31,5 @@ pub use optimizer::{Adam, AdamState, OptimizerConfig};
 pub use run::{Data, Ending, EpochRecord, Observer, Run, read_log};
 pub use schedule::{Decay, Schedule};
 pub use source::{Batch, Example, Source, SourceError};
+pub use start::random_start;
 pub use state::Best;
