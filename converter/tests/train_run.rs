@@ -85,9 +85,19 @@ fn final_weights(folder: &Path) -> Checkpoint {
     Checkpoint::load(&folder.join("final.safetensors")).unwrap()
 }
 
-/// What a log says apart from speed.
+/// What a log says apart from speed. Its sums pass through JSON where a run was interrupted, which may cost the last bit.
 fn log(folder: &Path) -> Vec<EpochRecord> {
-    let still = |record: EpochRecord| EpochRecord { seconds: 0.0, images_per_second: 0.0, ..record };
+    let round = |value: Option<f64>| value.map(|value| (value * 1e9).round() / 1e9);
+    let still = |record: EpochRecord| EpochRecord {
+        pred: round(record.pred),
+        pred_ad: round(record.pred_ad),
+        phi: round(record.phi),
+        mask_means: record.mask_means.map(round),
+        gradient_norm: round(record.gradient_norm),
+        seconds: 0.0,
+        images_per_second: 0.0,
+        ..record
+    };
     read_log(&folder.join("log.jsonl")).unwrap().into_iter().map(still).collect()
 }
 
