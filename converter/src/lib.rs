@@ -8,3 +8,4 @@ pub mod model;
 pub mod pack;
 pub mod phantom;
 pub mod tokenizer;
+pub mod train;

@@ -1,0 +1,231 @@
+//! `train`: the min-max game on a data set.
+
+use causalclipseg::prompt::{PromptError, Tokenizer};
+use causalclipseg_convert::checkpoint::{Checkpoint, CheckpointError};
+use causalclipseg_convert::data::{DataError, LoadOptions, Recipe, Sample, Split, load_samples, split_fold};
+use causalclipseg_convert::model::Architecture;
+use causalclipseg_convert::tokenizer::clip_tokenizer_json;
+use causalclipseg_convert::train::{
+    Backend, ConfigError, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError,
+    TrainingConfig, prepare_sizes, random_start,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Train a network on a data set by the adversarial min-max game
+///
+/// The run's folder receives config.toml, log.jsonl, state.safetensors (to resume from), best.safetensors (the checkpoint
+/// of the best validation) and final.safetensors. Ctrl-C writes the state and ends.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// The data set's folder, in any layout that `evaluate` reads
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// A training configuration (TOML); whatever it leaves out has its default
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Start from this checkpoint's weights instead of random ones
+    #[arg(long, value_name = "CKPT", conflicts_with = "resume")]
+    pub init: Option<PathBuf>,
+    /// Continue the run in the folder exactly where it stopped
+    #[arg(long)]
+    pub resume: bool,
+    /// What computes
+    #[arg(long, value_enum, default_value = "flex")]
+    pub device: Backend,
+    /// Train on all but fold K of N of the training split, dealt by patient, and validate on that: K/N, K from 0
+    #[arg(long, value_name = "K/N", value_parser = parse_fold)]
+    pub fold: Option<(usize, usize)>,
+    /// The run's folder
+    #[arg(short, long, value_name = "RUN")]
+    pub output: PathBuf,
+}
+
+/// Why the command fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error("cannot listen for Ctrl-C: {0}")]
+    Signal(#[from] ctrlc::Error),
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let device = args.device.device().map_err(TrainError::from)?;
+    let config = configuration(args)?;
+    let start = if args.resume { None } else { Some(first_weights(args, &config)?) };
+    let sources = Sources::load(args, &config)?;
+    let data = sources.data(args);
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&stop);
+    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))?;
+    let mut run = match start {
+        None => Run::resume(data, &args.output, &device)?,
+        Some(start) => Run::start(config, start, data, &args.output, &device)?,
+    };
+    let mut progress = Progress::new();
+    let ending = run.go(&stop, &mut progress)?;
+    progress.bar.finish_and_clear();
+    println!("{}", describe(ending, &args.output));
+    Ok(())
+}
+
+/// A resumed run has the configuration that it began with.
+fn configuration(args: &Args) -> Result<TrainingConfig, Failure> {
+    let given = args.config.as_deref().map(TrainingConfig::load).transpose()?;
+    if !args.resume {
+        return Ok(given.unwrap_or_default());
+    }
+    let recorded = args.output.join("config.toml");
+    if !recorded.exists() {
+        return Err(TrainError::NothingToResume(args.output.clone()).into());
+    }
+    let recorded = TrainingConfig::load(&recorded)?;
+    match given {
+        Some(given) if given != recorded => Err(TrainError::OtherConfig(args.output.clone()).into()),
+        _ => Ok(recorded),
+    }
+}
+
+fn first_weights(args: &Args, config: &TrainingConfig) -> Result<Checkpoint, Failure> {
+    if let Some(path) = &args.init {
+        return Ok(Checkpoint::load(path)?);
+    }
+    let architecture = Architecture::of(config.edition, config.phase(0).size);
+    Ok(random_start(architecture, config.seed).map_err(TrainError::from)?)
+}
+
+/// The splits that a run reads.
+struct Sources {
+    training: DataSetSource,
+    validation: DataSetSource,
+    pairs: Option<DataSetSource>,
+}
+
+impl Sources {
+    fn load(args: &Args, config: &TrainingConfig) -> Result<Self, Failure> {
+        let (training, validation) = splits(args, config)?;
+        let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
+        let bar = bar("preparing images");
+        bar.set_length(((training.len() + validation.len()) * sizes.len()) as u64);
+        let training = Arc::new(prepare_sizes(&training, &sizes, || bar.inc(1))?);
+        let validation = Arc::new(prepare_sizes(&validation, &sizes, || bar.inc(1))?);
+        bar.finish_and_clear();
+        let tokenizer = Arc::new(Tokenizer::from_json(&clip_tokenizer_json())?);
+        let context = Architecture::of(config.edition, 224).text.context;
+        let source = |sizes, recipe| DataSetSource::new(sizes, recipe, config.seed, Arc::clone(&tokenizer), context);
+        let pairs = Recipe { compose: 1.0, ..Recipe::PLAIN };
+        Ok(Self {
+            training: source(training, config.recipe.clone()),
+            pairs: (config.validation_pairs > 0)
+                .then(|| source(Arc::clone(&validation), pairs).limited(config.validation_pairs)),
+            validation: source(validation, Recipe::PLAIN),
+        })
+    }
+
+    fn data(&self, args: &Args) -> Data<'_> {
+        let name = args.data.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Data {
+            training: &self.training,
+            validation: &self.validation,
+            validation_pairs: self.pairs.as_ref().map(|source| source as &dyn Source),
+            origin: match args.fold {
+                Some((fold, count)) => format!("{name}, fold {fold} of {count} held back"),
+                None => name,
+            },
+        }
+    }
+}
+
+fn splits(args: &Args, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<Sample>), Failure> {
+    let options = LoadOptions::default();
+    let training = load_samples(&args.data, Split::Train, &options)?;
+    Ok(match args.fold {
+        Some((fold, count)) => split_fold(training, fold, count, config.seed)?,
+        None => (training, load_samples(&args.data, Split::Val, &options)?),
+    })
+}
+
+/// Draws batches on a bar and prints a line an epoch.
+struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { bar: bar("training") }
+    }
+}
+
+impl Observer for Progress {
+    fn batch(&mut self, epoch: usize, batch: usize, batches: usize, outcome: &Outcome) {
+        self.bar.set_length(batches as u64);
+        self.bar.set_position(batch as u64);
+        self.bar.set_message(format!("epoch {epoch}, loss {:.3}", outcome.pred));
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
+        let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
+        self.bar.suspend(|| {
+            println!(
+                "epoch {} at {} px: pred {}, pred_ad {}, phi {}, masks {}, Dice {}, IoU {}, pairs {}, {:.1} images/s",
+                record.epoch,
+                record.size,
+                number(record.pred),
+                number(record.pred_ad),
+                number(record.phi),
+                record.mask_means.map(number).join("/"),
+                number(record.validation_dice),
+                number(record.validation_iou),
+                number(record.pairs_dice),
+                record.images_per_second
+            );
+        });
+    }
+}
+
+/// Drawn only where stderr is a terminal.
+fn bar(message: &'static str) -> ProgressBar {
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style =
+        ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}").unwrap_or(ProgressStyle::default_bar());
+    ProgressBar::with_draw_target(None, target).with_style(style).with_message(message)
+}
+
+fn describe(ending: Ending, folder: &Path) -> String {
+    let best = |best: Option<causalclipseg_convert::train::Best>| match best {
+        Some(best) => format!(
+            "best validation Dice {:.4} after epoch {}: {}",
+            best.dice,
+            best.epoch,
+            folder.join("best.safetensors").display()
+        ),
+        None => "nothing was validated".to_string(),
+    };
+    match ending {
+        Ending::Finished { best: found } => best(found),
+        Ending::Stalled { best: found } => format!("no better validation for long; {}", best(found)),
+        Ending::Interrupted { epoch, batch } => {
+            format!("stopped at epoch {epoch}, batch {batch}; continue with --resume")
+        }
+    }
+}
+
+fn parse_fold(text: &str) -> Result<(usize, usize), String> {
+    let parse = |text: &str| text.trim().parse::<usize>().ok();
+    let fold = text.split_once('/').and_then(|(fold, count)| Some((parse(fold)?, parse(count)?)));
+    fold.filter(|(fold, count)| fold < count && *count >= 2).ok_or_else(|| "give K/N, such as 0/5, K below N".into())
+}

@@ -1,0 +1,186 @@
+//! What a run does, read from TOML and recorded beside its results.
+
+use super::game::GameConfig;
+use super::loss::LossConfig;
+use super::optimizer::OptimizerConfig;
+use super::schedule::Schedule;
+use crate::data::Recipe;
+use crate::model::Edition;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Every switch of a run. Any part may be left out of the file; the defaults train the tiny edition from scratch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// The network, where no checkpoint is given to start from.
+    pub edition: Edition,
+    /// Fixes the first weights, the order of examples and their augmentation.
+    pub seed: u64,
+    /// Stretches of epochs at one resolution, in order.
+    pub phases: Vec<Phase>,
+    /// How training examples are made of the data: composed pairs, absent lesions, augmentation.
+    pub recipe: Recipe,
+    pub loss: LossConfig,
+    pub game: GameConfig,
+    pub optimizer: OptimizerConfig,
+    pub schedule: Schedule,
+    /// Evaluation and export take a moving average of the weights with this decay per step; 0 takes the weights.
+    pub average_decay: f64,
+    /// Stop after so many epochs without a better validation Dice; 0 never does.
+    pub patience_epochs: usize,
+    /// Validate after every so many epochs, and after the last.
+    pub validate_every: usize,
+    /// The validation's batch.
+    pub validation_batch: usize,
+    /// Composed pairs of validation images on which to measure whether the prompt is obeyed; 0 for none.
+    pub validation_pairs: usize,
+    /// A state to continue from is written after so many batches, besides each epoch's end; 0 for the latter only.
+    pub save_every_batches: usize,
+}
+
+/// Some epochs at one resolution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    pub epochs: usize,
+    /// Height and width in pixels, a multiple of 32.
+    pub size: usize,
+    /// Examples in a batch, at least 2: batch norm needs company.
+    pub batch: usize,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            edition: Edition::Tiny,
+            seed: 0,
+            phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
+            recipe: Recipe::default(),
+            loss: LossConfig::default(),
+            game: GameConfig::default(),
+            optimizer: OptimizerConfig::default(),
+            schedule: Schedule::default(),
+            average_decay: 0.998,
+            patience_epochs: 0,
+            validate_every: 1,
+            validation_batch: 16,
+            validation_pairs: 64,
+            save_every_batches: 0,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is no training configuration: {reason}")]
+    Parse { path: PathBuf, reason: String },
+    #[error("{what} is {value}; {allowed}")]
+    Range { what: &'static str, value: String, allowed: &'static str },
+}
+
+impl TrainingConfig {
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            // The crate's message spans lines and draws the place; the first line and the place in words do.
+            let line = error.span().map_or(0, |span| text[..span.start].lines().count());
+            let reason = format!("line {}: {}", line.max(1), error.message().replace('\n', " "));
+            ConfigError::Parse { path: path.into(), reason }
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("plain numbers and names")
+    }
+
+    pub fn epochs(&self) -> usize {
+        self.phases.iter().map(|phase| phase.epochs).sum()
+    }
+
+    /// The phase that an epoch lies in; the last one for any later.
+    pub fn phase(&self, epoch: usize) -> &Phase {
+        let mut end = 0;
+        for phase in &self.phases {
+            end += phase.epochs;
+            if epoch < end {
+                return phase;
+            }
+        }
+        self.phases.last().expect("a valid configuration has a phase")
+    }
+
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |what, value: String, allowed| Err(ConfigError::Range { what, value, allowed });
+        if self.epochs() == 0 || self.epochs() > 100_000 {
+            return refuse("the number of epochs", self.epochs().to_string(), "allowed are 1 to 100000");
+        }
+        for phase in &self.phases {
+            if !phase.size.is_multiple_of(32) || !(32..=4096).contains(&phase.size) {
+                return refuse("a phase's size", phase.size.to_string(), "it must be a multiple of 32 up to 4096");
+            }
+            if !(2..=4096).contains(&phase.batch) {
+                return refuse("a phase's batch", phase.batch.to_string(), "allowed are 2 to 4096");
+            }
+        }
+        if !(1..=4096).contains(&self.validation_batch) {
+            return refuse("validation_batch", self.validation_batch.to_string(), "allowed are 1 to 4096");
+        }
+        for (what, value) in [
+            ("learning_rate", self.optimizer.learning_rate),
+            ("masker_factor", self.optimizer.masker_factor),
+            ("backbone_factor", self.optimizer.backbone_factor),
+            ("weight_decay", self.optimizer.weight_decay),
+            ("clip_norm", self.optimizer.clip_norm),
+            ("schedule.warmup_epochs", self.schedule.warmup_epochs),
+        ] {
+            if !value.is_finite() || value < 0.0 {
+                return refuse(what, value.to_string(), "it must not be negative");
+            }
+        }
+        for (what, value) in
+            [("average_decay", self.average_decay), ("beta1", self.optimizer.beta1), ("beta2", self.optimizer.beta2)]
+        {
+            if !(0.0..1.0).contains(&value) {
+                return refuse(what, value.to_string(), "it must be at least 0 and below 1");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn survives_its_own_file() {
+        let config = TrainingConfig { seed: 7, ..TrainingConfig::default() };
+        assert_eq!(toml::from_str::<TrainingConfig>(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn names_what_it_refuses() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let refusal = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            TrainingConfig::load(&path).unwrap_err().to_string()
+        };
+        assert!(refusal("sed = 1").contains("line 1"));
+        assert!(refusal("phases = [{epochs = 1, size = 100, batch = 8}]").contains("multiple of 32"));
+        assert!(refusal("phases = []").contains("epochs"));
+        assert!(!refusal("seed = \n").contains('\n'));
+    }
+
+    #[test]
+    fn finds_the_phase_of_an_epoch() {
+        let phase = |epochs, size| Phase { epochs, size, batch: 2 };
+        let config = TrainingConfig { phases: vec![phase(2, 64), phase(3, 96)], ..TrainingConfig::default() };
+        assert_eq!([0, 1, 2, 4, 9].map(|epoch| config.phase(epoch).size), [64, 64, 96, 96, 96]);
+    }
+}

@@ -1,0 +1,50 @@
+//! Why a run stops.
+
+use super::config::ConfigError;
+use super::device::MissingBackend;
+use super::source::SourceError;
+use crate::checkpoint::CheckpointError;
+use crate::model::ArchitectureError;
+use causalclipseg::graph::GraphError;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Backend(#[from] MissingBackend),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("the network: {0}")]
+    Graph(#[from] GraphError),
+    #[error("the network: {0}")]
+    Architecture(#[from] ArchitectureError),
+    #[error("the {split} data: {source}")]
+    Source { split: &'static str, source: SourceError },
+    #[error("the {split} data hold {count} examples; at least {least} are needed")]
+    TooFew { split: &'static str, count: usize, least: usize },
+    #[error("cannot write {path}: {source}; make room or choose another folder, then continue with --resume")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path} is no state of a training run: {reason}")]
+    State { path: PathBuf, reason: String },
+    #[error("{0} already holds a run; continue it with --resume, or choose another folder")]
+    Exists(PathBuf),
+    #[error("{0} holds no run to resume; start one without --resume")]
+    NothingToResume(PathBuf),
+    #[error("the run in {0} was started with another configuration; resume it without --config")]
+    OtherConfig(PathBuf),
+    #[error(
+        "the loss or gradient is no finite number at epoch {epoch}, batch {batch} (pred {pred}, pred_ad {pred_ad}, phi {phi}); \
+         the last good state is kept in {state}: lower the learning rate and --resume"
+    )]
+    NotFinite { epoch: usize, batch: usize, pred: f32, pred_ad: f32, phi: f32, state: PathBuf },
+}
+
+impl TrainError {
+    pub(super) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::Write { path: path.into(), source }
+    }
+}

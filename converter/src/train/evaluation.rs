@@ -1,0 +1,75 @@
+//! Dice and IoU of a network on a source, at the network's own size.
+
+use super::error::TrainError;
+use super::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, to_numbers};
+use super::source::{Batch, Source};
+use crate::model::stage;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Means over images.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Score {
+    pub dice: f64,
+    pub iou: f64,
+}
+
+/// Scores probability 0.5 and above against the masks. `None` where `stop` was raised on the way.
+pub fn evaluate(
+    network: &mut Network,
+    source: &dyn Source,
+    size: usize,
+    batch: usize,
+    upsampled: UpsampledConv,
+    stop: &AtomicBool,
+) -> Result<Option<Score>, TrainError> {
+    let plan = Plan::new(network.graph(), &[stage::PRED], Masks::Learned, upsampled, false)?;
+    let indices: Vec<usize> = (0..source.count()).collect();
+    let (mut dice, mut iou) = (0.0, 0.0);
+    for part in indices.chunks(batch) {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let batch =
+            Batch::draw(source, 0, part, size).map_err(|source| TrainError::Source { split: "validation", source })?;
+        let tokens = TokenBatch::new(&batch.tokens, network.device());
+        let images = batch.normalised_images(network.device());
+        let logits =
+            to_numbers(&network.forward(&plan, images, &tokens, Mode::Evaluation, &Leaves::none()).map(stage::PRED));
+        for (logits, mask) in logits.chunks(size * size).zip(batch.masks.chunks(size * size)) {
+            let score = overlap(logits, mask);
+            dice += score.dice;
+            iou += score.iou;
+        }
+    }
+    let count = indices.len() as f64;
+    Ok(Some(Score { dice: dice / count, iou: iou / count }))
+}
+
+/// 2 |A and B| / (|A| + |B|) and |A and B| / |A or B|. Both empty is 1, one empty 0.
+fn overlap(logits: &[f32], mask: &[u8]) -> Score {
+    let (mut both, mut predicted, mut lesion) = (0usize, 0usize, 0usize);
+    for (logit, mask) in logits.iter().zip(mask) {
+        let (p, y) = (*logit >= 0.0, *mask != 0);
+        predicted += usize::from(p);
+        lesion += usize::from(y);
+        both += usize::from(p && y);
+    }
+    if predicted + lesion == 0 {
+        return Score { dice: 1.0, iou: 1.0 };
+    }
+    let (both, sizes) = (both as f64, (predicted + lesion) as f64);
+    Score { dice: 2.0 * both / sizes, iou: both / (sizes - both) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_overlap() {
+        let score = overlap(&[1.0, 1.0, -1.0, -1.0], &[1, 0, 1, 0]);
+        assert_eq!(score, Score { dice: 0.5, iou: 1.0 / 3.0 });
+        assert_eq!(overlap(&[-1.0; 4], &[0; 4]), Score { dice: 1.0, iou: 1.0 });
+        assert_eq!(overlap(&[1.0, -1.0], &[0, 0]), Score { dice: 0.0, iou: 0.0 });
+    }
+}

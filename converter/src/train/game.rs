@@ -1,0 +1,271 @@
+//! The min-max game: who minimises what, on which weights.
+//!
+//! theta is everything but the maskers, phi the maskers. CausalCLIPSeg's authors released no training code; the schedule is
+//! that of CIRL (Lv et al., CVPR 2022), from which their modules' names come:
+//!
+//! 1. theta-step: min 0.5 l(pred, y) + 0.5 l(pred_ad, y), the masks constant;
+//! 2. phi-step on the same batch, by a fresh forward pass: min 0.5 l(pred, y) - 0.5 l(pred_ad, y).
+//!
+//! The second has no lower bound, since l(pred_ad) has no upper one: it is capped. And masks of one everywhere are a trivial
+//! optimum, in which no confounder remains to be penalised: a budget pushes back once a mask's mean comes near.
+
+use super::loss::LossConfig;
+use super::network::{
+    Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, is_running_statistic, masker_parameters,
+};
+use super::optimizer::{Adam, OptimizerConfig};
+use super::source::Batch;
+use crate::model::stage;
+use burn::tensor::Tensor;
+use causalclipseg::graph::{Graph, GraphError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// The rules of the game; each piece can be switched off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GameConfig {
+    /// Off: one step per batch, which minimises l(pred) over all weights.
+    pub adversarial: bool,
+    /// Epochs with masks of ones in both branches, as CIRL begins; the maskers rest.
+    pub warmup_epochs: usize,
+    /// Masks are constants to the theta-step. Off, the encoder's gradient also flows through them.
+    pub stop_gradient: bool,
+    /// A phi-step follows every so many theta-steps.
+    pub phi_every: usize,
+    /// l(pred_ad) counts up to here in the phi-step; 0 leaves it uncapped.
+    pub cap: f32,
+    /// Weight of the budget, sum over the masks of max(0, mean - `budget_ceiling`)²; 0 switches it off.
+    pub budget: f32,
+    /// The mean of a mask above which the budget acts.
+    pub budget_ceiling: f32,
+    /// Whether the confounders, too, move the running statistics of the batch norm that they share with the causal
+    /// features. The published module would; `pred` in evaluation is then normalised unlike in training.
+    pub confounders_count: bool,
+    /// How an upsampling with the convolution after it is computed.
+    pub upsampled_conv: UpsampledConv,
+}
+
+impl Default for GameConfig {
+    fn default() -> Self {
+        Self {
+            adversarial: true,
+            warmup_epochs: 2,
+            stop_gradient: true,
+            phi_every: 1,
+            cap: 0.7,
+            budget: 10.0,
+            budget_ceiling: 0.9,
+            confounders_count: false,
+            upsampled_conv: UpsampledConv::Blend,
+        }
+    }
+}
+
+/// What one batch cost. Absent where the rules compute no such number.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// l(pred) in the theta-step.
+    pub pred: f32,
+    /// l(pred_ad) in the theta-step.
+    pub pred_ad: Option<f32>,
+    /// What the phi-step minimised.
+    pub phi: Option<f32>,
+    /// Means of the three masks.
+    pub masks: Option<[f32; 3]>,
+    /// Norm of the theta-step's gradient before clipping.
+    pub gradient_norm: f64,
+}
+
+impl Outcome {
+    pub fn is_finite(&self) -> bool {
+        self.pred.is_finite()
+            && self.gradient_norm.is_finite()
+            && self.pred_ad.is_none_or(f32::is_finite)
+            && self.phi.is_none_or(f32::is_finite)
+    }
+}
+
+/// The two players and their moves.
+pub struct Game {
+    rules: GameConfig,
+    loss: LossConfig,
+    theta_names: BTreeSet<String>,
+    phi_names: BTreeSet<String>,
+    pub theta: Adam,
+    pub phi: Adam,
+    warmup: Plan,
+    theta_step: Plan,
+    phi_step: Plan,
+    plain: Plan,
+}
+
+impl Game {
+    pub fn new(graph: &Graph, rules: GameConfig, loss: LossConfig, theta: Adam, phi: Adam) -> Result<Self, GraphError> {
+        let phi_names: BTreeSet<String> =
+            masker_parameters(graph)?.into_iter().filter(|name| !is_running_statistic(name)).collect();
+        let theta_names = graph
+            .parameters()
+            .into_iter()
+            .map(|parameter| parameter.name)
+            .filter(|name| !is_running_statistic(name) && !phi_names.contains(name))
+            .collect();
+        let plan =
+            |outputs: &[&str], masks| Plan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count);
+        let [mask3, mask4, mask5] = stage::MASKS;
+        let everything = [stage::PRED, stage::PRED_AD, mask3, mask4, mask5];
+        let fixed = if rules.stop_gradient { Masks::Fixed } else { Masks::Learned };
+        Ok(Self {
+            warmup: plan(&everything[..2], Masks::Ones)?,
+            theta_step: plan(&everything, fixed)?,
+            phi_step: plan(&everything, Masks::Learned)?,
+            plain: plan(&[stage::PRED, mask3, mask4, mask5], Masks::Learned)?,
+            rules,
+            loss,
+            theta_names,
+            phi_names,
+            theta,
+            phi,
+        })
+    }
+
+    /// The optimisers of a game: phi has its own rate.
+    pub fn optimizers(config: &OptimizerConfig) -> [OptimizerConfig; 2] {
+        let phi = OptimizerConfig { learning_rate: config.learning_rate * config.masker_factor, ..config.clone() };
+        [config.clone(), phi]
+    }
+
+    /// Plays one batch: moves the network's weights and running statistics. `factor` is the schedule's. Where the
+    /// outcome is not finite, the optimiser that met it moved nothing.
+    pub fn play(&mut self, network: &mut Network, batch: &Batch, epoch: usize, step: u64, factor: f64) -> Outcome {
+        let table = Table::new(network, batch);
+        if !self.rules.adversarial {
+            return self.play_plain(network, &table, factor);
+        }
+        let is_warmup = epoch < self.rules.warmup_epochs;
+        let mut outcome = self.play_theta(network, &table, is_warmup, factor);
+        if !is_warmup && outcome.is_finite() && step.is_multiple_of(self.rules.phi_every.max(1) as u64) {
+            outcome.phi = Some(self.play_phi(network, &table, factor));
+        }
+        outcome
+    }
+
+    fn play_plain(&mut self, network: &mut Network, table: &Table, factor: f64) -> Outcome {
+        let names = &self.theta_names | &self.phi_names;
+        let leaves = Leaves::new(&network.parameters, &names);
+        let values = table.forward(network, &self.plain, &leaves);
+        let loss = self.loss.of(values.map(stage::PRED), table.masks.clone());
+        let pred = scalar(&loss);
+        let masks = Some(mask_means(&values).map(|mean| scalar(&mean)));
+        drop(values);
+        let gradient_norm = self.theta.step(&mut network.parameters, &leaves, &mut loss.backward(), factor);
+        Outcome { pred, masks, gradient_norm, ..Outcome::default() }
+    }
+
+    fn play_theta(&mut self, network: &mut Network, table: &Table, is_warmup: bool, factor: f64) -> Outcome {
+        let plan = if is_warmup { &self.warmup } else { &self.theta_step };
+        let leaves = Leaves::new(&network.parameters, &self.theta_names);
+        let values = table.forward(network, plan, &leaves);
+        let pred = self.loss.of(values.map(stage::PRED), table.masks.clone());
+        let pred_ad = self.loss.of(values.map(stage::PRED_AD), table.masks.clone());
+        let mut outcome = Outcome { pred: scalar(&pred), pred_ad: Some(scalar(&pred_ad)), ..Outcome::default() };
+        outcome.masks = (!is_warmup).then(|| mask_means(&values).map(|mean| scalar(&mean)));
+        drop(values);
+        let loss = pred.add(pred_ad).mul_scalar(0.5);
+        outcome.gradient_norm = self.theta.step(&mut network.parameters, &leaves, &mut loss.backward(), factor);
+        outcome
+    }
+
+    /// Returns the loss. What depends on no masker is computed without a tape.
+    fn play_phi(&mut self, network: &mut Network, table: &Table, factor: f64) -> f32 {
+        let leaves = Leaves::new(&network.parameters, &self.phi_names);
+        let values = table.forward(network, &self.phi_step, &leaves);
+        let loss = phi_loss(
+            &self.rules,
+            self.loss.of(values.map(stage::PRED), table.masks.clone()),
+            self.loss.of(values.map(stage::PRED_AD), table.masks.clone()),
+            mask_means(&values),
+        );
+        drop(values);
+        let value = scalar(&loss);
+        self.phi.step(&mut network.parameters, &leaves, &mut loss.backward(), factor);
+        value
+    }
+}
+
+/// 0.5 l(pred) - 0.5 min(l(pred_ad), cap) + budget.
+fn phi_loss(rules: &GameConfig, pred: Tensor<1>, pred_ad: Tensor<1>, means: [Tensor<1>; 3]) -> Tensor<1> {
+    let penalty = if rules.cap > 0.0 { pred_ad.clamp_max(rules.cap) } else { pred_ad };
+    let mut loss = pred.sub(penalty).mul_scalar(0.5);
+    if rules.budget > 0.0 {
+        for mean in means {
+            let excess = mean.sub_scalar(rules.budget_ceiling).clamp_min(0.0);
+            loss = loss.add(excess.clone().mul(excess).mul_scalar(rules.budget));
+        }
+    }
+    loss
+}
+
+fn mask_means(values: &super::network::Values) -> [Tensor<1>; 3] {
+    stage::MASKS.map(|name| values.map(name).mean())
+}
+
+fn scalar(tensor: &Tensor<1>) -> f32 {
+    tensor.clone().into_scalar::<f32>()
+}
+
+/// A batch on the network's device.
+struct Table {
+    images: Tensor<4>,
+    masks: Tensor<4>,
+    tokens: TokenBatch,
+}
+
+impl Table {
+    fn new(network: &Network, batch: &Batch) -> Self {
+        let device = network.device();
+        Self {
+            images: batch.normalised_images(device),
+            masks: batch.mask_planes(device),
+            tokens: TokenBatch::new(&batch.tokens, device),
+        }
+    }
+
+    fn forward(&self, network: &mut Network, plan: &Plan, leaves: &Leaves) -> super::network::Values {
+        network.forward(plan, self.images.clone(), &self.tokens, Mode::Training, leaves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn number(value: f32) -> Tensor<1> {
+        Tensor::from_floats([value], &Device::flex().autodiff())
+    }
+
+    #[test]
+    fn the_adversary_counts_up_to_the_cap() {
+        let rules = GameConfig { budget: 0.0, ..GameConfig::default() };
+        let gradient = |pred_ad: f32| {
+            let leaf = number(pred_ad).require_grad();
+            let loss = phi_loss(&rules, number(0.2), leaf.clone(), [number(0.5), number(0.5), number(0.5)]);
+            let gradients = loss.backward();
+            (scalar(&loss), leaf.grad(&gradients).map_or(0.0, |g| g.into_scalar::<f32>()))
+        };
+        let (below, slope) = gradient(0.5);
+        assert!((below - (0.1 - 0.25)).abs() < 1e-6 && (slope + 0.5).abs() < 1e-6);
+        let (above, slope) = gradient(3.0);
+        assert!((above - (0.1 - 0.35)).abs() < 1e-6 && slope == 0.0);
+    }
+
+    #[test]
+    fn the_budget_acts_on_collapse_only() {
+        let rules = GameConfig::default();
+        let loss =
+            |mean: f32| scalar(&phi_loss(&rules, number(0.2), number(0.2), [number(mean), number(0.5), number(0.5)]));
+        assert_eq!(loss(0.89), loss(0.3));
+        assert!((loss(1.0) - loss(0.3) - 10.0 * 0.01).abs() < 1e-5);
+    }
+}

@@ -1,0 +1,35 @@
+//! Training: the adversarial min-max game on the network of [`crate::model`].
+//!
+//! [`Run`] is the loop, [`Game`] one batch's moves, [`network`] the network in tensors that can be differentiated, and a
+//! [`Source`] yields what is learned.
+
+mod average;
+mod config;
+mod data_set;
+mod device;
+mod error;
+mod evaluation;
+mod game;
+mod loader;
+mod loss;
+pub mod network;
+mod optimizer;
+mod run;
+mod schedule;
+mod source;
+mod start;
+mod state;
+
+pub use config::{ConfigError, Phase, TrainingConfig};
+pub use data_set::{DataSetSource, prepare_sizes};
+pub use device::{Backend, MissingBackend};
+pub use error::TrainError;
+pub use evaluation::{Score, evaluate};
+pub use game::{Game, GameConfig, Outcome};
+pub use loss::LossConfig;
+pub use optimizer::{Adam, AdamState, OptimizerConfig};
+pub use run::{Data, Ending, EpochRecord, Observer, Run, read_log};
+pub use schedule::{Decay, Schedule};
+pub use source::{Batch, Example, Source, SourceError};
+pub use start::random_start;
+pub use state::Best;

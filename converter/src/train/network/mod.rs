@@ -1,0 +1,253 @@
+//! The network in tensors that can be differentiated: it walks the graph that [`crate::model`] describes.
+//!
+//! A pass is described by a [`Plan`] (which nodes, in which form), by [`Leaves`] (for which weights a gradient is wanted)
+//! and by whether batch norms take the batch's statistics or the running ones. What depends on no leaf is computed
+//! without a tape.
+
+mod blend;
+mod maps;
+mod norm;
+mod parameters;
+mod plan;
+mod sequences;
+
+pub use parameters::{Leaves, Parameter, ParameterTable, is_running_statistic};
+pub(crate) use parameters::{from_numbers, to_numbers};
+pub(crate) use plan::masker_parameters;
+pub use plan::{Masks, Plan, UpsampledConv};
+
+use crate::model::stage;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Weights};
+use plan::{Form, Step};
+
+/// Which statistics batch norms take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The batch's, which also move the running ones.
+    Training,
+    /// The running ones.
+    Evaluation,
+}
+
+/// Prompts of a batch, padded with zeros to the longest.
+#[derive(Clone)]
+pub struct TokenBatch {
+    ids: Tensor<2, Int>,
+    /// For each prompt the position of its largest id, which is the end of text.
+    ends: Vec<usize>,
+    length: usize,
+}
+
+impl TokenBatch {
+    /// `prompts` hold token ids, start and end of text included, each prompt at least one.
+    pub fn new(prompts: &[Vec<u32>], device: &Device) -> Self {
+        let length = prompts.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let padded = |prompt: &Vec<u32>| {
+            let mut row: Vec<i32> = prompt.iter().map(|id| *id as i32).collect();
+            row.resize(length, 0);
+            row
+        };
+        let ids: Vec<i32> = prompts.iter().flat_map(padded).collect();
+        let ends = prompts.iter().map(|prompt| end_of_text(prompt)).collect();
+        Self { ids: Tensor::from_data(TensorData::new(ids, [prompts.len(), length]), device), ends, length }
+    }
+}
+
+/// The first position of the largest id.
+fn end_of_text(prompt: &[u32]) -> usize {
+    let largest = prompt.iter().max();
+    prompt.iter().position(|id| Some(id) == largest).unwrap_or(0)
+}
+
+/// What a node yields for a batch.
+#[derive(Clone)]
+pub enum Value {
+    /// Batch x channels x height x width.
+    Map(Tensor<4>),
+    /// Batch x rows x width.
+    Sequence(Tensor<3>),
+    /// Batch x width.
+    Vector(Tensor<2>),
+    Tokens(TokenBatch),
+}
+
+impl Value {
+    /// The same numbers, cut from whatever computed them.
+    fn without_gradient(self) -> Self {
+        match self {
+            Value::Map(x) => Value::Map(x.inner()),
+            Value::Sequence(x) => Value::Sequence(x.inner()),
+            Value::Vector(x) => Value::Vector(x.inner()),
+            tokens => tokens,
+        }
+    }
+}
+
+/// The outputs of a pass, by the plan's order of steps.
+pub struct Values {
+    values: Vec<Option<Value>>,
+    graph_names: Vec<String>,
+}
+
+impl Values {
+    /// The value of a node that the plan was asked for.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let index = self.graph_names.iter().position(|found| found == name)?;
+        self.values[index].as_ref()
+    }
+
+    /// The map of a node that the plan was asked for.
+    ///
+    /// # Panics
+    /// Where the plan has no such output, or it is no map: both are mistakes in this crate.
+    pub(crate) fn map(&self, name: &str) -> Tensor<4> {
+        match self.get(name) {
+            Some(Value::Map(map)) => map.clone(),
+            _ => panic!("the plan yields no map `{name}`"),
+        }
+    }
+}
+
+/// A graph and its weights on a device.
+#[derive(Clone)]
+pub struct Network {
+    graph: Graph,
+    pub parameters: ParameterTable,
+    device: Device,
+}
+
+impl Network {
+    pub fn new(graph: Graph, weights: &Weights, device: &Device) -> Result<Self, GraphError> {
+        let parameters = ParameterTable::new(&graph, weights, device)?;
+        Ok(Self { graph, parameters, device: device.clone() })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Runs a plan on normalised images (batch x 3 x S x S) and their prompts.
+    pub fn forward(
+        &mut self,
+        plan: &Plan,
+        images: Tensor<4>,
+        tokens: &TokenBatch,
+        mode: Mode,
+        leaves: &Leaves,
+    ) -> Values {
+        let mut values: Vec<Option<Value>> = vec![None; self.graph.nodes.len()];
+        for step in &plan.steps {
+            let name = self.graph.node(step.node).name.as_str();
+            let value = match (name, &self.graph.node(step.node).op) {
+                (stage::IMAGE, Op::Input) => Value::Map(images.clone()),
+                (_, Op::Input) => Value::Tokens(tokens.clone()),
+                _ => {
+                    let mut inputs: Vec<Value> =
+                        step.inputs.iter().map(|input| values[input.0].clone().expect("inputs come first")).collect();
+                    if step.inert {
+                        inputs = inputs.into_iter().map(Value::without_gradient).collect();
+                    }
+                    for released in &step.release {
+                        values[released.0] = None;
+                    }
+                    self.apply(step, inputs, mode, leaves)
+                }
+            };
+            values[step.node.0] = Some(value);
+        }
+        // A mask of ones or a given form may leave a node out; its name then finds nothing.
+        Values { values, graph_names: self.graph.nodes.iter().map(|node| node.name.clone()).collect() }
+    }
+
+    fn apply(&mut self, step: &Step, inputs: Vec<Value>, mode: Mode, leaves: &Leaves) -> Value {
+        let op = self.graph.node(step.node).op.clone();
+        let weights = Weigher { table: &self.parameters, leaves };
+        match (&op, inputs.as_slice()) {
+            (Op::BatchNorm { prefix }, [Value::Map(x)]) => {
+                let affine =
+                    norm::Affine { scale: weights.vector(prefix, "weight"), shift: weights.vector(prefix, "bias") };
+                let running = norm::Running {
+                    mean: self.parameters.get(&format!("{prefix}.running_mean")).values.clone(),
+                    variance: self.parameters.get(&format!("{prefix}.running_var")).values.clone(),
+                };
+                if mode == Mode::Evaluation {
+                    return Value::Map(norm::by_running_statistics(x.clone(), affine, running));
+                }
+                let (normed, batch) = norm::by_batch_statistics(x.clone(), affine);
+                if step.counts {
+                    let running = running.moved(batch);
+                    self.parameters.set(&format!("{prefix}.running_mean"), running.mean);
+                    self.parameters.set(&format!("{prefix}.running_var"), running.variance);
+                }
+                Value::Map(normed)
+            }
+            (Op::Conv { weight, .. }, [Value::Map(x)]) => Value::Map(match step.form {
+                Form::UpsampledConv { scale } => blend::upsampled_conv(x.clone(), weights.kernel(weight), scale),
+                _ => maps::conv(&op, x.clone(), &weights),
+            }),
+            (Op::PromptConv { .. }, [Value::Map(x), Value::Vector(prompt)]) => {
+                let prompt = prompt.clone();
+                let channels = match step.form {
+                    Form::MixedPromptConv { mix } => self.mixer(mix, &weights),
+                    _ => None,
+                };
+                Value::Map(maps::prompt_conv(x.clone(), prompt, channels))
+            }
+            (_, [Value::Map(first), ..]) => match maps::apply(&op, first.clone(), &inputs[1..]) {
+                Some(value) => value,
+                None => unreachable!("{op:?} passed shape inference"),
+            },
+            (_, [Value::Sequence(_) | Value::Vector(_) | Value::Tokens(_), ..]) => {
+                sequences::apply(&op, &inputs, &weights)
+                    .unwrap_or_else(|| unreachable!("{op:?} passed shape inference"))
+            }
+            _ => unreachable!("{op:?} passed shape inference"),
+        }
+    }
+
+    /// The weight (out x in) and bias of a 1x1 convolution.
+    fn mixer(&self, id: NodeId, weights: &Weigher) -> Option<(Tensor<2>, Option<Tensor<1>>)> {
+        match &self.graph.node(id).op {
+            Op::Conv { weight, bias, .. } => {
+                let kernel = weights.kernel(weight);
+                let [out, input, _, _] = kernel.dims();
+                Some((kernel.reshape([out, input]), bias.as_ref().map(|name| weights.values(name))))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Finds weights: a leaf where a gradient is wanted, else the constant.
+struct Weigher<'a> {
+    table: &'a ParameterTable,
+    leaves: &'a Leaves,
+}
+
+impl Weigher<'_> {
+    fn values(&self, name: &str) -> Tensor<1> {
+        match self.leaves.tensors.get(name) {
+            Some(leaf) => leaf.clone(),
+            None => self.table.get(name).values.clone(),
+        }
+    }
+
+    fn vector(&self, prefix: &str, field: &str) -> Tensor<1> {
+        self.values(&format!("{prefix}.{field}"))
+    }
+
+    fn matrix(&self, name: &str) -> Tensor<2> {
+        let shape = &self.table.get(name).shape;
+        self.values(name).reshape([shape[0], shape[1]])
+    }
+
+    fn kernel(&self, name: &str) -> Tensor<4> {
+        let shape = &self.table.get(name).shape;
+        self.values(name).reshape([shape[0], shape[1], shape[2], shape[3]])
+    }
+}

@@ -1,0 +1,101 @@
+//! The network's weights on a device, by their published names.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use causalclipseg::graph::{Graph, GraphError, Weights};
+use ndarray::ArrayD;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One weight: its numbers in a row, and the shape that they have.
+#[derive(Clone)]
+pub struct Parameter {
+    pub shape: Vec<usize>,
+    /// Never differentiated itself; see [`Leaves`].
+    pub values: Tensor<1>,
+}
+
+/// All weights of a graph, running statistics included.
+#[derive(Clone)]
+pub struct ParameterTable {
+    entries: BTreeMap<String, Parameter>,
+}
+
+impl ParameterTable {
+    /// Moves the weights that `graph` reads to the device.
+    pub fn new(graph: &Graph, weights: &Weights, device: &Device) -> Result<Self, GraphError> {
+        graph.check_weights(|name| weights.get(name).map(|value| value.shape()))?;
+        let entries = graph
+            .parameters()
+            .into_iter()
+            .map(|parameter| {
+                let numbers: Vec<f32> = weights[&parameter.name].iter().copied().collect();
+                (parameter.name, Parameter { shape: parameter.shape, values: from_numbers(numbers, device) })
+            })
+            .collect();
+        Ok(Self { entries })
+    }
+
+    pub fn get(&self, name: &str) -> &Parameter {
+        // The graph was checked against the table when it was made.
+        &self.entries[name]
+    }
+
+    pub fn set(&mut self, name: &str, values: Tensor<1>) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            debug_assert_eq!(entry.values.dims(), values.dims());
+            entry.values = values;
+        }
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Parameter)> {
+        self.entries.iter().map(|(name, parameter)| (name.as_str(), parameter))
+    }
+
+    /// Copies the weights back.
+    pub fn to_weights(&self) -> Weights {
+        self.iter().map(|(name, p)| (name.to_string(), to_array(&p.values, &p.shape))).collect()
+    }
+}
+
+/// Whether a name belongs to what batch norms count, which no optimiser moves.
+pub fn is_running_statistic(name: &str) -> bool {
+    name.ends_with(".running_mean") || name.ends_with(".running_var")
+}
+
+pub(crate) fn from_numbers(numbers: Vec<f32>, device: &Device) -> Tensor<1> {
+    let length = numbers.len();
+    Tensor::from_data(TensorData::new(numbers, [length]), device)
+}
+
+/// A tensor's numbers on the host.
+pub(crate) fn to_numbers<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().iter::<f32>().collect()
+}
+
+pub(crate) fn to_array(values: &Tensor<1>, shape: &[usize]) -> ArrayD<f32> {
+    ArrayD::from_shape_vec(shape.to_vec(), to_numbers(values)).expect("a parameter keeps its number of elements")
+}
+
+/// The weights that one pass differentiates. All others are constants to it, so that no gradient is computed for them.
+#[derive(Default)]
+pub struct Leaves {
+    pub(super) tensors: BTreeMap<String, Tensor<1>>,
+}
+
+impl Leaves {
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    pub fn new(table: &ParameterTable, names: &BTreeSet<String>) -> Self {
+        let leaf = |name: &String| (name.clone(), table.get(name).values.clone().autodiff().require_grad());
+        Self { tensors: names.iter().map(leaf).collect() }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor<1>)> {
+        self.tensors.iter()
+    }
+}

@@ -1,0 +1,177 @@
+//! What one pass over the graph computes, and in which form.
+
+use crate::model::stage;
+use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Parameter, Shape};
+use std::collections::BTreeSet;
+
+/// Where a pass takes the masks from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Masks {
+    /// The maskers.
+    Learned,
+    /// The maskers, without a gradient: they are constants to the pass.
+    Fixed,
+    /// All ones, for causal features and confounders alike, as CIRL warms up: both heads see the whole features.
+    Ones,
+}
+
+/// How an upsampling and the 3x3 convolution after it are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpsampledConv {
+    /// One after the other, at the high resolution.
+    Direct,
+    /// Nine products at the low resolution, blended by two matrix products; equal but for rounding.
+    Blend,
+}
+
+/// The form in which a node is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Plain,
+    /// A 3x3 convolution that reads an upsampled map, given the map before it.
+    UpsampledConv {
+        scale: usize,
+    },
+    /// A prompt's convolution that reads a 1x1 convolution, `mix`, given the map before it.
+    MixedPromptConv {
+        mix: NodeId,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Step {
+    pub node: NodeId,
+    pub form: Form,
+    pub inputs: Vec<NodeId>,
+    /// Computed without a gradient whatever its inputs carry.
+    pub inert: bool,
+    /// Whether a batch norm adds the batch to its running statistics.
+    pub counts: bool,
+    /// Values that nobody needs after this step.
+    pub release: Vec<NodeId>,
+}
+
+/// The steps that lead to some outputs of a graph.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Plans the computation of `outputs`.
+    ///
+    /// The aggregation's batch norm runs twice, over the causal features and over the confounders. In evaluation it has
+    /// one set of running statistics: with `confounders_count` both runs feed it, as the published module would in
+    /// training; without, the causal run alone does, and `pred` is normalised in evaluation as it was in training.
+    pub fn new(
+        graph: &Graph,
+        outputs: &[&str],
+        masks: Masks,
+        upsampled: UpsampledConv,
+        confounders_count: bool,
+    ) -> Result<Self, GraphError> {
+        let outputs = outputs.iter().map(|name| graph.find(name)).collect::<Result<Vec<_>, _>>()?;
+        let maskers = maskers(graph)?;
+        let confounding = confounding(graph);
+        let wanted = |id: NodeId| outputs.contains(&id);
+        let mut steps: Vec<Step> = Vec::new();
+        let mut source: Vec<NodeId> = graph.ids().collect();
+        for id in graph.ids() {
+            let node = graph.node(id);
+            if masks == Masks::Ones && node.op == Op::Multiply {
+                source[id.0] = source[node.inputs[0].0];
+            }
+            let inputs: Vec<NodeId> = node.inputs.iter().map(|input| source[input.0]).collect();
+            let (form, inputs) = fuse(graph, id, inputs, upsampled, &wanted);
+            steps.push(Step {
+                node: id,
+                form,
+                inputs: inputs.into_iter().map(|input| source[input.0]).collect(),
+                inert: masks == Masks::Fixed && maskers[id.0],
+                counts: confounders_count || !confounding[id.0],
+                release: Vec::new(),
+            });
+        }
+        let mut needed = vec![false; steps.len()];
+        for output in &outputs {
+            needed[source[output.0].0] = true;
+        }
+        let mut released = needed.clone();
+        for index in (0..steps.len()).rev() {
+            if !needed[index] {
+                continue;
+            }
+            for input in steps[index].inputs.clone() {
+                needed[input.0] = true;
+                if !std::mem::replace(&mut released[input.0], true) {
+                    steps[index].release.push(input);
+                }
+            }
+        }
+        steps.retain(|step| needed[step.node.0]);
+        Ok(Self { steps })
+    }
+}
+
+/// Finds the cheaper form of a node, and the inputs of that form.
+fn fuse(
+    graph: &Graph,
+    id: NodeId,
+    inputs: Vec<NodeId>,
+    upsampled: UpsampledConv,
+    wanted: &dyn Fn(NodeId) -> bool,
+) -> (Form, Vec<NodeId>) {
+    let node = graph.node(id);
+    let Some(first) = inputs.first().map(|input| graph.node(*input)) else { return (Form::Plain, inputs) };
+    match (&node.op, &first.op) {
+        (Op::Conv { bias: None, kernel: 3, stride: 1, padding: 1, .. }, Op::Upsample { scale })
+            if upsampled == UpsampledConv::Blend && !wanted(inputs[0]) =>
+        {
+            (Form::UpsampledConv { scale: *scale }, first.inputs.clone())
+        }
+        (Op::PromptConv { folded: false }, Op::Conv { kernel: 1, stride: 1, padding: 0, .. }) if !wanted(inputs[0]) => {
+            (Form::MixedPromptConv { mix: inputs[0] }, vec![first.inputs[0], inputs[1]])
+        }
+        _ => (Form::Plain, inputs),
+    }
+}
+
+/// Marks the nodes of the three maskers.
+fn maskers(graph: &Graph) -> Result<Vec<bool>, GraphError> {
+    let mut marked = vec![false; graph.nodes.len()];
+    for (query, mask) in stage::QUERIES.into_iter().zip(stage::MASKS) {
+        let (query, mask) = (graph.find(query)?, graph.find(mask)?);
+        let after = graph.dependents(query);
+        let mut pending = vec![mask];
+        while let Some(id) = pending.pop() {
+            if id != query && after[id.0] && !std::mem::replace(&mut marked[id.0], true) {
+                pending.extend(&graph.node(id).inputs);
+            }
+        }
+    }
+    Ok(marked)
+}
+
+/// Marks what the confounders reach.
+fn confounding(graph: &Graph) -> Vec<bool> {
+    let mut marked = vec![false; graph.nodes.len()];
+    for id in graph.ids().filter(|id| graph.node(*id).op == Op::Complement) {
+        for (mark, reached) in marked.iter_mut().zip(graph.dependents(id)) {
+            *mark |= reached;
+        }
+    }
+    marked
+}
+
+/// The names of the weights that the maskers read: phi of the min-max game.
+pub(crate) fn masker_parameters(graph: &Graph) -> Result<BTreeSet<String>, GraphError> {
+    let marked = maskers(graph)?;
+    let mut names = BTreeSet::new();
+    for id in graph.ids().filter(|id| marked[id.0]) {
+        let node = graph.node(id);
+        let shapes: Vec<Shape> = node.inputs.iter().map(|input| graph.node(*input).shape).collect();
+        names.extend(node.op.parameters(&shapes).into_iter().map(|Parameter { name, .. }| name));
+    }
+    Ok(names)
+}

@@ -1,0 +1,438 @@
+//! A run: epochs of games, validation, a log, and states to continue from.
+//!
+//! In its folder: `config.toml` (what was asked for), `log.jsonl` (one record an epoch), `state.safetensors` (where it
+//! stands), `best.safetensors` (the checkpoint of the best validation) and, once done, `final.safetensors`.
+
+use super::average::WeightAverage;
+use super::config::TrainingConfig;
+use super::error::TrainError;
+use super::evaluation::{Score, evaluate};
+use super::game::{Game, Outcome};
+use super::loader;
+use super::network::{Network, ParameterTable};
+use super::optimizer::Adam;
+use super::source::Source;
+use super::state::{Best, EpochSums, Progress, State, restore_average, write_then_rename};
+use crate::checkpoint::{Checkpoint, Storage};
+use crate::model::Architecture;
+use burn::tensor::Device;
+use causalclipseg::graph::Weights;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+const CONFIG: &str = "config.toml";
+const LOG: &str = "log.jsonl";
+const STATE: &str = "state.safetensors";
+const BEST: &str = "best.safetensors";
+const FINAL: &str = "final.safetensors";
+const POSITIONS: &str = "backbone.visual.attnpool.positional_embedding";
+
+/// What a run learns from and is judged by.
+pub struct Data<'a> {
+    pub training: &'a dyn Source,
+    pub validation: &'a dyn Source,
+    /// Composed pairs whose prompt names one of two lesions.
+    pub validation_pairs: Option<&'a dyn Source>,
+    /// Where the data come from, for the checkpoints' metadata.
+    pub origin: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ending {
+    Finished {
+        best: Option<Best>,
+    },
+    /// No better validation for as long as the configuration allows.
+    Stalled {
+        best: Option<Best>,
+    },
+    /// Asked to stop; the state is written.
+    Interrupted {
+        epoch: usize,
+        batch: usize,
+    },
+}
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    pub epoch: usize,
+    pub size: usize,
+    pub learning_rate: f64,
+    pub pred: Option<f64>,
+    pub pred_ad: Option<f64>,
+    pub phi: Option<f64>,
+    pub mask_means: [Option<f64>; 3],
+    pub gradient_norm: Option<f64>,
+    pub validation_dice: Option<f64>,
+    pub validation_iou: Option<f64>,
+    /// Of the lesion that the prompt names, in composed pairs.
+    pub pairs_dice: Option<f64>,
+    pub images_per_second: f64,
+    pub seconds: f64,
+}
+
+/// What an epoch's validation found, as far as it was asked for.
+#[derive(Default)]
+struct Validation {
+    single: Option<Score>,
+    pairs: Option<Score>,
+}
+
+/// Tells somebody how a run goes.
+pub trait Observer {
+    /// After each batch; `batches` are in the epoch.
+    fn batch(&mut self, _epoch: usize, _batch: usize, _batches: usize, _outcome: &Outcome) {}
+    /// After each epoch.
+    fn epoch(&mut self, _record: &EpochRecord) {}
+}
+
+/// A run under way.
+pub struct Run<'a> {
+    config: TrainingConfig,
+    folder: PathBuf,
+    data: Data<'a>,
+    architecture: Architecture,
+    network: Network,
+    average: Option<WeightAverage>,
+    game: Game,
+    progress: Progress,
+}
+
+impl<'a> Run<'a> {
+    /// Begins a run in a new folder, from the given checkpoint's weights.
+    pub fn start(
+        config: TrainingConfig,
+        start: Checkpoint,
+        data: Data<'a>,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        if folder.join(STATE).exists() || folder.join(CONFIG).exists() {
+            return Err(TrainError::Exists(folder.into()));
+        }
+        config.validate()?;
+        check_counts(&data)?;
+        let start = start.resized(config.phase(0).size)?;
+        let network = Network::new(start.architecture.describe()?, &start.weights, device)?;
+        let average =
+            (config.average_decay > 0.0).then(|| WeightAverage::new(&network.parameters, config.average_decay));
+        let [theta, phi] = Game::optimizers(&config.optimizer).map(Adam::new);
+        let game = Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?;
+        std::fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
+        write_then_rename(&folder.join(CONFIG), config.to_toml().as_bytes())?;
+        let run = Self {
+            config,
+            folder: folder.into(),
+            data,
+            architecture: start.architecture,
+            network,
+            average,
+            game,
+            progress: Progress::default(),
+        };
+        run.save()?;
+        Ok(run)
+    }
+
+    /// Continues the run in a folder.
+    pub fn resume(data: Data<'a>, folder: &Path, device: &Device) -> Result<Self, TrainError> {
+        if !folder.join(STATE).exists() {
+            return Err(TrainError::NothingToResume(folder.into()));
+        }
+        let config = TrainingConfig::load(&folder.join(CONFIG))?;
+        check_counts(&data)?;
+        let state = State::load(&folder.join(STATE))?;
+        let network = Network::new(state.architecture.describe()?, &state.weights, device)?;
+        let average = restore_average(state.average, config.average_decay, device);
+        let [theta, phi] = Game::optimizers(&config.optimizer);
+        let theta = Adam::restore(theta, state.theta, device);
+        let phi = Adam::restore(phi, state.phi, device);
+        let game = Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?;
+        let run = Self {
+            config,
+            folder: folder.into(),
+            data,
+            architecture: state.architecture,
+            network,
+            average,
+            game,
+            progress: state.progress,
+        };
+        run.trim_log()?;
+        Ok(run)
+    }
+
+    pub fn config(&self) -> &TrainingConfig {
+        &self.config
+    }
+
+    /// Runs until the last epoch, a stall, or `stop`.
+    pub fn go(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
+        while self.progress.epoch < self.config.epochs() {
+            self.fit_size()?;
+            if !self.train_epoch(stop, observer)? {
+                return self.interrupted();
+            }
+            let Some(validation) = self.validate(stop)? else { return self.interrupted() };
+            self.finish_epoch(validation, observer)?;
+            if self.has_stalled() {
+                self.checkpoint(FINAL)?;
+                return Ok(Ending::Stalled { best: self.progress.best });
+            }
+        }
+        self.checkpoint(FINAL)?;
+        Ok(Ending::Finished { best: self.progress.best })
+    }
+
+    fn interrupted(&self) -> Result<Ending, TrainError> {
+        self.save()?;
+        Ok(Ending::Interrupted { epoch: self.progress.epoch, batch: self.progress.batch })
+    }
+
+    /// False where `stop` was raised.
+    fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool, TrainError> {
+        let epoch = self.progress.epoch;
+        let phase = self.config.phase(epoch).clone();
+        let batches = loader::batches(self.data.training.count(), phase.batch, self.config.seed, epoch);
+        let count = batches.len();
+        let rest = batches.into_iter().skip(self.progress.batch).collect();
+        let source = self.data.training;
+        std::thread::scope(|scope| {
+            let receiver = loader::start(scope, source, rest, epoch, phase.size);
+            let mut began = Instant::now();
+            while self.progress.batch < count {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(false);
+                }
+                let Ok(batch) = receiver.recv() else { break };
+                let batch = batch.map_err(|source| TrainError::Source { split: "training", source })?;
+                let position = epoch as f64 + self.progress.batch as f64 / count as f64;
+                let factor = self.config.schedule.factor(position, self.config.epochs());
+                let outcome = self.game.play(&mut self.network, &batch, epoch, self.progress.step, factor);
+                if !outcome.is_finite() {
+                    return Err(self.not_finite(&outcome));
+                }
+                if let Some(average) = &mut self.average {
+                    average.update(&self.network.parameters);
+                }
+                self.count(&outcome, batch.len(), began);
+                began = Instant::now();
+                observer.batch(epoch, self.progress.batch, count, &outcome);
+                let every = self.config.save_every_batches as u64;
+                if every > 0 && self.progress.step.is_multiple_of(every) {
+                    self.save()?;
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    fn count(&mut self, outcome: &Outcome, images: usize, began: Instant) {
+        let sums = &mut self.progress.sums;
+        sums.pred.add(outcome.pred);
+        outcome.pred_ad.into_iter().for_each(|value| sums.pred_ad.add(value));
+        outcome.phi.into_iter().for_each(|value| sums.phi.add(value));
+        for (sum, mean) in sums.masks.iter_mut().zip(outcome.masks.iter().flatten()) {
+            sum.add(*mean);
+        }
+        sums.gradient_norm.add(outcome.gradient_norm);
+        sums.images += images;
+        sums.seconds += began.elapsed().as_secs_f64();
+        self.progress.batch += 1;
+        self.progress.step += 1;
+    }
+
+    fn not_finite(&self, outcome: &Outcome) -> TrainError {
+        TrainError::NotFinite {
+            epoch: self.progress.epoch,
+            batch: self.progress.batch,
+            pred: outcome.pred,
+            pred_ad: outcome.pred_ad.unwrap_or(0.0),
+            phi: outcome.phi.unwrap_or(0.0),
+            state: self.folder.join(STATE),
+        }
+    }
+
+    /// Outer `None`: stopped. Inner `None`: this epoch is not validated.
+    fn validate(&self, stop: &AtomicBool) -> Result<Option<Validation>, TrainError> {
+        let done = self.progress.epoch + 1;
+        if !done.is_multiple_of(self.config.validate_every.max(1)) && done != self.config.epochs() {
+            return Ok(Some(Validation::default()));
+        }
+        let mut network = self.network.clone();
+        if let Some(average) = &self.average {
+            average.write_to(&mut network.parameters);
+        }
+        let size = self.architecture.input_size;
+        let form = self.config.game.upsampled_conv;
+        let mut score = |source| evaluate(&mut network, source, size, self.config.validation_batch, form, stop);
+        let Some(single) = score(self.data.validation)? else { return Ok(None) };
+        let pairs = match self.data.validation_pairs {
+            None => None,
+            Some(source) => match score(source)? {
+                None => return Ok(None),
+                pairs => pairs,
+            },
+        };
+        Ok(Some(Validation { single: Some(single), pairs }))
+    }
+
+    fn finish_epoch(&mut self, validation: Validation, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        let EpochSums { pred, pred_ad, phi, masks, gradient_norm, images, seconds } =
+            std::mem::take(&mut self.progress.sums);
+        let Validation { single: score, pairs } = validation;
+        let epoch = self.progress.epoch;
+        let record = EpochRecord {
+            epoch,
+            size: self.architecture.input_size,
+            learning_rate: self.config.optimizer.learning_rate
+                * self.config.schedule.factor((epoch + 1) as f64, self.config.epochs()),
+            pred: pred.mean(),
+            pred_ad: pred_ad.mean(),
+            phi: phi.mean(),
+            mask_means: masks.map(|sum| sum.mean()),
+            gradient_norm: gradient_norm.mean(),
+            validation_dice: score.map(|score| score.dice),
+            validation_iou: score.map(|score| score.iou),
+            pairs_dice: pairs.map(|score| score.dice),
+            images_per_second: images as f64 / seconds.max(f64::MIN_POSITIVE),
+            seconds,
+        };
+        if let Some(score) = score
+            && self.progress.best.is_none_or(|best| score.dice > best.dice)
+        {
+            self.progress.best = Some(Best { epoch, dice: score.dice });
+            self.checkpoint(BEST)?;
+        }
+        self.progress.epoch += 1;
+        self.progress.batch = 0;
+        // The log first: a resumed run drops records of epochs that its state has not seen.
+        self.append_log(&record)?;
+        self.save()?;
+        observer.epoch(&record);
+        Ok(())
+    }
+
+    fn has_stalled(&self) -> bool {
+        let patience = self.config.patience_epochs;
+        patience > 0 && self.progress.best.is_some_and(|best| self.progress.epoch > best.epoch + patience)
+    }
+
+    /// Brings the network to the size of the current phase. The attention pool's positions are the only weights that
+    /// depend on it; they are resized, and their moments begin anew.
+    fn fit_size(&mut self) -> Result<(), TrainError> {
+        let size = self.config.phase(self.progress.epoch).size;
+        if size == self.architecture.input_size {
+            return Ok(());
+        }
+        let resized = |weights: Weights, architecture: &Architecture| {
+            let metadata = BTreeMap::new();
+            Checkpoint { architecture: architecture.clone(), weights, metadata }.resized(size)
+        };
+        let checkpoint = resized(self.network.parameters.to_weights(), &self.architecture)?;
+        let device = self.network.device().clone();
+        let network = Network::new(checkpoint.architecture.describe()?, &checkpoint.weights, &device)?;
+        if let Some(average) = &mut self.average {
+            let mut table: ParameterTable = self.network.parameters.clone();
+            average.write_to(&mut table);
+            let averaged = Network::new(
+                checkpoint.architecture.describe()?,
+                &resized(table.to_weights(), &self.architecture)?.weights,
+                &device,
+            )?;
+            average.replace(POSITIONS, averaged.parameters.get(POSITIONS).values.clone());
+        }
+        let (theta, phi) = (self.game.theta.state(), self.game.phi.state());
+        let [theta_config, phi_config] = Game::optimizers(&self.config.optimizer);
+        let mut theta = Adam::restore(theta_config, theta, &device);
+        theta.forget(POSITIONS);
+        let phi = Adam::restore(phi_config, phi, &device);
+        self.game = Game::new(network.graph(), self.config.game.clone(), self.config.loss.clone(), theta, phi)?;
+        self.network = network;
+        self.architecture = checkpoint.architecture;
+        Ok(())
+    }
+
+    /// Writes what evaluation and export take: the averaged weights.
+    fn checkpoint(&self, name: &str) -> Result<(), TrainError> {
+        let mut table = self.network.parameters.clone();
+        if let Some(average) = &self.average {
+            average.write_to(&mut table);
+        }
+        let mut metadata = BTreeMap::from([
+            ("trained".to_string(), "true".to_string()),
+            ("seed".to_string(), self.config.seed.to_string()),
+            ("data".to_string(), self.data.origin.clone()),
+            ("epochs".to_string(), (self.progress.epoch + usize::from(name == BEST)).to_string()),
+        ]);
+        if let Some(best) = self.progress.best {
+            metadata.insert("best_validation_dice".into(), format!("{:.4}", best.dice));
+        }
+        let checkpoint = Checkpoint { architecture: self.architecture.clone(), weights: table.to_weights(), metadata };
+        checkpoint.save(&self.folder.join(name), Storage::F32)?;
+        Ok(())
+    }
+
+    fn save(&self) -> Result<(), TrainError> {
+        let state = State {
+            architecture: self.architecture.clone(),
+            progress: self.progress.clone(),
+            weights: self.network.parameters.to_weights(),
+            average: self.average.as_ref().map(WeightAverage::state),
+            theta: self.game.theta.state(),
+            phi: self.game.phi.state(),
+        };
+        state.save(&self.folder.join(STATE))
+    }
+
+    fn append_log(&self, record: &EpochRecord) -> Result<(), TrainError> {
+        let path = self.folder.join(LOG);
+        let mut lines = read_log(&path)?;
+        lines.push(record.clone());
+        write_log(&path, &lines)
+    }
+
+    fn trim_log(&self) -> Result<(), TrainError> {
+        let path = self.folder.join(LOG);
+        let mut lines = read_log(&path)?;
+        lines.retain(|record| record.epoch < self.progress.epoch);
+        write_log(&path, &lines)
+    }
+}
+
+fn check_counts(data: &Data) -> Result<(), TrainError> {
+    for (split, count, least) in [("training", data.training.count(), 2), ("validation", data.validation.count(), 1)] {
+        if count < least {
+            return Err(TrainError::TooFew { split, count, least });
+        }
+    }
+    Ok(())
+}
+
+/// The log of a run; empty where it has none yet.
+pub fn read_log(path: &Path) -> Result<Vec<EpochRecord>, TrainError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(TrainError::Read { path: path.into(), source }),
+    };
+    let parse = |line: &str| {
+        serde_json::from_str(line)
+            .map_err(|error| TrainError::State { path: path.into(), reason: format!("its log: {error}") })
+    };
+    text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
+}
+
+fn write_log(path: &Path, records: &[EpochRecord]) -> Result<(), TrainError> {
+    let mut text = String::new();
+    for record in records {
+        text.push_str(&serde_json::to_string(record).expect("plain numbers"));
+        text.push('\n');
+    }
+    write_then_rename(path, text.as_bytes())
+}

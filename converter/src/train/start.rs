@@ -1,0 +1,21 @@
+//! Weights to train from.
+
+use crate::checkpoint::Checkpoint;
+use crate::model::Architecture;
+use causalclipseg::graph::{GraphError, TAPS};
+use std::collections::BTreeMap;
+
+/// Random weights for an architecture, the same for the same seed.
+///
+/// A prompt's kernel sums over nine taps of all channels. Drawn like any linear layer's its weights would make logits
+/// with a deviation near twenty, from which training first has to come back; here they start near one.
+pub fn random_start(architecture: Architecture, seed: u64) -> Result<Checkpoint, GraphError> {
+    let mut weights = architecture.random_weights(seed)?;
+    let terms = (architecture.decoder / 2 * TAPS) as f32;
+    for name in ["proj.txt.weight", "proj_ad.txt.weight"] {
+        if let Some(weight) = weights.get_mut(name) {
+            weight.mapv_inplace(|value| value / terms.sqrt());
+        }
+    }
+    Ok(Checkpoint { architecture, weights, metadata: BTreeMap::new() })
+}

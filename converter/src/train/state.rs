@@ -1,0 +1,204 @@
+//! What a run needs to continue: one file that holds weights, averages, both optimisers and the position.
+
+use super::average::WeightAverage;
+use super::error::TrainError;
+use super::optimizer::AdamState;
+use crate::checkpoint::read_floats;
+use crate::model::Architecture;
+use causalclipseg::graph::Weights;
+use ndarray::ArrayD;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The epoch under way, from 0.
+    pub epoch: usize,
+    /// Batches of it that are done.
+    pub batch: usize,
+    /// Batches done in all.
+    pub step: u64,
+    pub sums: EpochSums,
+    pub best: Option<Best>,
+}
+
+/// The best validation so far.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub epoch: usize,
+    pub dice: f64,
+}
+
+/// Sums over the batches of an epoch, of which the log tells the means.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSums {
+    pub pred: Sum,
+    pub pred_ad: Sum,
+    pub phi: Sum,
+    pub masks: [Sum; 3],
+    pub gradient_norm: Sum,
+    pub images: usize,
+    pub seconds: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sum {
+    total: f64,
+    count: usize,
+}
+
+impl Sum {
+    pub fn add(&mut self, value: impl Into<f64>) {
+        self.total += value.into();
+        self.count += 1;
+    }
+
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.total / self.count as f64)
+    }
+}
+
+/// Everything on the host, as it is in the file.
+#[derive(Debug, PartialEq)]
+pub struct State {
+    pub architecture: Architecture,
+    pub progress: Progress,
+    pub weights: Weights,
+    /// Updates so far, and the averages, where the run keeps them.
+    pub average: Option<(u64, BTreeMap<String, Vec<f32>>)>,
+    pub theta: AdamState,
+    pub phi: AdamState,
+}
+
+/// What stands in the file's metadata as JSON.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    architecture: Architecture,
+    progress: Progress,
+    average_updates: Option<u64>,
+    theta_steps: u64,
+    phi_steps: u64,
+}
+
+const HEADER_KEY: &str = "training_state";
+const WEIGHT: &str = "weight/";
+const AVERAGE: &str = "average/";
+const THETA: [&str; 2] = ["theta.first/", "theta.second/"];
+const PHI: [&str; 2] = ["phi.first/", "phi.second/"];
+
+impl State {
+    /// Writes the state beside `path`, then renames it there.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let bytes = self.serialize().map_err(|error| TrainError::write(path)(std::io::Error::other(error)))?;
+        write_then_rename(path, &bytes)
+    }
+
+    fn serialize(&self) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+        let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+        let bytes =
+            |numbers: &mut dyn Iterator<Item = &f32>| numbers.flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        for (name, value) in &self.weights {
+            tensors.push((format!("{WEIGHT}{name}"), value.shape().to_vec(), bytes(&mut value.iter())));
+        }
+        let mut row = |name: String, numbers: &[f32]| {
+            tensors.push((name, vec![numbers.len()], bytes(&mut numbers.iter())));
+        };
+        for (name, numbers) in self.average.iter().flat_map(|(_, values)| values) {
+            row(format!("{AVERAGE}{name}"), numbers);
+        }
+        for (state, prefixes) in [(&self.theta, THETA), (&self.phi, PHI)] {
+            for (name, (first, second)) in &state.moments {
+                row(format!("{}{name}", prefixes[0]), first);
+                row(format!("{}{name}", prefixes[1]), second);
+            }
+        }
+        let header = Header {
+            architecture: self.architecture.clone(),
+            progress: self.progress.clone(),
+            average_updates: self.average.as_ref().map(|(updates, _)| *updates),
+            theta_steps: self.theta.steps,
+            phi_steps: self.phi.steps,
+        };
+        let header = serde_json::to_string(&header).expect("plain numbers and names");
+        let views = tensors
+            .iter()
+            .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+        safetensors::serialize(views, Some(HashMap::from([(HEADER_KEY.to_string(), header)])))
+    }
+
+    pub fn load(path: &Path) -> Result<Self, TrainError> {
+        let bytes = std::fs::read(path).map_err(|source| TrainError::Read { path: path.into(), source })?;
+        Self::parse(&bytes).map_err(|reason| TrainError::State { path: path.into(), reason })
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+        let header = metadata.metadata().as_ref().and_then(|all| all.get(HEADER_KEY)).ok_or("its header is missing")?;
+        let header: Header = serde_json::from_str(header).map_err(|error| error.to_string())?;
+        header.architecture.validate().map_err(|error| error.to_string())?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+        let mut weights = Weights::new();
+        let mut rows: BTreeMap<&str, BTreeMap<String, Vec<f32>>> = BTreeMap::new();
+        let prefixes = [AVERAGE, THETA[0], THETA[1], PHI[0], PHI[1]];
+        for (name, view) in tensors.iter() {
+            let numbers = read_floats(&view).ok_or_else(|| format!("`{name}` holds no floats"))?;
+            if let Some(name) = name.strip_prefix(WEIGHT) {
+                let value =
+                    ArrayD::from_shape_vec(view.shape().to_vec(), numbers).map_err(|error| error.to_string())?;
+                weights.insert(name.to_string(), value);
+            } else if let Some(prefix) = prefixes.into_iter().find(|prefix| name.starts_with(prefix)) {
+                rows.entry(prefix).or_default().insert(name[prefix.len()..].to_string(), numbers);
+            }
+        }
+        for (prefix, name, length) in rows.iter().flat_map(|(p, all)| all.iter().map(move |(n, v)| (p, n, v.len()))) {
+            if weights.get(name).map(|weight| weight.len()) != Some(length) {
+                return Err(format!("`{prefix}{name}` does not fit its weight"));
+            }
+        }
+        let mut take = |prefix: &str| rows.remove(prefix).unwrap_or_default();
+        let average = header.average_updates.map(|updates| (updates, take(AVERAGE)));
+        if average.as_ref().is_some_and(|(_, values)| values.len() != weights.len()) {
+            return Err("averages are missing".into());
+        }
+        let theta = adam(header.theta_steps, take(THETA[0]), take(THETA[1]))?;
+        let phi = adam(header.phi_steps, take(PHI[0]), take(PHI[1]))?;
+        Ok(Self { architecture: header.architecture, progress: header.progress, weights, average, theta, phi })
+    }
+}
+
+fn adam(
+    steps: u64,
+    first: BTreeMap<String, Vec<f32>>,
+    mut second: BTreeMap<String, Vec<f32>>,
+) -> Result<AdamState, String> {
+    let mut moments = BTreeMap::new();
+    for (name, first) in first {
+        let second = second.remove(&name).ok_or_else(|| format!("the second moments of `{name}` are missing"))?;
+        moments.insert(name, (first, second));
+    }
+    Ok(AdamState { steps, moments })
+}
+
+/// Replaces a file at once: a reader, or a crash, meets the old one or the new one.
+pub(super) fn write_then_rename(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(TrainError::write(path))?;
+    file.write_all(bytes).map_err(TrainError::write(path))?;
+    file.as_file().sync_all().map_err(TrainError::write(path))?;
+    file.persist(path).map_err(|error| TrainError::write(path)(error.error))?;
+    Ok(())
+}
+
+/// An average from its state, on a device.
+pub(super) fn restore_average(
+    state: Option<(u64, BTreeMap<String, Vec<f32>>)>,
+    decay: f64,
+    device: &burn::tensor::Device,
+) -> Option<WeightAverage> {
+    state.map(|(updates, values)| WeightAverage::restore(decay, updates, values, device))
+}

@@ -1,0 +1,214 @@
+//! The training loop on a synthetic task: a bright disc on the left and one on the right, and a prompt that names one.
+
+use burn::tensor::Device;
+use causalclipseg_convert::checkpoint::Checkpoint;
+use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder};
+use causalclipseg_convert::train::network::Network;
+use causalclipseg_convert::train::{
+    Adam, Batch, Data, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig, Outcome,
+    Phase, Run, Source, SourceError, TrainError, TrainingConfig, read_log,
+};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn architecture() -> Architecture {
+    Architecture {
+        edition: Edition::Tiny,
+        input_size: 32,
+        image: ImageEncoder { layers: [1, 1, 1, 1], width: 4 },
+        text: TextEncoder { vocabulary: 16, context: 8, width: 8, layers: 1, heads: 1 },
+        embed: 16,
+        decoder: 16,
+    }
+}
+
+fn start() -> Checkpoint {
+    let weights = architecture().random_weights(3).unwrap();
+    Checkpoint { architecture: architecture(), weights, metadata: BTreeMap::new() }
+}
+
+/// Discs whose place and grey value follow from the draw; token 5 names the left one and 6 the right one.
+struct Discs(usize);
+
+impl Source for Discs {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn draw(&self, epoch: usize, index: usize, size: usize) -> Result<Example, SourceError> {
+        let draw = epoch * 31 + index * 7;
+        let side = draw % 2;
+        let radius = size as i64 / 8 + (draw % 3) as i64;
+        let centre = |side: usize| [(size * (1 + 2 * side) / 4) as i64, (size / 2 + draw % 5) as i64 - 2];
+        let inside = |x: usize, y: usize, side: usize| {
+            let [cx, cy] = centre(side);
+            (x as i64 - cx).pow(2) + (y as i64 - cy).pow(2) <= radius * radius
+        };
+        let pixels = || (0..size * size).map(|i| (i % size, i / size));
+        let image = pixels().map(|(x, y)| if inside(x, y, 0) || inside(x, y, 1) { 220 } else { 40 }).collect();
+        let mask = pixels().map(|(x, y)| u8::from(inside(x, y, side))).collect();
+        Ok(Example { image, mask, tokens: vec![1, 5 + side as u32, 15] })
+    }
+}
+
+fn config() -> TrainingConfig {
+    TrainingConfig {
+        phases: vec![Phase { epochs: 2, size: 32, batch: 4 }, Phase { epochs: 1, size: 64, batch: 2 }],
+        game: GameConfig { warmup_epochs: 1, ..GameConfig::default() },
+        optimizer: OptimizerConfig { learning_rate: 3e-3, ..OptimizerConfig::default() },
+        average_decay: 0.9,
+        ..TrainingConfig::default()
+    }
+}
+
+fn data() -> Data<'static> {
+    Data { training: &Discs(12), validation: &Discs(4), validation_pairs: None, origin: "discs".into() }
+}
+
+struct Silent;
+impl Observer for Silent {}
+
+/// Raises the flag after so many batches.
+struct Interrupter<'a>(usize, &'a AtomicBool);
+
+impl Observer for Interrupter<'_> {
+    fn batch(&mut self, _: usize, _: usize, _: usize, _: &Outcome) {
+        self.0 = self.0.saturating_sub(1);
+        if self.0 == 0 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn final_weights(folder: &Path) -> Checkpoint {
+    Checkpoint::load(&folder.join("final.safetensors")).unwrap()
+}
+
+/// What a log says apart from speed. Its sums pass through JSON where a run was interrupted, which may cost the last bit.
+fn log(folder: &Path) -> Vec<EpochRecord> {
+    let round = |value: Option<f64>| value.map(|value| (value * 1e9).round() / 1e9);
+    let still = |record: EpochRecord| EpochRecord {
+        pred: round(record.pred),
+        pred_ad: round(record.pred_ad),
+        phi: round(record.phi),
+        mask_means: record.mask_means.map(round),
+        gradient_norm: round(record.gradient_norm),
+        seconds: 0.0,
+        images_per_second: 0.0,
+        ..record
+    };
+    read_log(&folder.join("log.jsonl")).unwrap().into_iter().map(still).collect()
+}
+
+#[test]
+fn an_interrupted_run_ends_as_an_uninterrupted_one() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let go_on = AtomicBool::new(false);
+    let mut run = Run::start(config(), start(), data(), &whole, &device).unwrap();
+    assert!(matches!(run.go(&go_on, &mut Silent).unwrap(), Ending::Finished { best: Some(_) }));
+
+    // Within the warm-up, within the game, and within the second resolution.
+    let mut run = Run::start(config(), start(), data(), &parts, &device).unwrap();
+    for batches in [2, 3, 3] {
+        let stop = AtomicBool::new(false);
+        let ending = run.go(&stop, &mut Interrupter(batches, &stop)).unwrap();
+        assert!(matches!(ending, Ending::Interrupted { .. }), "{ending:?}");
+        run = Run::resume(data(), &parts, &device).unwrap();
+    }
+    run.go(&go_on, &mut Silent).unwrap();
+    let (a, b) = (final_weights(&whole), final_weights(&parts));
+    assert_eq!(a.architecture, b.architecture);
+    assert_eq!(a.architecture.input_size, 64);
+    for (name, expected) in &a.weights {
+        assert_eq!(expected, &b.weights[name], "{name} differs");
+    }
+    assert_eq!(log(&whole), log(&parts));
+    assert_eq!(log(&whole).len(), 3);
+}
+
+#[test]
+fn each_player_moves_its_own_weights() {
+    let device = Device::flex();
+    let play = |rules: GameConfig, epoch: usize| {
+        let mut network = Network::new(architecture().describe().unwrap(), &start().weights, &device).unwrap();
+        let [theta, phi] = Game::optimizers(&OptimizerConfig::default()).map(Adam::new);
+        let mut game = Game::new(network.graph(), rules, LossConfig::default(), theta, phi).unwrap();
+        let batch = Batch::draw(&Discs(4), 0, &[0, 1, 2, 3], 32).unwrap();
+        let outcome = game.play(&mut network, &batch, epoch, 1, 1.0);
+        let moved = |part: &str| {
+            let is_part = |name: &str| name.contains(part) && !name.contains(".running_");
+            let after = network.parameters.to_weights();
+            after.iter().any(|(name, value)| is_part(name) && *value != start().weights[name])
+        };
+        let all = ["neck_ad.masker", "backbone.visual", "backbone.transformer", "neck_ad.aggr", "proj.", "proj_ad."];
+        (all.map(moved), outcome)
+    };
+    let rules = GameConfig::default();
+    // Step 1 of a phi-step every second one: theta alone.
+    let (moved, outcome) = play(GameConfig { phi_every: 2, ..rules.clone() }, 5);
+    assert_eq!(moved, [false, true, true, true, true, true]);
+    assert!(outcome.phi.is_none() && outcome.masks.is_some());
+    let (moved, outcome) = play(rules.clone(), 5);
+    assert!(moved.into_iter().all(|moved| moved) && outcome.phi.is_some());
+    let (moved, outcome) = play(rules.clone(), 0);
+    assert_eq!(moved, [false, true, true, true, true, true]);
+    assert!(outcome.masks.is_none() && outcome.pred_ad.is_some());
+    let (moved, outcome) = play(GameConfig { adversarial: false, ..rules }, 5);
+    assert_eq!(moved, [true, true, true, true, true, false]);
+    assert!(outcome.pred_ad.is_none());
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_state() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("run");
+    let optimizer = OptimizerConfig { learning_rate: 1e30, clip_norm: 0.0, ..OptimizerConfig::default() };
+    let mut run = Run::start(TrainingConfig { optimizer, ..config() }, start(), data(), &folder, &device).unwrap();
+    let error = run.go(&AtomicBool::new(false), &mut Silent).unwrap_err();
+    assert!(matches!(error, TrainError::NotFinite { epoch: 0, .. }), "{error}");
+    assert!(error.to_string().contains("state.safetensors") && !error.to_string().contains('\n'));
+    Run::resume(data(), &folder, &device).unwrap();
+}
+
+#[test]
+fn folders_are_not_overwritten_and_not_invented() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("run");
+    let resumed = Run::resume(data(), &place, &device);
+    assert!(matches!(resumed, Err(TrainError::NothingToResume(_))));
+    Run::start(config(), start(), data(), &place, &device).unwrap();
+    let again = Run::start(config(), start(), data(), &place, &device);
+    assert!(matches!(again, Err(TrainError::Exists(_))));
+    let few = Data { training: &Discs(1), ..data() };
+    let refused = Run::start(config(), start(), few, &folder.path().join("few"), &device);
+    assert!(matches!(refused, Err(TrainError::TooFew { .. })));
+    let state = place.join("state.safetensors");
+    let bytes = std::fs::read(&state).unwrap();
+    std::fs::write(&state, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(matches!(Run::resume(data(), &place, &device), Err(TrainError::State { .. })));
+}
+
+/// The two prompts of one image get two masks: the loss falls below what any single answer to both could reach.
+#[test]
+fn learns_to_obey_the_prompt() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainingConfig {
+        phases: vec![Phase { epochs: 30, size: 32, batch: 8 }],
+        average_decay: 0.8,
+        validate_every: 30,
+        ..config()
+    };
+    let data = Data { training: &Discs(64), validation: &Discs(8), validation_pairs: None, origin: "discs".into() };
+    let mut run = Run::start(config, start(), data, &folder.path().join("run"), &device).unwrap();
+    let Ending::Finished { best: Some(best) } = run.go(&AtomicBool::new(false), &mut Silent).unwrap() else {
+        panic!("the run did not finish")
+    };
+    // Both discs for every prompt would be 2/3.
+    assert!(best.dice > 0.75, "Dice {}", best.dice);
+}
