@@ -6,6 +6,7 @@ mod import;
 mod init;
 mod pack;
 mod phantom;
+mod train;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use clap::{Parser, Subcommand};
@@ -31,6 +32,7 @@ enum Command {
     Export(export::Export),
     Pack(pack::Pack),
     Phantom(phantom::Phantom),
+    Train(train::Train),
 }
 
 impl Command {
@@ -41,6 +43,7 @@ impl Command {
             Command::Export(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Phantom(command) => command.run(),
+            Command::Train(command) => command.run(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! `train`: the min-max game on a data set.
 
-use causalclipseg::prompt::{PromptError, Tokenizer};
-use causalclipseg_convert::checkpoint::{Checkpoint, CheckpointError};
-use causalclipseg_convert::data::{DataError, LoadOptions, Recipe, Sample, Split, load_samples, split_fold};
+use super::Failure;
+use causalclipseg::prompt::Tokenizer;
+use causalclipseg_convert::checkpoint::Checkpoint;
+use causalclipseg_convert::data::{LoadOptions, Recipe, Sample, Split, load_samples, split_fold};
 use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
-    Backend, ConfigError, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError,
+    Backend, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError,
     TrainingConfig, prepare_sizes, random_start,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -20,10 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The run's folder receives config.toml, log.jsonl, state.safetensors (to resume from), best.safetensors (the checkpoint
 /// of the best validation) and final.safetensors. Ctrl-C writes the state and ends.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
-    /// The data set's folder, in any layout that `evaluate` reads
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
+pub struct Train {
+    /// A data set's folder, in any layout that `evaluate` reads. Given several times, all training splits count together
+    /// and the first one's validation split is the measure
+    #[arg(long, required = true, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
     /// A training configuration (TOML); whatever it leaves out has its default
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -44,46 +46,31 @@ pub struct Args {
     pub output: PathBuf,
 }
 
-/// Why the command fails.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error(transparent)]
-    Train(#[from] TrainError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
-    Data(#[from] DataError),
-    #[error(transparent)]
-    Prompt(#[from] PromptError),
-    #[error("cannot listen for Ctrl-C: {0}")]
-    Signal(#[from] ctrlc::Error),
-}
-
-/// Runs the command.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let device = args.device.device().map_err(TrainError::from)?;
-    let config = configuration(args)?;
-    let start = if args.resume { None } else { Some(first_weights(args, &config)?) };
-    let sources = Sources::load(args, &config)?;
-    let data = sources.data(args);
-    let stop = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&stop);
-    ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))?;
-    let mut run = match start {
-        None => Run::resume(data, &args.output, &device)?,
-        Some(start) => Run::start(config, start, data, &args.output, &device)?,
-    };
-    let mut progress = Progress::new();
-    let ending = run.go(&stop, &mut progress)?;
-    progress.bar.finish_and_clear();
-    println!("{}", describe(ending, &args.output));
-    Ok(())
+impl Train {
+    pub fn run(self) -> Result<(), Failure> {
+        let device = self.device.device()?;
+        let config = configuration(&self)?;
+        let start = if self.resume { None } else { Some(first_weights(&self, &config)?) };
+        let sources = Sources::load(&self, &config)?;
+        let data = sources.data(&self);
+        let stop = Arc::new(AtomicBool::new(false));
+        let raised = Arc::clone(&stop);
+        ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
+            .map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
+        let mut run = match start {
+            None => Run::resume(data, &self.output, &device)?,
+            Some(start) => Run::start(config, start, data, &self.output, &device)?,
+        };
+        let mut progress = Progress::new();
+        let ending = run.go(&stop, &mut progress)?;
+        progress.bar.finish_and_clear();
+        println!("{}", describe(ending, &self.output));
+        Ok(())
+    }
 }
 
 /// A resumed run has the configuration that it began with.
-fn configuration(args: &Args) -> Result<TrainingConfig, Failure> {
+fn configuration(args: &Train) -> Result<TrainingConfig, Failure> {
     let given = args.config.as_deref().map(TrainingConfig::load).transpose()?;
     if !args.resume {
         return Ok(given.unwrap_or_default());
@@ -99,12 +86,12 @@ fn configuration(args: &Args) -> Result<TrainingConfig, Failure> {
     }
 }
 
-fn first_weights(args: &Args, config: &TrainingConfig) -> Result<Checkpoint, Failure> {
+fn first_weights(args: &Train, config: &TrainingConfig) -> Result<Checkpoint, Failure> {
     if let Some(path) = &args.init {
         return Ok(Checkpoint::load(path)?);
     }
     let architecture = Architecture::of(config.edition, config.phase(0).size);
-    Ok(random_start(architecture, config.seed).map_err(TrainError::from)?)
+    Ok(random_start(architecture, config.seed)?)
 }
 
 /// The splits that a run reads.
@@ -115,7 +102,7 @@ struct Sources {
 }
 
 impl Sources {
-    fn load(args: &Args, config: &TrainingConfig) -> Result<Self, Failure> {
+    fn load(args: &Train, config: &TrainingConfig) -> Result<Self, Failure> {
         let (training, validation) = splits(args, config)?;
         let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
         let bar = bar("preparing images");
@@ -135,8 +122,9 @@ impl Sources {
         })
     }
 
-    fn data(&self, args: &Args) -> Data<'_> {
-        let name = args.data.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    fn data(&self, args: &Train) -> Data<'_> {
+        let names = args.data.iter().filter_map(|folder| folder.file_name()).map(|name| name.to_string_lossy());
+        let name = names.collect::<Vec<_>>().join(" + ");
         Data {
             training: &self.training,
             validation: &self.validation,
@@ -149,13 +137,18 @@ impl Sources {
     }
 }
 
-fn splits(args: &Args, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<Sample>), Failure> {
+fn splits(args: &Train, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<Sample>), Failure> {
     let options = LoadOptions::default();
-    let training = load_samples(&args.data, Split::Train, &options)?;
-    Ok(match args.fold {
+    let [first, others @ ..] = args.data.as_slice() else { return Err("give a data set with --data".into()) };
+    let training = load_samples(first, Split::Train, &options)?;
+    let (mut training, validation) = match args.fold {
         Some((fold, count)) => split_fold(training, fold, count, config.seed)?,
-        None => (training, load_samples(&args.data, Split::Val, &options)?),
-    })
+        None => (training, load_samples(first, Split::Val, &options)?),
+    };
+    for folder in others {
+        training.extend(load_samples(folder, Split::Train, &options)?);
+    }
+    Ok((training, validation))
 }
 
 /// Draws batches on a bar and prints a line an epoch.
