@@ -76,7 +76,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("phantoms");
         let args = Phantom { output: output.clone(), count: 2, seed: 1, split: 0.5, size: Some((96, 96)) };
-        run(args).unwrap();
+        args.run().unwrap();
         assert!(output.join("Train_Folder/img/phantom_00000.png").is_file());
         assert!(output.join("Val_Folder/label/phantom_00001.png").is_file());
     }

@@ -2,6 +2,7 @@
 
 use super::pixels::{Image, MAX_SIDE, Mask, load_image, load_masks};
 use super::{DataError, Sample};
+use causalclipseg::frame::{Fit, Frame, FrameError, Normalisation, PixelFormat, Preprocessor};
 use image::imageops::{self, FilterType};
 
 /// An image of `size` x `size` pixels with its mask.
@@ -79,21 +80,25 @@ pub fn prepare(sample: &Sample, size: usize) -> Result<Picture, DataError> {
     }
     let image = load_image(&sample.image)?;
     let mask = load_masks(sample, image.size())?;
-    let (channels, pixels) = stretch(&image, size as u32);
+    let (channels, pixels) = stretch(&image, size)
+        .map_err(|error| DataError::Decode { path: sample.image.clone(), reason: error.to_string() })?;
     Ok(Picture { size, channels, pixels, mask: stretch_mask(&mask, size as u32) })
 }
 
-/// The image's planes at the network's size, resampled by an antialiased triangle.
-///
-/// THE PLACE TO SWAP: training is to see what the runtime sees, through its `frame::Preprocessor`.
-fn stretch(image: &Image, size: u32) -> (usize, Vec<u8>) {
-    match image {
-        Image::Gray(image) => (1, imageops::resize(image, size, size, FilterType::Triangle).into_raw()),
-        Image::Rgb(image) => {
-            let interleaved = imageops::resize(image, size, size, FilterType::Triangle).into_raw();
-            (3, (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied()).collect())
-        }
-    }
+/// The image's planes at the network's size, by the runtime's own preprocessor: training sees what the runtime sees, to
+/// half a grey level.
+fn stretch(image: &Image, size: usize) -> Result<(usize, Vec<u8>), FrameError> {
+    /// Leaves values in 0..1.
+    const PLAIN: Normalisation = Normalisation { mean: [0.0; 3], std: [1.0; 3] };
+    let (width, height) = image.size();
+    let (channels, frame) = match image {
+        Image::Gray(image) => (1, Frame::packed(image.as_raw(), PixelFormat::Gray8, width, height)?),
+        Image::Rgb(image) => (3, Frame::packed(image.as_raw(), PixelFormat::Rgb8, width, height)?),
+    };
+    let mut planes = vec![0.0; 3 * size * size];
+    Preprocessor::new(size, PLAIN, Fit::Stretch)?.prepare(&frame, &mut planes)?;
+    planes.truncate(channels * size * size);
+    Ok((channels, planes.into_iter().map(|value| (value * 255.0).round() as u8).collect()))
 }
 
 /// A pixel of the small mask is lesion where at least half of what it covers is.
