@@ -1,6 +1,7 @@
 //! Bundles: what is written is read back, and nothing that is damaged or hostile opens.
 
 use causalclipseg::bundle::*;
+use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, GraphBuilder, Op, Shape, Weights};
 use ndarray::{ArrayD, IxDyn};
 use std::collections::BTreeMap;

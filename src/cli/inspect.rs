@@ -32,7 +32,8 @@ enum Format {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bundle = model_source::open(arguments.bundle.as_deref())?;
     if arguments.format == Format::Json {
-        let layers = arguments.layers.then(|| bundle.graph().ids().map(|id| layer_json(bundle.graph(), id)).collect::<Vec<_>>());
+        let layers =
+            arguments.layers.then(|| bundle.graph().ids().map(|id| layer_json(bundle.graph(), id)).collect::<Vec<_>>());
         let everything = json!({
             "sha256": bundle.sha256().to_string(),
             "bytes": bundle.file_bytes(),

@@ -37,7 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn read_key(path: &Path) -> Result<VerifyingKey, Failure> {
     let refuse = |reason: String| format!("cannot read the public key {}: {reason}", path.display());
     let bytes = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
-    let key = <[u8; 32]>::try_from(bytes.as_slice()).ok().or_else(|| from_hex(std::str::from_utf8(&bytes).ok()?.trim()));
+    let key =
+        <[u8; 32]>::try_from(bytes.as_slice()).ok().or_else(|| from_hex(std::str::from_utf8(&bytes).ok()?.trim()));
     let key = key.ok_or_else(|| refuse("it holds neither 32 bytes nor 64 hexadecimal digits".into()))?;
     Ok(VerifyingKey::from_bytes(&key).map_err(|error| refuse(error.to_string()))?)
 }

@@ -85,8 +85,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn read_signing_key(path: &Path) -> Result<SigningKey, Failure> {
     let bytes = read(path)?;
-    let secret: [u8; 32] = bytes
-        .try_into()
-        .map_err(|bytes: Vec<u8>| format!("{} holds {} bytes, not the 32 of a private key", path.display(), bytes.len()))?;
+    let secret: [u8; 32] = bytes.try_into().map_err(|bytes: Vec<u8>| {
+        format!("{} holds {} bytes, not the 32 of a private key", path.display(), bytes.len())
+    })?;
     Ok(SigningKey::from_bytes(&secret))
 }

@@ -7,8 +7,8 @@ use causalclipseg_convert::data::{LoadOptions, Recipe, Sample, Split, load_sampl
 use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
-    Backend, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError,
-    TrainingConfig, prepare_sizes, random_start,
+    Backend, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError, TrainingConfig,
+    prepare_sizes, random_start,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
