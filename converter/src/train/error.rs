@@ -6,6 +6,7 @@ use super::source::SourceError;
 use crate::checkpoint::CheckpointError;
 use crate::model::ArchitectureError;
 use causalclipseg::graph::GraphError;
+use causalclipseg::io::WriteError;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,8 @@ pub enum TrainError {
     TooFew { split: &'static str, count: usize, least: usize },
     #[error("cannot write {path}: {source}; make room or choose another folder, then continue with --resume")]
     Write { path: PathBuf, source: std::io::Error },
+    #[error("{0}; then continue with --resume")]
+    Unwritten(#[from] WriteError),
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error("{path} is no state of a training run: {reason}")]

@@ -12,7 +12,7 @@ use super::loader;
 use super::network::{Network, ParameterTable};
 use super::optimizer::Adam;
 use super::source::Source;
-use super::state::{Best, EpochSums, Progress, State, restore_average, write_then_rename};
+use super::state::{Best, EpochSums, Progress, State, restore_average, write_whole};
 use crate::checkpoint::{Checkpoint, Storage};
 use crate::model::Architecture;
 use burn::tensor::Device;
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         let [theta, phi] = Game::optimizers(&config.optimizer).map(Adam::new);
         let game = Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?;
         std::fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
-        write_then_rename(&folder.join(CONFIG), config.to_toml().as_bytes())?;
+        write_whole(&folder.join(CONFIG), config.to_toml().as_bytes())?;
         let run = Self {
             config,
             folder: folder.into(),
@@ -434,5 +434,5 @@ fn write_log(path: &Path, records: &[EpochRecord]) -> Result<(), TrainError> {
         text.push_str(&serde_json::to_string(record).expect("plain numbers"));
         text.push('\n');
     }
-    write_then_rename(path, text.as_bytes())
+    write_whole(path, text.as_bytes())
 }

@@ -6,6 +6,7 @@ use super::optimizer::AdamState;
 use crate::checkpoint::read_floats;
 use crate::model::Architecture;
 use causalclipseg::graph::Weights;
+use causalclipseg::io::replace_file;
 use ndarray::ArrayD;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
@@ -94,7 +95,7 @@ impl State {
     /// Writes the state beside `path`, then renames it there.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         let bytes = self.serialize().map_err(|error| TrainError::write(path)(std::io::Error::other(error)))?;
-        write_then_rename(path, &bytes)
+        write_whole(path, &bytes)
     }
 
     fn serialize(&self) -> Result<Vec<u8>, safetensors::SafeTensorError> {
@@ -184,14 +185,9 @@ fn adam(
     Ok(AdamState { steps, moments })
 }
 
-/// Replaces a file at once: a reader, or a crash, meets the old one or the new one.
-pub(super) fn write_then_rename(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(TrainError::write(path))?;
-    file.write_all(bytes).map_err(TrainError::write(path))?;
-    file.as_file().sync_all().map_err(TrainError::write(path))?;
-    file.persist(path).map_err(|error| TrainError::write(path)(error.error))?;
-    Ok(())
+/// Writes a file whole or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    Ok(replace_file(path, |file| file.write_all(bytes))?)
 }
 
 /// An average from its state, on a device.
