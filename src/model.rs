@@ -4,7 +4,7 @@ use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestErr
 use crate::engine::{Engine, EngineError, EngineOptions, PromptKernel};
 use crate::frame::{Frame, FrameError, Placement, Preprocessor};
 use crate::mask::{Mask, MaskError, Probability};
-use crate::prompt::{PromptCache, PromptError, Tokenizer};
+use crate::prompt::{PromptCache, PromptError, Tokenizer, Tokens};
 use ndarray::Array2;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -106,6 +106,16 @@ impl Model {
     /// An empty sentence, or one of more tokens than the network reads.
     pub fn prompt(&self, text: &str) -> Result<Prompt, ModelError> {
         let tokens = self.tokenizer.encode_prompt(text, self.engine.context())?;
+        self.encode(text, tokens)
+    }
+
+    /// What the network makes of no words at all, of the start and the end of text alone: to measure what a sentence adds.
+    /// Nobody looks for nothing, so [`Self::prompt`] refuses it.
+    pub fn empty_prompt(&self) -> Result<Prompt, ModelError> {
+        self.encode("", self.tokenizer.encode("", self.engine.context())?)
+    }
+
+    fn encode(&self, text: &str, tokens: Tokens) -> Result<Prompt, ModelError> {
         // A panic elsewhere leaves the cache as it was before or after an entry, both of which are whole.
         let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cached) = prompts.get(tokens.ids()) {

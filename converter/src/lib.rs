@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod evaluate;
 pub mod export;
 pub mod import;
 pub mod model;

@@ -1,6 +1,7 @@
 //! The commands. Each has its own file with its arguments and a `run`; a new one is a module and a line in
 //! [`Command`] and in [`Command::run`].
 
+mod evaluate;
 mod export;
 mod import;
 mod init;
@@ -29,6 +30,7 @@ struct Arguments {
 enum Command {
     Init(init::Init),
     Import(import::Import),
+    Evaluate(evaluate::Evaluate),
     Export(export::Export),
     Pack(pack::Pack),
     Phantom(phantom::Phantom),
@@ -40,6 +42,7 @@ impl Command {
         match self {
             Command::Init(command) => command.run(),
             Command::Import(command) => command.run(),
+            Command::Evaluate(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Phantom(command) => command.run(),

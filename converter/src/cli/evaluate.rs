@@ -1,0 +1,262 @@
+//! `evaluate`: how good a model is on a split of a data set.
+
+use super::Failure;
+use causalclipseg::bundle::{Bundle, Precision};
+use causalclipseg::frame::Fit;
+use causalclipseg::{Model, ModelOptions};
+use causalclipseg_convert::checkpoint::Checkpoint;
+use causalclipseg_convert::data::{Layout, LoadOptions, Sample, Split, load_samples, replace_prompts};
+use causalclipseg_convert::evaluate::report::{self, TrainingLog};
+use causalclipseg_convert::evaluate::{EvaluateOptions, Evaluation, Group, NSD_TOLERANCE_PX, evaluate, images_to_run};
+use causalclipseg_convert::pack::{PackOptions, pack};
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// Measure a model on a split of a data set
+///
+/// The model runs as in the runtime, on each image at its own size. A model that was never trained is measured too, and the
+/// result says so.
+#[derive(Debug, clap::Args)]
+pub struct Evaluate {
+    /// The data set's folder
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Its layout [default: told from the folder]
+    #[arg(long, value_enum)]
+    layout: Option<Layout>,
+    /// The part of it
+    #[arg(long, value_enum, value_name = "NAME")]
+    split: Split,
+    /// Which of the data set's wordings, where it has several (MedCLIPSeg's test split, MedVLSM's p0, p1, ...)
+    #[arg(long, value_name = "NAME")]
+    wording: Option<String>,
+    /// A table (.xlsx or .csv) with the columns Image and Description, whose prompts replace the data set's
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
+    /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
+    #[arg(long, value_name = "S", conflicts_with = "model")]
+    size: Option<usize>,
+    /// Leave out what measures the prompt's influence: a third of the time
+    #[arg(long)]
+    no_prompt_study: bool,
+    /// Only so many images, spread evenly over the split
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Draws of patients from which the intervals come
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    resamples: u32,
+    /// Of those draws, of shuffled words and composed pairs: equal seeds give equal figures
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Threads to run images on [default: as many as there are cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// Folder for a page with figures, charts and the best, median and worst images; keep it out of repositories
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+    /// A training run's log.jsonl, whose curves the report shows
+    #[arg(long, value_name = "FILE", requires = "report")]
+    log: Option<PathBuf>,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// What is evaluated.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// Bundle to evaluate
+    #[arg(short, long, value_name = "BUNDLE")]
+    model: Option<PathBuf>,
+    /// Checkpoint to evaluate; it is packed in memory first
+    #[arg(long, value_name = "CKPT")]
+    checkpoint: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// One object with all figures, those of every image too
+    Json,
+}
+
+impl Evaluate {
+    pub fn run(self) -> Result<(), Failure> {
+        let log = self.log.as_deref().map(TrainingLog::load).transpose()?;
+        let samples = self.samples()?;
+        let model = Model::from_bundle(&self.bundle()?, ModelOptions::default())?;
+        let defaults = EvaluateOptions::default();
+        let options = EvaluateOptions {
+            seed: self.seed,
+            resamples: self.resamples as usize,
+            threads: self.threads.map_or(defaults.threads, usize::from),
+            prompt_study: !self.no_prompt_study,
+        };
+        let progress = progress_bar(images_to_run(samples.len(), &options));
+        let evaluation = evaluate(&model, &samples, &options, || progress.inc(1));
+        progress.finish_and_clear();
+        let evaluation = evaluation?;
+        let page = match &self.report {
+            Some(folder) => Some(report::write(folder, &evaluation, &model, &samples, log.as_ref())?),
+            None => None,
+        };
+        match self.format {
+            Format::Json => println!("{}", serde_json::to_string_pretty(&evaluation)?),
+            Format::Table => {
+                print_tables(&evaluation);
+                page.iter().for_each(|page| println!("report written to {}", page.display()));
+            }
+        }
+        Ok(())
+    }
+
+    fn samples(&self) -> Result<Vec<Sample>, Failure> {
+        let options = LoadOptions { layout: self.layout, wording: self.wording.clone() };
+        let samples = load_samples(&self.data, self.split, &options)?;
+        // Before prompts are replaced: a table need only cover what is evaluated.
+        let mut samples = match self.limit.and_then(|limit| usize::try_from(limit).ok()) {
+            Some(limit) => spread(samples, limit),
+            None => samples,
+        };
+        if let Some(table) = &self.prompts {
+            replace_prompts(&mut samples, table)?;
+        }
+        Ok(samples)
+    }
+
+    fn bundle(&self) -> Result<Bundle, Failure> {
+        match (&self.source.model, &self.source.checkpoint) {
+            (Some(bundle), _) => Ok(Bundle::open(bundle)?),
+            (None, Some(checkpoint)) => pack_in_memory(checkpoint, self.size),
+            (None, None) => Err("no model is named; pass -m or --checkpoint".into()),
+        }
+    }
+}
+
+/// What `pack` makes of a checkpoint by default, without a file.
+fn pack_in_memory(path: &Path, size: Option<usize>) -> Result<Bundle, Failure> {
+    let mut checkpoint = Checkpoint::load(path)?;
+    if let Some(size) = size {
+        checkpoint = checkpoint.resized(size)?;
+    }
+    let threshold = match checkpoint.metadata.get("threshold") {
+        Some(text) => {
+            text.parse().map_err(|_| format!("the threshold in {} is `{text}`, not a number", path.display()))?
+        }
+        None => 0.5,
+    };
+    let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy().into_owned());
+    let options = PackOptions { name, precision: Precision::F32, fit: Fit::Stretch, threshold, tokenizer_json: None };
+    Ok(Bundle::from_bytes(pack(checkpoint, options, None)?.to_bytes()?)?)
+}
+
+/// `count` of the samples at even distances, in their order: tables are often sorted by class.
+fn spread(samples: Vec<Sample>, count: usize) -> Vec<Sample> {
+    let total = samples.len();
+    let count = count.min(total);
+    let is_chosen = |index: usize| (index + 1) * count / total > index * count / total;
+    samples.into_iter().enumerate().filter(|(index, _)| is_chosen(*index)).map(|(_, sample)| sample).collect()
+}
+
+fn progress_bar(images: usize) -> ProgressBar {
+    let target =
+        if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} images, {eta} left");
+    ProgressBar::with_draw_target(Some(images as u64), target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn print_tables(evaluation: &Evaluation) {
+    let Evaluation { images, patients, model, input_size, threshold, seconds, .. } = evaluation;
+    let sha256: String = evaluation.model_sha256.chars().take(12).collect();
+    println!(
+        "{model} ({sha256}) at {input_size} x {input_size} pixels, threshold {threshold}: \
+         {images} images of {patients} patients in {seconds:.1} s"
+    );
+    if !evaluation.trained {
+        println!("the model was never trained: its figures are those of chance");
+    }
+    println!("{}", measures(evaluation));
+    if let Some(table) = groups(evaluation) {
+        println!("{table}");
+    }
+    if let Some(table) = prompts(evaluation) {
+        println!("{table}");
+    }
+}
+
+/// An empty table with its first column to the left and numbers to the right.
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+fn measures(evaluation: &Evaluation) -> Table {
+    let mut table = table(&["", "mean of images", "95 % interval", "mean of patients", "95 % interval"]);
+    let Evaluation { means, intervals, dice_by_patient, iou_by_patient, nsd_by_patient, hd95_by_patient, .. } =
+        evaluation;
+    let nsd = format!("NSD ({NSD_TOLERANCE_PX} px)");
+    let of = |choose: fn(&causalclipseg_convert::evaluate::Intervals) -> [[f64; 2]; 2]| intervals.as_ref().map(choose);
+    let rows = [
+        ("Dice", means.dice, dice_by_patient, of(|i| [i.dice, i.dice_by_patient]), 4),
+        ("IoU", means.iou, iou_by_patient, of(|i| [i.iou, i.iou_by_patient]), 4),
+        (&nsd, means.nsd, nsd_by_patient, of(|i| [i.nsd, i.nsd_by_patient]), 4),
+        ("HD95 (px)", means.hd95, hd95_by_patient, of(|i| [i.hd95, i.hd95_by_patient]), 2),
+    ];
+    for (name, of_images, of_patients, intervals, digits) in rows {
+        let interval = |which: usize| {
+            intervals
+                .map_or("-".to_string(), |ends| format!("{:.digits$} to {:.digits$}", ends[which][0], ends[which][1]))
+        };
+        let (of_images, of_patients) = (format!("{of_images:.digits$}"), format!("{of_patients:.digits$}"));
+        table.add_row([name.to_string(), of_images, interval(0), of_patients, interval(1)]);
+    }
+    table
+}
+
+fn groups(evaluation: &Evaluation) -> Option<Table> {
+    let mut table = table(&["", "images", "Dice", "IoU", "NSD", "HD95"]);
+    let groups = evaluation.by_pathology.iter().chain(&evaluation.by_device);
+    for (name, Group { images, means }) in groups {
+        let [dice, iou, nsd, hd95] = means.to_array();
+        let numbers = [format!("{dice:.4}"), format!("{iou:.4}"), format!("{nsd:.4}"), format!("{hd95:.2}")];
+        table.add_row([name.clone(), images.to_string()].into_iter().chain(numbers));
+    }
+    (!table.is_empty()).then_some(table)
+}
+
+fn prompts(evaluation: &Evaluation) -> Option<Table> {
+    let mut table = table(&["the prompt's influence", "", "of"]);
+    let mut add = |what: &str, value: Option<f64>, of: String| {
+        let value = value.map_or("-".to_string(), |value| format!("{value:.4}"));
+        table.add_row([what.to_string(), value, of]);
+    };
+    let images = format!("{} images", evaluation.images);
+    if let Some(study) = &evaluation.prompts {
+        add("Dice, true prompt", Some(study.own), images.clone());
+        add("Dice, empty prompt", Some(study.empty), images.clone());
+        add("Dice, words shuffled", Some(study.shuffled), images);
+        let images = format!("{} images", study.contradictory_images);
+        add("Dice, contradictory prompt", study.contradictory, images);
+    }
+    if let Some(pairs) = &evaluation.pairs {
+        let of = format!("{} prompts", pairs.prompts);
+        add("Dice, named lesion of two", Some(pairs.named), of.clone());
+        add("Dice, other lesion of two", Some(pairs.other), of);
+    }
+    if let Some(absent) = &evaluation.absent {
+        add("share of empty masks, absent lesion", Some(absent.empty_fraction), format!("{} prompts", absent.prompts));
+    }
+    (!table.is_empty()).then_some(table)
+}

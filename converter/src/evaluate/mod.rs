@@ -1,0 +1,44 @@
+//! How good a model is: run as users run it, image by image at its own size, and compared with what experts drew.
+//!
+//! [`evaluate`] runs a model on samples and yields an [`Evaluation`]: overlap and rim measures ([`metric`]) with intervals,
+//! by patient, by pathology, by device, and, in its [`StudyOptions`], whether the prompt matters. [`report`] makes a page
+//! for people of it.
+
+mod bootstrap;
+mod evaluation;
+pub mod metric;
+mod percentile;
+mod prompt_study;
+pub mod report;
+mod run;
+mod scores;
+mod sentence;
+mod workers;
+
+pub use bootstrap::Intervals;
+pub use evaluation::Evaluation;
+pub use prompt_study::{AbsentStudy, PairStudy, PromptStudy};
+pub use run::{EvaluateOptions, evaluate, images_to_run};
+pub use scores::{Group, ImageScores, Scores};
+
+use causalclipseg::ModelError;
+use causalclipseg::io::ReadError;
+use std::path::PathBuf;
+
+/// Rim pixels this near to each other agree, in pixels: about what two readers of one image differ by.
+pub const NSD_TOLERANCE_PX: f64 = 2.0;
+
+/// Why a model could not be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    #[error("there is no image to evaluate on; choose a split that has some")]
+    NoImages,
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    #[error(transparent)]
+    Image(#[from] ReadError),
+    #[error("{}: {source}", image.display())]
+    Model { image: PathBuf, source: ModelError },
+    #[error("the model cannot be run: {0}")]
+    Session(ModelError),
+}

@@ -1,0 +1,273 @@
+//! Whether the prompt matters: what the model finds when it is told nothing, nonsense or something wrong, and which of two
+//! lesions it marks.
+
+use super::run::{dice_of, found_mask};
+use super::sentence::{encode, own_sentence};
+use super::workers::map_indices;
+use super::{EvaluateError, EvaluateOptions, ImageScores};
+use crate::data::{
+    Arrangement, Mask, Pathology, Picture, Sample, compose_pair, contradict_prompt, image_prompt, prepare,
+    shuffle_words, wrong_request,
+};
+use causalclipseg::frame::{Frame, PixelFormat};
+use causalclipseg::{Model, ModelError, Session};
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+/// Mean Dice with each prompt's true mask, under the image's own prompt and under others in its stead.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PromptStudy {
+    /// The prompt as it is.
+    #[serde(rename = "true")]
+    pub own: f64,
+    /// No words: the start and the end of text alone.
+    pub empty: f64,
+    /// The prompt's words in another order.
+    pub shuffled: f64,
+    /// Everything in the prompt turned into its opposite; `None` where no prompt has one. A model that reads finds less.
+    pub contradictory: Option<f64>,
+    /// Images whose prompt can be contradicted: what that mean is over.
+    pub contradictory_images: usize,
+}
+
+/// Two images in one, and a prompt for either lesion by its place, its pathology or both: mean Dice with the lesion that
+/// the prompt names and with the other one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PairStudy {
+    pub named: f64,
+    pub other: f64,
+    /// Composed images.
+    pub pairs: usize,
+    /// Two for each.
+    pub prompts: usize,
+    /// Of the prompts that name a place.
+    pub by_place: Option<NamedOther>,
+    /// Of those that name the pathology alone, in pairs of a benign and a malignant lesion.
+    pub by_pathology: Option<NamedOther>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct NamedOther {
+    pub named: f64,
+    pub other: f64,
+    pub prompts: usize,
+}
+
+/// Prompts for what the image does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AbsentStudy {
+    pub prompts: usize,
+    /// The part, 0 to 1, of them whose mask has no pixel.
+    pub empty_fraction: f64,
+}
+
+/// What one image yielded under other prompts than its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Variants {
+    empty: f64,
+    shuffled: f64,
+    absent_is_empty: bool,
+    contradictory: Option<f64>,
+}
+
+impl Variants {
+    /// The other prompts for a sample: none, shuffled, for something absent, and contradictory where there is one.
+    pub fn questions(model: &Model, sample: &Sample, index: usize, seed: u64) -> Result<Vec<String>, EvaluateError> {
+        let mut rng = stream(seed, index as u64);
+        let own = own_sentence(sample);
+        let picture = prepare(sample, model.description().input_size)?;
+        let shuffled = shuffle_words(own, &mut rng);
+        let absent = wrong_request(&picture, &[sample.pathology], &mut rng);
+        Ok([String::new(), shuffled, absent].into_iter().chain(contradict_prompt(own)).collect())
+    }
+
+    /// From what was found, in the order of [`Self::questions`].
+    pub fn of(found: &[Mask], truth: &Mask) -> Self {
+        let dice = |at: usize| found.get(at).map(|mask| dice_of(mask, truth));
+        Self {
+            empty: dice(0).unwrap_or(0.0),
+            shuffled: dice(1).unwrap_or(0.0),
+            absent_is_empty: found.get(2).is_some_and(|mask| mask.area() == 0),
+            contradictory: dice(3),
+        }
+    }
+}
+
+/// Randomness of an image's or a pair's own, so that neither threads nor other images change it.
+fn stream(seed: u64, number: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(number);
+    rng
+}
+
+fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.into_iter().fold((0.0, 0usize), |(sum, count), value| (sum + value, count + 1));
+    (count > 0).then(|| sum / count as f64)
+}
+
+pub(super) fn summarise_prompts(own: f64, variants: &[Variants]) -> Option<PromptStudy> {
+    let contradicted = || variants.iter().filter_map(|variant| variant.contradictory);
+    Some(PromptStudy {
+        own,
+        empty: mean(variants.iter().map(|variant| variant.empty))?,
+        shuffled: mean(variants.iter().map(|variant| variant.shuffled))?,
+        contradictory: mean(contradicted()),
+        contradictory_images: contradicted().count(),
+    })
+}
+
+pub(super) fn summarise_absent(variants: &[Variants]) -> Option<AbsentStudy> {
+    let empty_fraction = mean(variants.iter().map(|variant| f64::from(u8::from(variant.absent_is_empty))))?;
+    Some(AbsentStudy { prompts: variants.len(), empty_fraction })
+}
+
+/// One prompt in a pair.
+#[derive(Clone, Copy)]
+struct Asked {
+    named: f64,
+    other: f64,
+    by_place: bool,
+}
+
+/// Composes each image that has a lesion with one of another patient, at the network's input size. `None` where fewer
+/// than two images have a lesion.
+pub(super) fn study_pairs(
+    model: &Model,
+    samples: &[Sample],
+    judged: &[ImageScores],
+    options: &EvaluateOptions,
+    on_image: &(impl Fn() + Sync),
+) -> Result<Option<PairStudy>, EvaluateError> {
+    let with_lesion: Vec<&Sample> =
+        samples.iter().zip(judged).filter(|(_, image)| image.truth_px > 0).map(|(sample, _)| sample).collect();
+    if with_lesion.len() < 2 {
+        return Ok(None);
+    }
+    let asked = map_indices(model, with_lesion.len(), options.threads, |session, index| {
+        let asked = ask_pair(model, session, &with_lesion, index, options.seed);
+        on_image();
+        asked
+    })?;
+    Ok(Some(summarise_pairs(&asked)))
+}
+
+fn summarise_pairs(pairs: &[[Asked; 2]]) -> PairStudy {
+    let asked: Vec<Asked> = pairs.iter().flatten().copied().collect();
+    let group = |by_place: Option<bool>| {
+        let chosen = || asked.iter().filter(|asked| by_place.is_none_or(|wanted| asked.by_place == wanted));
+        let (named, other) = (mean(chosen().map(|asked| asked.named))?, mean(chosen().map(|asked| asked.other))?);
+        Some(NamedOther { named, other, prompts: chosen().count() })
+    };
+    let all = group(None).unwrap_or_default();
+    PairStudy {
+        named: all.named,
+        other: all.other,
+        pairs: pairs.len(),
+        prompts: all.prompts,
+        by_place: group(Some(true)),
+        by_pathology: group(Some(false)),
+    }
+}
+
+/// Both lesions of one pair, each asked for.
+fn ask_pair(
+    model: &Model,
+    session: &mut Session,
+    samples: &[&Sample],
+    index: usize,
+    seed: u64,
+) -> Result<[Asked; 2], EvaluateError> {
+    // A stream that no single image uses.
+    let mut rng = stream(seed, index as u64 + (1 << 32));
+    let first = samples[index];
+    let strangers: Vec<&&Sample> = samples.iter().filter(|sample| sample.group() != first.group()).collect();
+    let anyone_else = || samples[(index + 1) % samples.len()];
+    let second = strangers.choose(&mut rng).map_or_else(anyone_else, |stranger| **stranger);
+    let failed = |source: ModelError| EvaluateError::Model { image: first.image.clone(), source };
+    let size = model.description().input_size;
+    let arrangement = if rng.random_bool(0.5) { Arrangement::SideBySide } else { Arrangement::Stacked };
+    let pair = compose_pair(&prepare(first, size)?, &prepare(second, size)?, arrangement, &mut rng);
+    let adjectives = [first, second].map(|sample| sample.pathology.map(Pathology::adjective));
+    // As often as in training; the same way for both lesions of a pair.
+    let [by_place, with_adjective] = match (rng.random_range(0..4), adjectives) {
+        (0, [Some(one), Some(other)]) if one != other => [false, true],
+        (1, _) => [true, true],
+        _ => [true, false],
+    };
+    let places = arrangement.places();
+    let mut prompts = Vec::new();
+    for (adjective, place) in adjectives.into_iter().zip(places) {
+        let adjective = adjective.filter(|_| with_adjective);
+        let text = image_prompt(adjective.as_slice(), by_place.then_some(place), &mut rng);
+        prompts.push(encode(model, &text).map_err(failed)?);
+    }
+    let (bytes, format) = interleaved(&pair[0]);
+    let frame = Frame::packed(&bytes, format, size, size).map_err(|error| failed(error.into()))?;
+    let (found, _) = session.segment(&frame, &prompts).map_err(failed)?;
+    let truths = pair.map(|picture| lesion(&picture));
+    Ok([0, 1].map(|named| {
+        let dice = |truth: &Mask| found.get(named).map_or(0.0, |found| dice_of(&found_mask(found), truth));
+        Asked { named: dice(&truths[named]), other: dice(&truths[1 - named]), by_place }
+    }))
+}
+
+/// A picture's planes as a frame has them.
+fn interleaved(picture: &Picture) -> (Vec<u8>, PixelFormat) {
+    if picture.channels == 1 {
+        return (picture.pixels.clone(), PixelFormat::Gray8);
+    }
+    let planes = [0, 1, 2].map(|channel| picture.plane(channel));
+    ((0..picture.area()).flat_map(|at| planes.map(|plane| plane[at])).collect(), PixelFormat::Rgb8)
+}
+
+fn lesion(picture: &Picture) -> Mask {
+    let lesion = picture.mask.iter().map(|value| *value != 0).collect();
+    Mask { width: picture.size, height: picture.size, lesion }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mask(lesion: &[bool]) -> Mask {
+        Mask { width: lesion.len(), height: 1, lesion: lesion.to_vec() }
+    }
+
+    #[test]
+    fn variants_are_read_in_the_order_they_were_asked() {
+        let truth = mask(&[true, true, false]);
+        let (right, half, none) = (mask(&[true, true, false]), mask(&[true, false, true]), mask(&[false; 3]));
+        let all = Variants::of(&[right.clone(), half.clone(), none.clone(), none.clone()], &truth);
+        let expected = Variants { empty: 1.0, shuffled: 0.5, absent_is_empty: true, contradictory: Some(0.0) };
+        assert_eq!(all, expected);
+        let without = Variants::of(&[none, half.clone(), half], &truth);
+        let expected = Variants { empty: 0.0, shuffled: 0.5, absent_is_empty: false, contradictory: None };
+        assert_eq!(without, expected);
+        let study = summarise_prompts(0.9, &[all, without]).unwrap();
+        assert_eq!((study.own, study.empty, study.shuffled), (0.9, 0.5, 0.5));
+        assert_eq!((study.contradictory, study.contradictory_images), (Some(0.0), 1));
+        assert_eq!(summarise_absent(&[all, without]).unwrap(), AbsentStudy { prompts: 2, empty_fraction: 0.5 });
+        assert_eq!((summarise_prompts(0.9, &[]), summarise_absent(&[])), (None, None));
+    }
+
+    #[test]
+    fn pairs_are_averaged_over_prompts_and_by_kind() {
+        let asked = |named, other, by_place| Asked { named, other, by_place };
+        let pairs = [[asked(1.0, 0.0, true), asked(0.5, 0.5, true)], [asked(0.0, 1.0, false), asked(0.5, 0.5, false)]];
+        let study = summarise_pairs(&pairs);
+        assert_eq!((study.named, study.other, study.pairs, study.prompts), (0.5, 0.5, 2, 4));
+        assert_eq!(study.by_place, Some(NamedOther { named: 0.75, other: 0.25, prompts: 2 }));
+        assert_eq!(study.by_pathology, Some(NamedOther { named: 0.25, other: 0.75, prompts: 2 }));
+    }
+
+    #[test]
+    fn planes_become_pixels() {
+        let colour = Picture { size: 1, channels: 3, pixels: vec![1, 2, 3], mask: vec![1] };
+        assert_eq!(interleaved(&colour), (vec![1, 2, 3], PixelFormat::Rgb8));
+        let two = Picture { size: 2, channels: 3, pixels: (0..12).collect(), mask: vec![0, 0, 1, 0] };
+        assert_eq!(interleaved(&two).0, [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]);
+        assert_eq!(lesion(&two).lesion, [false, false, true, false]);
+    }
+}

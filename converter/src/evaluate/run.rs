@@ -1,0 +1,144 @@
+//! Runs a model on a split.
+
+use super::bootstrap::mean_of_patients;
+use super::metric::{Comparison, dice};
+use super::prompt_study::{Variants, study_pairs, summarise_absent, summarise_prompts};
+use super::scores::{by_group, by_patient};
+use super::sentence::{encode, own_sentence};
+use super::workers::map_indices;
+use super::{EvaluateError, Evaluation, ImageScores, Intervals, Scores};
+use crate::data::{Mask, Pathology, Sample, load_masks};
+use causalclipseg::io::Image;
+use causalclipseg::{Model, ModelError, Segmentation, Session};
+use std::time::Instant;
+
+#[derive(Clone, Copy, Debug)]
+pub struct EvaluateOptions {
+    /// Of the bootstrap, of the shuffled words and of the pairs. Equal seeds give equal figures.
+    pub seed: u64,
+    /// Of the bootstrap.
+    pub resamples: usize,
+    pub threads: usize,
+    /// Also measure what the prompt changes: five heads an image instead of one, and a pass over a composed pair for each
+    /// image.
+    pub prompt_study: bool,
+}
+
+impl Default for EvaluateOptions {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { seed: 0, resamples: 2000, threads, prompt_study: true }
+    }
+}
+
+/// How often [`evaluate`] calls `on_image` at most.
+pub fn images_to_run(samples: usize, options: &EvaluateOptions) -> usize {
+    if options.prompt_study { 2 * samples } else { samples }
+}
+
+/// One image, judged.
+struct Judged {
+    image: ImageScores,
+    variants: Option<Variants>,
+}
+
+/// Runs the model as users do, on every sample's image at its own size, and compares at that size. `on_image` is called
+/// after each pass over an image, from several threads.
+///
+/// # Errors
+/// [`EvaluateError::NoImages`] of no samples, else that of the first sample that can't be read or run.
+pub fn evaluate(
+    model: &Model,
+    samples: &[Sample],
+    options: &EvaluateOptions,
+    on_image: impl Fn() + Sync,
+) -> Result<Evaluation, EvaluateError> {
+    let begun = Instant::now();
+    let judged = map_indices(model, samples.len(), options.threads, |session, index| {
+        let judged = judge(model, session, &samples[index], index, options);
+        on_image();
+        judged
+    })?;
+    let (per_image, variants): (Vec<_>, Vec<_>) =
+        judged.into_iter().map(|judged| (judged.image, judged.variants)).unzip();
+    let variants: Vec<Variants> = variants.into_iter().flatten().collect();
+    let pairs = if options.prompt_study { study_pairs(model, samples, &per_image, options, &on_image)? } else { None };
+
+    let means = Scores::mean(per_image.iter().map(|image| image.scores)).ok_or(EvaluateError::NoImages)?;
+    let patients = by_patient(&per_image);
+    let of_patients = mean_of_patients(&patients).ok_or(EvaluateError::NoImages)?;
+    let description = model.description();
+    Ok(Evaluation {
+        images: per_image.len(),
+        patients: patients.len(),
+        means,
+        dice_by_patient: of_patients.dice,
+        iou_by_patient: of_patients.iou,
+        nsd_by_patient: of_patients.nsd,
+        hd95_by_patient: of_patients.hd95,
+        intervals: Intervals::draw(&patients, options.resamples, options.seed),
+        by_pathology: by_group(&per_image, |image| image.pathology),
+        by_device: by_group(&per_image, |image| image.device.as_deref()),
+        prompts: summarise_prompts(means.dice, &variants),
+        pairs,
+        absent: summarise_absent(&variants),
+        model: description.name.clone(),
+        model_sha256: model.sha256().to_string(),
+        trained: description.trained,
+        input_size: description.input_size,
+        threshold: description.threshold,
+        seed: options.seed,
+        seconds: begun.elapsed().as_secs_f64(),
+        per_image,
+    })
+}
+
+/// One pass over the image for its own prompt and, in a study, the others.
+fn judge(
+    model: &Model,
+    session: &mut Session,
+    sample: &Sample,
+    index: usize,
+    options: &EvaluateOptions,
+) -> Result<Judged, EvaluateError> {
+    let failed = |source: ModelError| EvaluateError::Model { image: sample.image.clone(), source };
+    let image = Image::open(&sample.image)?;
+    let frame = image.frame();
+    let truth = load_masks(sample, (frame.width(), frame.height()))?;
+    let sentence = own_sentence(sample);
+    let mut prompts = vec![encode(model, sentence).map_err(failed)?];
+    let questions =
+        if options.prompt_study { Some(Variants::questions(model, sample, index, options.seed)?) } else { None };
+    for question in questions.iter().flatten() {
+        prompts.push(encode(model, question).map_err(failed)?);
+    }
+    let (found, _) = session.segment(&frame, &prompts).map_err(failed)?;
+    let masks: Vec<Mask> = found.iter().map(found_mask).collect();
+    // The runtime answers every prompt, at the frame's size.
+    let compare = |mask: Option<&'_ Mask>| -> Scores {
+        mask.and_then(|mask| Comparison::new(mask, &truth).map(|pair| Scores::of(&pair))).unwrap_or_default()
+    };
+    let image = ImageScores {
+        image: sample.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        prompt: sentence.to_string(),
+        patient: sample.group().to_string(),
+        pathology: sample.pathology.map(Pathology::adjective),
+        device: sample.device.clone(),
+        scores: compare(masks.first()),
+        area_px: masks.first().map_or(0, Mask::area),
+        truth_px: truth.area(),
+    };
+    Ok(Judged { image, variants: questions.map(|_| Variants::of(&masks[1..], &truth)) })
+}
+
+/// What was found, in the form that data sets have their masks in.
+pub(super) fn found_mask(segmentation: &Segmentation) -> Mask {
+    let pixels = segmentation.mask.pixels();
+    let lesion = pixels.iter().map(|pixel| *pixel != 0).collect();
+    Mask { width: pixels.ncols(), height: pixels.nrows(), lesion }
+}
+
+/// Dice of two masks of one image.
+pub(super) fn dice_of(found: &Mask, truth: &Mask) -> f64 {
+    Comparison::new(found, truth).map_or(0.0, |comparison| dice(&comparison))
+}
