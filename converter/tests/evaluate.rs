@@ -124,7 +124,8 @@ fn people_get_tables() {
     let (_folder, data, checkpoint) = fixture();
     let mut command = evaluate(&data, &checkpoint, &["--limit", "2"]);
     let output = String::from_utf8(command.assert().success().stderr("").get_output().stdout.clone()).unwrap();
-    for part in ["2 images of 2 patients", "never trained", "Dice", "HD95 (px)", "empty prompt", "other lesion of two"] {
+    for part in ["2 images of 2 patients", "never trained", "Dice", "HD95 (px)", "empty prompt", "other lesion of two"]
+    {
         assert!(output.contains(part), "expected `{part}` in: {output}");
     }
 }

@@ -41,7 +41,7 @@ pub struct Evaluate {
     /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
     #[arg(long, value_name = "S", conflicts_with = "model")]
     size: Option<usize>,
-    /// Leave out what measures the prompt's influence: a third of the time
+    /// Leave out what measures the prompt's influence, which takes most of the time
     #[arg(long)]
     no_prompt_study: bool,
     /// Only so many images, spread evenly over the split
