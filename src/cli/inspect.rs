@@ -1,6 +1,6 @@
 //! `causalclipseg inspect`: what a bundle holds.
 
-use super::{Failure, model_source};
+use super::{Failure, model_source, say};
 use causalclipseg::bundle::{Bundle, Precision};
 use causalclipseg::graph::{Graph, NodeId};
 use clap::ValueEnum;
@@ -32,19 +32,19 @@ enum Format {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bundle = model_source::open(arguments.bundle.as_deref())?;
     if arguments.format == Format::Json {
-        let layers = arguments.layers.then(|| bundle.graph().ids().map(|id| layer_json(bundle.graph(), id)).collect::<Vec<_>>());
+        let layers =
+            arguments.layers.then(|| bundle.graph().ids().map(|id| layer_json(bundle.graph(), id)).collect::<Vec<_>>());
         let everything = json!({
             "sha256": bundle.sha256().to_string(),
             "bytes": bundle.file_bytes(),
             "manifest": bundle.manifest(),
             "layers": layers,
         });
-        println!("{}", serde_json::to_string_pretty(&everything)?);
-        return Ok(());
+        return say(serde_json::to_string_pretty(&everything)?);
     }
-    println!("{}", summary(&bundle));
+    say(summary(&bundle))?;
     if arguments.layers {
-        println!("{}", layers(bundle.graph()));
+        say(layers(bundle.graph()))?;
     }
     Ok(())
 }

@@ -74,8 +74,7 @@ impl Pack {
         let signing_key = self.sign.as_deref().map(read_signing_key).transpose()?;
         pack(checkpoint, options, signing_key)?.write(&self.output)?;
         let bytes = std::fs::metadata(&self.output).map_or(0, |file| file.len());
-        println!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6);
-        Ok(())
+        super::say(format!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6))
     }
 }
 
@@ -85,8 +84,8 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn read_signing_key(path: &Path) -> Result<SigningKey, Failure> {
     let bytes = read(path)?;
-    let secret: [u8; 32] = bytes
-        .try_into()
-        .map_err(|bytes: Vec<u8>| format!("{} holds {} bytes, not the 32 of a private key", path.display(), bytes.len()))?;
+    let secret: [u8; 32] = bytes.try_into().map_err(|bytes: Vec<u8>| {
+        format!("{} holds {} bytes, not the 32 of a private key", path.display(), bytes.len())
+    })?;
     Ok(SigningKey::from_bytes(&secret))
 }

@@ -38,8 +38,7 @@ impl Phantom {
         let written = write_folder(&self.output, &options, || progress.inc(1));
         progress.finish_and_clear();
         written?;
-        println!("{} phantoms written to {}", self.count, self.output.display());
-        Ok(())
+        super::say(format!("{} phantoms written to {}", self.count, self.output.display()))
     }
 }
 
@@ -76,7 +75,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("phantoms");
         let args = Phantom { output: output.clone(), count: 2, seed: 1, split: 0.5, size: Some((96, 96)) };
-        run(args).unwrap();
+        args.run().unwrap();
         assert!(output.join("Train_Folder/img/phantom_00000.png").is_file());
         assert!(output.join("Val_Folder/label/phantom_00001.png").is_file());
     }
