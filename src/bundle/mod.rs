@@ -37,9 +37,7 @@ pub use ed25519_dalek::{SigningKey, VerifyingKey};
 pub use error::{BundleError, Problem};
 pub use layout::{ALIGNMENT, FORMAT_VERSION, MAGIC, MAX_MANIFEST_BYTES, MAX_TENSORS};
 pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES};
-pub use manifest::{
-    Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Part, Precision, Quantisation, TensorEntry,
-};
+pub use manifest::{Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Part, Precision, Quantisation, TensorEntry};
 pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};
 pub use tensor::{StoredTensor, TensorView};
 pub use writer::BundleBuilder;
