@@ -66,7 +66,8 @@ pub fn pack(
         weights.values_mut().filter(|value| value.ndim() > 1).for_each(round_to_f16);
     }
     let tokenizer_json = options.tokenizer_json.unwrap_or_else(clip_tokenizer_json);
-    let self_test = record_self_test(&graph, &weights, &tokenizer_json, architecture.input_size, architecture.text.context)?;
+    let self_test =
+        record_self_test(&graph, &weights, &tokenizer_json, architecture.input_size, architecture.text.context)?;
     let description = ModelDescription {
         name: options.name,
         edition: architecture.edition.to_string(),
