@@ -18,11 +18,13 @@ pub struct ModelOptions {
     pub confounders: bool,
     /// Prompts whose encoding is kept; the least recently used one gives way.
     pub cached_prompts: usize,
+    /// Threads that share the work on one frame; results do not depend on it. All sessions of a model share them.
+    pub threads: usize,
 }
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { confounders: false, cached_prompts: 64 }
+        Self { confounders: false, cached_prompts: 64, threads: 1 }
     }
 }
 
@@ -76,7 +78,7 @@ impl Model {
     /// Plans the network of an opened bundle.
     pub fn from_bundle(bundle: &Bundle, options: ModelOptions) -> Result<Self, ModelError> {
         let begun = Instant::now();
-        let engine_options = EngineOptions { confounders: options.confounders };
+        let engine_options = EngineOptions { confounders: options.confounders, threads: options.threads };
         let engine = Engine::new(bundle.graph(), &bundle.weights()?, engine_options)?;
         let model = Self {
             description: bundle.manifest().model.clone(),

@@ -45,6 +45,8 @@ pub enum CheckpointError {
     Architecture { path: PathBuf, source: ArchitectureError },
     #[error("the weights do not fit the network: {0}")]
     Weights(#[from] GraphError),
+    #[error("the weight `{name}` holds {value} at element {index}; train or import the checkpoint again")]
+    NotFinite { name: String, index: usize, value: f32 },
     #[error("the attention pool's position table has {rows} rows, which make no square grid")]
     Positions { rows: usize },
     #[error("{0}")]
@@ -82,10 +84,15 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Refuses weights that are missing or have another shape than the architecture gives them.
+    /// Refuses weights that are missing, have another shape than the architecture gives them, or hold NaN or infinity.
     pub fn check(&self) -> Result<(), CheckpointError> {
         let graph = self.architecture.describe()?;
         graph.check_weights(|name| self.weights.get(name).map(|value| value.shape()))?;
+        for (name, values) in &self.weights {
+            if let Some((index, value)) = values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+                return Err(CheckpointError::NotFinite { name: name.clone(), index, value: *value });
+            }
+        }
         Ok(())
     }
 

@@ -142,7 +142,8 @@ fn the_engine_splits_published_and_rewritten_networks() {
     let published = (golden.architecture.describe().unwrap(), golden.architecture.golden_weights().unwrap());
     let rewritten = rewrite(published.0.clone(), published.1.clone()).unwrap();
     for (graph, weights) in [published, rewritten] {
-        let engine = Engine::new(&graph, &weights, EngineOptions { confounders: true }).unwrap();
+        let engine =
+            Engine::new(&graph, &weights, EngineOptions { confounders: true, ..EngineOptions::default() }).unwrap();
         let features = engine.encode_image(image.as_slice().unwrap()).unwrap();
         for prompt in [&padded[..], &padded[..=end]] {
             let kernel = engine.encode_prompt(prompt).unwrap();

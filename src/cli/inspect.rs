@@ -1,6 +1,6 @@
 //! `causalclipseg inspect`: what a bundle holds.
 
-use super::{Failure, model_source};
+use super::{Failure, model_source, say};
 use causalclipseg::bundle::{Bundle, Precision};
 use causalclipseg::graph::{Graph, NodeId};
 use clap::ValueEnum;
@@ -40,12 +40,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "manifest": bundle.manifest(),
             "layers": layers,
         });
-        println!("{}", serde_json::to_string_pretty(&everything)?);
-        return Ok(());
+        return say(serde_json::to_string_pretty(&everything)?);
     }
-    println!("{}", summary(&bundle));
+    say(summary(&bundle))?;
     if arguments.layers {
-        println!("{}", layers(bundle.graph()));
+        say(layers(bundle.graph()))?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 use comfy_table::{Table, presets};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Segments the lesion that a sentence describes in ultrasound images. Research software, not a medical device.
@@ -40,15 +42,25 @@ pub fn run() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
     let outcome = match arguments.command {
         Command::Segment(arguments) => segment::run(&arguments),
-        Command::Inspect(arguments) => inspect::run(&arguments),
-        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("error: {}", one_line(failure.as_ref()));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints for the user. A reader who has seen enough, as `| head` has, is no failure.
+fn say(text: impl Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output ({error}); check where it is sent").into())
+        }
+        _ => Ok(()),
     }
 }
 

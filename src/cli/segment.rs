@@ -8,6 +8,7 @@ use causalclipseg::{Model, ModelOptions, Prompt, Segmentation, Session};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -37,6 +38,18 @@ pub(super) struct Arguments {
     /// Size of a pixel in millimetres, X or X,Y; areas and diameters are then in millimetres too
     #[arg(long, value_name = "MM", value_parser = millimetres)]
     mm_per_pixel: Option<[f32; 2]>,
+    /// Threads that share the work on one image; results do not depend on it
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+    /// What computes
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: Device,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Device {
+    Cpu,
+    Gpu,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -51,8 +64,15 @@ enum Format {
     Json,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let options = ModelOptions { confounders: arguments.confounders, ..ModelOptions::default() };
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.device == Device::Gpu {
+        return Err("this build has no GPU engine; use --device cpu".into());
+    }
+    let options = ModelOptions {
+        confounders: arguments.confounders,
+        threads: usize::from(arguments.threads),
+        ..ModelOptions::default()
+    };
     let model = Model::from_bundle(&arguments.source.open()?, options)?;
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
     let names = OutputNames::for_inputs(&arguments.output, &arguments.inputs, prompts.len())?;
@@ -79,12 +99,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     progress.finish_and_clear();
     if failed < arguments.inputs.len() {
-        println!("{table}\nwritten to {}", arguments.output.display());
+        super::say(format!("{table}\nwritten to {}", arguments.output.display()))?;
     }
-    match (failed, arguments.inputs.len()) {
-        (0, _) => Ok(()),
-        (failed, all) => Err(format!("{failed} of {all} inputs failed").into()),
-    }
+    // Each failure was told when it came.
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Segments one picture and writes its results.

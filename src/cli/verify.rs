@@ -1,6 +1,6 @@
 //! `causalclipseg verify`: is this bundle whole, whose is it, and does this CPU compute with it as it should?
 
-use super::{Failure, model_source};
+use super::{Failure, model_source, say};
 use causalclipseg::bundle::VerifyingKey;
 use causalclipseg::{Model, ModelOptions};
 use std::path::{Path, PathBuf};
@@ -17,19 +17,19 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bundle = model_source::open(arguments.bundle.as_deref())?;
     bundle.verify_integrity()?;
-    println!("integrity   ok, sha256 {}", bundle.sha256());
+    say(format!("integrity   ok, sha256 {}", bundle.sha256()))?;
     match (&arguments.public_key, &bundle.manifest().signed_by) {
         (Some(path), _) => {
             bundle.verify_signature(&read_key(path)?)?;
-            println!("signature   ok");
+            say("signature   ok")?;
         }
-        (None, Some(key)) => println!("signature   by {key}, not checked: pass --public-key"),
-        (None, None) => println!("signature   none"),
+        (None, Some(key)) => say(format!("signature   by {key}, not checked: pass --public-key"))?,
+        (None, None) => say("signature   none")?,
     }
     let model = Model::from_bundle(&bundle, ModelOptions::default())?;
     match model.self_test()? {
-        Some(deviation) => println!("self-test   ok, logits within {deviation:.1e} of the packing machine's"),
-        None => println!("self-test   the bundle carries none"),
+        Some(deviation) => say(format!("self-test   ok, logits within {deviation:.1e} of the packing machine's"))?,
+        None => say("self-test   the bundle carries none")?,
     }
     Ok(())
 }

@@ -23,6 +23,8 @@ pub enum EngineError {
     /// The graph does not have the form "an image map and a prompt vector meet in a head".
     #[error("output `{output}` cannot be split into an image part and a prompt part: {reason}")]
     Split { output: String, reason: String },
+    #[error("a pool of {threads} threads cannot be made ({reason}); ask for fewer")]
+    Threads { threads: usize, reason: String },
     #[error("the confounders' head was not loaded; ask for it when the engine is made")]
     NoConfounders,
 }

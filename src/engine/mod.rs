@@ -19,13 +19,23 @@ use ndarray::{Array2, ArrayD, Ix2, IxDyn};
 use std::sync::Arc;
 use std::time::Instant;
 use tract_core::internal::Tensor;
+use tract_core::internal::multithread::Executor;
 
 /// How an [`Engine`] is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
     /// Also computes what the adversarial head needs, so that [`Engine::confounder_logits`] answers. Off, it costs
     /// nothing.
     pub confounders: bool,
+    /// Threads that share the work of one pass. Up to 1, everything runs on the calling thread; above, on a pool that the
+    /// engine keeps. Sums keep their order, so results do not depend on it.
+    pub threads: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { confounders: false, threads: 1 }
+    }
 }
 
 /// A network in three parts, ready to run. Shared freely between threads.
@@ -62,17 +72,18 @@ impl Engine {
     pub fn new(graph: &Graph, weights: &Weights, options: EngineOptions) -> Result<Self, EngineError> {
         let begun = Instant::now();
         graph.validate()?;
+        let executor = executor(options.threads)?;
         let mut heads = vec![Head::find(graph, "pred")?];
         if options.confounders {
             heads.push(Head::find(graph, "pred_ad")?);
         }
         let (image, tokens) = (graph.find("image")?, graph.find("tokens")?);
         let part = |input: NodeId, outputs: Vec<NodeId>| -> Result<ReferencePlan, EngineError> {
-            ReferencePlan::new(&graph.subgraph(&[input], &outputs)?, weights)
+            ReferencePlan::on(executor.clone(), &graph.subgraph(&[input], &outputs)?, weights)
         };
         let plan_head = |head: &Head| -> Result<HeadPlan, EngineError> {
             let (part, map_first) = head.graph(graph)?;
-            Ok(HeadPlan { plan: ReferencePlan::new(&part, weights)?, map_first })
+            Ok(HeadPlan { plan: ReferencePlan::on(executor.clone(), &part, weights)?, map_first })
         };
         let engine = Self {
             image: part(image, heads.iter().map(|head| head.map).collect())?,
@@ -162,6 +173,16 @@ impl HeadPlan {
         };
         read().ok_or_else(|| EngineError::Reference { what: "read the logits", reason: "not one map".into() })
     }
+}
+
+fn executor(threads: usize) -> Result<Executor, EngineError> {
+    if threads <= 1 {
+        return Ok(Executor::SingleThread);
+    }
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("causalclipseg-{index}"));
+    let refuse = |error: rayon::ThreadPoolBuildError| EngineError::Threads { threads, reason: error.to_string() };
+    Ok(Executor::MultiThread(Arc::new(pool.build().map_err(refuse)?)))
 }
 
 /// The end of text is the largest id of the vocabulary.

@@ -47,7 +47,7 @@ impl Export {
         let paths = export(&checkpoint, &options, &self.output, |file| spinner.set_message(format!("writing {file}")))?;
         spinner.finish_and_clear();
         for path in paths {
-            println!("{}", path.display());
+            super::say(path.display())?;
         }
         Ok(())
     }

@@ -44,7 +44,6 @@ impl Import {
         progress.set_message("writing the checkpoint");
         checkpoint.save(&output, Storage::F32)?;
         progress.finish_and_clear();
-        println!("{}", super::summary(&checkpoint, &output));
-        Ok(())
+        super::say(super::summary(&checkpoint, &output))
     }
 }

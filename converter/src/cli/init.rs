@@ -50,7 +50,6 @@ impl Init {
         };
         let checkpoint = Checkpoint { architecture, weights, metadata };
         checkpoint.save(&self.output, Storage::F32)?;
-        println!("{}", super::summary(&checkpoint, &self.output));
-        Ok(())
+        super::say(super::summary(&checkpoint, &self.output))
     }
 }

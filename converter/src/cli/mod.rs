@@ -12,6 +12,8 @@ mod train;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use clap::{Parser, Subcommand};
 use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -62,6 +64,16 @@ pub fn main() -> ExitCode {
             eprintln!("error: {message}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints for the user. A reader who has seen enough, as `| head` has, is no failure.
+fn say(text: impl Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output ({error}); check where it is sent").into())
+        }
+        _ => Ok(()),
     }
 }
 

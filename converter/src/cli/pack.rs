@@ -74,8 +74,7 @@ impl Pack {
         let signing_key = self.sign.as_deref().map(read_signing_key).transpose()?;
         pack(checkpoint, options, signing_key)?.write(&self.output)?;
         let bytes = std::fs::metadata(&self.output).map_or(0, |file| file.len());
-        println!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6);
-        Ok(())
+        super::say(format!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6))
     }
 }
 

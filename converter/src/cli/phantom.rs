@@ -38,8 +38,7 @@ impl Phantom {
         let written = write_folder(&self.output, &options, || progress.inc(1));
         progress.finish_and_clear();
         written?;
-        println!("{} phantoms written to {}", self.count, self.output.display());
-        Ok(())
+        super::say(format!("{} phantoms written to {}", self.count, self.output.display()))
     }
 }
 

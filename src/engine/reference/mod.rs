@@ -17,6 +17,7 @@ use convolution::Convolution;
 use ndarray::{ArrayD, ArrayViewD};
 use std::sync::Arc;
 use std::time::Instant;
+use tract_core::internal::multithread::Executor;
 use tract_core::internal::*;
 use tract_core::ops::array::TypedConcat;
 use tract_core::ops::math::{add, max, mul, sub};
@@ -50,15 +51,21 @@ pub struct ReferencePlan {
 
 impl ReferencePlan {
     /// Checks the graph and its weights, wires them and optimises the model. Weights that the graph does not read are
-    /// left alone.
+    /// left alone. Runs on the calling thread.
     pub fn new(graph: &Graph, weights: &Weights) -> Result<Self, EngineError> {
+        Self::on(Executor::SingleThread, graph, weights)
+    }
+
+    /// As [`Self::new`], for an executor that plans may share.
+    pub(super) fn on(executor: Executor, graph: &Graph, weights: &Weights) -> Result<Self, EngineError> {
         let begun = Instant::now();
         graph.validate()?;
         graph.check_weights(|name| weights.get(name).map(|value| value.shape()))?;
         let model = wire(graph, weights).map_err(EngineError::reference("wire the network"))?;
         let model = model.into_optimized().map_err(EngineError::reference("optimise the network"))?;
         let nodes = model.nodes().len();
-        let plan = model.into_runnable().map_err(EngineError::reference("plan the network"))?;
+        let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
+        let plan = model.into_runnable_with_options(&options).map_err(EngineError::reference("plan the network"))?;
         log::debug!(
             "reference plan: {} nodes became {nodes} of tract's in {:.0} ms",
             graph.nodes.len(),

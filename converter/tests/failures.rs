@@ -1,0 +1,210 @@
+//! The converter's commands with bad arguments: one line of what, why and what to do, and nothing left behind.
+
+use assert_cmd::Command;
+use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
+use causalclipseg_convert::model::{Architecture, TextEncoder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A folder with a good checkpoint.
+struct Desk {
+    folder: TempDir,
+}
+
+fn converter() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_causalclipseg-convert"))
+}
+
+/// A small network with CLIP's vocabulary.
+fn checkpoint() -> Checkpoint {
+    let mini = Architecture::mini();
+    let text = TextEncoder { vocabulary: 49_408, width: 8, ..mini.text.clone() };
+    let architecture = Architecture { text, input_size: 32, ..mini };
+    let weights = architecture.random_weights(1).unwrap();
+    Checkpoint { architecture, weights, metadata: BTreeMap::new() }
+}
+
+fn listing(folder: &Path) -> BTreeSet<PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { folder: tempfile::tempdir().unwrap() };
+        checkpoint().save(&desk.path("good.safetensors"), Storage::F32).unwrap();
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+
+    /// A command that reads a checkpoint and writes `out`.
+    fn reading(&self, command: &str, checkpoint: &Path) -> Command {
+        let mut run = converter();
+        run.arg(command).arg("--checkpoint").arg(checkpoint).arg("-o").arg(self.path("out"));
+        run
+    }
+
+    fn refused(&self, command: &mut Command, parts: &[&str]) {
+        let before = listing(self.folder.path());
+        let output = command.assert().code(1).get_output().clone();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
+        for part in parts {
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        }
+        assert!(output.stdout.is_empty());
+        assert_eq!(listing(self.folder.path()), before, "{error}");
+    }
+}
+
+#[test]
+fn checkpoints_that_are_none() {
+    let desk = Desk::new();
+    let good = fs::read(desk.path("good.safetensors")).unwrap();
+    let mut poisoned = checkpoint();
+    poisoned.weights.get_mut("backbone.text_projection").unwrap()[[2, 1]] = f32::NAN;
+    poisoned.save(&desk.path("nan.safetensors"), Storage::F32).unwrap();
+    let mut short = checkpoint();
+    short.weights.remove("backbone.text_projection");
+    short.save(&desk.path("short.safetensors"), Storage::F32).unwrap();
+    let mut long_header = good.clone();
+    long_header[..8].fill(0xff);
+    let mut odd = checkpoint();
+    odd.architecture.input_size = 100;
+    odd.save(&desk.path("odd.safetensors"), Storage::F32).unwrap();
+    let cases: [(PathBuf, &[&str]); 9] = [
+        (desk.path("missing.safetensors"), &["cannot read", "missing.safetensors"]),
+        (desk.folder.path().to_path_buf(), &["cannot read"]),
+        (desk.write("empty.safetensors", ""), &["is not a safetensors file"]),
+        (desk.write("text.safetensors", "this is\nno checkpoint"), &["text.safetensors is not a safetensors file"]),
+        (desk.write("cut.safetensors", &good[..good.len() / 2]), &["is not a safetensors file"]),
+        (desk.write("header.safetensors", long_header), &["is not a safetensors file"]),
+        (desk.path("nan.safetensors"), &["`backbone.text_projection` holds NaN at element"]),
+        (desk.path("short.safetensors"), &["the weights do not fit the network", "backbone.text_projection"]),
+        (desk.path("odd.safetensors"), &["the input size 100 is not a multiple of 32"]),
+    ];
+    for (checkpoint, parts) in cases {
+        desk.refused(&mut desk.reading("pack", &checkpoint), parts);
+        desk.refused(&mut desk.reading("export", &checkpoint), parts);
+        // Another reader, other words.
+        desk.refused(converter().arg("import").arg(&checkpoint).arg("-o").arg(desk.path("out")), &[]);
+    }
+}
+
+#[test]
+fn arguments_that_do_not_fit() {
+    let desk = Desk::new();
+    let good = desk.path("good.safetensors");
+    let short_key = desk.write("short.key", "1234");
+    let text = desk.write("tokenizer.json", "no tokenizer");
+    let missing = desk.path("missing");
+    let pack = |arguments: &[&str]| {
+        let mut command = desk.reading("pack", &good);
+        command.args(arguments);
+        command
+    };
+    let name = |path: &Path| path.to_str().unwrap().to_string();
+    desk.refused(&mut pack(&["--size", "100"]), &["the input size 100 is not a multiple of 32"]);
+    desk.refused(&mut pack(&["--size", "0"]), &["the input size 0"]);
+    desk.refused(&mut pack(&["--size", "1000000000000"]), &["the input size 1000000000000"]);
+    desk.refused(&mut pack(&["--precision", "int8"]), &["int8 needs a quantised checkpoint", "pack f32 or f16"]);
+    desk.refused(&mut pack(&["--threshold", "2"]), &["a threshold of 2"]);
+    desk.refused(&mut pack(&["--threshold", "NaN"]), &["a threshold of NaN"]);
+    desk.refused(&mut pack(&["--sign", &name(&short_key)]), &["holds 4 bytes, not the 32 of a private key"]);
+    desk.refused(&mut pack(&["--sign", &name(&missing)]), &["cannot read", "missing"]);
+    desk.refused(&mut pack(&["--tokenizer", &name(&text)]), &["tokenizer.json is not usable"]);
+    desk.refused(desk.reading("export", &good).args(["--size", "100"]), &["the input size 100"]);
+    let init = |size: &str| {
+        let mut command = converter();
+        command.args(["init", "--edition", "tiny", "--size", size, "-o"]).arg(desk.path("out"));
+        command
+    };
+    desk.refused(&mut init("100"), &["the input size 100 is not a multiple of 32"]);
+    desk.refused(&mut init("8192"), &["the input size 8192"]);
+    let mut import = converter();
+    import.arg("import").arg(&good).args(["--size", "33", "-o"]).arg(desk.path("out"));
+    desk.refused(&mut import, &["the input size 33"]);
+    let mut import = converter();
+    desk.refused(import.arg("import").arg(&missing).arg("-o").arg(desk.path("out")), &["missing"]);
+}
+
+#[test]
+fn places_that_cannot_be_written_to() {
+    let desk = Desk::new();
+    let good = desk.path("good.safetensors");
+    let file = desk.write("file", "text");
+    let full = desk.path("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("mine.txt"), "mine").unwrap();
+    let commands: [&[&str]; 5] = [
+        &["pack", "--checkpoint", good.to_str().unwrap()],
+        &["export", "--checkpoint", good.to_str().unwrap()],
+        &["init", "--edition", "tiny", "--size", "32"],
+        &["import", good.to_str().unwrap()],
+        &["phantom", "--count", "1", "--size", "96x96"],
+    ];
+    for command in commands {
+        desk.refused(converter().args(command).arg("-o").arg(file.join("below")), &["file"]);
+        assert_eq!(fs::read(&file).unwrap(), b"text", "{command:?}");
+    }
+    // Phantoms don't mix with what is there.
+    desk.refused(converter().args(commands[4]).arg("-o").arg(&full), &["full"]);
+    assert_eq!(listing(&full).len(), 1);
+}
+
+/// The system stops every write to a file, as a full disk does.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_takes_nothing() {
+    let desk = Desk::new();
+    let good = desk.path("good.safetensors");
+    let out = desk.path("results");
+    let commands: [&[&str]; 5] = [
+        &["pack", "--checkpoint", good.to_str().unwrap(), "-o", "results/x.ccs"],
+        &["init", "--edition", "tiny", "--size", "32", "-o", "results/x"],
+        &["import", good.to_str().unwrap(), "-o", "results/x"],
+        &["export", "--checkpoint", good.to_str().unwrap(), "-o", "results"],
+        &["phantom", "--count", "1", "--size", "96x96", "-o", "results"],
+    ];
+    for command in commands {
+        fs::create_dir(&out).unwrap();
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_causalclipseg-convert"),
+        ]);
+        desk.refused(shell.args(command).current_dir(desk.folder.path()), &[]);
+        assert!(listing(&out).is_empty(), "{:?} after {command:?}", listing(&out));
+        fs::remove_dir(&out).unwrap();
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    let desk = Desk::new();
+    for arguments in [
+        &["pack"][..],
+        &["pack", "--checkpoint", "x", "-o", "y", "--precision", "f64"],
+        &["pack", "--checkpoint", "x", "-o", "y", "--letterbox", "256"],
+        &["pack", "--checkpoint", "x", "-o", "y", "--size", "-32"],
+        &["export", "--checkpoint", "x", "-o", "y", "--form", "folded"],
+        &["init", "--edition", "tiny"],
+        &["phantom", "-o", "y", "--count", "0"],
+        &["phantom", "-o", "y", "--size", "10x10"],
+        &["phantom", "-o", "y", "--split", "2"],
+    ] {
+        let output = converter().args(arguments).current_dir(desk.folder.path()).assert().code(2);
+        assert!(!output.get_output().stderr.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(listing(desk.folder.path()).len(), 1);
+}

@@ -1,0 +1,252 @@
+//! Whatever a user gives: one line of what, why and what to do, and nothing left behind.
+
+use super::{causalclipseg, listing, text, toy};
+use assert_cmd::Command;
+use causalclipseg::bundle::{Dtype, StoredTensor};
+use image::GrayImage;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A folder with a good picture, a good bundle and an empty folder for results.
+struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { folder: tempfile::tempdir().unwrap() };
+        GrayImage::new(48, 40).save(desk.path("good.png")).unwrap();
+        toy::write(desk.folder.path());
+        fs::create_dir(desk.path("out")).unwrap();
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        fs::write(self.path(name), content).unwrap();
+        self.path(name)
+    }
+
+    fn segment(&self, input: &Path, bundle: &Path, prompt: &str) -> Command {
+        let mut command = causalclipseg();
+        command.arg("segment").arg(input).arg("-m").arg(bundle).args(["-p", prompt, "-o"]).arg(self.path("out"));
+        command
+    }
+
+    /// Asserts that a command fails as it should, and says what it said.
+    fn refused(&self, command: &mut Command, parts: &[&str]) {
+        let before = listing(self.folder.path());
+        let output = command.assert().code(1).get_output().clone();
+        let error = text(&output.stderr);
+        assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
+        for part in parts {
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        }
+        assert_eq!(text(&output.stdout), "", "{error}");
+        assert!(listing(&self.path("out")).is_empty(), "{:?} after {error}", listing(&self.path("out")));
+        assert_eq!(listing(self.folder.path()), before, "{error}");
+    }
+}
+
+/// A PNG of nothing but a header, which promises `width` x `height` grey pixels.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut crc_of_header = b"IHDR".to_vec();
+    crc_of_header.extend(width.to_be_bytes());
+    crc_of_header.extend(height.to_be_bytes());
+    crc_of_header.extend([8, 0, 0, 0, 0]);
+    let crc = |bytes: &[u8]| {
+        !bytes.iter().fold(!0u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 })
+        })
+    };
+    let start = [b"\x89PNG\r\n\x1a\n".as_slice(), &13u32.to_be_bytes(), &crc_of_header].concat();
+    let data = [0u32.to_be_bytes().as_slice(), b"IDAT", &crc(b"IDAT").to_be_bytes()].concat();
+    [start, crc(&crc_of_header).to_be_bytes().to_vec(), data].concat()
+}
+
+#[test]
+fn pictures_that_are_none() {
+    let desk = Desk::new();
+    let bundle = desk.path("toy.ccs");
+    let whole = fs::read(desk.path("good.png")).unwrap();
+    let mut flipped = whole.clone();
+    flipped[50] ^= 0xff;
+    let truncated = desk.write("truncated.png", &whole[..whole.len() * 2 / 3]);
+    let cases: [(PathBuf, &[&str]); 9] = [
+        (desk.path("missing.png"), &["missing.png: no such file; check the path"]),
+        (desk.write("empty.png", ""), &["empty.png: the file is empty; copy it again"]),
+        (truncated, &["truncated.png: the picture is damaged or cut short"]),
+        (desk.write("flipped.png", flipped), &["flipped.png: the picture is damaged"]),
+        (desk.write("text.png", "this is\nno picture"), &["text.png: not a picture", "give PNG, JPEG, BMP or TIFF"]),
+        (desk.folder.path().to_path_buf(), &["not a file; give the path of a picture"]),
+        (desk.write("huge.png", png_header(20_000, 20_000)), &["20000 x 20000 pixels", "crop or shrink it first"]),
+        (desk.write("nothing.png", png_header(0, 40)), &["nothing.png: the picture is damaged"]),
+        (desk.path("two\nlines.png"), &["no such file"]),
+    ];
+    for (input, parts) in cases {
+        desk.refused(&mut desk.segment(&input, &bundle, "a cyst"), parts);
+    }
+    // A path through a file, and a name that is none.
+    desk.refused(&mut desk.segment(&desk.path("good.png/x.png"), &bundle, "a cyst"), &["x.png"]);
+    desk.refused(&mut desk.segment(Path::new(".."), &bundle, "a cyst"), &["..", "give a file"]);
+}
+
+#[test]
+fn prompts_that_are_none() {
+    let desk = Desk::new();
+    let (input, bundle) = (desk.path("good.png"), desk.path("toy.ccs"));
+    for (prompt, parts) in [
+        ("", &["the prompt is empty"][..]),
+        (" \t\n ", &["the prompt is empty"]),
+        (&"lesion ".repeat(10_000), &["the prompt has 70000 bytes", "shorten it"]),
+        (&"lesion ".repeat(100), &["the prompt has 102 tokens and the model reads 77", "shorten it"]),
+    ] {
+        desk.refused(&mut desk.segment(&input, &bundle, prompt), parts);
+    }
+    // One bad prompt among good ones.
+    desk.refused(desk.segment(&input, &bundle, "a cyst").args(["-p", ""]), &["the prompt is empty"]);
+}
+
+#[test]
+fn bundles_that_are_none() {
+    let desk = Desk::new();
+    let input = desk.path("good.png");
+    let good = fs::read(desk.path("toy.ccs")).unwrap();
+    let patched = |at: usize, bytes: &[u8]| {
+        let mut file = good.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file
+    };
+    let nan = StoredTensor {
+        name: "kernel.bias".into(),
+        dtype: Dtype::F32,
+        shape: vec![28],
+        bytes: [0.0f32, f32::NAN].iter().cycle().take(28).flat_map(|value| value.to_le_bytes()).collect(),
+        quantisation: None,
+    };
+    toy::builder().tensor(nan).write(&desk.path("nan.ccs")).unwrap();
+    let resized = toy::forged(&good, |manifest| manifest["model"]["input_size"] = 64.into());
+    let cases: [(PathBuf, &[&str]); 11] = [
+        (desk.path("missing.ccs"), &["missing.ccs: cannot be read", "check the path"]),
+        (desk.folder.path().to_path_buf(), &["is not a file"]),
+        (desk.write("empty.ccs", ""), &["empty.ccs: is empty"]),
+        (
+            desk.write("text.ccs", "this is\nno bundle, but it is long enough to hold a header of one."),
+            &["wrong magic"],
+        ),
+        (desk.write("magic.ccs", patched(1, b"X")), &["wrong magic"]),
+        (
+            desk.write("newer.ccs", patched(8, &2u32.to_le_bytes())),
+            &["a newer version (format 2", "update causalclipseg"],
+        ),
+        (desk.write("cut.ccs", &good[..good.len() - 100]), &["cut.ccs: is cut short", "copy it again"]),
+        (desk.write("early.ccs", patched(100, b"\0")), &["is damaged: the manifest"]),
+        (desk.write("late.ccs", patched(good.len() - 1000, b"?")), &["late.ccs: is damaged: the part"]),
+        (desk.write("resized.ccs", resized), &["resized.ccs", "64"]),
+        (desk.path("nan.ccs"), &["tensor `kernel.bias` holds NaN at index 1"]),
+    ];
+    for (bundle, parts) in cases {
+        desk.refused(&mut desk.segment(&input, &bundle, "a cyst"), parts);
+        if !bundle.ends_with("nan.ccs") {
+            desk.refused(causalclipseg().arg("inspect").arg(&bundle), parts);
+            desk.refused(causalclipseg().arg("verify").arg(&bundle), parts);
+        }
+    }
+}
+
+#[test]
+fn places_that_cannot_be_written_to() {
+    let desk = Desk::new();
+    let (input, bundle) = (desk.path("good.png"), desk.path("toy.ccs"));
+    let segment = |output: &Path| {
+        let mut command = causalclipseg();
+        command.arg("segment").arg(&input).arg("-m").arg(&bundle).args(["-p", "a cyst", "-o"]).arg(output);
+        command
+    };
+    desk.refused(&mut segment(&input), &["cannot make the folder"]);
+    desk.refused(&mut segment(&desk.path("good.png/below")), &["cannot make the folder"]);
+    // Results that would meet, or take an input's place.
+    fs::create_dir(desk.path("other")).unwrap();
+    fs::copy(&input, desk.path("other/good.png")).unwrap();
+    let mut twins = desk.segment(&input, &bundle, "a cyst");
+    desk.refused(twins.arg(desk.path("other/good.png")), &["would write the same results", "rename one"]);
+    fs::copy(&input, desk.path("good_mask.png")).unwrap();
+    let mut over = segment(desk.folder.path());
+    desk.refused(over.arg(desk.path("good_mask.png")), &["good_mask.png", "write to another folder"]);
+    // A folder stands where a result should go.
+    fs::create_dir_all(desk.path("taken/good_mask.png")).unwrap();
+    desk.refused(&mut segment(&desk.path("taken")), &["stands there already and is no file"]);
+    assert_eq!(listing(&desk.path("taken")).len(), 1);
+}
+
+/// The system stops every write to a file, as a full disk does.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_takes_nothing() {
+    let desk = Desk::new();
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
+    for format in ["mask", "prob", "overlay", "json"] {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_causalclipseg"), "segment"]).arg(desk.path("good.png"));
+        command.arg("-m").arg(desk.path("toy.ccs")).args(["-p", "a cyst", "--format", format, "-o"]);
+        desk.refused(command.arg(desk.path("out")), &["good", "cannot be written"]);
+    }
+}
+
+/// Someone who pipes into `head` has seen enough; a full disk behind `>` is a failure.
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_output_may_be_closed_or_full() {
+    let desk = Desk::new();
+    let run = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_causalclipseg")]).arg(desk.path("toy.ccs"));
+        command
+    };
+    for arguments in ["inspect --layers", "inspect --layers --format json", "verify"] {
+        let script = format!("{{ \"$0\" {arguments} \"$1\"; echo $? >&2; }} | sleep 0");
+        let output = run(&script).assert().success();
+        assert_eq!(text(&output.get_output().stderr), "0\n", "{arguments}");
+        let script = format!("\"$0\" {arguments} \"$1\" > /dev/full");
+        desk.refused(&mut run(&script), &["cannot write to standard output", "check where it is sent"]);
+    }
+}
+
+#[test]
+fn devices_that_are_not_there() {
+    let desk = Desk::new();
+    let mut command = desk.segment(&desk.path("good.png"), &desk.path("toy.ccs"), "a cyst");
+    desk.refused(command.args(["--device", "gpu"]), &["error: this build has no GPU engine; use --device cpu"]);
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    let desk = Desk::new();
+    let picture = desk.path("good.png");
+    let picture = picture.to_str().unwrap();
+    for arguments in [
+        &[][..],
+        &["segment"],
+        &["segment", picture],
+        &["segment", "-p", "a cyst"],
+        &["segment", picture, "-p", "a cyst", "--format", "gif"],
+        &["segment", picture, "-p", "a cyst", "--threshold", "1.5"],
+        &["segment", picture, "-p", "a cyst", "--threshold", "NaN"],
+        &["segment", picture, "-p", "a cyst", "--prob-bits", "12"],
+        &["segment", picture, "-p", "a cyst", "--mm-per-pixel", "0"],
+        &["segment", picture, "-p", "a cyst", "--mm-per-pixel", "1,2,3"],
+        &["segment", picture, "-p", "a cyst", "--threads", "0"],
+        &["segment", picture, "-p", "a cyst", "--threads", "100000"],
+        &["segment", picture, "-p", "a cyst", "--device", "tpu"],
+        &["inspect", "--format", "xml"],
+        &["dissect"],
+    ] {
+        let output = causalclipseg().args(arguments).current_dir(desk.path("out")).assert().code(2);
+        assert!(!output.get_output().stderr.is_empty(), "{arguments:?}");
+        assert!(listing(&desk.path("out")).is_empty());
+    }
+}

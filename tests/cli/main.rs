@@ -1,0 +1,29 @@
+//! The `causalclipseg` command as a user types it.
+
+mod failures;
+mod inspect_and_verify;
+mod segment;
+mod toy;
+
+use assert_cmd::Command;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn causalclipseg() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_causalclipseg"))
+}
+
+/// The bundle that is embedded in the command.
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs")
+}
+
+/// Names in a folder, hidden ones too; none where it does not exist.
+fn listing(folder: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
