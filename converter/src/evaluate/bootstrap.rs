@@ -96,4 +96,13 @@ mod tests {
         assert_eq!(Intervals::draw(&one, 100, 1), None);
         assert_eq!(Intervals::draw(&patients, 0, 1), None);
     }
+
+    #[test]
+    fn a_patient_of_many_images_counts_once_in_each_draw() {
+        let many = (0..30).map(|_| image("many", None, 1.0));
+        let images: Vec<_> = many.chain((0..20).map(|i| image(&format!("p{i}"), None, 0.0))).collect();
+        let intervals = Intervals::draw(&by_patient(&images), 2000, 7).unwrap();
+        // Drawn once of 21: 30 of 50 images, but one of 21 patients.
+        assert!(intervals.dice[1] >= 0.6 && intervals.dice_by_patient[1] < 0.25, "{intervals:?}");
+    }
 }

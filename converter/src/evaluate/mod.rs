@@ -1,8 +1,8 @@
 //! How good a model is: run as users run it, image by image at its own size, and compared with what experts drew.
 //!
 //! [`evaluate`] runs a model on samples and yields an [`Evaluation`]: overlap and rim measures ([`metric`]) with intervals,
-//! by patient, by pathology, by device, and, in its [`StudyOptions`], whether the prompt matters. [`report`] makes a page
-//! for people of it.
+//! by patient, by pathology, by device, and, unless told otherwise, whether the prompt matters. [`report`] makes a page for
+//! people of it.
 
 mod bootstrap;
 mod evaluation;

@@ -15,7 +15,7 @@ pub fn map_indices<T: Send>(
     work: impl Fn(&mut Session, usize) -> Result<T, EvaluateError> + Sync,
 ) -> Result<Vec<T>, EvaluateError> {
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let run = || -> Result<Vec<(usize, Result<T, EvaluateError>)>, EvaluateError> {
+    let run = || {
         let mut session = model.session().map_err(EvaluateError::Session)?;
         let mut done = Vec::new();
         while !failed.load(Ordering::Relaxed) {
@@ -27,7 +27,7 @@ pub fn map_indices<T: Send>(
             failed.fetch_or(result.is_err(), Ordering::Relaxed);
             done.push((index, result));
         }
-        Ok(done)
+        Ok::<_, EvaluateError>(done)
     };
     let mut results = std::thread::scope(|scope| {
         let workers: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(run)).collect();

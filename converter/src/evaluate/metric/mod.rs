@@ -80,6 +80,13 @@ mod tests {
     }
 
     #[test]
+    fn the_further_rim_decides() {
+        // Thrice as wide: every true rim pixel is within four of the found rim, but a tenth of that is 20 away.
+        let (wide, truth) = (block(5, 5, 30, 10), block(5, 5, 10, 10));
+        assert_eq!((all(&wide, &truth)[3], all(&truth, &wide)[3]), (20.0, 20.0));
+    }
+
+    #[test]
     fn both_empty_agree_and_one_empty_does_not() {
         let (empty, lesion) = (block(0, 0, 0, 0), block(5, 5, 3, 3));
         assert_eq!(all(&empty, &empty), [1.0, 1.0, 1.0, 0.0]);
