@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Where the network's sizes stand in the metadata.
 pub(crate) const ARCHITECTURE_KEY: &str = "architecture";
 
-/// How a checkpoint's numbers are stored. Computation is in f32 either way.
+/// How a checkpoint's matrices and kernels are stored. Computation is in f32 either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Storage {
     F32,
@@ -107,21 +107,22 @@ impl Checkpoint {
     }
 
     fn serialize(&self, storage: Storage) -> Result<Vec<u8>, safetensors::SafeTensorError> {
-        let dtype = match storage {
-            Storage::F32 => Dtype::F32,
-            Storage::F16 => Dtype::F16,
+        // Biases and norms cost little and matter most: they stay in f32.
+        let dtype = |value: &ArrayD<f32>| match storage {
+            Storage::F16 if value.ndim() > 1 => Dtype::F16,
+            _ => Dtype::F32,
         };
         let encode = |value: &ArrayD<f32>| -> Vec<u8> {
-            match storage {
-                Storage::F32 => value.iter().flat_map(|v| v.to_le_bytes()).collect(),
-                Storage::F16 => value.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            match dtype(value) {
+                Dtype::F16 => value.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+                _ => value.iter().flat_map(|v| v.to_le_bytes()).collect(),
             }
         };
-        let encoded: Vec<(&String, &[usize], Vec<u8>)> =
-            self.weights.iter().map(|(name, value)| (name, value.shape(), encode(value))).collect();
+        let encoded: Vec<(&String, &ArrayD<f32>, Vec<u8>)> =
+            self.weights.iter().map(|(name, value)| (name, value, encode(value))).collect();
         let views = encoded
             .iter()
-            .map(|(name, shape, bytes)| Ok((*name, TensorView::new(dtype, shape.to_vec(), bytes)?)))
+            .map(|(name, value, bytes)| Ok((*name, TensorView::new(dtype(value), value.shape().to_vec(), bytes)?)))
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
         let mut metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
         let architecture = serde_json::to_string(&self.architecture).expect("sizes are plain numbers");

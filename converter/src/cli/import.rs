@@ -29,11 +29,14 @@ pub struct Import {
     /// Channels of the decoder, for CLIP alone [default: the edition's]
     #[arg(long, value_name = "CHANNELS")]
     decoder: Option<usize>,
+    /// How matrices and kernels are stored; f16 halves the file
+    #[arg(long, value_enum, default_value = "f32")]
+    storage: Storage,
 }
 
 impl Import {
     pub fn run(self) -> Result<(), Failure> {
-        let Self { files, output, size, seed, decoder } = self;
+        let Self { files, output, size, seed, decoder, storage } = self;
         let options = ImportOptions { input_size: size, seed, decoder, ..ImportOptions::default() };
         // Drawn only where stderr is a terminal.
         let progress =
@@ -42,7 +45,7 @@ impl Import {
         progress.set_message("reading weights");
         let checkpoint = import(&files, &options)?;
         progress.set_message("writing the checkpoint");
-        checkpoint.save(&output, Storage::F32)?;
+        checkpoint.save(&output, storage)?;
         progress.finish_and_clear();
         super::say(super::summary(&checkpoint, &output))
     }
