@@ -95,7 +95,10 @@ fn checkpoints_that_are_none() {
     for (checkpoint, parts) in cases {
         desk.refused(&mut desk.reading("pack", &checkpoint), parts);
         desk.refused(&mut desk.reading("export", &checkpoint), parts);
-        // Another reader, other words.
+        // Another reader, other words; it finds the sizes by itself.
+        if checkpoint.ends_with("odd.safetensors") {
+            continue;
+        }
         desk.refused(converter().arg("import").arg(&checkpoint).arg("-o").arg(desk.path("out")), &[]);
     }
 }

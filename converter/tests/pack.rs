@@ -19,7 +19,7 @@ const GREY: Fit = Fit::Letterbox { padding: [0.5; 3] };
 /// Of the rewritten network in f32, in probability: other sums, same numbers.
 const F32_TOLERANCE: f32 = 1e-4;
 /// Of weights rounded to f16 (2^-11 of each), in probability.
-const F16_TOLERANCE: f32 = 2e-2;
+const F16_TOLERANCE: f32 = 5e-3;
 
 /// The smallest network of the family, with CLIP's vocabulary.
 fn checkpoint() -> Checkpoint {
@@ -96,7 +96,7 @@ fn the_packed_model_computes_what_was_published() {
             let rest = largest_difference(found.confounders.as_ref().unwrap(), &expected[1]);
             println!("{fit:?} {precision:?}: {difference:.1e}, confounders {rest:.1e}, of {}", spread(&expected[0]));
             assert!(difference < tolerance && rest < tolerance, "{fit:?} {precision:?}: {difference} {rest}");
-            assert!(spread(&expected[0]) > 10.0 * tolerance, "{}", spread(&expected[0]));
+            assert!(spread(&expected[0]) > 5.0 * tolerance, "{}", spread(&expected[0]));
             if precision == Precision::F32 {
                 let mask = expected[0].mask(0.5).unwrap();
                 let wrong = found.mask.pixels().iter().zip(mask.pixels()).filter(|(a, b)| a != b).count();

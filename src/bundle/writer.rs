@@ -107,6 +107,8 @@ impl BundleBuilder {
             parts,
             tensors,
         };
+        // JSON has no NaN; what the reader would then say of the file is no help.
+        manifest.check()?;
         let manifest = serde_json::to_vec(&manifest).map_err(json)?;
         let mut file = layout::header(&manifest);
         file.extend(&manifest);

@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
     let names = OutputNames::for_inputs(&arguments.output, &arguments.inputs, prompts.len())?;
     std::fs::create_dir_all(&arguments.output)
-        .map_err(|error| format!("cannot make the folder {}: {error}", arguments.output.display()))?;
+        .map_err(|error| format!("cannot make the folder {}: {error}; choose another", arguments.output.display()))?;
 
     let mut session = model.session()?;
     let mut table = super::table();

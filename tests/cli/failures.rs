@@ -103,7 +103,7 @@ fn prompts_that_are_none() {
         ("", &["the prompt is empty"][..]),
         (" \t\n ", &["the prompt is empty"]),
         (&"lesion ".repeat(10_000), &["the prompt has 70000 bytes", "shorten it"]),
-        (&"lesion ".repeat(100), &["the prompt has 102 tokens and the model reads 77", "shorten it"]),
+        (&"lesion ".repeat(100), &["the prompt has 202 tokens and the model reads 77", "shorten it"]),
     ] {
         desk.refused(&mut desk.segment(&input, &bundle, prompt), parts);
     }

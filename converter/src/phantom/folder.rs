@@ -120,9 +120,11 @@ fn write_phantom(folder: &Path, index: usize, options: &WriteOptions) -> Result<
 }
 
 fn write_prompts(path: &Path, rows: &[Row]) -> Result<(), PhantomError> {
-    fill_workbook(rows)
-        .and_then(|mut workbook| workbook.save(path))
-        .map_err(|error| PhantomError::Encode { path: path.into(), reason: error.to_string() })
+    // In memory first: the zip writer reports a full disk on stderr by itself.
+    let workbook = fill_workbook(rows)
+        .and_then(|mut workbook| workbook.save_to_buffer())
+        .map_err(|error| PhantomError::Encode { path: path.into(), reason: error.to_string() })?;
+    std::fs::write(path, workbook).map_err(|source| PhantomError::Write { path: path.into(), source })
 }
 
 fn fill_workbook(rows: &[Row]) -> Result<Workbook, XlsxError> {
