@@ -3,7 +3,7 @@
 use super::Failure;
 use super::model_source::ModelSource;
 use causalclipseg::io::{Depth, Image, OutputNames, write_json, write_mask, write_overlay, write_probability};
-use causalclipseg::mask::{Contour, Finding, Mask, Measurements, Overlay, Probability, Record};
+use causalclipseg::mask::{Finding, Measurements, Overlay, Probability, Record};
 use causalclipseg::{Model, ModelOptions, Prompt, Segmentation, Session};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -127,7 +127,6 @@ fn segment(
         let mask = probability.mask(threshold)?;
         let contours = mask.contours();
         let measurements = Measurements::of(&mask, &contours, Some(&probability), frame.mm_per_pixel())?;
-        let result = Found { mask: &mask, contours: &contours, measurements: &measurements, probability: &probability };
         let record = Record {
             input: input.display().to_string(),
             prompt: prompt.text().to_string(),
@@ -141,21 +140,16 @@ fn segment(
             model: Some(model.description().name.clone()),
             seconds: Some(seconds.total()),
         };
+        let finding = Finding { prompt: prompt.text(), mask: &mask, contours: &contours, measurements: &measurements };
         for format in &arguments.format {
             match format {
-                Format::Mask => write_mask(&names.mask(index), result.mask)?,
-                Format::Prob => write_probability(&names.probability(index), result.probability, arguments.depth())?,
+                Format::Mask => write_mask(&names.mask(index), &mask)?,
+                Format::Prob => write_probability(&names.probability(index), &probability, arguments.depth())?,
                 Format::Json => write_json(&names.json(index), &record)?,
                 Format::Overlay => {
-                    let findings = [Finding {
-                        prompt: prompt.text(),
-                        mask: result.mask,
-                        contours: result.contours,
-                        measurements: result.measurements,
-                    }];
                     let overlay = Overlay {
                         frame: &frame,
-                        findings: &findings,
+                        findings: std::slice::from_ref(&finding),
                         confounders: confounders.as_ref().map(Probability::values),
                         threshold,
                         model: &model.description().name,
@@ -167,14 +161,6 @@ fn segment(
         records.push(record);
     }
     Ok(records)
-}
-
-/// What one prompt found, with what is derived from it.
-struct Found<'a> {
-    mask: &'a Mask,
-    contours: &'a [Contour],
-    measurements: &'a Measurements,
-    probability: &'a Probability,
 }
 
 impl Arguments {
