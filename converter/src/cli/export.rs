@@ -3,10 +3,7 @@
 use super::Failure;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::export::{ExportOptions, Form, Precision, export};
-use indicatif::ProgressBar;
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Write a checkpoint as standard ONNX: text.onnx, image.onnx, head.onnx and the whole in model.onnx.
 #[derive(Debug, clap::Args)]
@@ -34,9 +31,7 @@ pub struct Export {
 impl Export {
     /// Exports and prints the paths of the files.
     pub fn run(self) -> Result<(), Failure> {
-        let spinner = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        spinner.enable_steady_tick(Duration::from_millis(120));
-        spinner.set_message(format!("reading {}", self.checkpoint.display()));
+        let spinner = super::spinner("reading the checkpoint");
         let checkpoint = Checkpoint::load(&self.checkpoint)?;
         let options = ExportOptions {
             form: self.form,

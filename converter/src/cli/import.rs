@@ -4,9 +4,7 @@ use super::Failure;
 use causalclipseg_convert::checkpoint::Storage;
 use causalclipseg_convert::import::{ImportOptions, import};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Make a checkpoint of CLIP's weights or of a published network's
 ///
@@ -38,11 +36,7 @@ impl Import {
     pub fn run(self) -> Result<(), Failure> {
         let Self { files, output, size, seed, decoder, storage } = self;
         let options = ImportOptions { input_size: size, seed, decoder, ..ImportOptions::default() };
-        // Drawn only where stderr is a terminal.
-        let progress =
-            ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {msg} {elapsed}")?);
-        progress.enable_steady_tick(Duration::from_millis(100));
-        progress.set_message("reading weights");
+        let progress = super::spinner("reading weights");
         let checkpoint = import(&files, &options)?;
         progress.set_message("writing the checkpoint");
         checkpoint.save(&output, storage)?;

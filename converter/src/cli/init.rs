@@ -38,6 +38,7 @@ impl Init {
         let architecture = Architecture::of(self.edition, self.size);
         architecture.validate()?;
         let mut metadata = BTreeMap::from([("trained".to_string(), "false".to_string())]);
+        let progress = super::spinner("making weights");
         let weights = match self.weights {
             InitialWeights::Golden => {
                 metadata.insert("source".into(), "golden".into());
@@ -50,6 +51,7 @@ impl Init {
         };
         let checkpoint = Checkpoint { architecture, weights, metadata };
         checkpoint.save(&self.output, Storage::F32)?;
+        progress.finish_and_clear();
         super::say(super::summary(&checkpoint, &self.output))
     }
 }

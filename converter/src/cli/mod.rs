@@ -11,11 +11,13 @@ mod train;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Why a command failed, as one line of what, why and what to do.
 type Failure = Box<dyn Error>;
@@ -75,6 +77,15 @@ fn say(text: impl Display) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Shows on stderr, where that is a terminal, that something long is under way.
+fn spinner(message: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    let spinner = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner.set_message(message);
+    spinner
 }
 
 /// A written checkpoint in one line, for people.

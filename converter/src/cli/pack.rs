@@ -48,6 +48,7 @@ enum PackedPrecision {
 
 impl Pack {
     pub fn run(self) -> Result<(), Failure> {
+        let progress = super::spinner("packing");
         let mut checkpoint = Checkpoint::load(&self.checkpoint)?;
         if let Some(size) = self.size {
             checkpoint = checkpoint.resized(size)?;
@@ -73,6 +74,7 @@ impl Pack {
         };
         let signing_key = self.sign.as_deref().map(read_signing_key).transpose()?;
         pack(checkpoint, options, signing_key)?.write(&self.output)?;
+        progress.finish_and_clear();
         let bytes = std::fs::metadata(&self.output).map_or(0, |file| file.len());
         super::say(format!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6))
     }
