@@ -24,6 +24,8 @@ impl BundleError {
 impl fmt::Display for BundleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.path {
+            // It names the path itself.
+            _ if matches!(self.problem, Problem::Write(_)) => write!(f, "{}", self.problem),
             Some(path) => write!(f, "{}: {}", path.display(), self.problem),
             None => write!(f, "the bundle: {}", self.problem),
         }

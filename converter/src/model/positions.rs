@@ -56,24 +56,30 @@ fn cubic_weights(from: usize, to: usize) -> Vec<[(usize, f32); 4]> {
 mod tests {
     use super::*;
 
-    /// A cubic kernel reproduces a constant everywhere, and a ramp away from the repeated edges.
+    /// A constant stays, the class token's row stays, and a ramp of seven becomes what PyTorch 2.9's bicubic `interpolate`
+    /// (align_corners = false) makes of it.
     #[test]
-    fn keeps_constants_and_ramps() {
-        let table = Array2::from_shape_fn((50, 2), |(row, column)| match (row, column) {
+    fn resizes_as_pytorch_does() {
+        const RAMP: [f32; 14] = [
+            -0.105469, 0.191406, 0.667969, 1.296875, 1.703125, 2.296875, 2.703125, 3.296875, 3.703125, 4.296875,
+            4.703125, 5.332031, 5.808594, 6.105469,
+        ];
+        let table = Array2::from_shape_fn((50, 3), |(row, column)| match (row, column) {
             (0, _) => 9.0,
             (_, 0) => 3.0,
-            (row, _) => ((row - 1) % 7) as f32,
+            (row, 1) => ((row - 1) % 7) as f32,
+            (row, _) => ((row - 1) / 7) as f32,
         });
         let resized = resize_positions(table.view(), 14).unwrap();
-        assert_eq!(resized.dim(), (14 * 14 + 1, 2));
-        assert_eq!(resized[(0, 0)], 9.0);
-        for row in 1..resized.nrows() {
-            assert!((resized[(row, 0)] - 3.0).abs() < 1e-5);
-            let x = (row - 1) % 14;
-            if (4..10).contains(&x) {
-                let expected = (x as f32 + 0.5) / 2.0 - 0.5;
-                assert!((resized[(row, 1)] - expected).abs() < 1e-5, "column {x}: {}", resized[(row, 1)]);
-            }
+        assert_eq!(resized.dim(), (14 * 14 + 1, 3));
+        assert_eq!(resized.row(0), ndarray::arr1(&[9.0; 3]));
+        for position in 0..14 * 14 {
+            let row = resized.row(position + 1);
+            let expected = [3.0, RAMP[position % 14], RAMP[position / 14]];
+            assert!(
+                row.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5),
+                "{position}: {row} is not {expected:?}"
+            );
         }
     }
 
