@@ -1,6 +1,7 @@
 //! Where training examples come from.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use causalclipseg::frame::Normalisation;
 
 /// One image, one prompt, and the mask of what the prompt names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,10 +38,6 @@ pub struct Batch {
     pub tokens: Vec<Vec<u32>>,
 }
 
-/// CLIP's statistics of the red, green and blue channel.
-const MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
-const STD: [f32; 3] = [0.26862954, 0.26130258, 0.27577711];
-
 impl Batch {
     /// Draws the given examples, checking their sizes.
     pub fn draw(source: &dyn Source, epoch: usize, indices: &[usize], size: usize) -> Result<Self, SourceError> {
@@ -75,7 +72,8 @@ impl Batch {
         let images = self.tensor(values, planes, device).div_scalar(255.0);
         let channels =
             |values: [f32; 3]| Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 3, 1, 1]), device);
-        images.sub(channels(MEAN)).div(channels(STD))
+        let Normalisation { mean, std } = Normalisation::CLIP;
+        images.sub(channels(mean)).div(channels(std))
     }
 
     /// Batch x 1 x size x size of 0 and 1.

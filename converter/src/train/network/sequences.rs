@@ -71,7 +71,7 @@ fn linear(op: &Op, x: Tensor<2>, weights: &Weigher) -> Tensor<2> {
         Some(name) => {
             let mut bias = weights.values(name);
             if is_part {
-                bias = bias.slice([*first_row..first_row + out]);
+                bias = bias.narrow(0, *first_row, *out);
             }
             y.add(bias.unsqueeze::<2>())
         }
