@@ -61,7 +61,7 @@ fn failures_are_one_line_and_leave_nothing() {
     let nowhere = folder.path().join("no/folder/out.safetensors");
     assert_fails(
         converter().arg("import").arg(golden("mini_state_dict.pt")).arg("-o").arg(&nowhere),
-        &["cannot write", "No such file"],
+        &["cannot be written to", "No such file"],
     );
     assert_fails(
         converter().args(["init", "--edition", "tiny", "--size", "100", "-o"]).arg(&output),
