@@ -1,6 +1,6 @@
 //! Torch archives and safetensors files, built byte by byte.
 
-use crate::model::{Architecture, Edition, ImageEncoder, TextEncoder};
+use crate::model::Architecture;
 use causalclipseg::graph::Weights;
 use ndarray::ArrayD;
 use safetensors::{Dtype, tensor::TensorView};
@@ -16,14 +16,7 @@ pub fn golden(name: &str) -> PathBuf {
 
 /// The architecture of the `mini` reference vectors.
 pub fn mini() -> Architecture {
-    Architecture {
-        edition: Edition::Tiny,
-        input_size: 64,
-        image: ImageEncoder { layers: [1; 4], width: 8 },
-        text: TextEncoder { vocabulary: 512, context: 77, width: 64, layers: 2, heads: 1 },
-        embed: 32,
-        decoder: 32,
-    }
+    Architecture::mini()
 }
 
 pub fn mini_weights() -> Weights {
