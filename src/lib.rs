@@ -10,6 +10,7 @@ pub mod engine;
 pub mod frame;
 pub mod graph;
 pub mod io;
+pub mod kernels;
 pub mod lower;
 pub mod mask;
 mod model;

@@ -1,0 +1,168 @@
+//! A convolution as a kernel sees it: a window that moves over channels-last pixels, packed weights, and what happens to
+//! the sums before they are stored. A matrix product is a convolution of one tap over one row.
+//!
+//! # Packing
+//! Weights lie in blocks of [`BLOCK`] output channels, the last one filled up with zeros. Within a block, for each tap:
+//! in int8 for each four input channels `[16 outputs][4 inputs]`, in f32 for each input channel `[16 outputs]`. One
+//! packing serves every instruction set: 64 bytes are one AVX-512 vector, two of AVX2, four of NEON, and two neighbouring
+//! groups of four inputs interleave into the operand of `usmmla`.
+
+/// Output channels of a block of packed weights.
+pub const BLOCK: usize = 16;
+
+/// Input channels that int8 kernels take at a time; a window's depth is a multiple.
+pub const GROUP: usize = 4;
+
+/// Which inputs the outputs read: `rows` x `columns` pixels, each a sum over the taps and the channels of each tap.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    /// Elements from the input of one output row to that of the next.
+    pub row_stride: usize,
+    /// Elements from the input of one output pixel to that of its right neighbour.
+    pub column_stride: usize,
+    /// Elements from a pixel's first tap to each of its taps, in the order of the packed weights.
+    pub taps: &'a [usize],
+    /// Channels that each tap reads.
+    pub depth: usize,
+}
+
+impl Window<'_> {
+    /// Elements that a slice of inputs must have.
+    fn reach(&self) -> usize {
+        let furthest_tap = self.taps.iter().max().copied().unwrap_or(0);
+        (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride + furthest_tap + self.depth
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows == 0 || self.columns == 0
+    }
+}
+
+/// Where the outputs go. Strides are in elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub row_stride: usize,
+    pub column_stride: usize,
+}
+
+impl Target {
+    fn reach(&self, window: &Window, out_channels: usize) -> usize {
+        (window.rows - 1) * self.row_stride + (window.columns - 1) * self.column_stride + out_channels
+    }
+}
+
+/// A map that is added to the outputs, element by element, laid out with strides of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Addend<'a, T> {
+    pub values: &'a [T],
+    pub layout: Target,
+}
+
+/// What becomes of an int8 convolution's sums:
+///
+/// v = f32(sum + bias) * multiplier \[+ map\] \[+ residual * residual_scale\] + offset, channel by channel, each operation
+/// rounded by itself. In u8 the output is clamp(round_half_even(v) + zero_point, lowest, 255); in f32 it is v, or
+/// max(v, 0) where `relu`.
+#[derive(Clone, Copy, Debug)]
+pub struct EpilogueU8<'a> {
+    /// One for each output channel, filled up to whole blocks.
+    pub bias: &'a [i32],
+    /// One for each output channel, filled up to whole blocks.
+    pub multiplier: &'a [f32],
+    pub map: Option<Addend<'a, f32>>,
+    pub residual: Option<Addend<'a, u8>>,
+    pub residual_scale: f32,
+    pub offset: f32,
+}
+
+/// The outputs of an int8 convolution.
+#[derive(Debug)]
+pub enum OutputU8<'a> {
+    U8 { y: &'a mut [u8], zero_point: i32, lowest: i32 },
+    F32 { y: &'a mut [f32], relu: bool },
+}
+
+/// An int8 convolution: u8 pixels, i8 weights, sums in i32. The inputs' zero point is part of the bias, and what lies
+/// outside the frame holds that zero point.
+#[derive(Debug)]
+pub struct ConvU8<'a> {
+    pub window: Window<'a>,
+    /// Starts at the first output's first tap.
+    pub x: &'a [u8],
+    pub weights: &'a [i8],
+    pub out_channels: usize,
+    pub epilogue: EpilogueU8<'a>,
+    pub target: Target,
+    pub output: OutputU8<'a>,
+}
+
+/// A convolution in f32: y = sum + bias \[+ map\] \[+ residual\], then max(y, 0) where `relu`.
+#[derive(Debug)]
+pub struct ConvF32<'a> {
+    pub window: Window<'a>,
+    /// Starts at the first output's first tap.
+    pub x: &'a [f32],
+    pub weights: &'a [f32],
+    pub out_channels: usize,
+    /// One for each output channel, filled up to whole blocks.
+    pub bias: &'a [f32],
+    pub map: Option<Addend<'a, f32>>,
+    pub residual: Option<Addend<'a, f32>>,
+    pub relu: bool,
+    pub target: Target,
+    pub y: &'a mut [f32],
+}
+
+/// Blocks that hold `out_channels`.
+pub fn blocks(out_channels: usize) -> usize {
+    out_channels.div_ceil(BLOCK)
+}
+
+impl ConvU8<'_> {
+    /// Whether every element that the convolution names lies in its slices. Kernels check this once a call, and rely on it.
+    pub fn is_valid(&self) -> bool {
+        let window = &self.window;
+        if window.is_empty() || self.out_channels == 0 {
+            return true;
+        }
+        let padded = blocks(self.out_channels) * BLOCK;
+        let y_length = match &self.output {
+            OutputU8::U8 { y, zero_point, lowest } => {
+                if !(0..=255).contains(zero_point) || !(0..=255).contains(lowest) {
+                    return false;
+                }
+                y.len()
+            }
+            OutputU8::F32 { y, .. } => y.len(),
+        };
+        let holds = |length: usize, layout: &Target| layout.reach(window, self.out_channels) <= length;
+        window.depth.is_multiple_of(GROUP)
+            && window.reach() <= self.x.len()
+            && self.weights.len() == padded * window.taps.len() * window.depth
+            && self.epilogue.bias.len() == padded
+            && self.epilogue.multiplier.len() == padded
+            && self.epilogue.map.is_none_or(|map| holds(map.values.len(), &map.layout))
+            && self.epilogue.residual.is_none_or(|residual| holds(residual.values.len(), &residual.layout))
+            && holds(y_length, &self.target)
+    }
+}
+
+impl ConvF32<'_> {
+    /// Whether every element that the convolution names lies in its slices. Kernels check this once a call, and rely on it.
+    pub fn is_valid(&self) -> bool {
+        let window = &self.window;
+        if window.is_empty() || self.out_channels == 0 {
+            return true;
+        }
+        let padded = blocks(self.out_channels) * BLOCK;
+        let holds = |length: usize, layout: &Target| layout.reach(window, self.out_channels) <= length;
+        window.reach() <= self.x.len()
+            && self.weights.len() == padded * window.taps.len() * window.depth
+            && self.bias.len() == padded
+            && self.map.is_none_or(|map| holds(map.values.len(), &map.layout))
+            && self.residual.is_none_or(|residual| holds(residual.values.len(), &residual.layout))
+            && holds(self.y.len(), &self.target)
+    }
+}
