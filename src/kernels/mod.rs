@@ -5,10 +5,13 @@
 //! instructions may be executed.
 
 pub mod conv;
+mod crew;
+pub mod elementwise;
 pub mod generic;
 mod isa;
 pub mod packing;
 
+pub use crew::{Crew, MAX_THREADS};
 pub use isa::{Isa, UnknownIsa};
 
 use conv::{ConvF32, ConvU8};
