@@ -10,6 +10,7 @@ mod isa;
 #[cfg(target_arch = "x86_64")]
 mod microkernel;
 pub mod packing;
+pub mod peak;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]

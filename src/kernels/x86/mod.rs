@@ -8,11 +8,13 @@ mod avx2_finish;
 mod avx512_finish;
 mod avx512_vnni;
 mod avx_vnni;
+mod registers;
 mod tile;
 
 use super::Isa;
 use super::conv::{ConvF32, ConvU8};
 use super::microkernel;
+use super::peak::Arithmetic;
 
 /// Whether this CPU, and the system under which it runs, can execute an instruction set.
 pub fn has(isa: Isa) -> bool {
@@ -55,6 +57,23 @@ pub unsafe fn conv_f32(isa: Isa, conv: &mut ConvF32<'_>) {
         match isa {
             Isa::Avx512Vnni => microkernel::conv_f32(conv, avx512_vnni::choose_f32),
             _ => microkernel::conv_f32(conv, avx2::choose_f32),
+        }
+    }
+}
+
+/// Multiply-adds on registers alone; returns how many there were.
+///
+/// # Safety
+/// [`has`] must have said yes to `isa`.
+pub unsafe fn multiply_add_registers(isa: Isa, arithmetic: Arithmetic, steps: u32) -> u64 {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        match (isa, arithmetic) {
+            (Isa::Avx512Vnni, Arithmetic::Int8) => registers::avx512_vnni(steps),
+            (Isa::Avx512Vnni, Arithmetic::F32) => registers::avx512_f32(steps),
+            (Isa::AvxVnni, Arithmetic::Int8) => registers::avx_vnni(steps),
+            (_, Arithmetic::Int8) => registers::avx2_int8(steps),
+            (_, Arithmetic::F32) => registers::avx2_f32(steps),
         }
     }
 }
