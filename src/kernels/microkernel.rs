@@ -124,6 +124,7 @@ impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
             blocks_at_once: kernel.sum.len(),
             pixels_at_once: kernel.sum[0].len(),
             bytes_per_pixel: window.column_stride * size_of::<X>(),
+            bytes_per_block: block_len * size_of::<W>(),
         };
         let mut sums = Sums([S::default(); TILE_SUMS]);
         let y = self.y.as_mut_ptr();

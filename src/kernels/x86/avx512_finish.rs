@@ -86,18 +86,22 @@ unsafe fn to_u8<const MAP: bool, const RESIDUAL: bool, const OFFSET: bool>(finis
         if finish.outputs == 2 * BLOCK {
             let multipliers = [_mm512_loadu_ps(finish.multiplier), _mm512_loadu_ps(finish.multiplier.add(BLOCK))];
             let zero_point = _mm512_set1_epi16(zero_point as i16);
-            let lowest = _mm512_set1_epi16(finish.scalars.lowest as i16);
-            // Packing works within quarters of vectors; this puts the quarters back in order.
-            let order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
-            for pixel in 0..finish.pixels {
+            let lowest = _mm512_set1_epi8(finish.scalars.lowest as i8);
+            let words = |pixel| {
                 let first = value::<MAP, RESIDUAL, OFFSET, u8>(finish, multipliers[0], pixel, 0, __mmask16::MAX);
                 let second = value::<MAP, RESIDUAL, OFFSET, u8>(finish, multipliers[1], pixel, 1, __mmask16::MAX);
                 let first = _mm512_cvtps_epi32(_mm512_min_ps(highest, first));
                 let second = _mm512_cvtps_epi32(_mm512_min_ps(highest, second));
-                let both = _mm512_adds_epi16(_mm512_packs_epi32(first, second), zero_point);
-                let bytes = _mm512_cvtusepi16_epi8(_mm512_max_epi16(both, lowest));
-                let y = finish.y.add(pixel * finish.y_stride);
-                _mm256_storeu_si256(y.cast(), _mm256_permutevar8x32_epi32(bytes, order));
+                _mm512_adds_epi16(_mm512_packs_epi32(first, second), zero_point)
+            };
+            // Packing works within quarters of vectors: each holds four outputs of either block of either pixel.
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            for pixel in (0..finish.pixels).step_by(2) {
+                let next = (pixel + 1).min(finish.pixels - 1);
+                let bytes = _mm512_max_epu8(_mm512_packus_epi16(words(pixel), words(next)), lowest);
+                let bytes = _mm512_permutexvar_epi32(order, bytes);
+                _mm256_storeu_si256(finish.y.add(pixel * finish.y_stride).cast(), _mm512_castsi512_si256(bytes));
+                _mm256_storeu_si256(finish.y.add(next * finish.y_stride).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
             }
             return;
         }
