@@ -9,7 +9,16 @@ mod crew;
 pub mod elementwise;
 pub mod generic;
 mod isa;
+#[cfg(target_arch = "x86_64")]
+mod microkernel;
 pub mod packing;
+pub mod peak;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use crew::{Crew, MAX_THREADS};
 pub use isa::{Isa, UnknownIsa};
@@ -50,6 +59,8 @@ impl Kernels {
     pub fn new(isa: Isa) -> Option<Self> {
         let has = match isa {
             Isa::Generic => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => x86::has(isa),
             _ => false,
         };
         has.then_some(Self { isa })
@@ -67,6 +78,9 @@ impl Kernels {
     /// Runs an int8 convolution.
     pub fn conv_u8(self, conv: &mut ConvU8<'_>) {
         match self.isa {
+            // SAFETY: `new` made sure that the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_u8(self.isa, conv) },
             _ => generic::conv_u8(conv),
         }
     }
@@ -74,6 +88,9 @@ impl Kernels {
     /// Runs a convolution in f32. Instruction sets differ in how they sum, so results agree to rounding only.
     pub fn conv_f32(self, conv: &mut ConvF32<'_>) {
         match self.isa {
+            // SAFETY: `new` made sure that the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_f32(self.isa, conv) },
             _ => generic::conv_f32(conv),
         }
     }
