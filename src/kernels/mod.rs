@@ -4,6 +4,8 @@
 //! A [`Kernels`] of an instruction set exists only where the CPU has it, so holding one is the proof that its
 //! instructions may be executed.
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod aarch64;
 pub mod conv;
 pub mod generic;
 mod isa;
@@ -47,6 +49,9 @@ impl Kernels {
     pub fn new(isa: Isa) -> Option<Self> {
         let has = match isa {
             Isa::Generic => true,
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            isa => aarch64::has(isa),
+            #[cfg(not(all(target_arch = "aarch64", target_endian = "little")))]
             _ => false,
         };
         has.then_some(Self { isa })
@@ -64,6 +69,9 @@ impl Kernels {
     /// Runs an int8 convolution.
     pub fn conv_u8(self, conv: &mut ConvU8<'_>) {
         match self.isa {
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            // SAFETY: these kernels exist, so the CPU has their instructions.
+            isa @ (Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm) => unsafe { aarch64::conv_u8(isa, conv) },
             _ => generic::conv_u8(conv),
         }
     }
@@ -71,6 +79,9 @@ impl Kernels {
     /// Runs a convolution in f32. Instruction sets differ in how they sum, so results agree to rounding only.
     pub fn conv_f32(self, conv: &mut ConvF32<'_>) {
         match self.isa {
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            // SAFETY: as above.
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe { aarch64::conv_f32(conv) },
             _ => generic::conv_f32(conv),
         }
     }
