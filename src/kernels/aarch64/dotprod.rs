@@ -29,7 +29,7 @@ fn sdot<const LANE: u32>(mut sums: int32x4_t, weights: int8x16_t, channels: int8
         asm!(
             "sdot {sums:v}.4s, {weights:v}.16b, {channels:v}.4b[{lane}]",
             sums = inout(vreg) sums, weights = in(vreg) weights, channels = in(vreg) channels, lane = const LANE,
-            options(pure, nomem, nostack, preserves_flags)
+            options(nomem, nostack, preserves_flags)
         );
     }
     sums
@@ -56,7 +56,7 @@ unsafe fn add_group<const LANE: u32, const PIXELS: usize>(
 }
 
 impl SumU8 for Dotprod {
-    const WIDEST: usize = 6;
+    const WIDEST: usize = 5;
 
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn correction(_: &Window, weights: &[i8]) -> BlockSums {
@@ -80,12 +80,12 @@ impl SumU8 for Dotprod {
         let depth = window.depth;
         let mut sums = [[vdupq_n_s32(0); 4]; PIXELS];
         for &tap in window.taps {
-            let mut channel = 0;
+            let mut offset = tap;
             // SAFETY: reads stay within `depth` elements of a tap, and the weights are read once from front to back.
             unsafe {
-                while channel + 4 * GROUP <= depth {
+                for _ in 0..depth / (4 * GROUP) {
                     let channels = pixels.map(|pixel| {
-                        let unsigned = vld1q_u8(pixel.add(tap + channel));
+                        let unsigned = vld1q_u8(pixel.add(offset));
                         vreinterpretq_s8_u8(veorq_u8(unsigned, vdupq_n_u8(0x80)))
                     });
                     add_group::<0, PIXELS>(&mut sums, &channels, weights);
@@ -93,16 +93,16 @@ impl SumU8 for Dotprod {
                     add_group::<2, PIXELS>(&mut sums, &channels, weights.add(2 * GROUP_WEIGHTS));
                     add_group::<3, PIXELS>(&mut sums, &channels, weights.add(3 * GROUP_WEIGHTS));
                     weights = weights.add(4 * GROUP_WEIGHTS);
-                    channel += 4 * GROUP;
+                    offset += 4 * GROUP;
                 }
-                while channel < depth {
+                for _ in 0..depth % (4 * GROUP) / GROUP {
                     let channels = pixels.map(|pixel| {
-                        let unsigned = pixel.add(tap + channel).cast::<u32>().read_unaligned();
+                        let unsigned = pixel.add(offset).cast::<u32>().read_unaligned();
                         vreinterpretq_s8_u32(vdupq_n_u32(unsigned ^ 0x8080_8080))
                     });
                     add_group::<0, PIXELS>(&mut sums, &channels, weights);
                     weights = weights.add(GROUP_WEIGHTS);
-                    channel += GROUP;
+                    offset += GROUP;
                 }
             }
         }

@@ -95,21 +95,21 @@ unsafe fn sums<const PIXELS: usize>(
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); 4]; PIXELS];
         for &tap in window.taps {
-            let mut channel = 0;
-            while channel + STEP <= depth {
-                let channels = pixels.map(|pixel| vld1q_f32(pixel.add(tap + channel)));
+            let mut offset = tap;
+            for _ in 0..depth / STEP {
+                let channels = pixels.map(|pixel| vld1q_f32(pixel.add(offset)));
                 add_channel::<0, PIXELS>(&mut sums, &channels, weights);
                 add_channel::<1, PIXELS>(&mut sums, &channels, weights.add(BLOCK));
                 add_channel::<2, PIXELS>(&mut sums, &channels, weights.add(2 * BLOCK));
                 add_channel::<3, PIXELS>(&mut sums, &channels, weights.add(3 * BLOCK));
                 weights = weights.add(STEP * BLOCK);
-                channel += STEP;
+                offset += STEP;
             }
-            while channel < depth {
-                let channels = pixels.map(|pixel| vld1q_dup_f32(pixel.add(tap + channel)));
+            for _ in 0..depth % STEP {
+                let channels = pixels.map(|pixel| vld1q_dup_f32(pixel.add(offset)));
                 add_channel::<0, PIXELS>(&mut sums, &channels, weights);
                 weights = weights.add(BLOCK);
-                channel += 1;
+                offset += 1;
             }
         }
         sums

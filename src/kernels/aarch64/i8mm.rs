@@ -33,7 +33,7 @@ fn usmmla(mut sums: int32x4_t, pixels: uint8x16_t, weights: int8x16_t) -> int32x
         asm!(
             "usmmla {sums:v}.4s, {pixels:v}.16b, {weights:v}.16b",
             sums = inout(vreg) sums, pixels = in(vreg) pixels, weights = in(vreg) weights,
-            options(pure, nomem, nostack, preserves_flags)
+            options(nomem, nostack, preserves_flags)
         );
     }
     sums
@@ -48,7 +48,7 @@ fn sudot<const LANE: u32>(mut sums: int32x4_t, weights: int8x16_t, channels: uin
         asm!(
             "sudot {sums:v}.4s, {weights:v}.16b, {channels:v}.4b[{lane}]",
             sums = inout(vreg) sums, weights = in(vreg) weights, channels = in(vreg) channels, lane = const LANE,
-            options(pure, nomem, nostack, preserves_flags)
+            options(nomem, nostack, preserves_flags)
         );
     }
     sums
@@ -88,13 +88,13 @@ unsafe fn sums_of_pairs<const PIXELS: usize>(
     let depth = window.depth;
     let mut sums = [[vdupq_n_s32(0); 4]; PIXELS];
     for &tap in window.taps {
-        let mut channel = 0;
+        let mut offset = tap;
         // SAFETY: reads stay within `depth` elements of a tap, and the weights are read once from front to back.
         unsafe {
-            while channel + 2 * GROUP <= depth {
+            for _ in 0..depth / (2 * GROUP) {
                 let mut pairs = [vdupq_n_u8(0); PIXELS];
                 for pair in 0..PIXELS / 2 {
-                    let load = |pixel: *const u8| vld1_u8(pixel.add(tap + channel));
+                    let load = |pixel: *const u8| vld1_u8(pixel.add(offset));
                     pairs[pair] = vcombine_u8(load(pixels[2 * pair]), load(pixels[2 * pair + 1]));
                 }
                 for quarter in 0..4 {
@@ -103,14 +103,14 @@ unsafe fn sums_of_pairs<const PIXELS: usize>(
                     add_groups(&mut sums, &pairs, quarter, first, second);
                 }
                 weights = weights.add(2 * GROUP_WEIGHTS);
-                channel += 2 * GROUP;
+                offset += 2 * GROUP;
             }
-            if channel < depth {
+            if !depth.is_multiple_of(2 * GROUP) {
                 // Half of each row is the last group, the other half meets weights of zero.
                 let mut pairs = [vdupq_n_u8(0); PIXELS];
                 for pair in 0..PIXELS / 2 {
                     let load = |pixel: *const u8| {
-                        let group = pixel.add(tap + channel).cast::<u32>().read_unaligned();
+                        let group = pixel.add(offset).cast::<u32>().read_unaligned();
                         vreinterpret_u8_u32(vdup_n_u32(group))
                     };
                     pairs[pair] = vcombine_u8(load(pixels[2 * pair]), load(pixels[2 * pair + 1]));
@@ -158,23 +158,23 @@ unsafe fn sums_of_one(window: &Window, pixel: *const u8, mut weights: *const i8)
     let depth = window.depth;
     let mut sums = [vdupq_n_s32(0); 4];
     for &tap in window.taps {
-        let mut channel = 0;
+        let mut offset = tap;
         // SAFETY: reads stay within `depth` elements of a tap, and the weights are read once from front to back.
         unsafe {
-            while channel + 4 * GROUP <= depth {
-                let channels = vld1q_u8(pixel.add(tap + channel));
+            for _ in 0..depth / (4 * GROUP) {
+                let channels = vld1q_u8(pixel.add(offset));
                 add_group::<0>(&mut sums, channels, weights);
                 add_group::<1>(&mut sums, channels, weights.add(GROUP_WEIGHTS));
                 add_group::<2>(&mut sums, channels, weights.add(2 * GROUP_WEIGHTS));
                 add_group::<3>(&mut sums, channels, weights.add(3 * GROUP_WEIGHTS));
                 weights = weights.add(4 * GROUP_WEIGHTS);
-                channel += 4 * GROUP;
+                offset += 4 * GROUP;
             }
-            while channel < depth {
-                let group = pixel.add(tap + channel).cast::<u32>().read_unaligned();
+            for _ in 0..depth % (4 * GROUP) / GROUP {
+                let group = pixel.add(offset).cast::<u32>().read_unaligned();
                 add_group::<0>(&mut sums, vreinterpretq_u8_u32(vdupq_n_u32(group)), weights);
                 weights = weights.add(GROUP_WEIGHTS);
-                channel += GROUP;
+                offset += GROUP;
             }
         }
     }

@@ -10,7 +10,7 @@ pub type BlockSums = [int32x4_t; BLOCK / 4];
 
 /// A way to sum products of u8 pixels and i8 weights.
 pub trait SumU8 {
-    /// Pixels that fill the registers: 1, 2, 4 or 6.
+    /// Pixels that fill the registers: 2, 5 or 6.
     const WIDEST: usize;
 
     /// What must be added to the sums of every pixel, given a block's weights.
@@ -53,6 +53,7 @@ pub unsafe fn conv_u8<S: SumU8>(conv: &mut ConvU8<'_>) {
                     1 => tile::<S, 1>(&window, conv.x, weights, &mut pixels, &mut outputs, &block),
                     2 => tile::<S, 2>(&window, conv.x, weights, &mut pixels, &mut outputs, &block),
                     3 | 4 => tile::<S, 4>(&window, conv.x, weights, &mut pixels, &mut outputs, &block),
+                    5 if S::WIDEST == 5 => tile::<S, 5>(&window, conv.x, weights, &mut pixels, &mut outputs, &block),
                     _ => tile::<S, 6>(&window, conv.x, weights, &mut pixels, &mut outputs, &block),
                 }
             }

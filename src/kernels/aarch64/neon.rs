@@ -69,10 +69,10 @@ impl SumU8 for Neon {
             let signs = vcreate_u8(SIGNS);
             let mut sums = [[vdupq_n_s32(0); 8]; PIXELS];
             for &tap in window.taps {
-                let mut channel = 0;
-                while channel + 2 * GROUP <= depth {
+                let mut offset = tap;
+                for _ in 0..depth / (2 * GROUP) {
                     let groups = pixels.map(|pixel| {
-                        let signed = vreinterpret_s32_u8(veor_u8(vld1_u8(pixel.add(tap + channel)), signs));
+                        let signed = vreinterpret_s32_u8(veor_u8(vld1_u8(pixel.add(offset)), signs));
                         let (a, b) = (vdupq_lane_s32::<0>(signed), vdupq_lane_s32::<1>(signed));
                         (vreinterpretq_s8_s32(a), vreinterpretq_s8_s32(b))
                     });
@@ -88,11 +88,11 @@ impl SumU8 for Neon {
                         }
                     }
                     weights = weights.add(2 * GROUP_WEIGHTS);
-                    channel += 2 * GROUP;
+                    offset += 2 * GROUP;
                 }
-                if channel < depth {
+                if !depth.is_multiple_of(2 * GROUP) {
                     let groups = pixels.map(|pixel| {
-                        let group = pixel.add(tap + channel).cast::<u32>().read_unaligned();
+                        let group = pixel.add(offset).cast::<u32>().read_unaligned();
                         vreinterpretq_s8_u32(vdupq_n_u32(group ^ SIGNS as u32))
                     });
                     for quarter in 0..4 {
