@@ -4,6 +4,8 @@
 //! A [`Kernels`] of an instruction set exists only where the CPU has it, so holding one is the proof that its
 //! instructions may be executed.
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod aarch64;
 pub mod conv;
 mod crew;
 pub mod elementwise;
@@ -61,6 +63,8 @@ impl Kernels {
             Isa::Generic => true,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => x86::has(isa),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => aarch64::has(isa),
             _ => false,
         };
         has.then_some(Self { isa })
@@ -81,6 +85,9 @@ impl Kernels {
             // SAFETY: `new` made sure that the CPU has these instructions.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_u8(self.isa, conv) },
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            // SAFETY: these kernels exist, so the CPU has their instructions.
+            isa @ (Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm) => unsafe { aarch64::conv_u8(isa, conv) },
             _ => generic::conv_u8(conv),
         }
     }
@@ -91,6 +98,9 @@ impl Kernels {
             // SAFETY: `new` made sure that the CPU has these instructions.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_f32(self.isa, conv) },
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            // SAFETY: as above.
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe { aarch64::conv_f32(conv) },
             _ => generic::conv_f32(conv),
         }
     }
