@@ -320,3 +320,8 @@ fn channels_last(source: &WeightSource, name: &str, scale: f32) -> Result<Vec<f3
     let map = values.view().into_dimensionality::<Ix3>().map_err(refuse)?;
     Ok(map.permuted_axes([1, 2, 0]).iter().map(|value| value / scale).collect())
 }
+
+/// Whether a step's product runs in int8.
+pub(super) fn is_int8(list: &StepList, step: &Step, filters: &Filters, source: &WeightSource) -> bool {
+    list.tensor(step.reads[0]).element != Element::F32 && source.is_int8(filters)
+}

@@ -9,9 +9,13 @@ mod convolution;
 mod prompt;
 mod resampling;
 mod rounding;
+mod three_parts;
 mod wiring;
 
 pub(crate) use convolution::coordinate;
+#[cfg(test)]
+pub(crate) use resampling::interpolation;
+pub(crate) use three_parts::ReferenceEngine;
 
 use super::EngineError;
 use crate::graph::{Graph, Node, NodeId, Op, Shape, Weights};
