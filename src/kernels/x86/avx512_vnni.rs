@@ -7,6 +7,9 @@
 //! Where a sum has few products, finishing a tile takes a good part of the time. Then tiles are at most 8 pixels: what a
 //! smaller tile has to finish fits among the instructions that a core looks at ahead, so it runs beside the next tile's
 //! multiply-adds.
+//!
+//! Pixels that lie a multiple of 4 KiB apart, as 1024 channels of f32 do, share one set of the first level of cache, whose
+//! eight ways are fewer than 14. There tiles are at most 7 pixels.
 
 use std::arch::x86_64::*;
 
@@ -27,7 +30,8 @@ pub fn choose_u8(conv: &ConvU8<'_>) -> MicrokernelsU8 {
 
 /// The microkernels of a convolution in f32.
 pub fn choose_f32(conv: &ConvF32<'_>) -> MicrokernelF32 {
-    MicrokernelF32 { sum: float::SUM, finish: finish::choose_f32(conv) }
+    let aliases = (conv.window.column_stride * size_of::<f32>()).is_multiple_of(4096);
+    MicrokernelF32 { sum: if aliases { float::ALIASED_SUM } else { float::SUM }, finish: finish::choose_f32(conv) }
 }
 
 mod int8 {
@@ -98,6 +102,9 @@ mod float {
 
     pub const SUM: &[&[SumTile<f32, f32, f32>]] =
         &[&table!(true: 1 2 3 4 5 6 7 8 9 10 11 12 13 14), &table!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)];
+
+    /// The same for up to 7 pixels.
+    pub const ALIASED_SUM: &[&[SumTile<f32, f32, f32>]] = &[SUM[0].split_at(7).0, SUM[1].split_at(7).0];
 
     /// # Safety
     /// `values` must point to 16 values.
