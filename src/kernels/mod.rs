@@ -4,12 +4,21 @@
 //! A [`Kernels`] of an instruction set exists only where the CPU has it, so holding one is the proof that its
 //! instructions may be executed.
 
-#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+#[cfg(target_arch = "aarch64")]
 mod aarch64;
 pub mod conv;
 pub mod generic;
 mod isa;
+#[cfg(target_arch = "x86_64")]
+mod microkernel;
 pub mod packing;
+pub mod peak;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use isa::{Isa, UnknownIsa};
 
@@ -49,9 +58,10 @@ impl Kernels {
     pub fn new(isa: Isa) -> Option<Self> {
         let has = match isa {
             Isa::Generic => true,
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            isa => aarch64::has(isa),
-            #[cfg(not(all(target_arch = "aarch64", target_endian = "little")))]
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => x86::has(isa),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => aarch64::has(isa),
             _ => false,
         };
         has.then_some(Self { isa })
@@ -69,9 +79,12 @@ impl Kernels {
     /// Runs an int8 convolution.
     pub fn conv_u8(self, conv: &mut ConvU8<'_>) {
         match self.isa {
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            // SAFETY: these kernels exist, so the CPU has their instructions.
-            isa @ (Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm) => unsafe { aarch64::conv_u8(isa, conv) },
+            // SAFETY: `new` made sure that the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_u8(self.isa, conv) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe { aarch64::conv_u8(self.isa, conv) },
             _ => generic::conv_u8(conv),
         }
     }
@@ -79,8 +92,11 @@ impl Kernels {
     /// Runs a convolution in f32. Instruction sets differ in how they sum, so results agree to rounding only.
     pub fn conv_f32(self, conv: &mut ConvF32<'_>) {
         match self.isa {
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            // SAFETY: `new` made sure that the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_f32(self.isa, conv) },
             // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe { aarch64::conv_f32(conv) },
             _ => generic::conv_f32(conv),
         }
