@@ -9,7 +9,7 @@ use causalclipseg::bundle::{
     BundleBuilder, BundleError, Dtype, ModelDescription, Precision, Problem, Quantisation, SelfTest, SelfTestVector,
     SigningKey, StoredTensor, self_test_image,
 };
-use causalclipseg::engine::{Engine, EngineError, EngineOptions};
+use causalclipseg::engine::{Engine, EngineChoice, EngineError, EngineOptions};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, GraphError, Weights};
 use causalclipseg::lower::{self, LowerError};
@@ -201,14 +201,15 @@ struct Subject<'a> {
 
 fn record_self_test(subject: &Subject, tokenizer_json: &[u8], context: usize) -> Result<SelfTest, PackError> {
     let Subject { graph, weights, size, tolerance } = *subject;
-    let engine = Engine::new(graph, weights, EngineOptions::default())?;
+    let options = EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() };
+    let engine = Engine::new(graph, weights, options)?;
     let tokenizer = Tokenizer::from_json(tokenizer_json)?;
     let mut vectors = Vec::new();
     for (seed, prompt) in (1..).zip(SELF_TEST_PROMPTS) {
         let tokens = tokenizer.encode_prompt(prompt, context)?;
         let image = self_test_image(seed, size);
-        let features = engine.encode_image(image.as_slice().unwrap_or_default())?;
-        let logits = engine.logits(&features, &engine.encode_prompt(tokens.ids())?)?;
+        let kernel = engine.encode_prompt(tokens.ids())?;
+        let (logits, _) = engine.segment(image.as_slice().unwrap_or_default(), &kernel)?;
         let logits: Vec<f32> = logits.into_iter().collect();
         vectors.push(SelfTestVector::record(seed, size, prompt, SELF_TEST_STEP, &logits, tolerance));
     }

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -73,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         threads: usize::from(arguments.threads),
         ..ModelOptions::default()
     };
-    let model = Model::from_bundle(&arguments.source.open()?, options)?;
+    let model = Model::from_bundle(Arc::new(arguments.source.open()?), options)?;
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
     let names = OutputNames::for_inputs(&arguments.output, &arguments.inputs, prompts.len())?;
     std::fs::create_dir_all(&arguments.output)

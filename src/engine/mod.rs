@@ -83,7 +83,15 @@ pub struct Workspace {
     cpu: CpuWorkspace,
     /// Of the reference engine: for each head, the logits of each prompt.
     reference: [Vec<Array2<f32>>; 2],
+    reference_head_seconds: f64,
     is_reference: bool,
+}
+
+impl Workspace {
+    /// Of the last pass: what was spent where image and prompts meet.
+    pub fn head_seconds(&self) -> f64 {
+        if self.is_reference { self.reference_head_seconds } else { self.cpu.head_seconds() }
+    }
 }
 
 impl Engine {
@@ -178,7 +186,7 @@ impl Engine {
         self.run_with(workspace, pixels, prompts, false)
     }
 
-    /// As [`Self::run`], and takes the time of each step for [`CpuEngine::report`].
+    /// As [`Self::run`], and takes the time of each step for [`Self::report`].
     pub fn run_timed<'k>(
         &self,
         workspace: &mut Workspace,
@@ -203,7 +211,7 @@ impl Engine {
             }
             Kind::Reference(engine) => {
                 workspace.is_reference = true;
-                workspace.reference = engine.run(pixels, prompts)?;
+                (workspace.reference, workspace.reference_head_seconds) = engine.run(pixels, prompts)?;
                 Ok(())
             }
         }
@@ -252,6 +260,11 @@ impl Engine {
             false => None,
         };
         Ok((self.logits(&workspace, 0)?.to_owned(), confounders))
+    }
+
+    /// The steps of the image pass, with the times of a workspace's last timed run; empty on the reference engine.
+    pub fn report<'a>(&'a self, workspace: &'a Workspace) -> Vec<StepReport<'a>> {
+        self.cpu().map_or(Vec::new(), |engine| engine.report(&workspace.cpu).collect())
     }
 
     fn check_image(&self, pixels: &[f32]) -> Result<(), EngineError> {

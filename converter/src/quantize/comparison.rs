@@ -75,8 +75,8 @@ pub fn compare(
         let prompt = tokens(&tokenizer, sample.prompts.first().map_or("", String::as_str), options.context)?;
         let mut logits = Vec::with_capacity(2);
         for engine in &engines {
-            let features = engine.encode_image(&pixels)?;
-            logits.push(engine.logits(&features, &engine.encode_prompt(prompt.ids())?)?);
+            let (found, _) = engine.segment(&pixels, &engine.encode_prompt(prompt.ids())?)?;
+            logits.push(found);
         }
         sentences.insert(prompt);
         let masks = logits.iter().map(|logits| mask_of(logits, &placement, options.threshold));

@@ -2,7 +2,7 @@
 
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
-use causalclipseg::engine::{Engine, EngineOptions};
+use causalclipseg::engine::{Engine, EngineChoice, EngineOptions};
 use causalclipseg::graph::{Graph, Weights};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -20,11 +20,11 @@ pub struct Deviation {
 
 /// The logits of every item of a set.
 pub fn logits(graph: &Graph, weights: &Weights, set: &CalibrationSet) -> Result<Vec<Array2<f32>>, QuantiseError> {
-    let engine = Engine::new(graph, weights, EngineOptions::default())?;
+    let engine = Engine::new(graph, weights, EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() })?;
     let of_item = |item: &super::inputs::CalibrationItem| {
         let image = item.image.as_standard_layout();
-        let features = engine.encode_image(image.as_slice().unwrap_or_default())?;
-        Ok(engine.logits(&features, &engine.encode_prompt(item.tokens.ids())?)?)
+        let kernel = engine.encode_prompt(item.tokens.ids())?;
+        Ok(engine.segment(image.as_slice().unwrap_or_default(), &kernel)?.0)
     };
     set.items.iter().map(of_item).collect()
 }

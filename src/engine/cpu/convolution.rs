@@ -109,7 +109,9 @@ impl Convolution {
             }
             (Element::F32, _) if !bytes && residual.as_ref().is_none_or(|r| r.element == Element::F32) => {
                 let bias = padded(bias.unwrap_or_default(), out_channels);
-                (Arithmetic::F32 { weights: source.f32(filters)?, bias }, filters.in_channels)
+                // An image in bytes has a fourth channel.
+                let depth = x.channels.max(filters.in_channels);
+                (Arithmetic::F32 { weights: source.f32(filters, depth)?, bias }, depth)
             }
             _ => return Err(unsupported("a product whose operands are of different kinds")),
         };

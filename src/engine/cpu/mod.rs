@@ -28,7 +28,7 @@ use super::split::Head;
 use super::{EngineError, EngineOptions, PromptKernel};
 use crate::graph::{Graph, NodeId, Op, Shape};
 use crate::kernels::{Crew, Kernels};
-use crate::lower::steps::{StepKind, lower};
+use crate::lower::steps::{StepKind, lower, settle};
 use ndarray::{ArrayView2, ShapeBuilder};
 use program::{Program, Room};
 use std::sync::{Mutex, PoisonError};
@@ -55,6 +55,12 @@ pub struct CpuWorkspace {
     room: Room,
     heads: Vec<HeadRun>,
     nanoseconds: Vec<u64>,
+}
+
+impl CpuWorkspace {
+    pub(super) fn head_seconds(&self) -> f64 {
+        self.heads.iter().map(|head| head.seconds).sum()
+    }
 }
 
 /// A step of the image pass, and how long its last timed run took.
@@ -88,13 +94,13 @@ impl CpuEngine {
         let vectors: Vec<NodeId> = heads.iter().map(|head| head.kernel).collect();
         let inputs: Vec<NodeId> = [image].into_iter().chain(vectors.iter().copied()).collect();
         let outputs: Vec<NodeId> = heads.iter().map(|head| head.output).collect();
-        let image_list = lower(&graph.subgraph(&inputs, &outputs)?)?;
+        let image_list = settle(lower(&graph.subgraph(&inputs, &outputs)?)?, |filters| source.is_int8(filters));
         let tails = image_list.steps.iter().filter(|step| matches!(step.kind, StepKind::PromptTail { .. })).count();
         if tails != heads.len() {
             let reason = "a head of another form than products, blend and the sentence's convolution".into();
             return Err(EngineError::Unsupported { node: "pred".into(), reason });
         }
-        let prompt_list = lower(&graph.subgraph(&[tokens], &vectors)?)?;
+        let prompt_list = settle(lower(&graph.subgraph(&[tokens], &vectors)?)?, |filters| source.is_int8(filters));
         let shape = |head: &Head| match (graph.node(head.kernel).shape, graph.node(head.output).shape) {
             (Shape::Vector { width }, Shape::Map { height, width: columns, .. }) => {
                 Ok([(width - 1) / crate::graph::TAPS - 1, height, columns])

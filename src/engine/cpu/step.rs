@@ -59,6 +59,8 @@ pub struct HeadRun {
     pub(super) biases: Vec<f32>,
     /// Rows x prompts x columns.
     pub(super) logits: Vec<f32>,
+    /// What the tail took.
+    pub(super) seconds: f64,
 }
 
 impl HeadRun {

@@ -19,6 +19,7 @@ use crate::kernels::elementwise::Affine;
 use crate::kernels::{Kernels, MAX_THREADS};
 use crate::lower::steps::{Element, Step, StepKind, StepList};
 use heapless::Vec as FixedVec;
+use std::time::Instant;
 
 pub(super) struct PromptTail {
     x: Operand,
@@ -63,7 +64,7 @@ impl PromptTail {
             let (bias, multiplier) = fold_int8(&weights, None, &x.layout(0), y_scale, out);
             Arithmetic::Int8 { weights: weights.packed, bias, multiplier }
         } else if !x.is_u8 && grid.is_none() {
-            Arithmetic::F32 { weights: source.f32(filters)?, bias: padded(Vec::new(), out) }
+            Arithmetic::F32 { weights: source.f32(filters, filters.in_channels)?, bias: padded(Vec::new(), out) }
         } else {
             return Err(unsupported("products whose operands are of different kinds"));
         };
@@ -269,6 +270,7 @@ impl RunStep for PromptTail {
             .heads
             .get_mut(self.head)
             .ok_or_else(|| EngineError::Internal("a head without prompts".into()))?;
+        let begun = Instant::now();
         let count = head.biases.len();
         if count == 0 {
             return Ok(());
@@ -301,6 +303,7 @@ impl RunStep for PromptTail {
                 self.sum(row, &prompts, band.dots, out);
             }
         });
+        head.seconds = begun.elapsed().as_secs_f64();
         Ok(())
     }
 
@@ -326,10 +329,5 @@ impl PromptTail {
         let (features, rest) = rest.split_at_mut(COLUMNS * self.channels);
         let dots = &mut rest[..DOT_ROWS * self.dot_row(prompts)];
         Band { ring, computed: 0, mixed, features, dots }
-    }
-
-    /// Channels of the features, and the logits' rows and columns.
-    pub fn shape(&self) -> [usize; 3] {
-        [self.channels, self.blending.height * self.blending.scale, self.columns()]
     }
 }

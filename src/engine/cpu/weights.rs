@@ -107,11 +107,11 @@ impl WeightSource<'_> {
         Ok(Int8Filters { packed: Packed::Mapped { bundle: (*bundle).clone(), range }, scales, sums })
     }
 
-    /// A product's weights in f32.
-    pub(super) fn f32(&self, filters: &Filters) -> Result<Packed<f32>, EngineError> {
+    /// A product's weights in f32, each tap's inputs filled up to `depth` with zeros.
+    pub(super) fn f32(&self, filters: &Filters, depth: usize) -> Result<Packed<f32>, EngineError> {
         if let WeightSource::Bundle(bundle) = self {
             let tensor = bundle.tensor(&filters.weight)?;
-            if tensor.dtype == Dtype::F32 && tensor.packing.is_some() {
+            if tensor.dtype == Dtype::F32 && tensor.packing.is_some() && depth == filters.in_channels {
                 let range = self.packed_range(bundle, filters, 4 * filters.in_channels)?;
                 return Ok(Packed::Mapped { bundle: (*bundle).clone(), range });
             }
@@ -130,7 +130,15 @@ impl WeightSource<'_> {
             }
             WeightLayout::Columns => self.matrix(&values, filters)?.t().iter().copied().collect(),
         };
-        Ok(Packed::Owned(pack_f32(&rows, filters.out_channels, taps, filters.in_channels)))
+        if depth == filters.in_channels {
+            return Ok(Packed::Owned(pack_f32(&rows, filters.out_channels, taps, depth)));
+        }
+        let mut filled = Vec::with_capacity(filters.out_channels * taps * depth);
+        for tap in rows.chunks_exact(filters.in_channels) {
+            filled.extend_from_slice(tap);
+            filled.resize(filled.len() + depth - filters.in_channels, 0.0);
+        }
+        Ok(Packed::Owned(pack_f32(&filled, filters.out_channels, taps, depth)))
     }
 
     fn matrix<'v>(&self, values: &'v ArrayD<f32>, filters: &Filters) -> Result<ArrayView2<'v, f32>, EngineError> {

@@ -7,6 +7,7 @@ use crate::engine::{EngineError, EngineOptions, PromptKernel};
 use crate::graph::{Graph, NodeId, Shape, Weights};
 use ndarray::{Array2, ArrayD, Ix2, IxDyn};
 use std::sync::Arc;
+use std::time::Instant;
 use tract_core::internal::Tensor;
 use tract_core::internal::multithread::Executor;
 
@@ -55,18 +56,19 @@ impl ReferenceEngine {
         Ok(PromptKernel { vectors: vectors.iter().map(|vector| vector.iter().copied().collect()).collect() })
     }
 
-    /// The logits of each prompt, for each head.
+    /// The logits of each prompt, for each head, and the seconds that the heads took.
     pub fn run<'k>(
         &self,
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
-    ) -> Result<[Vec<Array2<f32>>; 2], EngineError> {
+    ) -> Result<([Vec<Array2<f32>>; 2], f64), EngineError> {
         let Shape::Map { channels, height, width } = self.input else {
             return Err(EngineError::Internal("an image that is no map".into()));
         };
         let reference = EngineError::reference("take the image");
         let image = ArrayD::from_shape_vec(IxDyn(&[channels, height, width]), pixels.to_vec()).map_err(reference)?;
         let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&image))?])?;
+        let begun = Instant::now();
         let mut found = [Vec::new(), Vec::new()];
         for (index, (head, map)) in self.heads.iter().zip(maps).enumerate() {
             for prompt in prompts.clone() {
@@ -74,7 +76,7 @@ impl ReferenceEngine {
                 found[index].push(head.run(map.clone(), vector)?);
             }
         }
-        Ok(found)
+        Ok((found, begun.elapsed().as_secs_f64()))
     }
 }
 

@@ -1,5 +1,8 @@
 //! Every instruction set of this CPU against the plain implementation, over awkward shapes and random ones.
 
+#[cfg(target_os = "linux")]
+mod bounds;
+
 use super::conv::{Addend, BLOCK, ConvF32, ConvU8, EpilogueU8, OutputU8, Target, Window, blocks};
 use super::packing::{pack_f32, pack_i8};
 use super::{Isa, Kernels, generic};
