@@ -1,7 +1,7 @@
 //! A model ready to run, and the sessions that run it on frames.
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
-use crate::engine::{Engine, EngineError, EngineOptions, PromptKernel};
+use crate::engine::{Engine, EngineError, EngineOptions, PromptKernel, StepTime};
 use crate::frame::{Frame, FrameError, Placement, Preprocessor};
 use crate::mask::{Mask, MaskError, Probability};
 use crate::prompt::{PromptCache, PromptError, Tokenizer, Tokens};
@@ -206,6 +206,12 @@ impl Session<'_> {
             found.push(timed(&mut seconds.postprocess, || self.restore(&placement, &logits, confounders.as_ref()))?);
         }
         Ok((found, seconds))
+    }
+
+    /// Runs the image pass of a frame once, and says where its time went.
+    pub fn time_image_steps(&mut self, frame: &Frame<'_>) -> Result<Vec<StepTime>, ModelError> {
+        self.preprocessor.prepare(frame, &mut self.pixels)?;
+        Ok(self.model.engine.time_image_steps(&self.pixels)?)
     }
 
     fn restore(

@@ -1,7 +1,6 @@
 //! Packs a checkpoint into the one file that the runtime opens.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::model::stage;
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::{
     BundleBuilder, BundleError, ModelDescription, Precision, SelfTest, SelfTestVector, SigningKey, self_test_image,
@@ -76,7 +75,7 @@ pub fn pack(
         fit: options.fit,
         threshold: options.threshold,
         trained: metadata.get("trained").is_some_and(|trained| trained == "true"),
-        gmac: image_gmac(&graph)?,
+        gmac: graph.frame_gmac(1)?,
         provenance: metadata,
         calibration: None,
     };
@@ -112,14 +111,4 @@ fn record_self_test(
         vectors.push(SelfTestVector::record(seed, size, prompt, SELF_TEST_STEP, &logits, SELF_TEST_TOLERANCE));
     }
     Ok(SelfTest { vectors })
-}
-
-/// Multiply-accumulates, in 10⁹, of one image under one prompt whose encoding is cached, without the adversarial head.
-fn image_gmac(graph: &Graph) -> Result<f64, GraphError> {
-    let pred = graph.find(stage::PRED)?;
-    let image = graph.find(stage::IMAGE)?;
-    let part = graph.subgraph(&[], &[pred])?;
-    let depends = part.dependents(part.find(&graph.node(image).name)?);
-    let total: u64 = part.ids().filter(|id| depends[id.0]).map(|id| part.multiply_accumulates(id, 0)).sum();
-    Ok(total as f64 / 1e9)
 }

@@ -6,6 +6,7 @@
 mod error;
 mod reference;
 mod split;
+mod step_time;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ pub use error::EngineError;
 pub(crate) use reference::coordinate;
 pub use reference::{ReferencePlan, Value};
 pub use split::Head;
+pub use step_time::StepTime;
 
 use crate::graph::{Graph, NodeId, Op, Shape, Weights};
 use ndarray::{Array2, ArrayD, Ix2, IxDyn};
@@ -130,17 +132,26 @@ impl Engine {
     /// Runs everything that depends on the image alone. `pixels`: normalised, channel by channel, row by row.
     pub fn encode_image(&self, pixels: &[f32]) -> Result<ImageFeatures, EngineError> {
         let begun = Instant::now();
+        let array = self.image_array(pixels)?;
+        let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&array))?])?;
+        log::debug!("image: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
+        Ok(ImageFeatures { maps })
+    }
+
+    /// As [`Self::encode_image`], to find out where the time goes: runs once and times each step, in the order in which
+    /// they first ran.
+    pub fn time_image_steps(&self, pixels: &[f32]) -> Result<Vec<StepTime>, EngineError> {
+        self.image.time_steps(&[Value::Array(&self.image_array(pixels)?)])
+    }
+
+    fn image_array(&self, pixels: &[f32]) -> Result<ArrayD<f32>, EngineError> {
         let refuse = || EngineError::Input {
             name: "image".into(),
             given: format!("{} numbers", pixels.len()),
             expected: self.input,
         };
         let Shape::Map { channels, height, width } = self.input else { return Err(refuse()) };
-        let shape = IxDyn(&[channels, height, width]);
-        let array = ArrayD::from_shape_vec(shape, pixels.to_vec()).map_err(|_| refuse())?;
-        let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&array))?])?;
-        log::debug!("image: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
-        Ok(ImageFeatures { maps })
+        ArrayD::from_shape_vec(IxDyn(&[channels, height, width]), pixels.to_vec()).map_err(|_| refuse())
     }
 
     /// Logits of the lesion, height x width of the network's input; the sigmoid of one is a probability.
