@@ -164,11 +164,8 @@ fn halves_come_close_and_vectors_stay_whole() {
 #[test]
 fn quantised_tensors_are_carried() {
     let quantised = StoredTensor {
-        name: "conv.weight".into(),
-        dtype: Dtype::I8,
-        shape: vec![2, 3, 3, 3],
-        bytes: (0..54u8).collect(),
         quantisation: Some(Quantisation { scale: "conv.weight.scale".into(), zero_point: 3 }),
+        ..StoredTensor::plain("conv.weight", Dtype::I8, &[2, 3, 3, 3], (0..54u8).collect())
     };
     let scale = StoredTensor::encode(
         "conv.weight.scale",
@@ -186,18 +183,68 @@ fn quantised_tensors_are_carried() {
 }
 
 #[test]
+fn weights_of_kernels_are_packed() {
+    let bundle = Bundle::from_bytes(builder(Precision::F32).to_bytes().unwrap()).unwrap();
+    let weight = bundle.tensor("conv.weight").unwrap();
+    assert_eq!(weight.packing, Some(Packing::Blocked));
+    let packed = weight.as_f32().unwrap();
+    assert_eq!(packed.len(), 16 * 27);
+    assert_eq!(packed.as_ptr().addr() % 64, 0);
+    let values = bundle.values("conv.weight").unwrap();
+    for ((output, channel, row, column), value) in values.into_dimensionality::<ndarray::Ix4>().unwrap().indexed_iter()
+    {
+        assert_eq!(packed[((row * 3 + column) * 3 + channel) * 16 + output], *value);
+    }
+    let bias = bundle.tensor("conv.bias").unwrap();
+    assert_eq!((bias.packing, bias.as_i8(), bias.as_f32()), (None, None, Some(&[-3.0, -2.875][..])));
+}
+
+/// Int8 weights in the kernels' order come with one scale and one sum for each output, and with no zero point.
+#[test]
+fn packed_int8_is_whole_or_refused() {
+    type Damage = fn(&mut Vec<StoredTensor>);
+    let build = |damage: Damage| {
+        let scale = ArrayD::from_shape_vec(IxDyn(&[2]), vec![0.5, 2.0]).unwrap();
+        let weight = StoredTensor {
+            quantisation: Some(Quantisation { scale: "conv.weight.scale".into(), zero_point: 0 }),
+            ..StoredTensor::plain("conv.weight", Dtype::I8, &[2, 3, 3, 3], (0..54u8).collect())
+        };
+        let sums: Vec<u8> = [351i32, 1080].iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        let mut tensors = vec![
+            weight.pack().unwrap(),
+            StoredTensor::encode("conv.weight.scale", &scale, Dtype::F32).unwrap(),
+            StoredTensor::plain("conv.weight.sums", Dtype::I32, &[2], sums),
+        ];
+        damage(&mut tensors);
+        Bundle::from_bytes(tensors.into_iter().fold(builder(Precision::Int8), BundleBuilder::tensor).to_bytes()?)
+    };
+    let bundle = build(|_| {}).unwrap();
+    let expected = (0..54).map(|index| index as f32 * if index < 27 { 0.5 } else { 2.0 });
+    assert_eq!(bundle.values("conv.weight").unwrap().into_iter().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert_eq!(bundle.tensor("conv.weight").unwrap().as_i8().unwrap().len(), 16 * 9 * 4);
+    assert_eq!(bundle.tensor("conv.weight.sums").unwrap().as_i32(), Some(&[351, 1080][..]));
+    let damages: [(&str, Damage); 6] = [
+        ("zero point of 1", |t| t[0].quantisation.as_mut().unwrap().zero_point = 1),
+        ("without a scale", |t| t[0].quantisation = None),
+        ("its sums `conv.weight.sums` are missing", |t| drop(t.pop())),
+        ("not i32 [2]", |t| t[2].shape = vec![2, 1]),
+        ("do not hold", |t| drop(t[0].bytes.pop())),
+        ("do not hold", |t| t[2].packing = Some(Packing::Blocked)),
+    ];
+    for (what, damage) in damages {
+        let error = build(damage).unwrap_err().to_string();
+        assert!(error.contains(what), "`{what}` is not in: {error}");
+    }
+}
+
+#[test]
 fn numbers_that_are_not_finite_are_refused_by_name() {
     let mut weights = small_weights();
     weights.get_mut("conv.bias").unwrap()[[1]] = f32::NAN;
     let error = BundleBuilder::new(description(), small_graph(), &weights, Precision::F32).err().unwrap().to_string();
     assert!(error.contains("tensor `conv.bias` holds NaN at index 1"), "{error}");
-    let poisoned = StoredTensor {
-        name: "conv.bias".into(),
-        dtype: Dtype::F32,
-        shape: vec![2],
-        bytes: [1.0f32, f32::INFINITY].iter().flat_map(|value| value.to_le_bytes()).collect(),
-        quantisation: None,
-    };
+    let numbers = [1.0f32, f32::INFINITY].iter().flat_map(|value| value.to_le_bytes());
+    let poisoned = StoredTensor::plain("conv.bias", Dtype::F32, &[2], numbers.collect());
     let bundle = Bundle::from_bytes(builder(Precision::F32).tensor(poisoned).to_bytes().unwrap()).unwrap();
     let error = bundle.weights().unwrap_err().to_string();
     assert!(error.contains("tensor `conv.bias` holds inf at index 1"), "{error}");

@@ -52,6 +52,8 @@ pub enum Problem {
     Read(#[source] std::io::Error),
     #[error(transparent)]
     Write(WriteError),
+    #[error("does not fit into memory ({0}); free some, or open the file instead")]
+    Memory(#[source] std::io::Error),
     #[error("is not a file; give the path of a .ccs file")]
     NotAFile,
     #[error("is empty; copy or pack it again")]

@@ -2,7 +2,8 @@
 
 use super::digest::Sha256;
 use super::error::Problem;
-use super::manifest::{Manifest, TensorEntry};
+use super::manifest::{Dtype, Manifest, Packing, TensorEntry};
+use super::packing;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -159,7 +160,9 @@ pub(super) fn index_tensors(tensors: &[TensorEntry], weights_bytes: usize) -> Re
         }
     }
     for tensor in tensors {
-        check_quantisation(tensor, |name| index.get(name).map(|position| &tensors[*position]))
+        let find = |name: &str| index.get(name).map(|position| &tensors[*position]);
+        check_quantisation(tensor, find)
+            .and_then(|()| check_sums(tensor, find))
             .map_err(|reason| Problem::layout(format!("tensor `{}`", tensor.name), reason))?;
     }
     Ok(index)
@@ -173,9 +176,13 @@ fn check_tensor(tensor: &TensorEntry, weights_bytes: u64) -> Result<(), String> 
         return Err(format!("a dimension of {:?} is zero", tensor.shape));
     }
     let elements = tensor.shape.iter().try_fold(1u64, |product, extent| product.checked_mul(*extent as u64));
-    let needed = elements.and_then(|elements| elements.checked_mul(tensor.dtype.bytes() as u64));
+    let needed = match tensor.packing {
+        None => elements.and_then(|elements| elements.checked_mul(tensor.dtype.bytes() as u64)),
+        Some(Packing::Blocked) => packing::blocked_bytes(&tensor.shape, tensor.dtype),
+    };
     if needed != Some(tensor.bytes) {
-        return Err(format!("{} bytes do not hold {:?} of {:?}", tensor.bytes, tensor.shape, tensor.dtype));
+        let packed = tensor.packing.map_or("", |_| ", packed");
+        return Err(format!("{} bytes do not hold {:?} of {:?}{}", tensor.bytes, tensor.shape, tensor.dtype, packed));
     }
     if !tensor.offset.is_multiple_of(ALIGNMENT) {
         return Err(format!("its offset {} is no multiple of {ALIGNMENT}", tensor.offset));
@@ -189,7 +196,6 @@ fn check_tensor(tensor: &TensorEntry, weights_bytes: u64) -> Result<(), String> 
 }
 
 fn check_quantisation<'a>(tensor: &TensorEntry, find: impl Fn(&str) -> Option<&'a TensorEntry>) -> Result<(), String> {
-    use super::manifest::Dtype;
     let Some(quantisation) = &tensor.quantisation else { return Ok(()) };
     let scale = find(&quantisation.scale).ok_or(format!("its scale `{}` is missing", quantisation.scale))?;
     let channels = tensor.shape.first().copied().unwrap_or(1);
@@ -201,4 +207,22 @@ fn check_quantisation<'a>(tensor: &TensorEntry, find: impl Fn(&str) -> Option<&'
         ));
     }
     Ok(())
+}
+
+/// Kernels fold a zero point in by the sums of the weights, and know no zero point of the weights themselves.
+fn check_sums<'a>(tensor: &TensorEntry, find: impl Fn(&str) -> Option<&'a TensorEntry>) -> Result<(), String> {
+    if tensor.packing.is_none() || tensor.dtype != Dtype::I8 {
+        return Ok(());
+    }
+    let channels = &tensor.shape[..1];
+    let quantisation = tensor.quantisation.as_ref().ok_or("it is packed int8 without a scale")?;
+    if quantisation.zero_point != 0 {
+        return Err(format!("it is packed int8 with a zero point of {}", quantisation.zero_point));
+    }
+    let name = format!("{}.sums", tensor.name);
+    match find(&name) {
+        Some(sums) if sums.dtype == Dtype::I32 && sums.shape == channels => Ok(()),
+        Some(sums) => Err(format!("its sums are {:?} {:?}, not i32 {channels:?}", sums.dtype, sums.shape)),
+        None => Err(format!("its sums `{name}` are missing")),
+    }
 }

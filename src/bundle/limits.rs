@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn node(op: Op, inputs: &[usize], shape: Shape) -> Node {
-        Node { name: "n".into(), op, inputs: inputs.iter().map(|i| NodeId(*i)).collect(), shape }
+        Node { name: "n".into(), op, inputs: inputs.iter().map(|i| NodeId(*i)).collect(), shape, quantisation: None }
     }
 
     #[test]

@@ -77,6 +77,19 @@ pub struct TensorEntry {
     pub bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantisation: Option<Quantisation>,
+    /// How the elements are ordered; row-major where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packing: Option<Packing>,
+}
+
+/// An order of a tensor's elements other than row-major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Packing {
+    /// The kernels' order (see [`crate::kernels::conv`]), of a weight of out x in or out x in x kernel x kernel in i8 or
+    /// f32. Taps are row by row; in i8 the inputs of each tap are filled up to a multiple of four, and the i32 tensor
+    /// `<name>.sums` holds the sum of each output's stored weights.
+    Blocked,
 }
 
 /// How stored integers become numbers: (stored - zero_point) * scale.

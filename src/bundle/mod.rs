@@ -27,6 +27,7 @@ mod error;
 mod layout;
 mod limits;
 mod manifest;
+mod packing;
 mod self_test;
 mod signature;
 mod tensor;
@@ -37,7 +38,9 @@ pub use ed25519_dalek::{SigningKey, VerifyingKey};
 pub use error::{BundleError, Problem};
 pub use layout::{ALIGNMENT, FORMAT_VERSION, MAGIC, MAX_MANIFEST_BYTES, MAX_TENSORS};
 pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES};
-pub use manifest::{Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Part, Precision, Quantisation, TensorEntry};
+pub use manifest::{
+    Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Packing, Part, Precision, Quantisation, TensorEntry,
+};
 pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};
 pub use tensor::{StoredTensor, TensorView};
 pub use writer::BundleBuilder;
@@ -113,14 +116,22 @@ impl Bundle {
         mapped.map_err(|problem| BundleError::from(problem).at(path))
     }
 
-    /// A model that is part of the program. Nothing of its weights is copied.
+    /// A model that is part of the program. Where the program holds it at a multiple of 64 bytes, nothing is copied.
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, BundleError> {
-        Ok(Self::read(Backing::Static(bytes), Check::Everything)?)
+        let backing = match is_aligned(bytes) {
+            true => Backing::Static(bytes),
+            false => aligned_copy(bytes)?,
+        };
+        Ok(Self::read(backing, Check::Everything)?)
     }
 
     /// A model in memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, BundleError> {
-        Ok(Self::read(Backing::Owned(bytes), Check::Everything)?)
+        let backing = match is_aligned(&bytes) {
+            true => Backing::Owned(bytes),
+            false => aligned_copy(&bytes)?,
+        };
+        Ok(Self::read(backing, Check::Everything)?)
     }
 
     fn read(file: Backing, check: Check) -> Result<Self, Problem> {
@@ -158,8 +169,8 @@ impl Bundle {
         // Opening checked that offset and length lie inside the part.
         let start = entry.offset as usize;
         let bytes = &self.part("weights")[start..start + entry.bytes as usize];
-        let TensorEntry { name, dtype, shape, quantisation, .. } = entry;
-        Ok(TensorView { name, dtype: *dtype, shape, bytes, quantisation: quantisation.as_ref() })
+        let TensorEntry { name, dtype, shape, quantisation, packing, .. } = entry;
+        Ok(TensorView { name, dtype: *dtype, shape, bytes, quantisation: quantisation.as_ref(), packing: *packing })
     }
 
     /// Every weight that the graph reads, in f32. Refuses NaN and infinite numbers by the tensor's name.
@@ -168,7 +179,7 @@ impl Bundle {
         parameters.into_iter().map(|parameter| Ok((parameter.name.clone(), self.values(&parameter.name)?))).collect()
     }
 
-    /// One tensor in f32, with its quantisation undone.
+    /// One tensor in f32, with its packing and its quantisation undone.
     pub fn values(&self, name: &str) -> Result<ndarray::ArrayD<f32>, BundleError> {
         let tensor = self.tensor(name)?;
         let scale = tensor.quantisation.map(|quantisation| self.tensor(&quantisation.scale)).transpose()?;
@@ -257,6 +268,23 @@ fn check_input(graph: &Graph, input_size: usize) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Tensors lie at multiples of [`ALIGNMENT`] from the file's start, and so in memory where the file itself does.
+fn is_aligned(bytes: &[u8]) -> bool {
+    bytes.as_ptr().addr().is_multiple_of(ALIGNMENT as usize)
+}
+
+/// Pages of our own, which are aligned by nature.
+fn aligned_copy(bytes: &[u8]) -> Result<Backing, Problem> {
+    if bytes.is_empty() {
+        return Err(Problem::Empty);
+    }
+    let copied = memmap2::MmapMut::map_anon(bytes.len()).and_then(|mut pages| {
+        pages.copy_from_slice(bytes);
+        pages.make_read_only()
+    });
+    Ok(Backing::Mapped(copied.map_err(Problem::Memory)?))
 }
 
 fn map(path: &Path) -> Result<Backing, Problem> {

@@ -1,24 +1,56 @@
 //! A bundle's tensors: borrowed bytes, and their values in f32.
 
 use super::error::Problem;
-use super::manifest::{Dtype, Quantisation};
+use super::manifest::{Dtype, Packing, Quantisation};
+use super::packing;
+use bytemuck::AnyBitPattern;
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
 
-/// A tensor as it lies in the file, row-major and little-endian.
+/// A tensor as it lies in the file, little-endian.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorView<'a> {
     pub name: &'a str,
     pub dtype: Dtype,
     pub shape: &'a [usize],
-    /// Starts at a multiple of 64 bytes from the file's start.
+    /// Starts at a multiple of 64 bytes, in the file and in memory.
     pub bytes: &'a [u8],
     pub quantisation: Option<&'a Quantisation>,
+    /// The order of the elements; row-major where it is `None`.
+    pub packing: Option<Packing>,
 }
 
-impl TensorView<'_> {
-    /// The stored numbers in f32, integers without their scale.
-    fn stored(&self) -> Vec<f32> {
+impl<'a> TensorView<'a> {
+    /// The elements of an i8 tensor, in their order in the file.
+    pub fn as_i8(&self) -> Option<&'a [i8]> {
+        self.elements(Dtype::I8)
+    }
+
+    /// The elements of an i32 tensor, in their order in the file.
+    pub fn as_i32(&self) -> Option<&'a [i32]> {
+        self.elements(Dtype::I32)
+    }
+
+    /// The elements of an f32 tensor, in their order in the file.
+    pub fn as_f32(&self) -> Option<&'a [f32]> {
+        self.elements(Dtype::F32)
+    }
+
+    /// Without a copy, hence only where the machine's numbers are little-endian too.
+    fn elements<T: AnyBitPattern>(&self, dtype: Dtype) -> Option<&'a [T]> {
+        let fits = self.dtype == dtype && (cfg!(target_endian = "little") || dtype.bytes() == 1);
+        fits.then(|| bytemuck::try_cast_slice(self.bytes).ok()).flatten()
+    }
+
+    /// The stored numbers in f32 and row-major, integers without their scale.
+    fn stored(&self) -> Result<Vec<f32>, Problem> {
+        match self.packing {
+            None => Ok(self.row_major()),
+            Some(Packing::Blocked) => packing::unpack(self.bytes, self.shape, self.dtype),
+        }
+    }
+
+    fn row_major(&self) -> Vec<f32> {
         let words = |bytes: &[u8]| [bytes[0], bytes[1], bytes[2], bytes[3]];
         match self.dtype {
             Dtype::F32 => self.bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(words(bytes))).collect(),
@@ -33,9 +65,9 @@ impl TensorView<'_> {
 
     /// The tensor's values; `scale` is the tensor that its quantisation names. NaN and infinite numbers are refused.
     pub(super) fn decode(&self, scale: Option<TensorView>) -> Result<ArrayD<f32>, Problem> {
-        let mut values = self.stored();
+        let mut values = self.stored()?;
         if let (Some(quantisation), Some(scale)) = (self.quantisation, scale) {
-            let scales = scale.stored();
+            let scales = scale.stored()?;
             let per_channel = (values.len() / scales.len().max(1)).max(1);
             for (channel, scale) in values.chunks_mut(per_channel).zip(scales) {
                 channel.iter_mut().for_each(|value| *value = (*value - quantisation.zero_point as f32) * scale);
@@ -55,12 +87,19 @@ pub struct StoredTensor {
     pub name: String,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
-    /// Row-major, little-endian.
+    /// Little-endian, in the order that `packing` names.
     pub bytes: Vec<u8>,
     pub quantisation: Option<Quantisation>,
+    /// Row-major where it is `None`; [`Self::pack`] changes it.
+    pub packing: Option<Packing>,
 }
 
 impl StoredTensor {
+    /// Row-major numbers without a scale.
+    pub fn plain(name: &str, dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> Self {
+        Self { name: name.to_string(), dtype, shape: shape.to_vec(), bytes, quantisation: None, packing: None }
+    }
+
     /// Stores values as f32 or f16; any other type is the quantiser's to make.
     pub fn encode(name: &str, values: &ArrayD<f32>, dtype: Dtype) -> Result<Self, Problem> {
         let refuse = |index, value| Problem::NotFinite { tensor: name.to_string(), index, value };
@@ -79,6 +118,6 @@ impl StoredTensor {
                 }
             }
         }
-        Ok(Self { name: name.to_string(), dtype, shape: values.shape().to_vec(), bytes, quantisation: None })
+        Ok(Self::plain(name, dtype, values.shape(), bytes))
     }
 }

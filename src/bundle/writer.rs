@@ -7,7 +7,7 @@ use super::manifest::{Dtype, Manifest, ModelDescription, Part, Precision, Tensor
 use super::self_test::SelfTest;
 use super::signature;
 use super::tensor::StoredTensor;
-use super::{Bundle, limits};
+use super::{Bundle, limits, packing};
 use crate::graph::{Graph, Weights};
 use crate::io::replace_file;
 use ed25519_dalek::SigningKey;
@@ -29,6 +29,7 @@ pub struct BundleBuilder {
 impl BundleBuilder {
     /// Takes the weights that the graph reads, others are left out. Matrices and kernels are stored in `precision`, which
     /// is f32 or f16; one-dimensional tensors (biases, norms) stay in f32, where they cost little and matter most.
+    /// In f32, what kernels read is packed for them.
     /// A quantised model starts here too and replaces its tensors by [`Self::tensor`].
     pub fn new(
         model: ModelDescription,
@@ -39,6 +40,7 @@ impl BundleBuilder {
         limits::check(&graph)?;
         graph.validate().map_err(Problem::from)?;
         graph.check_weights(|name| weights.get(name).map(|value| value.shape())).map_err(Problem::from)?;
+        let for_kernels = packing::kernel_weights(&graph);
         let mut tensors = BTreeMap::new();
         for parameter in graph.parameters() {
             let values = &weights[&parameter.name];
@@ -46,7 +48,11 @@ impl BundleBuilder {
                 Precision::F16 if values.ndim() > 1 => Dtype::F16,
                 _ => Dtype::F32,
             };
-            tensors.insert(parameter.name.clone(), StoredTensor::encode(&parameter.name, values, dtype)?);
+            let mut tensor = StoredTensor::encode(&parameter.name, values, dtype)?;
+            if dtype == Dtype::F32 && for_kernels.contains(&parameter.name) {
+                tensor = tensor.pack()?;
+            }
+            tensors.insert(parameter.name, tensor);
         }
         let (tokenizer_json, self_test, signing_key) = (Vec::new(), SelfTest::default(), None);
         Ok(Self { model, graph, precision, tensors, tokenizer_json, self_test, signing_key })
@@ -134,6 +140,7 @@ impl BundleBuilder {
                 offset: weights.len() as u64 - bytes,
                 bytes,
                 quantisation: tensor.quantisation.clone(),
+                packing: tensor.packing,
             });
         }
         (entries, weights)

@@ -1,7 +1,7 @@
 //! A network of a few nodes that has every joint of the real one.
 
 use super::*;
-use crate::graph::{GraphBuilder, TAPS};
+use crate::graph::{GraphBuilder, Grid, TAPS};
 
 const SIDE: usize = 6;
 const VOCABULARY: usize = 12;
@@ -127,6 +127,26 @@ fn graphs_and_weights_that_do_not_fit_are_errors() {
     assert!(Head::find(&merged, "pred_ad").is_ok());
     merged.nodes[pred_ad.0].inputs = vec![conv, conv];
     assert!(error(&merged, &weights).contains("pred_ad"));
+}
+
+/// A node with a grid yields values of the grid alone; what it reads was rounded before.
+#[test]
+fn grids_are_honoured() {
+    let mut g = GraphBuilder::new();
+    let image = g.input("image", Shape::Map { channels: 1, height: 2, width: 3 }).unwrap();
+    let rest = g.add(Op::Complement, &[image]).unwrap();
+    let mut graph = g.finish(&[image, rest]);
+    graph.nodes[image.0].quantisation = Some(Grid { scale: 0.25, zero_point: 3 });
+    graph.nodes[rest.0].quantisation = Some(Grid { scale: 0.5, zero_point: 0 });
+    let pixels = ArrayD::from_shape_vec(IxDyn(&[1, 2, 3]), vec![0.1, 0.13, -9.0, 99.0, 0.37, 0.62]).unwrap();
+    let outputs = ReferencePlan::new(&graph, &Weights::new()).unwrap().run(&[Value::Array(&pixels)]).unwrap();
+    assert_eq!(outputs[0].as_slice().unwrap(), [0.0, 0.25, -0.75, 63.0, 0.25, 0.5]);
+    // A half lies between two steps: to the even one.
+    assert_eq!(outputs[1].as_slice().unwrap(), [1.0, 1.0, 2.0, 0.0, 1.0, 0.5]);
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        graph.nodes[rest.0].quantisation = Some(Grid { scale, zero_point: 0 });
+        assert!(graph.validate().unwrap_err().to_string().contains("scale"));
+    }
 }
 
 #[test]

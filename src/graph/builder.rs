@@ -62,7 +62,7 @@ impl GraphBuilder {
         if self.graph.nodes.iter().any(|node| node.name == name) {
             return Err(GraphError::Duplicate(name));
         }
-        self.graph.nodes.push(Node { name, op, inputs: inputs.to_vec(), shape });
+        self.graph.nodes.push(Node { name, op, inputs: inputs.to_vec(), shape, quantisation: None });
         Ok(NodeId(self.graph.nodes.len() - 1))
     }
 }

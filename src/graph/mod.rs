@@ -8,10 +8,12 @@
 
 mod builder;
 mod cost;
+mod grid;
 mod op;
 mod subgraph;
 
 pub use builder::GraphBuilder;
+pub use grid::Grid;
 pub use op::{NORM_EPSILON, Op, Parameter, TAPS};
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,9 @@ pub struct Node {
     pub op: Op,
     pub inputs: Vec<NodeId>,
     pub shape: Shape,
+    /// Where the result is rounded to 8 bits: on which grid. `None` where it stays f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantisation: Option<Grid>,
 }
 
 /// A network, or a part of one.
@@ -115,7 +120,7 @@ impl Graph {
         self.ids().filter(move |reader| self.node(*reader).inputs.contains(&id))
     }
 
-    /// Checks a graph from an untrusted file: order, unique names, and every shape inferred anew.
+    /// Checks a graph from an untrusted file: order, unique names, and every shape inferred anew, grids with a scale.
     pub fn validate(&self) -> Result<(), GraphError> {
         let mut names = HashSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
@@ -131,6 +136,11 @@ impl Graph {
                 Op::Input if inputs.is_empty() => node.shape,
                 _ => node.op.infer(&inputs).map_err(refuse)?,
             };
+            match (node.quantisation, shape) {
+                (Some(_), Shape::Tokens { .. }) => return Err(refuse("token ids have no grid".into())),
+                (Some(grid), _) => grid.check().map_err(refuse)?,
+                (None, _) => {}
+            }
             if shape != node.shape {
                 return Err(refuse(format!("yields {shape:?}, but the graph says {:?}", node.shape)));
             }

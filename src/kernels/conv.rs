@@ -29,13 +29,18 @@ pub struct Window<'a> {
 }
 
 impl Window<'_> {
-    /// Elements that a slice of inputs must have.
-    fn reach(&self) -> usize {
+    /// Elements that a slice of inputs must have; none if no slice has so many.
+    fn reach(&self) -> Option<usize> {
         let furthest_tap = self.taps.iter().max().copied().unwrap_or(0);
-        (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride + furthest_tap + self.depth
+        reach(self, self.row_stride, self.column_stride, furthest_tap.checked_add(self.depth)?)
     }
 
-    fn is_empty(&self) -> bool {
+    /// Weights of `out_channels` outputs, whole blocks of them.
+    fn weights(&self, out_channels: usize) -> Option<usize> {
+        padded(out_channels)?.checked_mul(self.taps.len())?.checked_mul(self.depth)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.rows == 0 || self.columns == 0
     }
 }
@@ -48,9 +53,17 @@ pub struct Target {
 }
 
 impl Target {
-    fn reach(&self, window: &Window, out_channels: usize) -> usize {
-        (window.rows - 1) * self.row_stride + (window.columns - 1) * self.column_stride + out_channels
+    /// Whether a slice of this length holds the outputs.
+    fn fits(&self, window: &Window, out_channels: usize, length: usize) -> bool {
+        reach(window, self.row_stride, self.column_stride, out_channels).is_some_and(|reach| reach <= length)
     }
+}
+
+/// Elements from the first one of a window's first pixel to behind the last one of its last pixel.
+fn reach(window: &Window, row_stride: usize, column_stride: usize, pixel: usize) -> Option<usize> {
+    let rows = window.rows.checked_sub(1)?.checked_mul(row_stride)?;
+    let columns = window.columns.checked_sub(1)?.checked_mul(column_stride)?;
+    rows.checked_add(columns)?.checked_add(pixel)
 }
 
 /// A map that is added to the outputs, element by element, laid out with strides of its own.
@@ -63,8 +76,8 @@ pub struct Addend<'a, T> {
 /// What becomes of an int8 convolution's sums:
 ///
 /// v = f32(sum + bias) * multiplier \[+ map\] \[+ residual * residual_scale\] + offset, channel by channel, each operation
-/// rounded by itself. In u8 the output is clamp(round_half_even(v) + zero_point, lowest, 255); in f32 it is v, or
-/// max(v, 0) where `relu`.
+/// rounded by itself. In u8 the output is clamp(round_half_even(v) + zero_point, lowest, 255), and `lowest` where v is not
+/// a number; in f32 it is v, or max(v, 0) where `relu`.
 #[derive(Clone, Copy, Debug)]
 pub struct EpilogueU8<'a> {
     /// One for each output channel, filled up to whole blocks.
@@ -120,6 +133,11 @@ pub fn blocks(out_channels: usize) -> usize {
     out_channels.div_ceil(BLOCK)
 }
 
+/// `out_channels` and what fills up the last block.
+fn padded(out_channels: usize) -> Option<usize> {
+    blocks(out_channels).checked_mul(BLOCK)
+}
+
 impl ConvU8<'_> {
     /// Whether every element that the convolution names lies in its slices. Kernels check this once a call, and rely on it.
     pub fn is_valid(&self) -> bool {
@@ -127,7 +145,7 @@ impl ConvU8<'_> {
         if window.is_empty() || self.out_channels == 0 {
             return true;
         }
-        let padded = blocks(self.out_channels) * BLOCK;
+        let padded = padded(self.out_channels);
         let y_length = match &self.output {
             OutputU8::U8 { y, zero_point, lowest } => {
                 if !(0..=255).contains(zero_point) || !(0..=255).contains(lowest) {
@@ -137,12 +155,12 @@ impl ConvU8<'_> {
             }
             OutputU8::F32 { y, .. } => y.len(),
         };
-        let holds = |length: usize, layout: &Target| layout.reach(window, self.out_channels) <= length;
+        let holds = |length: usize, layout: &Target| layout.fits(window, self.out_channels, length);
         window.depth.is_multiple_of(GROUP)
-            && window.reach() <= self.x.len()
-            && self.weights.len() == padded * window.taps.len() * window.depth
-            && self.epilogue.bias.len() == padded
-            && self.epilogue.multiplier.len() == padded
+            && window.reach().is_some_and(|reach| reach <= self.x.len())
+            && window.weights(self.out_channels) == Some(self.weights.len())
+            && padded == Some(self.epilogue.bias.len())
+            && padded == Some(self.epilogue.multiplier.len())
             && self.epilogue.map.is_none_or(|map| holds(map.values.len(), &map.layout))
             && self.epilogue.residual.is_none_or(|residual| holds(residual.values.len(), &residual.layout))
             && holds(y_length, &self.target)
@@ -156,11 +174,11 @@ impl ConvF32<'_> {
         if window.is_empty() || self.out_channels == 0 {
             return true;
         }
-        let padded = blocks(self.out_channels) * BLOCK;
-        let holds = |length: usize, layout: &Target| layout.reach(window, self.out_channels) <= length;
-        window.reach() <= self.x.len()
-            && self.weights.len() == padded * window.taps.len() * window.depth
-            && self.bias.len() == padded
+        let padded = padded(self.out_channels);
+        let holds = |length: usize, layout: &Target| layout.fits(window, self.out_channels, length);
+        window.reach().is_some_and(|reach| reach <= self.x.len())
+            && window.weights(self.out_channels) == Some(self.weights.len())
+            && padded == Some(self.bias.len())
             && self.map.is_none_or(|map| holds(map.values.len(), &map.layout))
             && self.residual.is_none_or(|residual| holds(residual.values.len(), &residual.layout))
             && holds(self.y.len(), &self.target)

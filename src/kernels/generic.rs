@@ -32,8 +32,9 @@ pub fn conv_u8(conv: &mut ConvU8<'_>) {
                 let at = row * conv.target.row_stride + column * conv.target.column_stride + out;
                 match &mut conv.output {
                     OutputU8::U8 { y, zero_point, lowest } => {
-                        let rounded = (value.round_ties_even() as i32).saturating_add(*zero_point);
-                        y[at] = rounded.clamp(*lowest, 255) as u8;
+                        // `max` makes what is not a number the lowest output.
+                        let value = value.max((*lowest - *zero_point) as f32).min((255 - *zero_point) as f32);
+                        y[at] = (value.round_ties_even() as i32 + *zero_point) as u8;
                     }
                     OutputU8::F32 { y, relu } => y[at] = if *relu { value.max(0.0) } else { value },
                 }

@@ -4,11 +4,25 @@
 //! A [`Kernels`] of an instruction set exists only where the CPU has it, so holding one is the proof that its
 //! instructions may be executed.
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod aarch64;
 pub mod conv;
+mod crew;
+pub mod elementwise;
 pub mod generic;
 mod isa;
+#[cfg(target_arch = "x86_64")]
+mod microkernel;
 pub mod packing;
+pub mod peak;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
+pub use crew::{Crew, MAX_THREADS};
 pub use isa::{Isa, UnknownIsa};
 
 use conv::{ConvF32, ConvU8};
@@ -47,6 +61,10 @@ impl Kernels {
     pub fn new(isa: Isa) -> Option<Self> {
         let has = match isa {
             Isa::Generic => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => x86::has(isa),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => aarch64::has(isa),
             _ => false,
         };
         has.then_some(Self { isa })
@@ -64,6 +82,12 @@ impl Kernels {
     /// Runs an int8 convolution.
     pub fn conv_u8(self, conv: &mut ConvU8<'_>) {
         match self.isa {
+            // SAFETY: `new` made sure that the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_u8(self.isa, conv) },
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            // SAFETY: these kernels exist, so the CPU has their instructions.
+            isa @ (Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm) => unsafe { aarch64::conv_u8(isa, conv) },
             _ => generic::conv_u8(conv),
         }
     }
@@ -71,6 +95,12 @@ impl Kernels {
     /// Runs a convolution in f32. Instruction sets differ in how they sum, so results agree to rounding only.
     pub fn conv_f32(self, conv: &mut ConvF32<'_>) {
         match self.isa {
+            // SAFETY: `new` made sure that the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_f32(self.isa, conv) },
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            // SAFETY: as above.
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe { aarch64::conv_f32(conv) },
             _ => generic::conv_f32(conv),
         }
     }

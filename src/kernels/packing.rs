@@ -45,6 +45,14 @@ pub fn pack_f32(weights: &[f32], out_channels: usize, taps: usize, depth: usize)
     packed
 }
 
+/// Undoes [`pack_f32`].
+pub fn unpack_f32(packed: &[f32], out_channels: usize, taps: usize, depth: usize) -> Vec<f32> {
+    let filter = taps * depth;
+    let of_output =
+        |out: usize| (0..filter).map(move |position| packed[(out / BLOCK * filter + position) * BLOCK + out % BLOCK]);
+    (0..out_channels).flat_map(of_output).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +64,10 @@ mod tests {
             let packed = pack_i8(&weights, out, taps, depth);
             assert_eq!(packed.len(), out.div_ceil(16) * 16 * taps * depth.div_ceil(4) * 4);
             assert_eq!(unpack_i8(&packed, out, taps, depth), weights);
+            let weights: Vec<f32> = weights.into_iter().map(f32::from).collect();
+            let packed = pack_f32(&weights, out, taps, depth);
+            assert_eq!(packed.len(), out.div_ceil(16) * 16 * taps * depth);
+            assert_eq!(unpack_f32(&packed, out, taps, depth), weights);
         }
     }
 

@@ -1,10 +1,11 @@
 //! The edits that rewrites are made of. Nodes are replaced in their places, so execution order holds by itself.
 
 use super::LowerError;
-use crate::graph::{Graph, GraphError, NodeId, Op, Shape, Weights};
+use crate::graph::{Graph, GraphError, Node, NodeId, Op, Shape, Weights};
 use ndarray::{Array1, Array2, Array4, ArrayD, ArrayView, Dimension};
 
 /// Puts another operator in a node's place. A name that was made from the operator is made anew; a stage keeps its own.
+/// Grids come after all rewrites: the node has none.
 pub(super) fn replace(graph: &mut Graph, id: NodeId, op: Op, inputs: Vec<NodeId>) -> Result<(), GraphError> {
     let shapes: Vec<Shape> = inputs.iter().map(|input| graph.node(*input).shape).collect();
     let old = graph.node(id);
@@ -16,7 +17,7 @@ pub(super) fn replace(graph: &mut Graph, id: NodeId, op: Op, inputs: Vec<NodeId>
         false => old.name.clone(),
     };
     let node = &mut graph.nodes[id.0];
-    (node.name, node.op, node.inputs, node.shape) = (name, op, inputs, shape);
+    *node = Node { name, op, inputs, shape, quantisation: None };
     Ok(())
 }
 

@@ -6,12 +6,14 @@
 //! | [`coordinate_bias`] | the two coordinate channels, by a constant map |
 //! | [`upsampled_conv`] | 3x3 products at the upsampled resolution, by 1x1 products at the low one |
 //! | [`prompt_fold`] | the 1x1 convolution before the sentence's own, by a wider prompt layer |
+//! | [`project_as_linear`] | projections, by linear layers |
 //!
 //! An average pool and a 1x1 convolution commute too, but the published network pools first everywhere already.
 
 mod coordinate_bias;
 mod edit;
 mod fold_batch_norm;
+mod project_as_linear;
 mod prompt_fold;
 mod upsampled_conv;
 
@@ -20,6 +22,7 @@ mod agreement;
 
 pub use coordinate_bias::coordinate_bias;
 pub use fold_batch_norm::fold_batch_norm;
+pub use project_as_linear::project_as_linear;
 pub use prompt_fold::prompt_fold;
 pub use upsampled_conv::upsampled_conv;
 
@@ -39,11 +42,12 @@ pub enum LowerError {
 type Rewrite = fn(Graph, &mut Weights) -> Result<Graph, LowerError>;
 
 /// In this order: a folded norm gives the convolution the bias that the later rewrites move on.
-const REWRITES: [(&str, Rewrite); 4] = [
+const REWRITES: [(&str, Rewrite); 5] = [
     ("fold_batch_norm", fold_batch_norm),
     ("coordinate_bias", coordinate_bias),
     ("upsampled_conv", upsampled_conv),
     ("prompt_fold", prompt_fold),
+    ("project_as_linear", project_as_linear),
 ];
 
 /// Applies every rewrite. Weights that the result does not read are dropped.

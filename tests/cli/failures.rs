@@ -121,13 +121,8 @@ fn bundles_that_are_none() {
         file[at..at + bytes.len()].copy_from_slice(bytes);
         file
     };
-    let nan = StoredTensor {
-        name: "kernel.bias".into(),
-        dtype: Dtype::F32,
-        shape: vec![28],
-        bytes: [0.0f32, f32::NAN].iter().cycle().take(28).flat_map(|value| value.to_le_bytes()).collect(),
-        quantisation: None,
-    };
+    let numbers = [0.0f32, f32::NAN].iter().cycle().take(28).flat_map(|value| value.to_le_bytes());
+    let nan = StoredTensor::plain("kernel.bias", Dtype::F32, &[28], numbers.collect());
     toy::builder().tensor(nan).write(&desk.path("nan.ccs")).unwrap();
     let resized = toy::forged(&good, |manifest| manifest["model"]["input_size"] = 64.into());
     let cases: [(PathBuf, &[&str]); 11] = [

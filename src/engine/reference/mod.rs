@@ -1,5 +1,7 @@
 //! The plain engine: a graph wired into a tract model of stock operators, optimised and run in f32.
 //!
+//! A node's grid is honoured by rounding to it, still in f32: what an engine that stores 8 bits must agree with.
+//!
 //! Every faster engine is tested against this one. It runs one image, or one prompt of any length up to the context.
 
 mod attention;
@@ -7,6 +9,7 @@ mod convolution;
 mod profile;
 mod prompt;
 mod resampling;
+mod rounding;
 mod wiring;
 
 pub(crate) use convolution::coordinate;
@@ -193,13 +196,16 @@ fn wire(graph: &Graph, weights: &Weights) -> TractResult<TypedModel> {
     let mut outlets: Vec<OutletId> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         wiring.node = node.name.clone();
-        let outlet = if node.op == Op::Input {
+        let mut outlet = if node.op == Op::Input {
             wire_input(&mut wiring, node)?
         } else {
             let inputs: Vec<OutletId> = node.inputs.iter().map(|input| outlets[input.0]).collect();
             let shapes: Vec<Shape> = node.inputs.iter().map(|input| graph.node(*input).shape).collect();
             wire_operator(&mut wiring, &node.op, &inputs, &shapes).with_context(|| format!("node `{}`", node.name))?
         };
+        if let Some(grid) = node.quantisation {
+            outlet = rounding::round(&mut wiring, grid, outlet)?;
+        }
         outlets.push(outlet);
     }
     let outputs: Vec<OutletId> = graph.outputs.iter().map(|output| outlets[output.0]).collect();

@@ -1,0 +1,298 @@
+//! Steps that work on each pixel, or each row of a sequence, by itself.
+
+use super::EngineError;
+use super::rows::{Operand, each_row, each_row_f32, each_row_u8};
+use super::step::{Context, RunStep, StepMemory};
+use super::weights::WeightSource;
+use crate::graph::{Grid, NORM_EPSILON};
+use crate::kernels::elementwise as kernel;
+use crate::lower::steps::{Step, StepKind, StepList};
+
+fn internal(step: &Step, what: &str) -> EngineError {
+    EngineError::Internal(format!("step `{}` {what}", step.name))
+}
+
+/// The image into channels-last.
+pub(super) struct LoadImage {
+    y: Operand,
+}
+
+impl LoadImage {
+    pub fn prepare(list: &StepList, step: &Step) -> Self {
+        Self { y: Operand::written(list, step) }
+    }
+}
+
+impl RunStep for LoadImage {
+    fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
+        let layout = self.y.layout(0);
+        let (width, area) = (layout.width, layout.width * layout.height);
+        let image = context.image;
+        let planes = |row: usize| [0, 1, 2].map(|plane| &image[plane * area + row * width..][..width]);
+        if self.y.is_u8 {
+            each_row_u8(&self.y, memory.write, context, |kernels, row, y, _| {
+                kernel::image_row_u8(kernels, planes(row), layout.grid, y);
+            });
+        } else {
+            each_row_f32(&self.y, memory.write, context, |kernels, row, y, _| {
+                kernel::image_row_f32(kernels, planes(row), y);
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A map times a mask, into a part of each pixel's channels.
+pub(super) struct Gate {
+    x: Operand,
+    logits: Operand,
+    y: Operand,
+    first_channel: usize,
+    complement: bool,
+    /// In bytes: the mask of each stored logit.
+    masks: [f32; 256],
+}
+
+impl Gate {
+    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+        let StepKind::Gate { complement, mask_grid } = step.kind else { return Err(internal(step, "is no gate")) };
+        let [x, logits] = [0, 1].map(|index| Operand::read(list, step, index));
+        let y = Operand::written(list, step);
+        if x.is_u8 != y.is_u8 || logits.is_u8 != y.is_u8 {
+            return Err(EngineError::Unsupported {
+                node: step.name.clone(),
+                reason: "a gate of operands of different kinds".into(),
+            });
+        }
+        let masks = masks(logits.layout(0).grid, mask_grid, complement);
+        Ok(Self { x, logits, y, first_channel: step.writes.first_channel, complement, masks })
+    }
+}
+
+/// The sigmoid of each byte, rounded to its own grid where it has one.
+fn masks(logits: kernel::Affine, mask_grid: Option<Grid>, complement: bool) -> [f32; 256] {
+    std::array::from_fn(|stored| {
+        let logit = (stored as f32 - logits.zero_point) * logits.scale;
+        let round = |mask: f32| mask_grid.map_or(mask, |grid| grid.round(mask));
+        let mask = round(1.0 / (1.0 + (-logit).exp()));
+        if complement { round(1.0 - mask) } else { mask }
+    })
+}
+
+impl RunStep for Gate {
+    fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
+        let [x, logits, y] = [self.x, self.logits, self.y].map(|operand| operand.layout(0));
+        let part = self.first_channel..self.first_channel + x.channels;
+        if self.y.is_u8 {
+            let [sources, gates, _] = memory.reads;
+            each_row_u8(&self.y, memory.write, context, |kernels, row, out, _| {
+                let pixels = sources[x.pixels(row)].chunks_exact(x.channels);
+                let gates = gates[logits.pixels(row)].chunks_exact(x.channels);
+                for ((out, x_pixel), gate) in out.chunks_exact_mut(y.channels).zip(pixels).zip(gates) {
+                    kernel::gate_u8(kernels, x_pixel, x.grid, gate, &self.masks, &mut out[part.clone()], y.grid);
+                }
+            });
+        } else {
+            let (sources, gates) = (memory.floats(0), memory.floats(1));
+            each_row_f32(&self.y, memory.write, context, |kernels, row, out, _| {
+                let pixels = sources[x.pixels(row)].chunks_exact(x.channels);
+                let gates = gates[logits.pixels(row)].chunks_exact(x.channels);
+                for ((out, x_pixel), gate) in out.chunks_exact_mut(y.channels).zip(pixels).zip(gates) {
+                    kernel::gate_f32(kernels, x_pixel, gate, self.complement, &mut out[part.clone()]);
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The sum of two tensors.
+pub(super) struct Add {
+    a: Operand,
+    b: Operand,
+    y: Operand,
+    relu: bool,
+}
+
+impl Add {
+    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+        let StepKind::Add { relu } = step.kind else { return Err(internal(step, "is no sum")) };
+        let [a, b] = [0, 1].map(|index| Operand::read(list, step, index));
+        Ok(Self { a, b, y: Operand::written(list, step), relu })
+    }
+}
+
+impl RunStep for Add {
+    fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
+        let [a, b, y] = [self.a, self.b, self.y].map(|operand| operand.layout(context.tokens.len()));
+        let [first, second, _] = memory.reads;
+        if self.a.is_u8 && self.b.is_u8 && self.y.is_u8 {
+            each_row_u8(&self.y, memory.write, context, |kernels, row, out, _| {
+                let (first, second) = (&first[a.pixels(row)], &second[b.pixels(row)]);
+                kernel::add_u8(kernels, (first, a.grid), (second, b.grid), self.relu, out, y.grid);
+            });
+            return Ok(());
+        }
+        let relu = self.relu;
+        each_row(&self.y, memory, context, |kernels, row, out, scratch| {
+            let (room_a, room_b) = scratch.split_at_mut(self.a.row_elements());
+            let first = self.a.floats(kernels, first, &a, row, room_a);
+            let second = self.b.floats(kernels, second, &b, row, room_b);
+            kernel::add_f32(kernels, first, second, relu, out);
+        })
+    }
+
+    fn scratch_floats(&self, _prompts: usize) -> usize {
+        3 * self.y.row_elements()
+    }
+}
+
+/// Steps from one tensor to another of the same pixels, row by row in f32.
+pub(super) struct Rowwise {
+    x: Operand,
+    y: Operand,
+    function: Function,
+}
+
+enum Function {
+    Convert,
+    QuickGelu,
+    LayerNorm {
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    },
+    /// Rows of the table, from the first that is added.
+    AddPositions {
+        table: Vec<f32>,
+    },
+}
+
+impl Rowwise {
+    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
+        let x = Operand::read(list, step, 0);
+        let function = match &step.kind {
+            StepKind::Convert => Function::Convert,
+            StepKind::QuickGelu => Function::QuickGelu,
+            StepKind::LayerNorm { prefix } => {
+                let [scale, shift] = ["weight", "bias"].map(|field| source.values(&format!("{prefix}.{field}")));
+                Function::LayerNorm {
+                    scale: scale?.iter().copied().collect(),
+                    shift: shift?.iter().copied().collect(),
+                }
+            }
+            StepKind::AddPositions { table, skip } => {
+                let values = source.values(table)?;
+                let skipped = skip * x.layout(0).channels;
+                Function::AddPositions { table: values.iter().copied().skip(skipped).collect() }
+            }
+            _ => return Err(internal(step, "is no function of rows")),
+        };
+        Ok(Self { x, y: Operand::written(list, step), function })
+    }
+}
+
+impl RunStep for Rowwise {
+    fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
+        let x = self.x.layout(context.tokens.len());
+        let source = memory.reads[0];
+        each_row(&self.y, memory, context, |kernels, row, out, scratch| {
+            let values = self.x.floats(kernels, source, &x, row, scratch);
+            match &self.function {
+                Function::Convert => out.copy_from_slice(values),
+                Function::QuickGelu => kernel::quick_gelu(kernels, values, out),
+                Function::LayerNorm { scale, shift } => {
+                    let pixels = values.chunks_exact(x.channels).zip(out.chunks_exact_mut(x.channels));
+                    for (pixel, out) in pixels {
+                        kernel::layer_norm(kernels, pixel, scale, shift, NORM_EPSILON, out);
+                    }
+                }
+                Function::AddPositions { table } => {
+                    let positions = &table[row * x.width * x.channels..][..out.len()];
+                    kernel::add_f32(kernels, values, positions, false, out);
+                }
+            }
+        })
+    }
+
+    fn scratch_floats(&self, _prompts: usize) -> usize {
+        2 * self.y.row_elements()
+    }
+
+    fn owned_bytes(&self) -> usize {
+        match &self.function {
+            Function::AddPositions { table } => 4 * table.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// The mean of windows that do not overlap.
+pub(super) struct AveragePool {
+    x: Operand,
+    y: Operand,
+    size: usize,
+}
+
+/// The largest window's side; the network has 2.
+const MAX_POOL: usize = 8;
+
+impl AveragePool {
+    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+        let StepKind::AveragePool { size } = step.kind else { return Err(internal(step, "is no pool")) };
+        let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step));
+        if size > MAX_POOL || x.is_u8 != y.is_u8 || step.writes.first_channel != 0 {
+            return Err(EngineError::Unsupported { node: step.name.clone(), reason: "an unusual pool".into() });
+        }
+        Ok(Self { x, y, size })
+    }
+}
+
+impl RunStep for AveragePool {
+    fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
+        let (x, y, size) = (self.x.layout(0), self.y.layout(0), self.size);
+        if self.y.is_u8 {
+            let source = memory.reads[0];
+            each_row_u8(&self.y, memory.write, context, |kernels, row, out, _| {
+                let rows: [&[u8]; MAX_POOL] =
+                    std::array::from_fn(|index| &source[x.pixels(row * size + index.min(size - 1))]);
+                kernel::average_pool_u8(kernels, &rows[..size], x.grid, x.channels, out, y.grid);
+            });
+        } else {
+            let source = memory.floats(0);
+            each_row_f32(&self.y, memory.write, context, |kernels, row, out, _| {
+                let rows: [&[f32]; MAX_POOL] =
+                    std::array::from_fn(|index| &source[x.pixels(row * size + index.min(size - 1))]);
+                kernel::average_pool_f32(kernels, &rows[..size], x.channels, out);
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The last token's row.
+pub(super) struct LastToken {
+    x: Operand,
+    y: Operand,
+}
+
+impl LastToken {
+    pub fn prepare(list: &StepList, step: &Step) -> Self {
+        Self { x: Operand::read(list, step, 0), y: Operand::written(list, step) }
+    }
+}
+
+impl RunStep for LastToken {
+    fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
+        let x = self.x.layout(context.tokens.len());
+        let source = memory.reads[0];
+        each_row(&self.y, memory, context, |kernels, _, out, scratch| {
+            let rows = self.x.floats(kernels, source, &x, 0, scratch);
+            let start = rows.len().saturating_sub(out.len());
+            out.copy_from_slice(&rows[start..]);
+        })
+    }
+
+    fn scratch_floats(&self, _prompts: usize) -> usize {
+        self.y.row_elements() + self.x.row_elements()
+    }
+}

@@ -1,0 +1,127 @@
+//! Steps run row by row: what they read, how rows are dealt to threads, and how floats become what is stored.
+
+use super::EngineError;
+use super::layout::{Layout, Rows, divide};
+use super::step::{Context, Scratch, StepMemory, exact, floats_mut};
+use crate::kernels::elementwise::{dequantize, quantize};
+use crate::kernels::{Kernels, MAX_THREADS};
+use crate::lower::steps::{Element, Step, StepList, Tensor};
+use heapless::Vec as FixedVec;
+
+/// A tensor that a step reads or writes.
+#[derive(Clone, Copy)]
+pub(super) struct Operand {
+    full: Layout,
+    pub is_u8: bool,
+    per_token: bool,
+}
+
+impl Operand {
+    pub fn of(tensor: &Tensor) -> Self {
+        Self { full: Layout::of(tensor), is_u8: tensor.element != Element::F32, per_token: tensor.per_token }
+    }
+
+    pub fn read(list: &StepList, step: &Step, index: usize) -> Self {
+        Self::of(list.tensor(step.reads[index]))
+    }
+
+    pub fn written(list: &StepList, step: &Step) -> Self {
+        Self::of(list.tensor(step.writes.tensor))
+    }
+
+    /// For a prompt of `tokens` tokens; of an image's tensors always the same.
+    pub fn layout(&self, tokens: usize) -> Layout {
+        if self.per_token { self.full.with_width(tokens) } else { self.full }
+    }
+
+    /// The most elements of a row's pixels.
+    pub fn row_elements(&self) -> usize {
+        self.full.width * self.full.channels
+    }
+
+    /// A row's pixels as floats: where they lie, or `room` with their values.
+    pub fn floats<'a>(
+        &self,
+        kernels: Kernels,
+        memory: &'a [u8],
+        layout: &Layout,
+        row: usize,
+        room: &'a mut [f32],
+    ) -> &'a [f32] {
+        let pixels = layout.pixels(row);
+        if self.is_u8 {
+            let room = &mut room[..pixels.len()];
+            dequantize(kernels, &memory[pixels], layout.grid, room);
+            room
+        } else {
+            let all: &[f32] = bytemuck::cast_slice(memory);
+            &all[pixels]
+        }
+    }
+}
+
+/// Deals the rows of an output to the threads, each with its own memory.
+pub(super) fn deal<'a, T>(
+    elements: &'a mut [T],
+    layout: Layout,
+    threads: usize,
+    scratch: &'a mut [Scratch],
+) -> FixedVec<(Rows<'a, T>, &'a mut Scratch), MAX_THREADS> {
+    let length = (layout.height + 2 * layout.border) * layout.row_stride();
+    divide(exact(elements, length), layout, threads).into_iter().zip(scratch).collect()
+}
+
+/// Computes each row of an output in bytes, borders included.
+pub(super) fn each_row_u8(
+    y: &Operand,
+    write: &mut [u8],
+    context: &mut Context,
+    work: impl Fn(Kernels, usize, &mut [u8], &mut [f32]) + Sync,
+) {
+    let (kernels, layout) = (context.kernels, y.layout(context.tokens.len()));
+    let mut parts = deal(write, layout, context.crew.threads(), context.scratch);
+    context.crew.run(&mut parts, |(part, scratch)| {
+        for row in part.rows.clone() {
+            work(kernels, row, part.pixels(row), &mut scratch.floats);
+        }
+        part.fill_border(layout.grid.zero_point as u8);
+    });
+}
+
+/// Computes each row of an output in f32, borders included.
+pub(super) fn each_row_f32(
+    y: &Operand,
+    write: &mut [u8],
+    context: &mut Context,
+    work: impl Fn(Kernels, usize, &mut [f32], &mut [f32]) + Sync,
+) {
+    let (kernels, layout) = (context.kernels, y.layout(context.tokens.len()));
+    let mut parts = deal(floats_mut(write), layout, context.crew.threads(), context.scratch);
+    context.crew.run(&mut parts, |(part, scratch)| {
+        for row in part.rows.clone() {
+            work(kernels, row, part.pixels(row), &mut scratch.floats);
+        }
+        part.fill_border(0.0);
+    });
+}
+
+/// Computes each row in f32 and stores it as the output wants it. In bytes the row is computed in the thread's own memory
+/// first: `work` gets what lies behind it, so the scratch has to hold one row more.
+pub(super) fn each_row(
+    y: &Operand,
+    memory: StepMemory,
+    context: &mut Context,
+    work: impl Fn(Kernels, usize, &mut [f32], &mut [f32]) + Sync,
+) -> Result<(), EngineError> {
+    if !y.is_u8 {
+        each_row_f32(y, memory.write, context, work);
+        return Ok(());
+    }
+    let grid = y.layout(context.tokens.len()).grid;
+    each_row_u8(y, memory.write, context, |kernels, row, stored, scratch| {
+        let (values, rest) = scratch.split_at_mut(stored.len());
+        work(kernels, row, values, rest);
+        quantize(kernels, values, grid, stored);
+    });
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Values rounded to a node's grid, kept in f32.
+
+use super::wiring::Wiring;
+use crate::graph::Grid;
+use tract_core::element_wise;
+use tract_core::internal::*;
+
+element_wise!(round_to_grid, RoundToGrid { grid: Grid },
+    [f32] => |op, values| {
+        // NaN and infinity would come out as numbers here and hide what went wrong before.
+        values.iter_mut().filter(|value| value.is_finite()).for_each(|value| *value = op.grid.round(*value));
+        Ok(())
+    };
+    validation: Validation::Rounding
+);
+
+/// Quantises and dequantises: the result is what an engine that stores 8 bits reads back.
+pub(super) fn round(w: &mut Wiring, grid: Grid, x: OutletId) -> TractResult<OutletId> {
+    w.wire(round_to_grid(grid), &[x])
+}

@@ -1,0 +1,49 @@
+//! Average pooling over windows that do not overlap, one row of outputs at a time.
+
+use super::{Affine, versions};
+
+versions! {
+    /// `rows` are the window's rows, each as wide as all windows together; `channels` stand together in a pixel.
+    pub fn average_pool_f32(kernels, rows: &[&[f32]], channels: usize, y: &mut [f32]) {
+        let size = rows.len();
+        let share = 1.0 / (size * size) as f32;
+        for (column, pixel) in y.chunks_exact_mut(channels).enumerate() {
+            pixel.fill(0.0);
+            for row in rows {
+                let window = &row[column * size * channels..][..size * channels];
+                for source in window.chunks_exact(channels) {
+                    for (sum, value) in pixel.iter_mut().zip(source) {
+                        *sum += value;
+                    }
+                }
+            }
+            pixel.iter_mut().for_each(|sum| *sum *= share);
+        }
+    }
+
+    /// The mean on the inputs' grid, then stored on the outputs'.
+    pub fn average_pool_u8(kernels, rows: &[&[u8]], x_grid: Affine, channels: usize, y: &mut [u8], y_grid: Affine) {
+        /// Channels whose sums are held at a time.
+        const LANES: usize = 64;
+        let size = rows.len();
+        let share = 1.0 / (size * size) as f32;
+        let mean_grid = Affine { scale: x_grid.scale, zero_point: 0.0 };
+        for (column, pixel) in y.chunks_exact_mut(channels).enumerate() {
+            for (block, outputs) in pixel.chunks_mut(LANES).enumerate() {
+                let mut sums = [0u32; LANES];
+                for row in rows {
+                    for place in 0..size {
+                        let first = (column * size + place) * channels + block * LANES;
+                        for (sum, value) in sums.iter_mut().zip(&row[first..first + outputs.len()]) {
+                            *sum += u32::from(*value);
+                        }
+                    }
+                }
+                for (output, sum) in outputs.iter_mut().zip(&sums) {
+                    let mean = *sum as f32 * share - x_grid.zero_point;
+                    *output = y_grid.store(mean * mean_grid.scale);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! AVX-512 with VNNI: sixteen outputs a vector, and in int8 four products a lane in one instruction.
+//!
+//! The tile is 14 pixels x 32 outputs. Its 28 sums, two vectors of weights and one of inputs fill 31 of the 32 registers,
+//! and 28 multiply-adds share 14 broadcasts and two loads: cores start at most as many multiply-adds as loads in a cycle,
+//! so the loads hide behind the arithmetic.
+
+use std::arch::x86_64::*;
+
+use super::super::conv::{BLOCK, ConvF32, ConvU8, GROUP};
+use super::super::microkernel::{MicrokernelF32, MicrokernelsU8, Operands, SumTile, Sums};
+use super::avx512_finish as finish;
+use super::tile::{define_sum, table};
+
+/// The microkernels of an int8 convolution.
+pub fn choose_u8(conv: &ConvU8<'_>) -> MicrokernelsU8 {
+    let (to_u8, to_f32) = finish::choose_u8(&conv.epilogue);
+    MicrokernelsU8 { sum: int8::SUM, to_u8, to_f32 }
+}
+
+/// The microkernels of a convolution in f32.
+pub fn choose_f32(conv: &ConvF32<'_>) -> MicrokernelF32 {
+    MicrokernelF32 { sum: float::SUM, finish: finish::choose_f32(conv) }
+}
+
+mod int8 {
+    use super::*;
+
+    pub const SUM: &[&[SumTile<u8, i8, i32>]] =
+        &[&table!(true: 1 2 3 4 5 6 7 8 9 10 11 12 13 14), &table!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)];
+
+    /// # Safety
+    /// `sums` must point to 16 values.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(sums: *const i32) -> __m512i {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm512_loadu_si512(sums.cast()) }
+    }
+
+    /// # Safety
+    /// `sums` must point to 16 values.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store(sums: *mut i32, values: __m512i) {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm512_storeu_si512(sums.cast(), values) }
+    }
+
+    /// # Safety
+    /// `weights` must point to 64 weights.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load_weights(weights: *const i8) -> __m512i {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm512_loadu_si512(weights.cast()) }
+    }
+
+    /// # Safety
+    /// `x` must point to four inputs.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn broadcast(x: *const u8) -> __m512i {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm512_set1_epi32(x.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    fn multiply_add(sums: __m512i, inputs: __m512i, weights: __m512i) -> __m512i {
+        _mm512_dpbusd_epi32(sums, inputs, weights)
+    }
+
+    define_sum! {
+        features: "avx512f,avx512bw,avx512vl,avx512vnni",
+        types: u8, i8 => i32,
+        inputs_per_step: GROUP,
+        lanes: 16,
+        second: |operands: &Operands<u8, i8, i32>| operands.block_len,
+        streams: 2,
+        pixels: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3, 4 a4 b4, 5 a5 b5, 6 a6 b6,
+                7 a7 b7, 8 a8 b8, 9 a9 b9, 10 a10 b10, 11 a11 b11, 12 a12 b12, 13 a13 b13
+    }
+}
+
+mod float {
+    use super::*;
+
+    pub const SUM: &[&[SumTile<f32, f32, f32>]] =
+        &[&table!(true: 1 2 3 4 5 6 7 8 9 10 11 12 13 14), &table!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)];
+
+    /// # Safety
+    /// `values` must point to 16 values.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn load(values: *const f32) -> __m512 {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm512_loadu_ps(values) }
+    }
+
+    use load as load_weights;
+
+    /// # Safety
+    /// `sums` must point to 16 values.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn store(sums: *mut f32, values: __m512) {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm512_storeu_ps(sums, values) }
+    }
+
+    /// # Safety
+    /// `x` must point to a value.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn broadcast(x: *const f32) -> __m512 {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm512_set1_ps(*x) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn multiply_add(sums: __m512, inputs: __m512, weights: __m512) -> __m512 {
+        _mm512_fmadd_ps(inputs, weights, sums)
+    }
+
+    define_sum! {
+        features: "avx512f,avx512bw,avx512vl,avx512vnni",
+        types: f32, f32 => f32,
+        inputs_per_step: 1,
+        lanes: 16,
+        second: |operands: &Operands<f32, f32, f32>| operands.block_len,
+        streams: 2,
+        pixels: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3, 4 a4 b4, 5 a5 b5, 6 a6 b6,
+                7 a7 b7, 8 a8 b8, 9 a9 b9, 10 a10 b10, 11 a11 b11, 12 a12 b12, 13 a13 b13
+    }
+}

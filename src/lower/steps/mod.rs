@@ -1,0 +1,157 @@
+//! From a rewritten graph to a flat list of fused steps over channels-last tensors: what the engines for real devices run.
+//!
+//! A step does what several nodes of the graph say: a convolution takes the constant map, the residual and the ReLU that
+//! follow it along; a gate computes the sigmoid of its mask; a concatenation is a buffer that its parts are written into,
+//! so that the three products of an aggregation end in one sum; the last stage of the decoder streams from low-resolution
+//! products to logits. What is never stored is never rounded: a quantised graph carries no [`Grid`] there.
+//!
+//! Lowering refuses what it does not know ([`Unsupported`]), and the caller then runs the graph on plain tract.
+
+mod convolution;
+mod decoder;
+mod lowering;
+mod sequence;
+
+pub use lowering::lower;
+
+use crate::graph::Grid;
+
+/// How a tensor's elements are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Element {
+    F32,
+    U8(Grid),
+}
+
+impl Element {
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::F32 => 4,
+            Element::U8(_) => 1,
+        }
+    }
+}
+
+/// The index of a tensor in [`StepList::tensors`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TensorId(pub usize);
+
+/// A channels-last tensor: `height` x `width` pixels of `channels`, with `border` pixels around that hold zero (in u8 the
+/// zero point). A sequence is one row; a sequence that was a map keeps the map's rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Of the node whose value it holds.
+    pub name: String,
+    pub height: usize,
+    /// The most that there can be, where `per_token`.
+    pub width: usize,
+    pub channels: usize,
+    pub border: usize,
+    pub element: Element,
+    /// One pixel for each token of the prompt.
+    pub per_token: bool,
+}
+
+/// Where a step writes: a tensor, from one of its channels on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub tensor: TensorId,
+    pub first_channel: usize,
+}
+
+/// One fused operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The node whose value the step yields, or, of a chain, the node that costs most.
+    pub name: String,
+    pub kind: StepKind,
+    pub reads: Vec<TensorId>,
+    pub writes: Destination,
+    /// Multiply-accumulates with weights, of one image or one token.
+    pub multiply_accumulates: u64,
+}
+
+/// How a weight's elements lie in the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightLayout {
+    /// out x in x kernel x kernel.
+    Convolution,
+    /// out x in, of which `first_row` and the rows after it are read.
+    Rows { first_row: usize },
+    /// in x out.
+    Columns,
+}
+
+/// The weights of a product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filters {
+    pub weight: String,
+    pub layout: WeightLayout,
+    pub bias: Option<String>,
+    pub out_channels: usize,
+    /// Kernel's side.
+    pub kernel: usize,
+    pub in_channels: usize,
+}
+
+/// What a step computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepKind {
+    /// The image from outside (3 planes of normalised f32) into channels-last.
+    LoadImage,
+    /// Reads x, then the residual where there is one.
+    Convolution { filters: Filters, stride: usize, padding: usize, map: Option<String>, residual: bool, relu: bool },
+    AveragePool { size: usize },
+    /// Reads x and the mask's logits: x * sigmoid(logits), or x * (1 - sigmoid(logits)) where `complement`. Quantised,
+    /// the sigmoid is rounded to `mask_grid` first.
+    Gate { complement: bool, mask_grid: Option<Grid> },
+    /// Reads two tensors.
+    Add { relu: bool },
+    /// Adds row `skip + i` of the table to pixel i.
+    AddPositions { table: String, skip: usize },
+    /// Reads queries, keys and values.
+    Attention { heads: usize, causal: bool },
+    /// CARAFE's reassembly; reads the map and the kernel logits.
+    Carafe { scale: usize },
+    /// Reads nine tap products a channel, tap by tap.
+    Blend { scale: usize, bias: Option<String>, relu: bool },
+    /// Reads the map before the last tap products: products, blend, ReLU, the sentences' convolution. Writes logits.
+    /// `products` is how the products are stored in between.
+    PromptTail { filters: Filters, products: Element, scale: usize, bias: Option<String>, head: usize },
+    LayerNorm { prefix: String },
+    QuickGelu,
+    /// Rows of the table for the prompt's tokens.
+    Embed { table: String },
+    /// The last token's row: a prompt ends with the end of text.
+    LastToken,
+    /// The same values in another element.
+    Convert,
+}
+
+/// What a network, or a part of one, does for one image or one prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepList {
+    pub tensors: Vec<Tensor>,
+    /// In execution order.
+    pub steps: Vec<Step>,
+    /// The tensors to keep when all is done, in the graph's order of outputs; prompt tails keep none.
+    pub outputs: Vec<TensorId>,
+}
+
+impl StepList {
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    pub fn gmac(&self) -> f64 {
+        self.steps.iter().map(|step| step.multiply_accumulates as f64).sum::<f64>() / 1e9
+    }
+}
+
+/// What lowering does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node `{node}`: {reason}")]
+pub struct Unsupported {
+    pub node: String,
+    pub reason: String,
+}
