@@ -12,8 +12,12 @@ pub mod graph;
 pub mod io;
 pub mod kernels;
 pub mod lower;
+pub mod machine;
 pub mod mask;
 mod model;
+#[cfg(feature = "network")]
+pub mod network;
 pub mod prompt;
+pub mod stream;
 
 pub use model::{Model, ModelError, ModelOptions, Prompt, Segmentation, Session, StageSeconds};

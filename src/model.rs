@@ -1,7 +1,7 @@
 //! A model ready to run, and the sessions that run it on frames.
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
-use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKernel, StepReport, Workspace};
+use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKernel, StepTime, Workspace};
 use crate::frame::{Frame, FrameError, Placement, Preprocessor};
 use crate::mask::{Mask, MaskError, Probability};
 use crate::prompt::{PromptCache, PromptError, Tokenizer, Tokens};
@@ -251,11 +251,11 @@ impl Session {
         Ok(seconds)
     }
 
-    /// The steps of the network and their times in one pass over the last frame's image; empty on the reference engine.
-    pub fn profile(&mut self, prompts: &[Prompt]) -> Result<Vec<StepReport<'_>>, ModelError> {
+    /// Runs a frame once, and says where its time went: each step of the network, in the order in which they run.
+    pub fn time_steps(&mut self, frame: &Frame<'_>, prompts: &[Prompt]) -> Result<Vec<StepTime>, ModelError> {
+        self.preprocessor.prepare(frame, &mut self.pixels)?;
         let kernels = prompts.iter().map(|prompt| prompt.kernel.as_ref());
-        self.engine.run_timed(&mut self.workspace, &self.pixels, kernels)?;
-        Ok(self.engine.report(&self.workspace))
+        Ok(self.engine.time_steps(&mut self.workspace, &self.pixels, kernels)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::export::Form;
-use crate::model::{Architecture, stage};
+use crate::model::Architecture;
 use crate::quantize::{QuantisedCheckpoint, QuantisedTensor, layer_weight, strip_fused};
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::{
@@ -170,7 +170,7 @@ fn assemble(
         fit: options.fit,
         threshold: options.threshold,
         trained: metadata.get("trained").is_some_and(|trained| trained == "true"),
-        gmac: image_gmac(&graph)?,
+        gmac: graph.frame_gmac(1)?,
         provenance: metadata,
         calibration,
     };
@@ -214,14 +214,4 @@ fn record_self_test(subject: &Subject, tokenizer_json: &[u8], context: usize) ->
         vectors.push(SelfTestVector::record(seed, size, prompt, SELF_TEST_STEP, &logits, tolerance));
     }
     Ok(SelfTest { vectors })
-}
-
-/// Multiply-accumulates, in 10⁹, of one image under one prompt whose encoding is cached, without the adversarial head.
-fn image_gmac(graph: &Graph) -> Result<f64, GraphError> {
-    let pred = graph.find(stage::PRED)?;
-    let image = graph.find(stage::IMAGE)?;
-    let part = graph.subgraph(&[], &[pred])?;
-    let depends = part.dependents(part.find(&graph.node(image).name)?);
-    let total: u64 = part.ids().filter(|id| depends[id.0]).map(|id| part.multiply_accumulates(id, 0)).sum();
-    Ok(total as f64 / 1e9)
 }

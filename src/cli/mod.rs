@@ -1,12 +1,16 @@
 //! The `causalclipseg` command: arguments, files and tables around the library.
 
+mod bench;
 mod inspect;
 mod model_source;
 mod segment;
 mod verify;
 
+pub(crate) use bench::CountingAllocator;
+
 use clap::{Parser, Subcommand};
 use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -26,6 +30,11 @@ struct Arguments {
 enum Command {
     /// Mask the lesion that each prompt describes in each image
     Segment(segment::Arguments),
+    /// Measure how long a frame takes on this machine
+    Bench(Box<bench::Arguments>),
+    /// Measure one configuration, for `bench`
+    #[command(name = bench::WORKER_COMMAND, hide = true)]
+    BenchWorker,
     /// Show what a bundle holds
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
@@ -35,13 +44,15 @@ enum Command {
 /// What a command reports before it ends with exit code 1: what failed, why, what to do.
 type Failure = Box<dyn std::error::Error>;
 
-/// Parses the arguments and runs a command. Exit codes: 0 done, 1 failed, 2 usage.
+/// Parses the arguments and runs a command. Exit codes: 0 done, 1 failed, 2 usage, 3 a limit missed.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let level = ["warn", "info", "debug"][usize::from(arguments.verbose.min(2))];
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
     let outcome = match arguments.command {
         Command::Segment(arguments) => segment::run(&arguments),
+        Command::Bench(arguments) => bench::run(*arguments),
+        Command::BenchWorker => bench::run_worker().map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
@@ -69,6 +80,15 @@ fn table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table
+}
+
+/// Shows on stderr, where that is a terminal, that something long is under way.
+fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    let spinner = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    // Redrawing takes time of the cores that are being measured.
+    spinner.enable_steady_tick(std::time::Duration::from_secs(1));
+    spinner
 }
 
 /// An error and its causes on one line.

@@ -8,14 +8,16 @@ pub mod cpu;
 mod error;
 mod reference;
 mod split;
+mod step_time;
 #[cfg(test)]
 mod tests;
 
-pub use cpu::{MAX_PROMPTS, StepReport, WeightSource};
+pub use cpu::{MAX_PROMPTS, WeightSource};
 pub use error::EngineError;
 pub(crate) use reference::coordinate;
 pub use reference::{ReferencePlan, Value};
 pub use split::Head;
+pub use step_time::StepTime;
 
 use crate::graph::{Graph, Shape, Weights};
 use crate::kernels::Isa;
@@ -186,14 +188,20 @@ impl Engine {
         self.run_with(workspace, pixels, prompts, false)
     }
 
-    /// As [`Self::run`], and takes the time of each step for [`Self::report`].
-    pub fn run_timed<'k>(
+    /// As [`Self::run`], to find out where the time goes: times each step, in the order in which they run.
+    pub fn time_steps<'k>(
         &self,
         workspace: &mut Workspace,
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
-    ) -> Result<(), EngineError> {
-        self.run_with(workspace, pixels, prompts, true)
+    ) -> Result<Vec<StepTime>, EngineError> {
+        match &self.kind {
+            Kind::Cpu(engine) => {
+                self.run_with(workspace, pixels, prompts, true)?;
+                Ok(engine.step_times(&workspace.cpu))
+            }
+            Kind::Reference(engine) => engine.time_image_steps(pixels),
+        }
     }
 
     fn run_with<'k>(
@@ -260,11 +268,6 @@ impl Engine {
             false => None,
         };
         Ok((self.logits(&workspace, 0)?.to_owned(), confounders))
-    }
-
-    /// The steps of the image pass, with the times of a workspace's last timed run; empty on the reference engine.
-    pub fn report<'a>(&'a self, workspace: &'a Workspace) -> Vec<StepReport<'a>> {
-        self.cpu().map_or(Vec::new(), |engine| engine.report(&workspace.cpu).collect())
     }
 
     fn check_image(&self, pixels: &[f32]) -> Result<(), EngineError> {

@@ -1,7 +1,9 @@
 //! The `causalclipseg` command as a user types it.
 
+mod bench;
 mod failures;
 mod inspect_and_verify;
+mod schema;
 mod segment;
 mod toy;
 

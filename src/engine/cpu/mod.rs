@@ -25,7 +25,7 @@ pub use step::HeadRun;
 pub use weights::WeightSource;
 
 use super::split::Head;
-use super::{EngineError, EngineOptions, PromptKernel};
+use super::{EngineError, EngineOptions, PromptKernel, StepTime};
 use crate::graph::{Graph, NodeId, Op, Shape};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{StepKind, lower, settle};
@@ -61,19 +61,6 @@ impl CpuWorkspace {
     pub(super) fn head_seconds(&self) -> f64 {
         self.heads.iter().map(|head| head.seconds).sum()
     }
-}
-
-/// A step of the image pass, and how long its last timed run took.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport<'a> {
-    /// The node whose value the step yields, or the one of a chain that costs most.
-    pub name: &'a str,
-    pub kind: &'static str,
-    /// Whether its products run in int8.
-    pub int8: bool,
-    /// Multiply-accumulates, in 10^9.
-    pub gmac: f64,
-    pub nanoseconds: u64,
 }
 
 impl CpuEngine {
@@ -181,8 +168,8 @@ impl CpuEngine {
     }
 
     /// The steps of the image pass, with the times of a workspace's last timed run.
-    pub fn report<'a>(&'a self, workspace: &'a CpuWorkspace) -> impl Iterator<Item = StepReport<'a>> {
-        self.image.report(&workspace.nanoseconds)
+    pub(super) fn step_times(&self, workspace: &CpuWorkspace) -> Vec<StepTime> {
+        self.image.step_times(&workspace.nanoseconds)
     }
 
     /// A prompt's logits, height x width of the network's input.

@@ -11,7 +11,7 @@ use super::pointwise::{Add, AveragePool, Gate, LastToken, LoadImage, Rowwise};
 use super::step::{Context, HeadRun, RunStep, Scratch, StepMemory};
 use super::tail::PromptTail;
 use super::weights::WeightSource;
-use super::{EngineError, StepReport};
+use super::{EngineError, StepTime};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{Element, Step, StepKind, StepList};
 use std::ops::Range;
@@ -178,15 +178,15 @@ impl Program {
     }
 
     /// The steps with the times of a run.
-    pub fn report<'a>(&'a self, nanoseconds: &'a [u64]) -> impl Iterator<Item = StepReport<'a>> {
-        self.steps.iter().zip(nanoseconds.iter().copied().chain(std::iter::repeat(0))).map(|(step, nanoseconds)| {
-            StepReport {
-                name: &step.name,
-                kind: step.kind,
-                int8: step.int8,
-                gmac: step.multiply_accumulates as f64 / 1e9,
-                nanoseconds,
-            }
-        })
+    pub fn step_times(&self, nanoseconds: &[u64]) -> Vec<StepTime> {
+        let timed = self.steps.iter().zip(nanoseconds);
+        let time = |(step, nanoseconds): (&ReadyStep, &u64)| StepTime {
+            name: step.name.clone(),
+            kind: format!("{}{}", step.kind, if step.int8 { ", int8" } else { "" }),
+            gmac: step.multiply_accumulates as f64 / 1e9,
+            bytes: (step.reads.iter().map(|read| read.len()).sum::<usize>() + step.write.len()) as u64,
+            nanoseconds: *nanoseconds,
+        };
+        timed.map(time).collect()
     }
 }

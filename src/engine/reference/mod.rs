@@ -6,6 +6,7 @@
 
 mod attention;
 mod convolution;
+mod profile;
 mod prompt;
 mod resampling;
 mod rounding;
@@ -54,6 +55,7 @@ pub struct ReferencePlan {
     plan: Arc<TypedRunnableModel>,
     inputs: Vec<Input>,
     outputs: Vec<Shape>,
+    costs: profile::Costs,
 }
 
 impl ReferencePlan {
@@ -79,7 +81,7 @@ impl ReferencePlan {
             begun.elapsed().as_secs_f64() * 1e3
         );
         let outputs = graph.outputs.iter().map(|output| graph.node(*output).shape).collect();
-        Ok(Self { plan, inputs: inputs(graph), outputs })
+        Ok(Self { plan, inputs: inputs(graph), outputs, costs: profile::costs(graph) })
     }
 
     /// Runs the plan on its inputs, in the order in which the graph holds them.

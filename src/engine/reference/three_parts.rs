@@ -3,7 +3,7 @@
 
 use super::{ReferencePlan, Value};
 use crate::engine::split::Head;
-use crate::engine::{EngineError, EngineOptions, PromptKernel};
+use crate::engine::{EngineError, EngineOptions, PromptKernel, StepTime};
 use crate::graph::{Graph, NodeId, Shape, Weights};
 use ndarray::{Array2, ArrayD, Ix2, IxDyn};
 use std::sync::Arc;
@@ -56,17 +56,26 @@ impl ReferenceEngine {
         Ok(PromptKernel { vectors: vectors.iter().map(|vector| vector.iter().copied().collect()).collect() })
     }
 
+    /// Runs the image's part once and times its nodes.
+    pub fn time_image_steps(&self, pixels: &[f32]) -> Result<Vec<StepTime>, EngineError> {
+        self.image.time_steps(&[Value::Array(&self.image_array(pixels)?)])
+    }
+
+    fn image_array(&self, pixels: &[f32]) -> Result<ArrayD<f32>, EngineError> {
+        let Shape::Map { channels, height, width } = self.input else {
+            return Err(EngineError::Internal("an image that is no map".into()));
+        };
+        let reference = EngineError::reference("take the image");
+        ArrayD::from_shape_vec(IxDyn(&[channels, height, width]), pixels.to_vec()).map_err(reference)
+    }
+
     /// The logits of each prompt, for each head, and the seconds that the heads took.
     pub fn run<'k>(
         &self,
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<([Vec<Array2<f32>>; 2], f64), EngineError> {
-        let Shape::Map { channels, height, width } = self.input else {
-            return Err(EngineError::Internal("an image that is no map".into()));
-        };
-        let reference = EngineError::reference("take the image");
-        let image = ArrayD::from_shape_vec(IxDyn(&[channels, height, width]), pixels.to_vec()).map_err(reference)?;
+        let image = self.image_array(pixels)?;
         let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&image))?])?;
         let begun = Instant::now();
         let mut found = [Vec::new(), Vec::new()];

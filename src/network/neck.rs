@@ -1,7 +1,7 @@
 //! The neck: three maps brought to 1/16 of the input, the masker of each, and the two sums that the masks make of them.
 
 use super::{Architecture, conv_norm_relu, stage};
-use causalclipseg::graph::{GraphBuilder, GraphError, NodeId, Op, Shape, TAPS};
+use crate::graph::{GraphBuilder, GraphError, NodeId, Op, Shape, TAPS};
 
 const PREFIX: &str = "neck_ad";
 

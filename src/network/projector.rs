@@ -1,7 +1,7 @@
 //! A projector: two upsampled convolutions, then the 3x3 convolution whose kernel the sentence generates.
 
 use super::{Architecture, conv_norm_relu, linear};
-use causalclipseg::graph::{GraphBuilder, GraphError, NodeId, Op, TAPS};
+use crate::graph::{GraphBuilder, GraphError, NodeId, Op, TAPS};
 
 /// One channel of logits at the input's size.
 pub(super) fn describe(

@@ -1,7 +1,7 @@
 //! CLIP's ModifiedResNet, and the attention pool that keeps every position.
 
 use super::{Architecture, ConvNorm, linear, stage};
-use causalclipseg::graph::{GraphBuilder, GraphError, NodeId, Op};
+use crate::graph::{GraphBuilder, GraphError, NodeId, Op};
 
 const PREFIX: &str = "backbone.visual";
 

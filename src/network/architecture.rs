@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// The editions of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Edition {
     /// The paper's: CLIP RN101.
@@ -15,13 +16,39 @@ pub enum Edition {
     Tiny,
 }
 
-impl fmt::Display for Edition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Edition {
+    pub const ALL: [Edition; 3] = [Edition::Rn101, Edition::Rn50, Edition::Tiny];
+
+    pub fn name(self) -> &'static str {
+        match self {
             Edition::Rn101 => "rn101",
             Edition::Rn50 => "rn50",
             Edition::Tiny => "tiny",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Edition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that no edition has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no edition `{name}`; known are {}", Edition::ALL.map(Edition::name).join(", "))]
+pub struct UnknownEdition {
+    pub name: String,
+}
+
+impl FromStr for Edition {
+    type Err = UnknownEdition;
+
+    fn from_str(name: &str) -> Result<Self, UnknownEdition> {
+        Edition::ALL
+            .into_iter()
+            .find(|edition| edition.name() == name)
+            .ok_or_else(|| UnknownEdition { name: name.into() })
     }
 }
 

@@ -1,7 +1,7 @@
 //! CLIP's text transformer: pre-norm blocks under a causal mask, read at the end of text.
 
 use super::{Architecture, linear, stage};
-use causalclipseg::graph::{GraphBuilder, GraphError, NodeId, Op};
+use crate::graph::{GraphBuilder, GraphError, NodeId, Op};
 
 const PREFIX: &str = "backbone";
 

@@ -1,0 +1,109 @@
+//! What the measuring process is told and what it tells: one JSON document each way.
+
+use super::configuration::{DeviceName, EngineName};
+use super::layers::LayerTime;
+use super::pace::Pace;
+use super::samples::Samples;
+use super::warm_up::{WarmUp, Warmed};
+use super::workload::Stages;
+use causalclipseg::bundle::Precision;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One round of one configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Job {
+    /// `None`: the model inside the command.
+    pub bundle: Option<PathBuf>,
+    pub threads: usize,
+    pub prompts: usize,
+    pub device: DeviceName,
+    pub engine: EngineName,
+    pub isa: Option<String>,
+    /// Width and height of the frame, in pixels.
+    pub frame: [usize; 2],
+    pub warm_up: WarmUp,
+    pub pace: Pace,
+    pub deadline_ms: Option<f64>,
+    /// Cores to stay on; `None`: wherever the system puts it.
+    pub cores: Option<Vec<usize>>,
+    /// Whether to time every step of the image pass, after the run.
+    pub layers: bool,
+    pub check: Option<CheckJob>,
+}
+
+/// Masks to compare, after the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct CheckJob {
+    pub images: Vec<PathBuf>,
+    /// The bundle whose masks are right; `None`: the measured one.
+    pub against: Option<PathBuf>,
+}
+
+/// What one round yields. Nothing that could not be found out is zero: it is `None`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    pub model: ModelFacts,
+    /// What the engine that ran calls itself.
+    pub engine: String,
+    /// The instructions that its kernels use.
+    pub isa: String,
+    pub gmac: f64,
+    pub open_ms: f64,
+    pub first_frame_ms: f64,
+    pub prompt_encode_ms: f64,
+    pub prompt_cached_ms: f64,
+    pub warm_up: Warmed,
+    pub latencies_ns: Samples,
+    pub frames: u64,
+    /// Means over all frames.
+    pub stages_ms: Stages,
+    pub elapsed_seconds: f64,
+    pub deadline_misses: Option<u64>,
+    pub allocations: Option<u64>,
+    pub peak_gmac_per_s: Option<f64>,
+    pub peak_rss_bytes: Option<u64>,
+    pub harness_us: f64,
+    pub before: Condition,
+    pub after: Condition,
+    /// The cores that the process was on, where it was to stay on some and did.
+    pub cores: Option<Vec<usize>>,
+    pub layers: Option<Vec<LayerTime>>,
+    pub check: Option<Agreement>,
+    pub interrupted: bool,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ModelFacts {
+    pub name: String,
+    pub edition: String,
+    pub size: usize,
+    pub precision: Precision,
+    pub trained: bool,
+    pub sha256: String,
+}
+
+/// How the machine was at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Condition {
+    pub governor: Option<String>,
+    pub frequency_mhz: Option<f64>,
+    pub temperature_c: Option<f64>,
+}
+
+/// How alike this configuration's masks and the reference's are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Agreement {
+    pub images: usize,
+    /// Masks compared: images times prompts.
+    pub masks: usize,
+    /// Of these, both were empty, which counts as a Dice of 1.
+    pub both_empty: usize,
+    pub dice_mean: f64,
+    pub dice_min: f64,
+    /// The largest difference of any pixel's probability.
+    pub probability_difference_max: f64,
+    /// The SHA-256 sum of the reference bundle.
+    pub reference_sha256: String,
+}

@@ -1,0 +1,203 @@
+//! The measuring process: fresh for every configuration and round, so that opening is cold, the memory peak is this
+//! configuration's own, and one configuration's threads, caches and crashes are not another's.
+
+use super::super::{Failure, model_source};
+use super::clock::{Clock, Stop, SystemClock};
+use super::configuration::EngineName;
+use super::job::{Condition, Job, ModelFacts, Outcome};
+use super::model_workload::ModelWorkload;
+use super::pace::{self, Length, Pace};
+use super::workload::{FrameRecord, Stages, Workload};
+use super::{allocations, check, layers, statistics, warm_up};
+use causalclipseg::machine::{Machine, allowed_cores, restrict_to};
+use causalclipseg::{Model, ModelOptions};
+use std::io::{Read, Write};
+use std::time::Duration;
+
+/// Prompts that are encoded anew to find out what one costs: until this many, or this long.
+const MOST_ENCODINGS: u32 = 20;
+const ENCODING_TIME: Duration = Duration::from_secs(1);
+const LOOK_UPS: u32 = 20;
+
+/// Reads a job from stdin, measures, and writes the outcome to stdout. When stdin ends, so does the measuring: the parent
+/// asks to stop, or is gone.
+pub(in super::super) fn run() -> Result<(), Failure> {
+    let mut input = std::io::stdin().lock();
+    let mut length = [0; 8];
+    input.read_exact(&mut length)?;
+    let mut text = Vec::new();
+    input.by_ref().take(u64::from_le_bytes(length)).read_to_end(&mut text)?;
+    drop(input);
+    let job: Job = serde_json::from_slice(&text)?;
+    let stop = Stop::default();
+    let heard = stop.clone();
+    std::thread::spawn(move || {
+        // Whatever comes, or nothing: both mean the end.
+        let _ = std::io::stdin().read(&mut [0]);
+        heard.request();
+    });
+    let outcome = measure(&job, &SystemClock::new(), &stop);
+    let report: Result<Outcome, String> = outcome.map_err(|failure| super::super::one_line(failure.as_ref()));
+    let mut output = std::io::stdout().lock();
+    serde_json::to_writer(&mut output, &report)?;
+    Ok(output.flush()?)
+}
+
+fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failure> {
+    let machine = Machine::this();
+    let mut warnings = Vec::new();
+    let cores = job.cores.as_ref().and_then(|cores| match restrict_to(cores) {
+        Ok(()) => Some(cores.clone()),
+        Err(error) => {
+            warnings.push(format!("{error}; it runs wherever the system puts it"));
+            None
+        }
+    });
+    let watched = cores.clone().or_else(allowed_cores).unwrap_or_default();
+    let condition = || Condition {
+        governor: machine.governor(&watched),
+        frequency_mhz: machine.frequency_mhz(&watched),
+        temperature_c: machine.temperature_c(),
+    };
+    allocations::start_counting();
+
+    let begun = clock.now();
+    let bundle = model_source::open(job.bundle.as_deref())?;
+    let model = Model::from_bundle(&bundle, options(job))?;
+    let open = clock.now() - begun;
+    let manifest = bundle.manifest();
+    let facts = ModelFacts {
+        name: manifest.model.name.clone(),
+        edition: manifest.model.edition.clone(),
+        size: manifest.model.input_size,
+        precision: manifest.precision,
+        trained: manifest.model.trained,
+        sha256: model.sha256().to_string(),
+    };
+    let gmac = bundle.graph().frame_gmac(job.prompts)?;
+
+    let mut workload = ModelWorkload::new(&model, job.frame, job.prompts)?;
+    let begun = clock.now();
+    workload.run_frame()?;
+    let first_frame = clock.now() - begun;
+    let prompt_cached_ms = ms_of_look_up(&mut workload, clock)?;
+    let prompt_encode_ms = ms_of_encoding(&mut workload, clock)?;
+    let warm_up = warm_up::run(&mut workload, clock, job.warm_up, stop)?;
+    let harness_us = harness_us(clock)?;
+    let before = condition();
+    let deadline = job.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
+    let steady = pace::run(&mut workload, clock, job.pace, deadline, stop)?;
+    let after = condition();
+    let peak_rss_bytes = machine.peak_resident_bytes();
+    if steady.frames == 0 {
+        return Err("it was interrupted before the first frame was measured".into());
+    }
+    let layers = match job.layers && !stop.is_requested() {
+        true => Some(layers::measure(&model, job.frame)?),
+        false => None,
+    };
+    let check = match &job.check {
+        Some(check) if !stop.is_requested() => Some(check::run(check, &model, &bundle, job.prompts, stop)?),
+        _ => None,
+    };
+    let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    Ok(Outcome {
+        model: facts,
+        engine: "reference".into(),
+        isa: "tract's choice".into(),
+        gmac,
+        open_ms: ms(open),
+        first_frame_ms: ms(first_frame),
+        prompt_encode_ms,
+        prompt_cached_ms,
+        warm_up,
+        frames: steady.frames,
+        stages_ms: steady.stages / (steady.frames as f64 / 1e3),
+        elapsed_seconds: steady.elapsed.as_secs_f64(),
+        deadline_misses: steady.deadline_misses,
+        allocations: steady.allocations,
+        latencies_ns: steady.latencies_ns,
+        peak_gmac_per_s: None,
+        peak_rss_bytes,
+        harness_us,
+        before,
+        after,
+        cores,
+        layers,
+        check,
+        interrupted: steady.interrupted,
+        warnings,
+    })
+}
+
+fn options(job: &Job) -> ModelOptions {
+    match job.engine {
+        // One engine stands behind both names so far.
+        EngineName::Auto | EngineName::Reference => {}
+    }
+    ModelOptions {
+        // Room for all of the frame's prompts beside those that are encoded to be timed.
+        cached_prompts: job.prompts + MOST_ENCODINGS as usize,
+        threads: job.threads,
+        ..ModelOptions::default()
+    }
+}
+
+/// The median time to encode a sentence that was never seen.
+fn ms_of_encoding(workload: &mut impl Workload, clock: &impl Clock) -> Result<f64, Failure> {
+    let begun = clock.now();
+    let mut times = Vec::new();
+    while times.len() < MOST_ENCODINGS as usize && (times.len() < 3 || clock.now() - begun < ENCODING_TIME) {
+        let start = clock.now();
+        workload.encode_new_prompt()?;
+        times.push((clock.now() - start).as_secs_f64() * 1e3);
+    }
+    Ok(statistics::median(&times))
+}
+
+/// The median time to find a sentence that was encoded before, from its text.
+fn ms_of_look_up(workload: &mut impl Workload, clock: &impl Clock) -> Result<f64, Failure> {
+    let mut times = Vec::new();
+    for _ in 0..LOOK_UPS {
+        let start = clock.now();
+        workload.look_up_prompt()?;
+        times.push((clock.now() - start).as_secs_f64() * 1e3);
+    }
+    Ok(statistics::median(&times))
+}
+
+/// What the loop around a frame costs by itself, in microseconds: it is part of every latency.
+fn harness_us(clock: &impl Clock) -> Result<f64, Failure> {
+    struct Nothing;
+    impl Workload for Nothing {
+        fn run_frame(&mut self) -> Result<FrameRecord, Failure> {
+            let allocations = Some(allocations::counted());
+            Ok(FrameRecord { stages: Stages::default(), allocations })
+        }
+        fn encode_new_prompt(&mut self) -> Result<(), Failure> {
+            Ok(())
+        }
+        fn look_up_prompt(&mut self) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+    const FRAMES: u64 = 1000;
+    let pace = Pace { rate_hz: None, length: Length::Frames(FRAMES) };
+    let steady = pace::run(&mut Nothing, clock, pace, Some(Duration::from_secs(1)), &Stop::default())?;
+    Ok(steady.elapsed.as_secs_f64() * 1e6 / FRAMES as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::manual::ManualClock;
+    use super::super::workload::synthetic::{Synthetic, image};
+    use super::*;
+
+    #[test]
+    fn prompt_costs_are_those_of_the_workload() {
+        let clock = ManualClock::default();
+        let mut workload = Synthetic::new(&clock, |_| image(1.0));
+        assert!((ms_of_encoding(&mut workload, &clock).unwrap() - 7.0).abs() < 1e-9);
+        assert!((ms_of_look_up(&mut workload, &clock).unwrap() - 0.03).abs() < 1e-9);
+    }
+}

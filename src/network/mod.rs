@@ -1,0 +1,103 @@
+//! The network of CausalCLIPSeg (Chen et al., MICCAI 2024), described once: [`Architecture::describe`] yields the graph
+//! that the training loop, the ONNX writer, the bundle packer and the benchmark's generated models all walk.
+
+mod architecture;
+mod image_encoder;
+mod neck;
+mod projector;
+mod text_encoder;
+mod weights;
+
+pub use architecture::{Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder, UnknownEdition};
+pub use weights::{golden_image, golden_tensor};
+
+use crate::graph::{Graph, GraphBuilder, GraphError, NodeId, Op, Shape};
+
+/// Named nodes of the description. The first eleven are the paper's stages, `image` and `tokens` the inputs.
+pub mod stage {
+    pub const IMAGE: &str = "image";
+    pub const TOKENS: &str = "tokens";
+    pub const V3: &str = "v3";
+    pub const V4: &str = "v4";
+    pub const V5: &str = "v5";
+    pub const WORDS: &str = "words";
+    /// The sentence's embedding, where the text encoder ends.
+    pub const STATE: &str = "state";
+    /// The neck's three maps, before they are masked.
+    pub const QUERIES: [&str; 3] = ["fq3", "fq4", "fq5"];
+    /// What the three maskers yield, in (0, 1).
+    pub const MASKS: [&str; 3] = ["mask3", "mask4", "mask5"];
+    /// The aggregated causal features, where the image encoder and neck end.
+    pub const FEATURES: &str = "fq_sup";
+    /// The aggregated confounding features.
+    pub const CONFOUNDERS: &str = "fq_inf";
+    /// Logits of the lesion.
+    pub const PRED: &str = "pred";
+    /// Logits of the adversarial head, which sees only the confounders.
+    pub const PRED_AD: &str = "pred_ad";
+}
+
+impl Architecture {
+    /// The published network: inputs `image` and `tokens`, outputs `pred` and `pred_ad`.
+    pub fn describe(&self) -> Result<Graph, GraphError> {
+        let mut g = GraphBuilder::new();
+        let (height, width) = (self.input_size, self.input_size);
+        let image = g.input(stage::IMAGE, Shape::Map { channels: 3, height, width })?;
+        let tokens = g.input(stage::TOKENS, Shape::Tokens { context: self.text.context })?;
+        let [v3, v4, v5] = image_encoder::describe(&mut g, self, image)?;
+        let (features, confounders) = neck::describe(&mut g, self, [v3, v4, v5])?;
+        let state = text_encoder::describe(&mut g, self, tokens)?;
+        let pred = projector::describe(&mut g, self, "proj", features, state)?;
+        let pred_ad = projector::describe(&mut g, self, "proj_ad", confounders, state)?;
+        g.rename(pred, stage::PRED)?;
+        g.rename(pred_ad, stage::PRED_AD)?;
+        Ok(g.finish(&[pred, pred_ad]))
+    }
+}
+
+/// A convolution without bias and its batch norm, as the checkpoint names the pair.
+struct ConvNorm<'a> {
+    conv: &'a str,
+    norm: &'a str,
+    out_channels: usize,
+    kernel: usize,
+    stride: usize,
+}
+
+impl ConvNorm<'_> {
+    fn describe(&self, g: &mut GraphBuilder, x: NodeId) -> Result<NodeId, GraphError> {
+        let conv = Op::Conv {
+            weight: format!("{}.weight", self.conv),
+            bias: None,
+            out_channels: self.out_channels,
+            kernel: self.kernel,
+            stride: self.stride,
+            padding: self.kernel / 2,
+        };
+        let x = g.add(conv, &[x])?;
+        g.add(Op::BatchNorm { prefix: self.norm.to_string() }, &[x])
+    }
+
+    fn describe_with_relu(&self, g: &mut GraphBuilder, x: NodeId) -> Result<NodeId, GraphError> {
+        let x = self.describe(g, x)?;
+        g.add(Op::Relu, &[x])
+    }
+}
+
+/// Convolution, batch norm and ReLU as the authors' `Sequential` names them: `<prefix>.0` and `<prefix>.1`.
+fn conv_norm_relu(
+    g: &mut GraphBuilder,
+    prefix: &str,
+    x: NodeId,
+    out_channels: usize,
+    kernel: usize,
+) -> Result<NodeId, GraphError> {
+    let (conv, norm) = (format!("{prefix}.0"), format!("{prefix}.1"));
+    ConvNorm { conv: &conv, norm: &norm, out_channels, kernel, stride: 1 }.describe_with_relu(g, x)
+}
+
+/// A linear layer with a bias under `<prefix>.weight` and `<prefix>.bias`.
+fn linear(g: &mut GraphBuilder, prefix: &str, x: NodeId, out: usize) -> Result<NodeId, GraphError> {
+    let (weight, bias) = (format!("{prefix}.weight"), Some(format!("{prefix}.bias")));
+    g.add(Op::Linear { weight, bias, weight_rows: out, first_row: 0, out }, &[x])
+}

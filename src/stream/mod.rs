@@ -1,0 +1,5 @@
+//! Live frames.
+
+mod histogram;
+
+pub use histogram::{Histogram, Summary};
