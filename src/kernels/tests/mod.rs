@@ -1,4 +1,9 @@
 //! Every instruction set of this CPU against the plain implementation, over awkward shapes and random ones.
+//!
+//! The kernels of AVX2 also run under Miri, which checks every pointer, and all of them under AddressSanitizer:
+//!
+//!     RUSTFLAGS="-C target-feature=+avx2,+fma" cargo +nightly miri test --lib plain_implementation
+//!     RUSTFLAGS=-Zsanitizer=address cargo +nightly test --lib --target x86_64-unknown-linux-gnu kernels::
 
 #[cfg(target_os = "linux")]
 mod bounds;
@@ -276,7 +281,22 @@ impl Shape {
     }
 }
 
+/// A few small shapes with all kinds of tails, for an interpreter.
+fn small() -> Vec<Shape> {
+    let mut shapes = vec![];
+    for output in [Output::U8 { zero_point: 131, lowest: 7 }, Output::F32 { relu: false }] {
+        for (columns, out_channels) in [(1, 3), (7, 16), (9, 40)] {
+            let (map, residual) = (columns < 9, columns > 1);
+            shapes.push(Shape { rows: 2, columns, out_channels, kernel: 2, map, residual, output, gap: 1, ..PLAIN });
+        }
+    }
+    shapes
+}
+
 fn shapes() -> Vec<Shape> {
+    if cfg!(miri) {
+        return small();
+    }
     [awkward(), random_shapes(150)].concat()
 }
 
