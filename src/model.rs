@@ -5,7 +5,7 @@ use crate::engine::{Engine, EngineError, EngineOptions, PromptKernel};
 use crate::frame::{Frame, FrameError, Placement, Preprocessor};
 use crate::mask::{Mask, MaskError, Probability};
 use crate::prompt::{PromptCache, PromptError, Tokenizer, Tokens};
-use ndarray::Array2;
+use ndarray::ArrayView2;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -50,7 +50,7 @@ pub struct Model {
     description: ModelDescription,
     sha256: Sha256,
     self_test: SelfTest,
-    engine: Engine,
+    engine: Arc<Engine>,
     tokenizer: Tokenizer,
     prompts: Mutex<PromptCache<Prompt>>,
 }
@@ -84,7 +84,7 @@ impl Model {
             description: bundle.manifest().model.clone(),
             sha256: bundle.sha256(),
             self_test: bundle.self_test().clone(),
-            engine,
+            engine: Arc::new(engine),
             tokenizer: Tokenizer::from_json(bundle.tokenizer_json())?,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
         };
@@ -129,11 +129,12 @@ impl Model {
         Ok(prompt)
     }
 
-    /// A place to run frames in; one for each thread.
-    pub fn session(&self) -> Result<Session<'_>, ModelError> {
-        let ModelDescription { input_size, normalisation, fit, .. } = self.description;
+    /// A place to run frames in; one for each thread. It may outlive the model: it keeps the network that it runs.
+    pub fn session(&self) -> Result<Session, ModelError> {
+        let ModelDescription { input_size, normalisation, fit, threshold, .. } = self.description;
         let preprocessor = Preprocessor::new(input_size, normalisation, fit)?;
-        Ok(Session { model: self, preprocessor, pixels: vec![0.0; 3 * input_size * input_size] })
+        let pixels = vec![0.0; 3 * input_size * input_size];
+        Ok(Session { engine: self.engine.clone(), threshold, preprocessor, pixels })
     }
 
     /// Runs the bundle's self-test. Yields the largest deviation of any logit from what the packing machine got, as a
@@ -152,14 +153,16 @@ impl Model {
 }
 
 /// Runs frames through a [`Model`]; keeps what would otherwise be allocated anew for each.
-pub struct Session<'m> {
-    model: &'m Model,
+pub struct Session {
+    engine: Arc<Engine>,
+    threshold: f32,
     preprocessor: Preprocessor,
     /// The network's input, 3 x size x size.
     pixels: Vec<f32>,
 }
 
 /// What one prompt found in one frame.
+#[derive(Default)]
 pub struct Segmentation {
     /// The frame's height x width, 0 to 1.
     pub probability: Probability,
@@ -186,38 +189,64 @@ impl StageSeconds {
     }
 }
 
-impl Session<'_> {
+impl Session {
     /// Segments a frame: one pass over the image, then a short head for each prompt. Results stand in the prompts' order.
     pub fn segment(
         &mut self,
         frame: &Frame<'_>,
         prompts: &[Prompt],
     ) -> Result<(Vec<Segmentation>, StageSeconds), ModelError> {
+        let mut found = Vec::new();
+        let seconds = self.segment_into(frame, prompts, &mut found)?;
+        Ok((found, seconds))
+    }
+
+    /// [`Session::segment`] in the memory of an earlier frame's results. `found` is given one result a prompt; after an
+    /// error its content means nothing.
+    pub fn segment_into(
+        &mut self,
+        frame: &Frame<'_>,
+        prompts: &[Prompt],
+        found: &mut Vec<Segmentation>,
+    ) -> Result<StageSeconds, ModelError> {
         let mut seconds = StageSeconds::default();
         let placement = timed(&mut seconds.preprocess, || self.preprocessor.prepare(frame, &mut self.pixels))?;
-        let engine = &self.model.engine;
+        let engine = &self.engine;
         let features = timed(&mut seconds.image, || engine.encode_image(&self.pixels))?;
-        let mut found = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
+        found.resize_with(prompts.len(), Segmentation::default);
+        for (prompt, found) in prompts.iter().zip(found) {
             let logits = timed(&mut seconds.head, || engine.logits(&features, &prompt.kernel))?;
             let confounders = timed(&mut seconds.head, || {
                 engine.has_confounders().then(|| engine.confounder_logits(&features, &prompt.kernel)).transpose()
             })?;
-            found.push(timed(&mut seconds.postprocess, || self.restore(&placement, &logits, confounders.as_ref()))?);
+            timed(&mut seconds.postprocess, || {
+                found.update(
+                    self.threshold,
+                    &placement,
+                    logits.view(),
+                    confounders.as_ref().map(|logits| logits.view()),
+                )
+            })?;
         }
-        Ok((found, seconds))
+        Ok(seconds)
     }
+}
 
-    fn restore(
-        &self,
+impl Segmentation {
+    fn update(
+        &mut self,
+        threshold: f32,
         placement: &Placement,
-        logits: &Array2<f32>,
-        confounders: Option<&Array2<f32>>,
-    ) -> Result<Segmentation, ModelError> {
-        let probability = Probability::from_logits(logits.view(), placement)?;
-        let mask = probability.mask(self.model.description.threshold)?;
-        let confounders = confounders.map(|logits| Probability::from_logits(logits.view(), placement)).transpose()?;
-        Ok(Segmentation { probability, mask, confounders })
+        logits: ArrayView2<'_, f32>,
+        confounders: Option<ArrayView2<'_, f32>>,
+    ) -> Result<(), ModelError> {
+        self.probability.update(logits, placement)?;
+        self.mask.update(&self.probability, threshold)?;
+        match confounders {
+            Some(logits) => self.confounders.get_or_insert_default().update(logits, placement)?,
+            None => self.confounders = None,
+        }
+        Ok(())
     }
 }
 
