@@ -14,5 +14,6 @@ pub mod lower;
 pub mod mask;
 mod model;
 pub mod prompt;
+pub mod stream;
 
 pub use model::{Model, ModelError, ModelOptions, Prompt, Segmentation, Session, StageSeconds};
