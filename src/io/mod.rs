@@ -5,6 +5,7 @@
 mod names;
 mod read;
 mod replace;
+pub mod source;
 mod write;
 
 pub use names::{NameError, OutputNames};
