@@ -2,6 +2,9 @@
 //!
 //! Nothing is half-written: every file is complete beside its name before it takes the name.
 
+#[cfg(feature = "dicom")]
+pub mod dicom;
+pub mod metaimage;
 mod names;
 mod read;
 mod replace;

@@ -1,15 +1,26 @@
 //! Where frames come from: pictures, clips, sequences, a pipe. Each is read frame by frame into one buffer, so that a clip
 //! of any length takes the memory of one frame.
 
+mod kind;
 mod pictures;
 mod raw;
 
+pub use kind::{Files, Source, expand};
 pub use pictures::PictureFiles;
 pub use raw::{RawFormat, RawFrames};
 
 use super::ReadError;
+#[cfg(feature = "dicom")]
+use super::dicom::DicomError;
+use super::metaimage::MetaImageError;
 use crate::frame::{Frame, FrameError, PixelFormat, Region};
+use std::io::{BufRead, Seek};
 use std::path::PathBuf;
+
+/// Anything that a clip may be read from.
+pub(super) trait Bytes: BufRead + Seek + Send {}
+
+impl<T: BufRead + Seek + Send> Bytes for T {}
 
 /// One frame, owned: pixels row by row without gaps, and what the source says about them. Its memory serves frame after
 /// frame; it grows only where a frame is larger than all before.
@@ -82,6 +93,11 @@ impl FrameBuffer {
         self.frame()?.with_region(region)?;
         self.region = Some(region);
         Ok(())
+    }
+
+    /// Whether anything said where the scan lies, be it the whole frame.
+    pub fn has_region(&self) -> bool {
+        self.region.is_some()
     }
 
     /// States the size of a pixel, `[x, y]`.
@@ -166,6 +182,13 @@ pub enum SourceError {
     CutShort { actual: usize, needed: usize },
     #[error("standard input: holds no frame; check the command before the pipe")]
     NoFrames,
+    #[error("{}: {problem}", path.display())]
+    MetaImage { path: PathBuf, problem: MetaImageError },
+    #[cfg(feature = "dicom")]
+    #[error("{}: {problem}", path.display())]
+    Dicom { path: PathBuf, problem: DicomError },
+    #[error("{}: a DICOM file, which this build does not read; build with the feature `dicom`", .0.display())]
+    WithoutDicom(PathBuf),
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
@@ -190,7 +213,9 @@ mod tests {
         let frame = buffer.frame().unwrap();
         assert_eq!((frame.region(), frame.mm_per_pixel()), (Region::whole(3, 1), None));
         assert_eq!((buffer.timestamp_s, buffer.valid), (None, true));
-        assert!(buffer.reset(PixelFormat::Gray8, 0, 1).is_err() && buffer.reset(PixelFormat::Gray8, 1, 99_999).is_err());
+        assert!(
+            buffer.reset(PixelFormat::Gray8, 0, 1).is_err() && buffer.reset(PixelFormat::Gray8, 1, 99_999).is_err()
+        );
     }
 
     #[test]
