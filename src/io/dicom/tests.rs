@@ -112,7 +112,7 @@ fn every_kind_of_pixel_arrives() {
     let mut windowed = picture("MONOCHROME2", 1, 3, 1);
     windowed.put(DataElement::new(tags::WINDOW_CENTER, VR::DS, "101"));
     windowed.put(DataElement::new(tags::WINDOW_WIDTH, VR::DS, "101"));
-    assert_eq!(pixels(native(windowed, &[50, 100, 151])), grey(vec![0, 125, 255]));
+    assert_eq!(pixels(native(windowed, &[50, 100, 151])), grey(vec![0, 126, 255]));
 }
 
 #[test]

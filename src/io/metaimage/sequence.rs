@@ -282,4 +282,36 @@ mod tests {
             }
         }
     }
+
+    /// Real sequences of PLUS, where they lie beside the repository.
+    #[test]
+    fn real_files() {
+        let folder = std::env::var_os("CAUSALCLIPSEG_DATA")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from)
+            .join("plus");
+        if !folder.is_dir() {
+            println!("skipped: {} is not there; CAUSALCLIPSEG_DATA names the folder of the data", folder.display());
+            return;
+        }
+        for (name, count, size) in [
+            ("BkCurvilinearScanConvertedData.igs.mha", 1, [600, 400]),
+            ("NwirePhantomFreehand.igs.mha", 97, [820, 616]),
+            ("SegmentationTest_BKMedical_RandomStepperMotionData2_Trimmed.igs.mha", 6, [640, 480]),
+        ] {
+            let mut sequence = MetaImageSequence::open(&folder.join(name)).unwrap();
+            let orientation = ("UltrasoundImageOrientation".to_string(), "MFA".to_string());
+            assert!(sequence.size() == size && sequence.fields().contains(&orientation), "{name}");
+            let (mut buffer, mut frames, mut last) = (FrameBuffer::default(), 0, f64::NEG_INFINITY);
+            while sequence.read_frame(&mut buffer).unwrap() {
+                frames += 1;
+                assert!(buffer.fields.iter().any(|(key, _)| key.ends_with("ToTrackerTransform")), "{name}");
+                assert!(buffer.pixels().iter().any(|pixel| *pixel > 100), "{name}");
+                if let Some(seconds) = buffer.timestamp_s {
+                    assert!(seconds > last, "{name}");
+                    last = seconds;
+                }
+            }
+            assert_eq!(frames, count, "{name}");
+        }
+    }
 }
