@@ -1,6 +1,7 @@
 //! The `causalclipseg` command as a user types it.
 
 mod failures;
+mod formats;
 mod inspect_and_verify;
 mod segment;
 mod toy;
