@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::graph::{GraphBuilder, Grid, NodeId, Op, TAPS};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, IxDyn};
 
 const SIDE: usize = 6;
 const VOCABULARY: usize = 12;
