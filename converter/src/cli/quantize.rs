@@ -144,9 +144,10 @@ impl Quantize {
 
     /// What the network was calibrated on, without paths: names of folders tell nothing of their owner's machine.
     fn sources(&self) -> String {
-        let names = self.calibrate.iter().map(|folder| {
-            folder.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned())
-        });
+        let names = self
+            .calibrate
+            .iter()
+            .map(|folder| folder.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned()));
         let phantoms = self.phantoms.map(|count| format!("{count} phantoms"));
         names.map(|name| format!("{name} ({})", self.split)).chain(phantoms).collect::<Vec<_>>().join(" + ")
     }

@@ -27,20 +27,28 @@ pub fn layer_sqnr(
     for item in &set.items {
         let one = CalibrationSet { items: vec![item.clone()] };
         let mut reference = BTreeMap::new();
-        expected.run(&one, || {}, |id, value| {
-            reference.insert(id, value.clone());
-            Ok(())
-        })?;
-        found.run(&one, || {}, |id, value| {
-            if let Some(expected) = reference.remove(&id) {
-                let (signal, noise) = sums.entry(id).or_default();
-                for (expected, found) in expected.iter().zip(value) {
-                    *signal += f64::from(*expected).powi(2);
-                    *noise += f64::from(expected - found).powi(2);
+        expected.run(
+            &one,
+            || {},
+            |id, value| {
+                reference.insert(id, value.clone());
+                Ok(())
+            },
+        )?;
+        found.run(
+            &one,
+            || {},
+            |id, value| {
+                if let Some(expected) = reference.remove(&id) {
+                    let (signal, noise) = sums.entry(id).or_default();
+                    for (expected, found) in expected.iter().zip(value) {
+                        *signal += f64::from(*expected).powi(2);
+                        *noise += f64::from(expected - found).powi(2);
+                    }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
     }
     let decibels = |(id, (signal, noise)): (NodeId, (f64, f64))| {
         (id, if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() })
