@@ -127,7 +127,7 @@ pub struct QuantiseOptions {
 
 impl Default for QuantiseOptions {
     fn default() -> Self {
-        Self { form: Form::Rewritten, weight_bits: WeightBits::Eight, scan: 24, most_wide: 4 }
+        Self { form: Form::Rewritten, weight_bits: WeightBits::Eight, scan: 12, most_wide: 4 }
     }
 }
 

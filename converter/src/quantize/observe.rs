@@ -64,12 +64,6 @@ impl Observation {
         }
         Ok(())
     }
-
-    /// How often [`Self::run`] calls `on_run`.
-    pub fn runs(&self, set: &CalibrationSet) -> usize {
-        let images = self.image.as_ref().map_or(0, |_| set.items.len());
-        images + self.text.as_ref().map_or(0, |_| set.prompts().len())
-    }
 }
 
 /// The network's input for images.

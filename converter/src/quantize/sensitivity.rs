@@ -7,6 +7,7 @@ use super::network::{QuantisedNetwork, Wide, candidates, layer_weight};
 use super::observe::Observation;
 use super::report::{LayerReport, Sensitivity};
 use super::weights::WeightBits;
+use crate::model::stage;
 use causalclipseg::graph::{Graph, Grid, NodeId, Weights};
 use ndarray::Array2;
 use std::collections::BTreeMap;
@@ -88,7 +89,11 @@ impl Scan<'_> {
             let id = self.graph.ids().find(|id| name.split(' ').next() == Some(self.graph.node(*id).name.as_str()));
             id.and_then(|id| sqnr.get(&id)).copied().unwrap_or(f64::INFINITY)
         };
+        // What the causal head does not read can't move its logits.
+        let read = self.graph.subgraph(&[], &[self.graph.find(stage::PRED)?])?;
+        let is_read = |name: &str| read.nodes.iter().any(|node| name.split(' ').next() == Some(node.name.as_str()));
         let mut all = candidates(self.graph, self.grids, &network.quantised);
+        all.retain(|(name, _)| is_read(name));
         all.sort_by(|a, b| of_name(&a.0).total_cmp(&of_name(&b.0)));
         all.truncate(count);
         let mut found = Vec::new();
