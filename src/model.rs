@@ -99,7 +99,7 @@ impl Model {
             sha256: bundle.sha256(),
             self_test: bundle.self_test().clone(),
             engine,
-            tokenizer: Tokenizer::from_json(bundle.tokenizer_json())?,
+            tokenizer: Tokenizer::from_json(&bundle.tokenizer_json()?)?,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
         };
         log::info!("{} ready in {:.0} ms", model.description.name, begun.elapsed().as_secs_f64() * 1e3);

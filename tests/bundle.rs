@@ -129,7 +129,7 @@ fn what_is_written_is_read_back() {
         assert_eq!(bundle.manifest().parameters, 2 * 27 + 2);
         assert_eq!(bundle.graph(), &small_graph());
         assert_eq!(bundle.self_test(), &small_self_test());
-        assert_eq!(bundle.tokenizer_json(), b"{\"tokens\": []}");
+        assert_eq!(bundle.tokenizer_json().unwrap(), &b"{\"tokens\": []}"[..]);
         let mut expected = small_weights();
         expected.remove("unused");
         assert_eq!(bundle.weights().unwrap(), expected);
@@ -296,6 +296,7 @@ fn forged_manifests_are_refused() {
         ("part list", forged(|m| m["parts"][1]["name"] = "graph".into())),
         ("part list", forged(|m| drop(m["parts"].as_array_mut().unwrap().pop()))),
         ("part `tokenizer`", forged(|m| m["parts"][1]["offset"] = 0.into())),
+        ("only the tokenizer", forged(|m| m["parts"][0]["compression"] = "zlib".into())),
         ("overflows", forged(|m| m["parts"][0]["offset"] = u64::MAX.into())),
         ("overflows", forged(|m| m["parts"][3]["bytes"] = u64::MAX.into())),
         ("is cut short", forged(|m| m["parts"][3]["bytes"] = (1u64 << 40).into())),

@@ -57,7 +57,9 @@ pub enum PackError {
     Scales { weight: String, reason: String },
     #[error("int8 needs a quantised checkpoint; make one with `causalclipseg-convert quantize`, or pack f32 or f16")]
     NotQuantised,
-    #[error("bundles hold the rewritten form and this checkpoint was quantised in the published one; quantise it again")]
+    #[error(
+        "bundles hold the rewritten form and this checkpoint was quantised in the published one; quantise it again"
+    )]
     PublishedForm,
 }
 

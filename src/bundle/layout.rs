@@ -22,7 +22,8 @@ pub const MAX_RANK: usize = 8;
 pub const SIGNATURE_BYTES: u64 = 64;
 
 /// The parts that every bundle has, in this order.
-pub const PARTS: [&str; 4] = ["graph", "tokenizer", "weights", "self_test"];
+pub const PARTS: [&str; 4] = ["graph", TOKENIZER, "weights", "self_test"];
+pub const TOKENIZER: &str = "tokenizer";
 
 /// The checked places of everything in a file.
 #[derive(Debug)]
@@ -51,6 +52,9 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Layout), Problem> {
     let names: Vec<&str> = manifest.parts.iter().map(|part| part.name.as_str()).collect();
     if names != PARTS {
         return Err(Problem::layout("part list", format!("it is {names:?}, not {PARTS:?}")));
+    }
+    if let Some(part) = manifest.parts.iter().find(|part| part.compression.is_some() && part.name != TOKENIZER) {
+        return Err(Problem::layout(format!("part `{}`", part.name), "only the tokenizer may be compressed"));
     }
     // Parts stand one after another with nothing but padding between: no overlap, no hidden bytes.
     let data = align(manifest_bytes.end as u64).ok_or_else(|| overflow("manifest"))?;

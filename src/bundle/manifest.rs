@@ -63,7 +63,19 @@ pub struct Part {
     /// From the first aligned byte after the manifest.
     pub offset: u64,
     pub bytes: u64,
+    /// Of the bytes as they are stored.
     pub sha256: Sha256,
+    /// How the bytes are compressed; only the tokenizer's are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+}
+
+/// How a part of the file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// RFC 1950.
+    Zlib,
 }
 
 /// A tensor of the `weights` part.

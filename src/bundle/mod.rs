@@ -13,7 +13,7 @@
 //! | 56 | the [`Manifest`], JSON |
 //!
 //! Then, each at the next multiple of 64 bytes with zeros between: `graph` (JSON of [`Graph`]), `tokenizer`
-//! (a tokenizer.json), `weights` (the tensors, each at a multiple of 64), `self_test` (JSON of [`SelfTest`]), and 64 bytes
+//! (a tokenizer.json, compressed), `weights` (the tensors, each at a multiple of 64), `self_test` (JSON of [`SelfTest`]), and 64 bytes
 //! of Ed25519 signature where the manifest names a key. The signature is of the manifest's bytes, which hold the
 //! SHA-256 of every part, so it covers the file.
 //!
@@ -31,6 +31,7 @@ mod packing;
 mod self_test;
 mod signature;
 mod tensor;
+mod tokenizer;
 mod writer;
 
 pub use digest::Sha256;
@@ -39,14 +40,16 @@ pub use error::{BundleError, Problem};
 pub use layout::{ALIGNMENT, FORMAT_VERSION, MAGIC, MAX_MANIFEST_BYTES, MAX_TENSORS};
 pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES};
 pub use manifest::{
-    Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Packing, Part, Precision, Quantisation, TensorEntry,
+    Compression, Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Packing, Part, Precision, Quantisation, TensorEntry,
 };
 pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};
 pub use tensor::{StoredTensor, TensorView};
+pub use tokenizer::MAX_TOKENIZER_BYTES;
 pub use writer::BundleBuilder;
 
 use crate::graph::{Graph, Op, Shape, Weights};
 use layout::Layout;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::{Deref, Range};
@@ -199,9 +202,11 @@ impl Bundle {
         Ok(tensor.decode(scale)?)
     }
 
-    /// The tokenizer.json; empty where the model was packed without one.
-    pub fn tokenizer_json(&self) -> &[u8] {
-        self.part("tokenizer")
+    /// The tokenizer.json, expanded; empty where the model was packed without one.
+    pub fn tokenizer_json(&self) -> Result<Cow<'_, [u8]>, BundleError> {
+        let part = self.manifest.parts.iter().find(|part| part.name == layout::TOKENIZER);
+        let compression = part.and_then(|part| part.compression);
+        Ok(tokenizer::expand(self.part(layout::TOKENIZER), compression)?)
     }
 
     pub fn self_test(&self) -> &SelfTest {

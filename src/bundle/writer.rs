@@ -3,11 +3,11 @@
 use super::digest::Sha256;
 use super::error::{BundleError, Problem};
 use super::layout::{self, ALIGNMENT, PARTS};
-use super::manifest::{Dtype, Manifest, ModelDescription, Part, Precision, TensorEntry};
+use super::manifest::{Compression, Dtype, Manifest, ModelDescription, Part, Precision, TensorEntry};
 use super::self_test::SelfTest;
 use super::signature;
 use super::tensor::StoredTensor;
-use super::{Bundle, limits, packing};
+use super::{Bundle, limits, packing, tokenizer};
 use crate::graph::{Graph, Weights};
 use crate::io::replace_file;
 use ed25519_dalek::SigningKey;
@@ -96,12 +96,17 @@ impl BundleBuilder {
         let json = |error: serde_json::Error| Problem::Manifest(error.to_string());
         let graph = serde_json::to_vec(&self.graph).map_err(json)?;
         let self_test = serde_json::to_vec(&self.self_test).map_err(json)?;
-        let contents: [&[u8]; 4] = [&graph, &self.tokenizer_json, &weights, &self_test];
+        let (tokenizer, compression) = match self.tokenizer_json.is_empty() {
+            true => (Vec::new(), None),
+            false => (tokenizer::compress(&self.tokenizer_json)?, Some(Compression::Zlib)),
+        };
+        let contents: [&[u8]; 4] = [&graph, &tokenizer, &weights, &self_test];
         let mut parts = Vec::new();
         let mut offset = 0u64;
         for (name, content) in PARTS.into_iter().zip(contents) {
             let bytes = content.len() as u64;
-            parts.push(Part { name: name.to_string(), offset, bytes, sha256: Sha256::of(content) });
+            let compression = compression.filter(|_| name == layout::TOKENIZER);
+            parts.push(Part { name: name.to_string(), offset, bytes, sha256: Sha256::of(content), compression });
             offset = (offset + bytes).next_multiple_of(ALIGNMENT);
         }
         let parameters = self.graph.parameters().iter().map(|p| p.shape.iter().product::<usize>() as u64).sum();

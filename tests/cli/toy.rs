@@ -46,7 +46,7 @@ pub fn builder_of(trained: bool) -> BundleBuilder {
 }
 
 fn tokenizer_json() -> Vec<u8> {
-    Bundle::open(&super::shipped()).unwrap().tokenizer_json().to_vec()
+    Bundle::open(&super::shipped()).unwrap().tokenizer_json().unwrap().into_owned()
 }
 
 fn graph() -> Graph {

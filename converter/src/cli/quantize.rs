@@ -49,7 +49,7 @@ pub struct Quantize {
     /// Layers that may stay f32 where masks would not agree otherwise
     #[arg(long, value_name = "N", default_value_t = 4)]
     wide: usize,
-    /// Layers that are tried in f32, the worst first [default: 24 of a small network, fewer of a large one]
+    /// Layers that are tried in f32, the worst first [default: 12 of a small network, fewer of a large one]
     #[arg(long, value_name = "N")]
     scan: Option<usize>,
     /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
@@ -93,7 +93,7 @@ impl Quantize {
         let options = QuantiseOptions {
             form: self.form,
             weight_bits: if self.weight_bits == 7 { WeightBits::Seven } else { WeightBits::Eight },
-            scan: self.scan.unwrap_or(if gmac < DEFAULT_IMAGES[0].0 { defaults.scan } else { 6 }),
+            scan: self.scan.unwrap_or(if gmac < DEFAULT_IMAGES[0].0 { defaults.scan } else { 4 }),
             most_wide: self.wide,
         };
         let on_step = |step: &str| spinner.set_message(step.to_string());
@@ -144,9 +144,10 @@ impl Quantize {
 
     /// What the network was calibrated on, without paths: names of folders tell nothing of their owner's machine.
     fn sources(&self) -> String {
-        let names = self.calibrate.iter().map(|folder| {
-            folder.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned())
-        });
+        let names = self
+            .calibrate
+            .iter()
+            .map(|folder| folder.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned()));
         let phantoms = self.phantoms.map(|count| format!("{count} phantoms"));
         names.map(|name| format!("{name} ({})", self.split)).chain(phantoms).collect::<Vec<_>>().join(" + ")
     }

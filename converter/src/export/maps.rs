@@ -16,7 +16,10 @@ impl OnnxWriter<'_> {
         if let Some(bias) = bias {
             let integers = self.quantised.get(weight).zip(site.grids.first().copied().flatten());
             inputs.push(match integers {
-                Some((weight, input)) => self.int32_bias(site, bias, input, weight)?,
+                Some((weight, input)) => {
+                    let values: Vec<f32> = self.values(site, bias)?.iter().copied().collect();
+                    self.int32_bias(site, &values, input, weight)
+                }
                 None => self.weight(site, bias)?,
             });
         }

@@ -92,7 +92,9 @@ pub enum ExportError {
     NotQuantized,
     #[error("this checkpoint was quantised in the {found} form; quantise it with --form {wanted}, or export that form")]
     Form { found: &'static str, wanted: &'static str },
-    #[error("a quantised checkpoint has one input size, here {size}; quantise the f32 checkpoint at the size that you want")]
+    #[error(
+        "a quantised checkpoint has one input size, here {size}; quantise the f32 checkpoint at the size that you want"
+    )]
     QuantisedSize { size: usize },
     #[error("the published form is quantised without the adversarial head; leave out --confounders")]
     NoConfounders,

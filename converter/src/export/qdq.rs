@@ -5,7 +5,18 @@ use super::proto::{int, int8_tensor, int32_tensor, uint8_scalar};
 use super::writer::{OnnxWriter, Site, WriteError};
 use crate::quantize::QuantisedTensor;
 use causalclipseg::graph::Grid;
+use std::ops::Range;
 use tract_onnx::pb::tensor_proto::DataType;
+
+/// Rows of a linear layer whose weights are integers.
+pub(super) struct Int8Layer<'a> {
+    pub weight: &'a str,
+    pub tensor: &'a QuantisedTensor,
+    pub bias: Option<&'a str>,
+    pub rows: Range<usize>,
+    /// The input's.
+    pub grid: Grid,
+}
 
 impl OnnxWriter<'_> {
     /// Rounds the tensor `from` to a grid; `to` is what its readers read.
@@ -51,17 +62,39 @@ impl OnnxWriter<'_> {
         output
     }
 
-    /// A convolution's bias in the steps of its sums: the input's times each output's weight's.
-    pub(super) fn int32_bias(
+    /// A linear layer over the rows of a map's pixels as one `Gemm`. ONNX Runtime joins a `MatMul` and an `Add` to a
+    /// `Gemm` in f32 before it looks for integers.
+    pub(super) fn int8_linear(
         &mut self,
         site: &Site,
-        bias: &str,
-        input: Grid,
-        weight: &QuantisedTensor,
-    ) -> Result<String, WriteError> {
+        layer: &Int8Layer,
+        [length, width]: [usize; 2],
+    ) -> Result<(), WriteError> {
+        let Int8Layer { weight, tensor, bias, rows, grid } = layer;
+        let part = tensor.rows(rows.start, rows.len());
+        let matrix = self.weight_rows(site, weight, rows.clone())?;
+        let bias = match bias {
+            Some(bias) => {
+                let values: Vec<f32> =
+                    self.values(site, bias)?.iter().skip(rows.start).take(rows.len()).copied().collect();
+                Some(self.int32_bias(site, &values, *grid, &part))
+            }
+            None => None,
+        };
+        let flat = self.integers(site.part("rows_shape"), &[length as i64, width as i64]);
+        let x = self.step(site, "rows", "Reshape", &[&site.inputs[0], &flat], vec![]);
+        let inputs: Vec<&str> = [&x, &matrix].into_iter().chain(&bias).map(String::as_str).collect();
+        let product = self.step(site, "product", "Gemm", &inputs, vec![int("transB", 1)]);
+        let shape = self.integers(site.part("shape"), &[1, length as i64, rows.len() as i64]);
+        self.finish(site, "Reshape", &[&product, &shape], vec![]);
+        Ok(())
+    }
+
+    /// A bias in the steps of a layer's sums: the input's times each output's weight's.
+    pub(super) fn int32_bias(&mut self, site: &Site, bias: &[f32], input: Grid, weight: &QuantisedTensor) -> String {
         let scales: Vec<f32> = weight.scales.iter().map(|scale| (scale * input.scale).max(f32::MIN_POSITIVE)).collect();
         // A float becomes an integer by saturation.
-        let values = self.values(site, bias)?.iter().zip(&scales);
+        let values = bias.iter().zip(&scales);
         let values: Vec<i32> = values.map(|(value, scale)| (value / scale).round_ties_even() as i32).collect();
         let name = site.part("bias");
         let stored = self.tensor(int32_tensor(&format!("{name}.int32"), &values));
@@ -71,7 +104,7 @@ impl OnnxWriter<'_> {
         let dequantised = format!("{name}/dequantised");
         let attributes = vec![int("axis", 0)];
         self.push("DequantizeLinear", format!("{name}/dequantise"), &inputs, vec![dequantised.clone()], attributes);
-        Ok(dequantised)
+        dequantised
     }
 
     /// Rows of a table of integers, each times its own scale: the whole table is never dequantised.

@@ -1,6 +1,7 @@
 //! Operators on sequences and vectors: `[batch, rows, width]` and `[batch, width]` in ONNX.
 
 use super::proto::{float, int, ints};
+use super::qdq::Int8Layer;
 use super::writer::{OnnxWriter, Site, WriteError};
 use causalclipseg::graph::{NORM_EPSILON, Shape};
 use ndarray::{Axis, Slice};
@@ -54,6 +55,13 @@ impl OnnxWriter<'_> {
         rows: Range<usize>,
     ) -> Result<(), WriteError> {
         let x = &site.inputs[0];
+        let (integers, grid) = (self.quantised.get(weight), site.grids.first().copied().flatten());
+        if let (Some(tensor), Some(grid), [Shape::Sequence { length: Some(length), width }]) =
+            (integers, grid, &site.shapes[..])
+        {
+            let layer = Int8Layer { weight, tensor, bias, rows, grid };
+            return self.int8_linear(site, &layer, [*length, *width]);
+        }
         let bias = bias.map(|bias| self.weight_rows(site, bias, rows.clone())).transpose()?;
         if matches!(site.shapes[..], [Shape::Vector { .. }]) {
             let weight = self.weight_rows(site, weight, rows)?;
@@ -141,7 +149,7 @@ impl OnnxWriter<'_> {
     }
 
     /// Rows of a weight, under its own name where they are all of it.
-    fn weight_rows(&mut self, site: &Site, weight: &str, rows: Range<usize>) -> Result<String, WriteError> {
+    pub(super) fn weight_rows(&mut self, site: &Site, weight: &str, rows: Range<usize>) -> Result<String, WriteError> {
         let value = self.values(site, weight)?;
         let length = value.shape().first().copied().unwrap_or(0);
         if rows == (0..length) {

@@ -29,13 +29,17 @@ pub fn correct_biases(
     let (with_differences, all_weights, layers) = add_differences(graph, weights, quantised);
     let nodes: Vec<NodeId> = layers.keys().copied().collect();
     let mut sums: BTreeMap<NodeId, (Vec<f64>, usize)> = BTreeMap::new();
-    Observation::plan(&with_differences, &all_weights, &nodes)?.run(set, || {}, |id, value| {
-        let means = channel_means(value, with_differences.node(id).shape);
-        let (sum, count) = sums.entry(id).or_insert_with(|| (vec![0.0; means.len()], 0));
-        sum.iter_mut().zip(means).for_each(|(sum, mean)| *sum += mean);
-        *count += 1;
-        Ok(())
-    })?;
+    Observation::plan(&with_differences, &all_weights, &nodes)?.run(
+        set,
+        || {},
+        |id, value| {
+            let means = channel_means(value, with_differences.node(id).shape);
+            let (sum, count) = sums.entry(id).or_insert_with(|| (vec![0.0; means.len()], 0));
+            sum.iter_mut().zip(means).for_each(|(sum, mean)| *sum += mean);
+            *count += 1;
+            Ok(())
+        },
+    )?;
     // Nodes that share a bias share the mean of their shifts.
     let mut shifts: BTreeMap<String, Vec<(f64, usize)>> = BTreeMap::new();
     for (id, target) in &layers {
@@ -155,13 +159,17 @@ mod tests {
         let taps = g.add(op("taps", None, 18, 1), &[image]).unwrap();
         let blended = g.add(Op::BlendTaps { scale: 2, bias: Some("blend.bias".into()) }, &[taps]).unwrap();
         let graph = g.finish(&[x, blended]);
-        let weights: Weights = graph.parameters().into_iter().map(|parameter| {
-            let value = ArrayD::from_shape_fn(parameter.shape, |index| {
-                // The largest of an output fixes its scale; the others lie a little above half a step.
-                if index[index.ndim() - 1] == 0 && index.ndim() == 4 && index[1] == 0 { 1.0 } else { 0.0043 }
-            });
-            (parameter.name, value)
-        }).collect();
+        let weights: Weights = graph
+            .parameters()
+            .into_iter()
+            .map(|parameter| {
+                let value = ArrayD::from_shape_fn(parameter.shape, |index| {
+                    // The largest of an output fixes its scale; the others lie a little above half a step.
+                    if index[index.ndim() - 1] == 0 && index.ndim() == 4 && index[1] == 0 { 1.0 } else { 0.0043 }
+                });
+                (parameter.name, value)
+            })
+            .collect();
         let item = |offset: usize| CalibrationItem {
             image: ArrayD::from_shape_fn(vec![2, 6, 6], |i| 1.0 + ((i[1] * 5 + i[2] * 3 + offset) % 7) as f32 / 7.0),
             tokens: Tokens::from_ids(vec![1, 2]),
@@ -170,7 +178,10 @@ mod tests {
         let means = |weights: &Weights| {
             let plan = ReferencePlan::new(&graph, weights).unwrap();
             let outputs = plan.run(&[Value::Array(&set.items[0].image)]).unwrap();
-            outputs.iter().flat_map(|output| output.outer_iter().map(|c| c.mean().unwrap()).collect::<Vec<_>>()).collect::<Vec<f32>>()
+            outputs
+                .iter()
+                .flat_map(|output| output.outer_iter().map(|c| c.mean().unwrap()).collect::<Vec<_>>())
+                .collect::<Vec<f32>>()
         };
         let quantised = quantise_weights(&graph, &weights, WeightBits::Seven, |_| false);
         let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);

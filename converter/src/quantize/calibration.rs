@@ -106,11 +106,6 @@ impl Calibration {
         }
         counts
     }
-
-    /// The observer of each value's grid under a policy.
-    pub fn observers(&self, policy: Policy) -> BTreeMap<NodeId, Observer> {
-        self.candidates.iter().map(|(id, candidates)| (*id, Observer::ALL[candidates.choice(policy)])).collect()
-    }
 }
 
 impl Candidates {

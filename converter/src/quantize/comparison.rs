@@ -105,13 +105,7 @@ pub fn compare(
         on_image();
     }
     let count = sum.images as f64;
-    for total in [
-        &mut sum.dice_f32,
-        &mut sum.dice_int8,
-        &mut sum.iou_f32,
-        &mut sum.iou_int8,
-        &mut sum.mask_agreement,
-    ] {
+    for total in [&mut sum.dice_f32, &mut sum.dice_int8, &mut sum.iou_f32, &mut sum.iou_int8, &mut sum.mask_agreement] {
         *total /= count;
     }
     sum.prompts = sentences.len();

@@ -92,15 +92,19 @@ fn channel_ranges(
 ) -> Result<BTreeMap<NodeId, Vec<f32>>, QuantiseError> {
     let nodes: Vec<NodeId> = pairs.iter().map(|pair| pair.relu).collect();
     let mut ranges: BTreeMap<NodeId, Vec<f32>> = BTreeMap::new();
-    Observation::plan(graph, weights, &nodes)?.run(set, || {}, |id, map| {
-        let largest = map.outer_iter().map(|channel| channel.iter().fold(0f32, |largest, v| largest.max(*v)));
-        let largest: Vec<f32> = largest.collect();
-        match ranges.get_mut(&id) {
-            Some(ranges) => ranges.iter_mut().zip(largest).for_each(|(range, new)| *range = range.max(new)),
-            None => drop(ranges.insert(id, largest)),
-        }
-        Ok(())
-    })?;
+    Observation::plan(graph, weights, &nodes)?.run(
+        set,
+        || {},
+        |id, map| {
+            let largest = map.outer_iter().map(|channel| channel.iter().fold(0f32, |largest, v| largest.max(*v)));
+            let largest: Vec<f32> = largest.collect();
+            match ranges.get_mut(&id) {
+                Some(ranges) => ranges.iter_mut().zip(largest).for_each(|(range, new)| *range = range.max(new)),
+                None => drop(ranges.insert(id, largest)),
+            }
+            Ok(())
+        },
+    )?;
     Ok(ranges)
 }
 
@@ -183,10 +187,8 @@ mod tests {
             value.index_axis_mut(Axis(0), 1).mapv_inplace(|v| v * 100.0);
             value.index_axis_mut(Axis(0), 2).fill(0.0);
         }
-        let item = super::super::inputs::CalibrationItem {
-            image: noise(&[3, 8, 8], 5),
-            tokens: Tokens::from_ids(vec![1, 2]),
-        };
+        let item =
+            super::super::inputs::CalibrationItem { image: noise(&[3, 8, 8], 5), tokens: Tokens::from_ids(vec![1, 2]) };
         let set = CalibrationSet { items: vec![item.clone()] };
         let run = |weights: &Weights| {
             let plan = ReferencePlan::new(&graph, weights).unwrap();

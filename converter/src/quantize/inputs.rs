@@ -78,7 +78,8 @@ impl CalibrationReader {
         let span = |item: &CalibrationItem| {
             let channels = item.image.outer_iter().zip(std);
             let spans = channels.map(|(channel, std)| {
-                let (low, high) = channel.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+                let (low, high) =
+                    channel.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
                 (high - low) * std
             });
             spans.fold(0f32, f32::max)

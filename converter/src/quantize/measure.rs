@@ -48,11 +48,7 @@ impl Deviation {
             agreement += if either == 0 { 1.0 } else { 2.0 * both as f64 / either as f64 };
         }
         let relative_error = if noise == 0.0 { 0.0 } else { (noise / signal.max(f64::MIN_POSITIVE)).sqrt() };
-        Self {
-            relative_error,
-            largest_difference: largest,
-            mask_agreement: agreement / found.len().max(1) as f64,
-        }
+        Self { relative_error, largest_difference: largest, mask_agreement: agreement / found.len().max(1) as f64 }
     }
 }
 

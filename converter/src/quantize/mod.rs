@@ -54,9 +54,9 @@ use causalclipseg::io::{ReadError, WriteError};
 use causalclipseg::lower::{self, LowerError};
 use causalclipseg::mask::MaskError;
 use causalclipseg::prompt::PromptError;
+use ndarray::Array2;
 pub(crate) use network::layer_weight;
 use network::{QuantisedNetwork, Wide, wide_layer};
-use ndarray::Array2;
 use sensitivity::{Scan, layer_reports, layer_sqnr};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -127,7 +127,7 @@ pub struct QuantiseOptions {
 
 impl Default for QuantiseOptions {
     fn default() -> Self {
-        Self { form: Form::Rewritten, weight_bits: WeightBits::Eight, scan: 24, most_wide: 4 }
+        Self { form: Form::Rewritten, weight_bits: WeightBits::Eight, scan: 12, most_wide: 4 }
     }
 }
 
@@ -293,7 +293,11 @@ impl Work<'_> {
 
     fn try_out(&mut self, name: &str, network: &QuantisedNetwork) -> Result<Deviation, QuantiseError> {
         let deviation = self.deviation(network)?;
-        log::info!("{name}: relative error {:.2e}, agreement {:.4}", deviation.relative_error, deviation.mask_agreement);
+        log::info!(
+            "{name}: relative error {:.2e}, agreement {:.4}",
+            deviation.relative_error,
+            deviation.mask_agreement
+        );
         self.trials.push(Trial { name: name.into(), deviation });
         Ok(deviation)
     }

@@ -33,7 +33,8 @@ impl Observation {
         let has = |depends: &[bool], id: NodeId| depends.get(id.0).copied().unwrap_or(false);
         let half = |input: Option<NodeId>, by_it: &[bool], by_other: &[bool]| -> Result<Option<Half>, QuantiseError> {
             // A plan does not yield its own input; the caller has that.
-            let chosen = nodes.iter().copied().filter(|id| has(by_it, *id) && !has(by_other, *id) && Some(*id) != input);
+            let chosen =
+                nodes.iter().copied().filter(|id| has(by_it, *id) && !has(by_other, *id) && Some(*id) != input);
             let nodes: Vec<NodeId> = chosen.collect();
             let Some(input) = input.filter(|_| !nodes.is_empty()) else { return Ok(None) };
             let part = graph.subgraph(&[input], &nodes)?;
@@ -62,12 +63,6 @@ impl Observation {
             set.prompts().into_iter().try_for_each(|prompt| show(half, Value::Tokens(prompt.ids())))?;
         }
         Ok(())
-    }
-
-    /// How often [`Self::run`] calls `on_run`.
-    pub fn runs(&self, set: &CalibrationSet) -> usize {
-        let images = self.image.as_ref().map_or(0, |_| set.items.len());
-        images + self.text.as_ref().map_or(0, |_| set.prompts().len())
     }
 }
 

@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn outliers_do_not_rule_the_range() {
         let bell = (0..60_000).map(|index| {
-            let uniform = |salt: u32| ((index as u32 * 12 + salt).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32;
+            let uniform =
+                |salt: u32| ((index as u32 * 12 + salt).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32;
             (0..12).map(uniform).sum::<f32>() - 6.0
         });
         let seen = histogram(bell.chain([200.0]));
@@ -184,9 +185,8 @@ mod tests {
         for observer in [Observer::Percentile, Observer::Entropy] {
             assert!(inside(observer) < 0.15, "{observer:?}: {}", inside(observer));
         }
-        let errors = Observer::ALL.map(|observer| {
-            squared_error(&seen.counts().collect::<Vec<_>>(), observer.grid(&seen, false))
-        });
+        let errors = Observer::ALL
+            .map(|observer| squared_error(&seen.counts().collect::<Vec<_>>(), observer.grid(&seen, false)));
         assert!(errors.iter().all(|error| errors[2] <= *error * 1.001), "{errors:?}");
     }
 

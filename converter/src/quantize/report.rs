@@ -1,7 +1,7 @@
 //! What quantisation did to a network, for people and for the bundle's manifest.
 
-use super::measure::Deviation;
 use super::comparison::Comparison;
+use super::measure::Deviation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

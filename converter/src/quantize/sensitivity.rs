@@ -7,6 +7,7 @@ use super::network::{QuantisedNetwork, Wide, candidates, layer_weight};
 use super::observe::Observation;
 use super::report::{LayerReport, Sensitivity};
 use super::weights::WeightBits;
+use crate::model::stage;
 use causalclipseg::graph::{Graph, Grid, NodeId, Weights};
 use ndarray::Array2;
 use std::collections::BTreeMap;
@@ -27,20 +28,28 @@ pub fn layer_sqnr(
     for item in &set.items {
         let one = CalibrationSet { items: vec![item.clone()] };
         let mut reference = BTreeMap::new();
-        expected.run(&one, || {}, |id, value| {
-            reference.insert(id, value.clone());
-            Ok(())
-        })?;
-        found.run(&one, || {}, |id, value| {
-            if let Some(expected) = reference.remove(&id) {
-                let (signal, noise) = sums.entry(id).or_default();
-                for (expected, found) in expected.iter().zip(value) {
-                    *signal += f64::from(*expected).powi(2);
-                    *noise += f64::from(expected - found).powi(2);
+        expected.run(
+            &one,
+            || {},
+            |id, value| {
+                reference.insert(id, value.clone());
+                Ok(())
+            },
+        )?;
+        found.run(
+            &one,
+            || {},
+            |id, value| {
+                if let Some(expected) = reference.remove(&id) {
+                    let (signal, noise) = sums.entry(id).or_default();
+                    for (expected, found) in expected.iter().zip(value) {
+                        *signal += f64::from(*expected).powi(2);
+                        *noise += f64::from(expected - found).powi(2);
+                    }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
     }
     let decibels = |(id, (signal, noise)): (NodeId, (f64, f64))| {
         (id, if noise == 0.0 { f64::INFINITY } else { 10.0 * (signal / noise).log10() })
@@ -80,7 +89,11 @@ impl Scan<'_> {
             let id = self.graph.ids().find(|id| name.split(' ').next() == Some(self.graph.node(*id).name.as_str()));
             id.and_then(|id| sqnr.get(&id)).copied().unwrap_or(f64::INFINITY)
         };
+        // What the causal head does not read can't move its logits.
+        let read = self.graph.subgraph(&[], &[self.graph.find(stage::PRED)?])?;
+        let is_read = |name: &str| read.nodes.iter().any(|node| name.split(' ').next() == Some(node.name.as_str()));
         let mut all = candidates(self.graph, self.grids, &network.quantised);
+        all.retain(|(name, _)| is_read(name));
         all.sort_by(|a, b| of_name(&a.0).total_cmp(&of_name(&b.0)));
         all.truncate(count);
         let mut found = Vec::new();

@@ -156,9 +156,9 @@ mod tests {
             }
             let bound = bits.largest();
             assert!(quantised.stored.iter().all(|value| (-bound..=bound).contains(value)));
-            let sums: Vec<i32> = (0..6).map(|out| {
-                quantised.stored.index_axis(Axis(0), out).iter().map(|value| i32::from(*value)).sum()
-            }).collect();
+            let sums: Vec<i32> = (0..6)
+                .map(|out| quantised.stored.index_axis(Axis(0), out).iter().map(|value| i32::from(*value)).sum())
+                .collect();
             assert_eq!(quantised.sums(), sums);
             assert_eq!(quantised.rows(2, 3).scales, &quantised.scales[2..5]);
             assert_eq!(quantised.rows(2, 3).dequantise().index_axis(Axis(0), 0), found.index_axis(Axis(0), 2));
@@ -170,7 +170,10 @@ mod tests {
         for value in [0.0, 1e-44, f32::MAX, 1e-38] {
             let quantised = QuantisedTensor::of(&ArrayD::from_elem(vec![2, 3], value), WeightBits::Eight);
             assert!(quantised.scales.iter().all(|scale| scale.is_finite() && *scale > 0.0), "{value}");
-            assert!(quantised.dequantise().iter().all(|found| (found - value).abs() <= value * 0.01 + 1e-37), "{value}");
+            assert!(
+                quantised.dequantise().iter().all(|found| (found - value).abs() <= value * 0.01 + 1e-37),
+                "{value}"
+            );
         }
     }
 }
