@@ -1,11 +1,12 @@
 //! A model ready to run, and the sessions that run it on frames.
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
-use crate::engine::{Engine, EngineError, EngineOptions, PromptKernel, StepTime};
+use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKernel, StepTime, Workspace};
 use crate::frame::{Frame, FrameError, Placement, Preprocessor};
 use crate::mask::{Mask, MaskError, Probability};
 use crate::prompt::{PromptCache, PromptError, Tokenizer, Tokens};
-use ndarray::Array2;
+use crate::kernels::Isa;
+use ndarray::ArrayView2;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -20,11 +21,25 @@ pub struct ModelOptions {
     pub cached_prompts: usize,
     /// Threads that share the work on one frame; results do not depend on it. All sessions of a model share them.
     pub threads: usize,
+    /// Which engine runs the network.
+    pub engine: EngineChoice,
+    /// The instruction set of the fast engine's kernels; the best that the CPU has where it is `None`.
+    pub isa: Option<Isa>,
+    /// Runs first in each thread that the model keeps, with its number from 1: to bind it to a core, for example.
+    pub on_thread_start: Option<fn(usize)>,
 }
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        Self { confounders: false, cached_prompts: 64, threads: 1 }
+        let EngineOptions { confounders, threads, engine, isa, on_thread_start } = EngineOptions::default();
+        Self { confounders, cached_prompts: 64, threads, engine, isa, on_thread_start }
+    }
+}
+
+impl ModelOptions {
+    fn engine_options(&self) -> EngineOptions {
+        let ModelOptions { confounders, threads, engine, isa, on_thread_start, .. } = *self;
+        EngineOptions { confounders, threads, engine, isa, on_thread_start }
     }
 }
 
@@ -50,7 +65,7 @@ pub struct Model {
     description: ModelDescription,
     sha256: Sha256,
     self_test: SelfTest,
-    engine: Engine,
+    engine: Arc<Engine>,
     tokenizer: Tokenizer,
     prompts: Mutex<PromptCache<Prompt>>,
 }
@@ -72,14 +87,13 @@ impl Prompt {
 impl Model {
     /// Opens a `.ccs` file.
     pub fn open(path: &Path, options: ModelOptions) -> Result<Self, ModelError> {
-        Self::from_bundle(&Bundle::open(path)?, options)
+        Self::from_bundle(Arc::new(Bundle::open(path)?), options)
     }
 
-    /// Plans the network of an opened bundle.
-    pub fn from_bundle(bundle: &Bundle, options: ModelOptions) -> Result<Self, ModelError> {
+    /// Plans the network of an opened bundle, which stays open as long as the model or one of its sessions lives.
+    pub fn from_bundle(bundle: Arc<Bundle>, options: ModelOptions) -> Result<Self, ModelError> {
         let begun = Instant::now();
-        let engine_options = EngineOptions { confounders: options.confounders, threads: options.threads };
-        let engine = Engine::new(bundle.graph(), &bundle.weights()?, engine_options)?;
+        let engine = Arc::new(Engine::new(bundle.graph(), &bundle, options.engine_options())?);
         let model = Self {
             description: bundle.manifest().model.clone(),
             sha256: bundle.sha256(),
@@ -129,11 +143,18 @@ impl Model {
         Ok(prompt)
     }
 
-    /// A place to run frames in; one for each thread.
-    pub fn session(&self) -> Result<Session<'_>, ModelError> {
-        let ModelDescription { input_size, normalisation, fit, .. } = self.description;
+    /// The engine that runs the network.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// A place to run frames in; one for each thread. It may outlive the model: it keeps the network that it runs.
+    pub fn session(&self) -> Result<Session, ModelError> {
+        let ModelDescription { input_size, normalisation, fit, threshold, .. } = self.description;
         let preprocessor = Preprocessor::new(input_size, normalisation, fit)?;
-        Ok(Session { model: self, preprocessor, pixels: vec![0.0; 3 * input_size * input_size] })
+        let pixels = vec![0.0; 3 * input_size * input_size];
+        let (engine, workspace) = (self.engine.clone(), Workspace::default());
+        Ok(Session { engine, workspace, threshold, preprocessor, pixels })
     }
 
     /// Runs the bundle's self-test. Yields the largest deviation of any logit from what the packing machine got, as a
@@ -142,8 +163,8 @@ impl Model {
         let mut worst = None;
         for vector in &self.self_test.vectors {
             let prompt = self.prompt(&vector.prompt)?;
-            let features = self.engine.encode_image(vector.image().as_slice().unwrap_or_default())?;
-            let logits = self.engine.logits(&features, &prompt.kernel)?;
+            let image = vector.image();
+            let (logits, _) = self.engine.segment(image.as_slice().unwrap_or_default(), &prompt.kernel)?;
             let deviation = vector.compare(logits.as_slice().unwrap_or_default())?;
             worst = Some(deviation.max(worst.unwrap_or(0.0)));
         }
@@ -152,14 +173,17 @@ impl Model {
 }
 
 /// Runs frames through a [`Model`]; keeps what would otherwise be allocated anew for each.
-pub struct Session<'m> {
-    model: &'m Model,
+pub struct Session {
+    engine: Arc<Engine>,
+    workspace: Workspace,
+    threshold: f32,
     preprocessor: Preprocessor,
     /// The network's input, 3 x size x size.
     pixels: Vec<f32>,
 }
 
 /// What one prompt found in one frame.
+#[derive(Default)]
 pub struct Segmentation {
     /// The frame's height x width, 0 to 1.
     pub probability: Probability,
@@ -173,8 +197,9 @@ pub struct Segmentation {
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct StageSeconds {
     pub preprocess: f64,
+    /// The network up to what depends on a prompt.
     pub image: f64,
-    /// Of all prompts together.
+    /// Of all prompts together: what follows. The fast engine streams from the decoder's last low-resolution map on.
     pub head: f64,
     /// Of all prompts together.
     pub postprocess: f64,
@@ -186,44 +211,69 @@ impl StageSeconds {
     }
 }
 
-impl Session<'_> {
-    /// Segments a frame: one pass over the image, then a short head for each prompt. Results stand in the prompts' order.
+impl Session {
+    /// Segments a frame: one pass over the image for all prompts. Results stand in the prompts' order.
     pub fn segment(
         &mut self,
         frame: &Frame<'_>,
         prompts: &[Prompt],
     ) -> Result<(Vec<Segmentation>, StageSeconds), ModelError> {
-        let mut seconds = StageSeconds::default();
-        let placement = timed(&mut seconds.preprocess, || self.preprocessor.prepare(frame, &mut self.pixels))?;
-        let engine = &self.model.engine;
-        let features = timed(&mut seconds.image, || engine.encode_image(&self.pixels))?;
-        let mut found = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
-            let logits = timed(&mut seconds.head, || engine.logits(&features, &prompt.kernel))?;
-            let confounders = timed(&mut seconds.head, || {
-                engine.has_confounders().then(|| engine.confounder_logits(&features, &prompt.kernel)).transpose()
-            })?;
-            found.push(timed(&mut seconds.postprocess, || self.restore(&placement, &logits, confounders.as_ref()))?);
-        }
+        let mut found = Vec::new();
+        let seconds = self.segment_into(frame, prompts, &mut found)?;
         Ok((found, seconds))
     }
 
-    /// Runs the image pass of a frame once, and says where its time went.
-    pub fn time_image_steps(&mut self, frame: &Frame<'_>) -> Result<Vec<StepTime>, ModelError> {
-        self.preprocessor.prepare(frame, &mut self.pixels)?;
-        Ok(self.model.engine.time_image_steps(&self.pixels)?)
+    /// [`Session::segment`] in the memory of an earlier frame's results: once a frame of the same size was run with as many
+    /// prompts, it allocates nothing. `found` is given one result a prompt; after an error its content means nothing.
+    pub fn segment_into(
+        &mut self,
+        frame: &Frame<'_>,
+        prompts: &[Prompt],
+        found: &mut Vec<Segmentation>,
+    ) -> Result<StageSeconds, ModelError> {
+        let mut seconds = StageSeconds::default();
+        let placement = timed(&mut seconds.preprocess, || self.preprocessor.prepare(frame, &mut self.pixels))?;
+        let kernels = prompts.iter().map(|prompt| prompt.kernel.as_ref());
+        timed(&mut seconds.image, || self.engine.run(&mut self.workspace, &self.pixels, kernels))?;
+        seconds.head = self.workspace.head_seconds();
+        seconds.image -= seconds.head;
+        found.resize_with(prompts.len(), Segmentation::default);
+        let begun = Instant::now();
+        for (index, found) in found.iter_mut().enumerate() {
+            let logits = self.engine.logits(&self.workspace, index)?;
+            let confounders = match self.engine.has_confounders() {
+                true => Some(self.engine.confounder_logits(&self.workspace, index)?),
+                false => None,
+            };
+            found.update(self.threshold, &placement, logits, confounders)?;
+        }
+        seconds.postprocess = begun.elapsed().as_secs_f64();
+        Ok(seconds)
     }
 
-    fn restore(
-        &self,
+    /// Runs a frame once, and says where its time went: each step of the network, in the order in which they run.
+    pub fn time_steps(&mut self, frame: &Frame<'_>, prompts: &[Prompt]) -> Result<Vec<StepTime>, ModelError> {
+        self.preprocessor.prepare(frame, &mut self.pixels)?;
+        let kernels = prompts.iter().map(|prompt| prompt.kernel.as_ref());
+        Ok(self.engine.time_steps(&mut self.workspace, &self.pixels, kernels)?)
+    }
+}
+
+impl Segmentation {
+    fn update(
+        &mut self,
+        threshold: f32,
         placement: &Placement,
-        logits: &Array2<f32>,
-        confounders: Option<&Array2<f32>>,
-    ) -> Result<Segmentation, ModelError> {
-        let probability = Probability::from_logits(logits.view(), placement)?;
-        let mask = probability.mask(self.model.description.threshold)?;
-        let confounders = confounders.map(|logits| Probability::from_logits(logits.view(), placement)).transpose()?;
-        Ok(Segmentation { probability, mask, confounders })
+        logits: ArrayView2<'_, f32>,
+        confounders: Option<ArrayView2<'_, f32>>,
+    ) -> Result<(), ModelError> {
+        self.probability.update(logits, placement)?;
+        self.mask.update(&self.probability, threshold)?;
+        match confounders {
+            Some(logits) => self.confounders.get_or_insert_default().update(logits, placement)?,
+            None => self.confounders = None,
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A checkpoint: safetensors with the published tensor names, and the network's sizes in its metadata.
 
 use crate::model::{Architecture, ArchitectureError, resize_positions};
+use crate::quantize::FORM_KEY;
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
 use half::f16;
@@ -41,6 +42,11 @@ pub enum CheckpointError {
         "{path} has no `{ARCHITECTURE_KEY}` in its metadata; make a checkpoint of it with `causalclipseg-convert import`"
     )]
     NoArchitecture { path: PathBuf },
+    #[error(
+        "{path} is quantised, and this needs the checkpoint that it was made from; `pack` and `export` read it with \
+         --precision int8"
+    )]
+    Quantised { path: PathBuf },
     #[error("{path} describes no valid network: {source}")]
     Architecture { path: PathBuf, source: ArchitectureError },
     #[error("the weights do not fit the network: {0}")]
@@ -66,6 +72,9 @@ impl Checkpoint {
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| format(error.to_string()))?;
         let mut metadata: BTreeMap<String, String> =
             header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        if metadata.contains_key(FORM_KEY) {
+            return Err(CheckpointError::Quantised { path: path.into() });
+        }
         let architecture =
             metadata.remove(ARCHITECTURE_KEY).ok_or_else(|| CheckpointError::NoArchitecture { path: path.into() })?;
         let architecture: Architecture =

@@ -8,5 +8,6 @@ pub mod import;
 pub mod model;
 pub mod pack;
 pub mod phantom;
+pub mod quantize;
 pub mod tokenizer;
 pub mod train;

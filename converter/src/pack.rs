@@ -1,15 +1,21 @@
 //! Packs a checkpoint into the one file that the runtime opens.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::export::Form;
+use crate::model::Architecture;
+use crate::quantize::{QuantisedCheckpoint, QuantisedTensor, layer_weight, strip_fused};
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::{
-    BundleBuilder, BundleError, ModelDescription, Precision, SelfTest, SelfTestVector, SigningKey, self_test_image,
+    BundleBuilder, BundleError, Dtype, ModelDescription, Precision, Problem, Quantisation, SelfTest, SelfTestVector,
+    SigningKey, StoredTensor, self_test_image,
 };
-use causalclipseg::engine::{Engine, EngineError, EngineOptions};
+use causalclipseg::engine::{Engine, EngineChoice, EngineError, EngineOptions};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, GraphError, Weights};
 use causalclipseg::lower::{self, LowerError};
 use causalclipseg::prompt::{PromptError, Tokenizer};
+use ndarray::ArrayD;
+use std::collections::{BTreeMap, HashSet};
 
 /// The sentences of the self-test: a short one, and one with most of the words that prompts use.
 const SELF_TEST_PROMPTS: [&str; 2] =
@@ -18,6 +24,8 @@ const SELF_TEST_PROMPTS: [&str; 2] =
 const SELF_TEST_STEP: usize = 97;
 /// f32 sums in another order differ by far less, a wrong kernel by far more.
 const SELF_TEST_TOLERANCE: f32 = 1e-3;
+/// A sum that differs in its last bit may round to the next step of a grid, and the steps after it follow.
+const INT8_SELF_TEST_TOLERANCE: f32 = 5e-2;
 
 /// What the packer is told beside the weights.
 #[derive(Clone, Debug)]
@@ -45,8 +53,18 @@ pub enum PackError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    #[error("int8 needs a quantised checkpoint, which this version cannot make yet; pack f32 or f16")]
+    #[error("the weight `{weight}` cannot be stored: {reason}")]
+    Scales { weight: String, reason: String },
+    #[error("int8 needs a quantised checkpoint; make one with `causalclipseg-convert quantize`, or pack f32 or f16")]
     NotQuantised,
+    #[error("bundles hold the rewritten form and this checkpoint was quantised in the published one; quantise it again")]
+    PublishedForm,
+}
+
+impl From<Problem> for PackError {
+    fn from(problem: Problem) -> Self {
+        Self::Bundle(problem.into())
+    }
 }
 
 /// Rewrites the network, records its self-test on this machine and assembles the bundle.
@@ -64,9 +82,86 @@ pub fn pack(
         // The self-test must see the numbers that the file will hold.
         weights.values_mut().filter(|value| value.ndim() > 1).for_each(round_to_f16);
     }
+    assemble(Contents { architecture, graph, weights, metadata, calibration: None }, options, signing_key)
+}
+
+/// Assembles the bundle of a quantised checkpoint: its weights as integers in the kernels' order, no grid on what the
+/// runtime never stores.
+pub fn pack_quantised(
+    checkpoint: QuantisedCheckpoint,
+    options: PackOptions,
+    signing_key: Option<SigningKey>,
+) -> Result<BundleBuilder, PackError> {
+    if checkpoint.form != Form::Rewritten {
+        return Err(PackError::PublishedForm);
+    }
+    let graph = strip_fused(&checkpoint.graph);
+    let mut weights = checkpoint.computed_weights();
+    // Tables and constant maps are added, not multiplied: f16 is finer than what they are added to.
+    let for_kernels: HashSet<&str> = graph.nodes.iter().filter_map(|node| layer_weight(&node.op)).collect();
+    let is_table = |name: &str, value: &ArrayD<f32>| {
+        value.ndim() > 1 && !for_kernels.contains(name) && !checkpoint.quantised.contains_key(name) && fits_f16(value)
+    };
+    let mut tensors = Vec::new();
+    for (name, value) in weights.iter_mut().filter(|(name, value)| is_table(name, value)) {
+        round_to_f16(value);
+        tensors.push(StoredTensor::encode(name, value, Dtype::F16)?);
+    }
+    for (name, tensor) in &checkpoint.quantised {
+        tensors.extend(integers(name, tensor, for_kernels.contains(name.as_str()))?);
+    }
+    let contents = Contents {
+        architecture: checkpoint.architecture,
+        graph,
+        weights,
+        metadata: checkpoint.metadata,
+        calibration: Some(checkpoint.calibration),
+    };
+    let options = PackOptions { precision: Precision::Int8, ..options };
+    Ok(tensors.into_iter().fold(assemble(contents, options, signing_key)?, BundleBuilder::tensor))
+}
+
+/// The integers of a weight and their scales; of what kernels read the sums, too.
+fn integers(name: &str, tensor: &QuantisedTensor, for_kernels: bool) -> Result<Vec<StoredTensor>, PackError> {
+    let scale_name = format!("{name}.scale");
+    let scales = ArrayD::from_shape_vec(vec![tensor.scales.len()], tensor.scales.clone())
+        .map_err(|error| PackError::Scales { weight: name.to_string(), reason: error.to_string() })?;
+    let bytes = tensor.stored.iter().map(|value| *value as u8).collect();
+    let mut stored = StoredTensor::plain(name, Dtype::I8, tensor.stored.shape(), bytes);
+    stored.quantisation = Some(Quantisation { scale: scale_name.clone(), zero_point: 0 });
+    let scales = StoredTensor::encode(&scale_name, &scales, Dtype::F32)?;
+    if !for_kernels {
+        return Ok(vec![stored, scales]);
+    }
+    let sums = tensor.sums();
+    let bytes = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+    let sums = StoredTensor::plain(&format!("{name}.sums"), Dtype::I32, &[sums.len()], bytes);
+    Ok(vec![stored.pack()?, scales, sums])
+}
+
+/// What a bundle is made of beside the options.
+struct Contents {
+    architecture: Architecture,
+    graph: Graph,
+    /// What is computed with, in f32.
+    weights: Weights,
+    metadata: BTreeMap<String, String>,
+    calibration: Option<serde_json::Value>,
+}
+
+fn assemble(
+    contents: Contents,
+    options: PackOptions,
+    signing_key: Option<SigningKey>,
+) -> Result<BundleBuilder, PackError> {
+    let Contents { architecture, graph, weights, metadata, calibration } = contents;
     let tokenizer_json = options.tokenizer_json.unwrap_or_else(clip_tokenizer_json);
-    let self_test =
-        record_self_test(&graph, &weights, &tokenizer_json, architecture.input_size, architecture.text.context)?;
+    let tolerance = match options.precision {
+        Precision::Int8 => INT8_SELF_TEST_TOLERANCE,
+        _ => SELF_TEST_TOLERANCE,
+    };
+    let subject = Subject { graph: &graph, weights: &weights, size: architecture.input_size, tolerance };
+    let self_test = record_self_test(&subject, &tokenizer_json, architecture.text.context)?;
     let description = ModelDescription {
         name: options.name,
         edition: architecture.edition.to_string(),
@@ -77,7 +172,7 @@ pub fn pack(
         trained: metadata.get("trained").is_some_and(|trained| trained == "true"),
         gmac: graph.frame_gmac(1)?,
         provenance: metadata,
-        calibration: None,
+        calibration,
     };
     let mut builder = BundleBuilder::new(description, graph, &weights, options.precision)?
         .tokenizer_json(tokenizer_json)
@@ -88,27 +183,35 @@ pub fn pack(
     Ok(builder)
 }
 
-fn round_to_f16(value: &mut ndarray::ArrayD<f32>) {
+fn fits_f16(value: &ArrayD<f32>) -> bool {
+    value.iter().all(|v| half::f16::from_f32(*v).is_finite())
+}
+
+fn round_to_f16(value: &mut ArrayD<f32>) {
     value.mapv_inplace(|v| half::f16::from_f32(v).to_f32());
 }
 
-fn record_self_test(
-    graph: &Graph,
-    weights: &Weights,
-    tokenizer_json: &[u8],
+/// The network whose logits are recorded.
+struct Subject<'a> {
+    graph: &'a Graph,
+    weights: &'a Weights,
     size: usize,
-    context: usize,
-) -> Result<SelfTest, PackError> {
-    let engine = Engine::new(graph, weights, EngineOptions::default())?;
+    tolerance: f32,
+}
+
+fn record_self_test(subject: &Subject, tokenizer_json: &[u8], context: usize) -> Result<SelfTest, PackError> {
+    let Subject { graph, weights, size, tolerance } = *subject;
+    let options = EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() };
+    let engine = Engine::new(graph, weights, options)?;
     let tokenizer = Tokenizer::from_json(tokenizer_json)?;
     let mut vectors = Vec::new();
     for (seed, prompt) in (1..).zip(SELF_TEST_PROMPTS) {
         let tokens = tokenizer.encode_prompt(prompt, context)?;
         let image = self_test_image(seed, size);
-        let features = engine.encode_image(image.as_slice().unwrap_or_default())?;
-        let logits = engine.logits(&features, &engine.encode_prompt(tokens.ids())?)?;
+        let kernel = engine.encode_prompt(tokens.ids())?;
+        let (logits, _) = engine.segment(image.as_slice().unwrap_or_default(), &kernel)?;
         let logits: Vec<f32> = logits.into_iter().collect();
-        vectors.push(SelfTestVector::record(seed, size, prompt, SELF_TEST_STEP, &logits, SELF_TEST_TOLERANCE));
+        vectors.push(SelfTestVector::record(seed, size, prompt, SELF_TEST_STEP, &logits, tolerance));
     }
     Ok(SelfTest { vectors })
 }

@@ -144,11 +144,11 @@ fn the_engine_splits_published_and_rewritten_networks() {
     for (graph, weights) in [published, rewritten] {
         let engine =
             Engine::new(&graph, &weights, EngineOptions { confounders: true, ..EngineOptions::default() }).unwrap();
-        let features = engine.encode_image(image.as_slice().unwrap()).unwrap();
         for prompt in [&padded[..], &padded[..=end]] {
             let kernel = engine.encode_prompt(prompt).unwrap();
-            golden.compare(&file, stage::PRED, &engine.logits(&features, &kernel).unwrap().into_dyn());
-            golden.compare(&file, stage::PRED_AD, &engine.confounder_logits(&features, &kernel).unwrap().into_dyn());
+            let (logits, confounders) = engine.segment(image.as_slice().unwrap(), &kernel).unwrap();
+            golden.compare(&file, stage::PRED, &logits.into_dyn());
+            golden.compare(&file, stage::PRED_AD, &confounders.unwrap().into_dyn());
         }
     }
 }

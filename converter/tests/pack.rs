@@ -13,6 +13,7 @@ use causalclipseg_convert::phantom::Phantom;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 const PROMPTS: [&str; 3] = ["lesion", "The small bright mass on the left.", "a dark cyst in the lower right"];
 const GREY: Fit = Fit::Letterbox { padding: [0.5; 3] };
@@ -51,9 +52,9 @@ fn published(frame: &Frame, fit: Fit, prompt: &str) -> [Probability; 2] {
     let mut preprocessor = Preprocessor::new(architecture.input_size, Normalisation::CLIP, fit).unwrap();
     let mut pixels = vec![0.0; 3 * architecture.input_size * architecture.input_size];
     let placement = preprocessor.prepare(frame, &mut pixels).unwrap();
-    let features = engine.encode_image(&pixels).unwrap();
     let kernel = engine.encode_prompt(tokens.ids()).unwrap();
-    [engine.logits(&features, &kernel).unwrap(), engine.confounder_logits(&features, &kernel).unwrap()]
+    let (logits, confounders) = engine.segment(&pixels, &kernel).unwrap();
+    [logits, confounders.unwrap()]
         .map(|logits| Probability::from_logits(logits.view(), &placement).unwrap())
 }
 
@@ -162,10 +163,10 @@ fn a_signed_bundle_runs_and_is_known() {
     let key = SigningKey::from_bytes(&[9; 32]);
     let options = options(Precision::F16, Fit::Stretch);
     pack(checkpoint(), options, Some(key.clone())).unwrap().write(&path).unwrap();
-    let bundle = Bundle::open(&path).unwrap();
+    let bundle = Arc::new(Bundle::open(&path).unwrap());
     bundle.verify_signature(&key.verifying_key()).unwrap();
     assert!(bundle.verify_signature(&SigningKey::from_bytes(&[1; 32]).verifying_key()).is_err());
-    let model = Model::from_bundle(&bundle, ModelOptions::default()).unwrap();
+    let model = Model::from_bundle(bundle.clone(), ModelOptions::default()).unwrap();
     assert_eq!(model.sha256(), bundle.sha256());
     assert!(!model.description().trained);
     let phantom = phantom();

@@ -173,6 +173,19 @@ impl Bundle {
         Ok(TensorView { name, dtype: *dtype, shape, bytes, quantisation: quantisation.as_ref(), packing: *packing })
     }
 
+    /// The part of the file that holds the tensors.
+    pub fn weight_bytes(&self) -> &[u8] {
+        self.part("weights")
+    }
+
+    /// Where in [`Self::weight_bytes`] a tensor lies.
+    pub fn weight_range(&self, name: &str) -> Result<Range<usize>, BundleError> {
+        let at = self.tensors.get(name).ok_or_else(|| Problem::NoTensor(name.to_string()))?;
+        let TensorEntry { offset, bytes, .. } = self.manifest.tensors[*at];
+        // Opening checked that offset and length lie inside the part.
+        Ok(offset as usize..(offset + bytes) as usize)
+    }
+
     /// Every weight that the graph reads, in f32. Refuses NaN and infinite numbers by the tensor's name.
     pub fn weights(&self) -> Result<Weights, BundleError> {
         let parameters = self.graph.parameters();

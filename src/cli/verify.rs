@@ -4,6 +4,7 @@ use super::{Failure, model_source, say};
 use causalclipseg::bundle::VerifyingKey;
 use causalclipseg::{Model, ModelOptions};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -15,7 +16,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let bundle = model_source::open(arguments.bundle.as_deref())?;
+    let bundle = Arc::new(model_source::open(arguments.bundle.as_deref())?);
     bundle.verify_integrity()?;
     say(format!("integrity   ok, sha256 {}", bundle.sha256()))?;
     match (&arguments.public_key, &bundle.manifest().signed_by) {
@@ -26,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, Some(key)) => say(format!("signature   by {key}, not checked: pass --public-key"))?,
         (None, None) => say("signature   none")?,
     }
-    let model = Model::from_bundle(&bundle, ModelOptions::default())?;
+    let model = Model::from_bundle(bundle.clone(), ModelOptions::default())?;
     match model.self_test()? {
         Some(deviation) => say(format!("self-test   ok, logits within {deviation:.1e} of the packing machine's"))?,
         None => say("self-test   the bundle carries none")?,

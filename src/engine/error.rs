@@ -1,6 +1,9 @@
 //! What can go wrong between a graph and its answers.
 
+use crate::bundle::BundleError;
 use crate::graph::{GraphError, Shape};
+use crate::kernels::IsaError;
+use crate::lower::steps;
 
 /// Why an engine refuses a network or an input.
 #[derive(Debug, thiserror::Error)]
@@ -20,13 +23,33 @@ pub enum EngineError {
     TokenCount { count: usize, context: usize },
     #[error("token id {id} is outside a vocabulary of {vocabulary}; use the tokenizer that came with the model")]
     TokenId { id: u32, vocabulary: usize },
+    #[error("the tokens do not end with {end}, the end of text; use the tokenizer that came with the model")]
+    NoEndOfText { end: usize },
     /// The graph does not have the form "an image map and a prompt vector meet in a head".
     #[error("output `{output}` cannot be split into an image part and a prompt part: {reason}")]
     Split { output: String, reason: String },
     #[error("a pool of {threads} threads cannot be made ({reason}); ask for fewer")]
     Threads { threads: usize, reason: String },
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The fast engine does not know this network; the reference engine may.
+    #[error("the fast engine does not run `{node}`: {reason}")]
+    Unsupported { node: String, reason: String },
+    /// A mistake of this program, not of its user.
+    #[error("the engine is in a state that it should not be in ({0}); please report it")]
+    Internal(String),
+    #[error("{given} prompts in one frame; at most {most} share an image pass")]
+    Prompts { given: usize, most: usize },
     #[error("the confounders' head was not loaded; ask for it when the engine is made")]
     NoConfounders,
+}
+
+impl From<steps::Unsupported> for EngineError {
+    fn from(unsupported: steps::Unsupported) -> Self {
+        EngineError::Unsupported { node: unsupported.node, reason: unsupported.reason }
+    }
 }
 
 impl EngineError {

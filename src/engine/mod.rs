@@ -1,8 +1,10 @@
-//! Runs a network: one image pass for any number of prompts, one prompt pass for any number of images, and a short head
-//! where they meet.
+//! Runs a network: one image pass for any number of prompts, and one prompt pass for any number of images.
 //!
-//! [`ReferencePlan`] runs any graph, whole or in part, on plain tract operators.
+//! [`cpu`] runs fused steps on SIMD kernels; a network that it does not know runs on plain tract, in three parts, with a line
+//! in the log. [`ReferencePlan`] runs any graph, whole or in part, on plain tract operators: the truth that the fast engine
+//! is tested against.
 
+pub mod cpu;
 mod error;
 mod reference;
 mod split;
@@ -10,100 +12,123 @@ mod step_time;
 #[cfg(test)]
 mod tests;
 
+pub use cpu::{MAX_PROMPTS, WeightSource};
 pub use error::EngineError;
 pub(crate) use reference::coordinate;
 pub use reference::{ReferencePlan, Value};
 pub use split::Head;
 pub use step_time::StepTime;
 
-use crate::graph::{Graph, NodeId, Op, Shape, Weights};
-use ndarray::{Array2, ArrayD, Ix2, IxDyn};
+use crate::graph::{Graph, Shape, Weights};
+use crate::kernels::Isa;
+use cpu::{CpuEngine, CpuWorkspace};
+use ndarray::{Array2, ArrayView2};
+use reference::ReferenceEngine;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
-use tract_core::internal::Tensor;
-use tract_core::internal::multithread::Executor;
+
+/// Which engine runs a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineChoice {
+    /// The fast one, and plain tract for a network that it does not know.
+    #[default]
+    Auto,
+    /// Plain tract.
+    Reference,
+}
 
 /// How an [`Engine`] is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
-    /// Also computes what the adversarial head needs, so that [`Engine::confounder_logits`] answers. Off, it costs
+    /// Also computes what the adversarial head needs, so that [`Workspace::confounder_logits`] answers. Off, it costs
     /// nothing.
     pub confounders: bool,
-    /// Threads that share the work of one pass. Up to 1, everything runs on the calling thread; above, on a pool that the
-    /// engine keeps. Sums keep their order, so results do not depend on it.
+    /// Threads that share the work of one pass. Up to 1, everything runs on the calling thread; above, the engine keeps
+    /// the others. Results do not depend on it.
     pub threads: usize,
+    pub engine: EngineChoice,
+    /// The fast engine's instruction set; the best that the CPU has where it is `None`.
+    pub isa: Option<Isa>,
+    /// Runs first in each thread that the fast engine keeps, with its number from 1: to bind it to a core, for example.
+    pub on_thread_start: Option<fn(usize)>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { confounders: false, threads: 1 }
+        Self { confounders: false, threads: 1, engine: EngineChoice::Auto, isa: None, on_thread_start: None }
     }
 }
 
-/// A network in three parts, ready to run. Shared freely between threads.
+/// A network ready to run. Shared freely between threads, each with a [`Workspace`] of its own.
 pub struct Engine {
-    image: ReferencePlan,
-    prompt: ReferencePlan,
-    head: HeadPlan,
-    confounder_head: Option<HeadPlan>,
+    kind: Kind,
     input: Shape,
     context: usize,
-    end_of_text: Option<u32>,
+    vocabulary: usize,
 }
 
-/// What an image pass leaves for the heads.
-#[derive(Clone)]
-pub struct ImageFeatures {
-    maps: Vec<Arc<Tensor>>,
+enum Kind {
+    Cpu(CpuEngine),
+    Reference(Box<ReferenceEngine>),
 }
 
-/// What a prompt pass leaves for the heads: the convolution that its sentence generates.
-#[derive(Clone)]
+/// What a prompt pass leaves: the convolution that its sentence generates, for each head.
+#[derive(Clone, Debug)]
 pub struct PromptKernel {
-    vectors: Vec<Arc<Tensor>>,
+    vectors: Vec<Arc<[f32]>>,
 }
 
-struct HeadPlan {
-    plan: ReferencePlan,
-    map_first: bool,
+/// The memory of one caller's image passes, and the last one's logits.
+#[derive(Default)]
+pub struct Workspace {
+    cpu: CpuWorkspace,
+    /// Of the reference engine: for each head, the logits of each prompt.
+    reference: [Vec<Array2<f32>>; 2],
+    reference_head_seconds: f64,
+    is_reference: bool,
+}
+
+impl Workspace {
+    /// Of the last pass: what was spent where image and prompts meet.
+    pub fn head_seconds(&self) -> f64 {
+        if self.is_reference { self.reference_head_seconds } else { self.cpu.head_seconds() }
+    }
 }
 
 impl Engine {
-    /// Splits a network with the inputs `image` and `tokens` and the output `pred` (`pred_ad` too, for confounders) and
-    /// plans its parts.
-    pub fn new(graph: &Graph, weights: &Weights, options: EngineOptions) -> Result<Self, EngineError> {
+    /// Makes a network ready that has the inputs `image` and `tokens` and the output `pred` (`pred_ad` too, for confounders).
+    pub fn new<'a>(
+        graph: &Graph,
+        weights: impl Into<WeightSource<'a>>,
+        options: EngineOptions,
+    ) -> Result<Self, EngineError> {
         let begun = Instant::now();
+        let source = weights.into();
         graph.validate()?;
-        let executor = executor(options.threads)?;
-        let mut heads = vec![Head::find(graph, "pred")?];
-        if options.confounders {
-            heads.push(Head::find(graph, "pred_ad")?);
-        }
-        let (image, tokens) = (graph.find("image")?, graph.find("tokens")?);
-        let part = |input: NodeId, outputs: Vec<NodeId>| -> Result<ReferencePlan, EngineError> {
-            ReferencePlan::on(executor.clone(), &graph.subgraph(&[input], &outputs)?, weights)
+        let input = graph.node(graph.find("image")?).shape;
+        let tokens = graph.node(graph.find("tokens")?).shape;
+        let Shape::Tokens { context } = tokens else {
+            let reason = format!("this input is {tokens}, not the ids of a sentence");
+            return Err(EngineError::Split { output: "tokens".into(), reason });
         };
-        let plan_head = |head: &Head| -> Result<HeadPlan, EngineError> {
-            let (part, map_first) = head.graph(graph)?;
-            Ok(HeadPlan { plan: ReferencePlan::on(executor.clone(), &part, weights)?, map_first })
-        };
-        let engine = Self {
-            image: part(image, heads.iter().map(|head| head.map).collect())?,
-            prompt: part(tokens, heads.iter().map(|head| head.kernel).collect())?,
-            head: plan_head(&heads[0])?,
-            confounder_head: heads.get(1).map(plan_head).transpose()?,
-            input: graph.node(image).shape,
-            context: match graph.node(tokens).shape {
-                Shape::Tokens { context } => context,
-                other => return Err(not_tokens(other)),
+        let kind = match options.engine {
+            EngineChoice::Auto => match CpuEngine::new(graph, source, options) {
+                Ok(engine) => Kind::Cpu(engine),
+                Err(EngineError::Unsupported { node, reason }) => {
+                    log::warn!("`{node}` runs on plain tract, slowly: {reason}");
+                    Kind::reference(graph, source, options)?
+                }
+                Err(error) => return Err(error),
             },
-            end_of_text: end_of_text(graph),
+            EngineChoice::Reference => Kind::reference(graph, source, options)?,
         };
+        let vocabulary = cpu::vocabulary(graph).unwrap_or(usize::MAX);
         log::debug!("engine ready after {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
-        Ok(engine)
+        Ok(Self { kind, input, context, vocabulary })
     }
 
-    /// What [`Self::encode_image`] takes: channels, height and width.
+    /// What an image pass takes: channels, height and width.
     pub fn input(&self) -> Shape {
         self.input
     }
@@ -113,98 +138,159 @@ impl Engine {
         self.context
     }
 
-    /// Whether [`Self::confounder_logits`] answers.
+    /// Whether [`Workspace::confounder_logits`] answers.
     pub fn has_confounders(&self) -> bool {
-        self.confounder_head.is_some()
+        match &self.kind {
+            Kind::Cpu(engine) => engine.has_confounders(),
+            Kind::Reference(engine) => engine.has_confounders(),
+        }
+    }
+
+    /// The fast engine, where it runs this network.
+    pub fn cpu(&self) -> Option<&CpuEngine> {
+        match &self.kind {
+            Kind::Cpu(engine) => Some(engine),
+            Kind::Reference(_) => None,
+        }
     }
 
     /// Runs the text encoder on token ids (start and end of text included; what follows the end is not run, since a
     /// causal encoder's state does not depend on it).
     pub fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
         let begun = Instant::now();
-        let end = tokens.iter().position(|id| Some(*id) == self.end_of_text);
+        // The end of text is the vocabulary's largest id.
+        let end = tokens.iter().position(|id| *id as usize + 1 == self.vocabulary);
         let tokens = end.map_or(tokens, |end| &tokens[..=end]);
-        let vectors = self.prompt.run_tensors(vec![self.prompt.tensor(0, Value::Tokens(tokens))?])?;
+        if tokens.is_empty() || tokens.len() > self.context {
+            return Err(EngineError::TokenCount { count: tokens.len(), context: self.context });
+        }
+        if let Some(id) = tokens.iter().find(|id| **id as usize >= self.vocabulary) {
+            return Err(EngineError::TokenId { id: *id, vocabulary: self.vocabulary });
+        }
+        let kernel = match &self.kind {
+            // Without an end the state is that of the largest id, which only the reference looks for.
+            Kind::Cpu(engine) if end.is_some() => engine.encode_prompt(tokens)?,
+            Kind::Cpu(_) => return Err(EngineError::NoEndOfText { end: self.vocabulary.saturating_sub(1) }),
+            Kind::Reference(engine) => engine.encode_prompt(tokens)?,
+        };
         log::debug!("prompt of {} tokens: {:.1} ms", tokens.len(), begun.elapsed().as_secs_f64() * 1e3);
-        Ok(PromptKernel { vectors })
+        Ok(kernel)
     }
 
-    /// Runs everything that depends on the image alone. `pixels`: normalised, channel by channel, row by row.
-    pub fn encode_image(&self, pixels: &[f32]) -> Result<ImageFeatures, EngineError> {
-        let begun = Instant::now();
-        let array = self.image_array(pixels)?;
-        let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&array))?])?;
-        log::debug!("image: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
-        Ok(ImageFeatures { maps })
+    /// One image pass for all prompts; their logits stand in the workspace after it. `pixels`: normalised, channel by
+    /// channel, row by row.
+    pub fn run<'k>(
+        &self,
+        workspace: &mut Workspace,
+        pixels: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+    ) -> Result<(), EngineError> {
+        self.run_with(workspace, pixels, prompts, false)
     }
 
-    /// As [`Self::encode_image`], to find out where the time goes: runs once and times each step, in the order in which
-    /// they first ran.
-    pub fn time_image_steps(&self, pixels: &[f32]) -> Result<Vec<StepTime>, EngineError> {
-        self.image.time_steps(&[Value::Array(&self.image_array(pixels)?)])
+    /// As [`Self::run`], to find out where the time goes: times each step, in the order in which they run.
+    pub fn time_steps<'k>(
+        &self,
+        workspace: &mut Workspace,
+        pixels: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+    ) -> Result<Vec<StepTime>, EngineError> {
+        match &self.kind {
+            Kind::Cpu(engine) => {
+                self.run_with(workspace, pixels, prompts, true)?;
+                Ok(engine.step_times(&workspace.cpu))
+            }
+            Kind::Reference(engine) => engine.time_image_steps(pixels),
+        }
     }
 
-    fn image_array(&self, pixels: &[f32]) -> Result<ArrayD<f32>, EngineError> {
-        let refuse = || EngineError::Input {
-            name: "image".into(),
-            given: format!("{} numbers", pixels.len()),
-            expected: self.input,
+    fn run_with<'k>(
+        &self,
+        workspace: &mut Workspace,
+        pixels: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        timed: bool,
+    ) -> Result<(), EngineError> {
+        self.check_image(pixels)?;
+        match &self.kind {
+            Kind::Cpu(engine) => {
+                workspace.is_reference = false;
+                engine.run(&mut workspace.cpu, pixels, prompts, timed)
+            }
+            Kind::Reference(engine) => {
+                workspace.is_reference = true;
+                (workspace.reference, workspace.reference_head_seconds) = engine.run(pixels, prompts)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The last pass's logits of one prompt, height x width of the network's input; the sigmoid of one is a probability.
+    pub fn logits<'w>(&self, workspace: &'w Workspace, prompt: usize) -> Result<ArrayView2<'w, f32>, EngineError> {
+        self.head_logits(workspace, 0, prompt)
+    }
+
+    /// Those of the adversarial head, which sees only what the masks leave to the confounders.
+    pub fn confounder_logits<'w>(
+        &self,
+        workspace: &'w Workspace,
+        prompt: usize,
+    ) -> Result<ArrayView2<'w, f32>, EngineError> {
+        match self.has_confounders() {
+            true => self.head_logits(workspace, 1, prompt),
+            false => Err(EngineError::NoConfounders),
+        }
+    }
+
+    fn head_logits<'w>(
+        &self,
+        workspace: &'w Workspace,
+        head: usize,
+        prompt: usize,
+    ) -> Result<ArrayView2<'w, f32>, EngineError> {
+        let found = match &self.kind {
+            Kind::Cpu(engine) => engine.logits(&workspace.cpu, head, prompt),
+            Kind::Reference(_) => workspace.reference[head].get(prompt).map(|logits| logits.view()),
         };
-        let Shape::Map { channels, height, width } = self.input else { return Err(refuse()) };
-        ArrayD::from_shape_vec(IxDyn(&[channels, height, width]), pixels.to_vec()).map_err(|_| refuse())
+        found.ok_or_else(|| EngineError::Internal(format!("the last pass had no prompt {prompt}")))
     }
 
-    /// Logits of the lesion, height x width of the network's input; the sigmoid of one is a probability.
-    pub fn logits(&self, image: &ImageFeatures, prompt: &PromptKernel) -> Result<Array2<f32>, EngineError> {
-        self.head.run(image.maps.first(), prompt.vectors.first())
-    }
-
-    /// Logits of the adversarial head, which sees only what the masks leave to the confounders.
-    pub fn confounder_logits(&self, image: &ImageFeatures, prompt: &PromptKernel) -> Result<Array2<f32>, EngineError> {
-        let head = self.confounder_head.as_ref().ok_or(EngineError::NoConfounders)?;
-        head.run(image.maps.get(1), prompt.vectors.get(1))
-    }
-}
-
-impl HeadPlan {
-    fn run(&self, map: Option<&Arc<Tensor>>, kernel: Option<&Arc<Tensor>>) -> Result<Array2<f32>, EngineError> {
-        let begun = Instant::now();
-        let (Some(map), Some(kernel)) = (map.cloned(), kernel.cloned()) else {
-            return Err(EngineError::NoConfounders);
+    /// One image and one prompt in memory of their own: the logits, and the confounders' where they were asked for.
+    pub fn segment(
+        &self,
+        pixels: &[f32],
+        prompt: &PromptKernel,
+    ) -> Result<(Array2<f32>, Option<Array2<f32>>), EngineError> {
+        let mut workspace = Workspace::default();
+        self.run(&mut workspace, pixels, std::iter::once(prompt))?;
+        let confounders = match self.has_confounders() {
+            true => Some(self.confounder_logits(&workspace, 0)?.to_owned()),
+            false => None,
         };
-        let inputs = if self.map_first { vec![map, kernel] } else { vec![kernel, map] };
-        let outputs = self.plan.run_tensors(inputs)?;
-        log::debug!("head: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
-        let read = || -> Option<Array2<f32>> {
-            let logits = outputs.into_iter().next()?;
-            let logits = Arc::try_unwrap(logits).unwrap_or_else(|shared| shared.as_ref().clone());
-            let &[_, height, width] = logits.shape() else { return None };
-            let logits = logits.into_shape(&[height, width]).ok()?.into_plain_array::<f32>().ok()?;
-            logits.into_dimensionality::<Ix2>().ok()
+        Ok((self.logits(&workspace, 0)?.to_owned(), confounders))
+    }
+
+    fn check_image(&self, pixels: &[f32]) -> Result<(), EngineError> {
+        let name = || "image".to_string();
+        match self.input {
+            Shape::Map { channels, height, width } if channels * height * width == pixels.len() => {}
+            expected => {
+                return Err(EngineError::Input { name: name(), given: format!("{} numbers", pixels.len()), expected });
+            }
+        }
+        match pixels.iter().position(|value| !value.is_finite()) {
+            Some(index) => Err(EngineError::NotFinite { name: name(), index, value: pixels[index] }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Kind {
+    fn reference(graph: &Graph, source: WeightSource, options: EngineOptions) -> Result<Self, EngineError> {
+        let weights: Cow<Weights> = match source {
+            WeightSource::Memory(weights) => Cow::Borrowed(weights),
+            WeightSource::Bundle(bundle) => Cow::Owned(bundle.weights()?),
         };
-        read().ok_or_else(|| EngineError::Reference { what: "read the logits", reason: "not one map".into() })
+        Ok(Kind::Reference(Box::new(ReferenceEngine::new(graph, &weights, options)?)))
     }
-}
-
-fn executor(threads: usize) -> Result<Executor, EngineError> {
-    if threads <= 1 {
-        return Ok(Executor::SingleThread);
-    }
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("causalclipseg-{index}"));
-    let refuse = |error: rayon::ThreadPoolBuildError| EngineError::Threads { threads, reason: error.to_string() };
-    Ok(Executor::MultiThread(Arc::new(pool.build().map_err(refuse)?)))
-}
-
-/// The end of text is the largest id of the vocabulary.
-fn end_of_text(graph: &Graph) -> Option<u32> {
-    let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
-        Op::Embed { vocabulary, .. } => Some(vocabulary),
-        _ => None,
-    });
-    vocabularies.min().and_then(|size| u32::try_from(size.checked_sub(1)?).ok())
-}
-
-fn not_tokens(shape: Shape) -> EngineError {
-    EngineError::Split { output: "tokens".into(), reason: format!("this input is {shape}, not the ids of a sentence") }
 }

@@ -1,7 +1,8 @@
 //! A network of a few nodes that has every joint of the real one.
 
 use super::*;
-use crate::graph::{GraphBuilder, Grid, TAPS};
+use crate::graph::{GraphBuilder, Grid, NodeId, Op, TAPS};
+use ndarray::{ArrayD, IxDyn};
 
 const SIDE: usize = 6;
 const VOCABULARY: usize = 12;
@@ -57,19 +58,17 @@ fn the_parts_compute_what_the_whole_does() {
     let expected = whole.run(&[Value::Tokens(&tokens), Value::Array(&image)]).unwrap();
     let engine =
         Engine::new(&graph, &weights, EngineOptions { confounders: true, ..EngineOptions::default() }).unwrap();
-    let features = engine.encode_image(&pixels()).unwrap();
     // Padding after the end of text changes nothing.
     for prompt in [&[3, 5, 11][..], &[3, 5, 11, 0, 0]] {
         let kernel = engine.encode_prompt(prompt).unwrap();
-        let logits = engine.logits(&features, &kernel).unwrap();
-        let confounders = engine.confounder_logits(&features, &kernel).unwrap();
-        for (found, expected) in [logits, confounders].iter().zip(&expected) {
+        let (logits, confounders) = engine.segment(&pixels(), &kernel).unwrap();
+        for (found, expected) in [logits, confounders.unwrap()].iter().zip(&expected) {
             assert_eq!(found.dim(), (SIDE, SIDE));
             assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5));
         }
     }
     let other = engine.encode_prompt(&[3, 6, 11]).unwrap();
-    assert!(engine.logits(&features, &other).unwrap().iter().zip(&expected[0]).any(|(a, b)| (a - b).abs() > 1e-3));
+    assert!(engine.segment(&pixels(), &other).unwrap().0.iter().zip(&expected[0]).any(|(a, b)| (a - b).abs() > 1e-3));
 }
 
 #[test]
@@ -83,12 +82,14 @@ fn bad_inputs_are_errors() {
     assert!(prompt(&[1, 12]).contains("token id 12"));
     assert!(prompt(&[u32::MAX]).contains("vocabulary of 12"));
     let mut image = pixels();
-    assert!(message(engine.encode_image(&image[1..]).err().unwrap()).contains("107 numbers"));
-    assert!(message(engine.encode_image(&[]).err().unwrap()).contains("0 numbers"));
+    let kernel = engine.encode_prompt(&[11]).unwrap();
+    let segment = |image: &[f32]| message(engine.segment(image, &kernel).err().unwrap());
+    assert!(segment(&image[1..]).contains("107 numbers"));
+    assert!(segment(&[]).contains("0 numbers"));
     image[17] = f32::NAN;
-    assert!(message(engine.encode_image(&image).err().unwrap()).contains("NaN at element 17"));
+    assert!(segment(&image).contains("NaN at element 17"));
     image[17] = f32::INFINITY;
-    assert!(message(engine.encode_image(&image).err().unwrap()).contains("inf at element 17"));
+    assert!(segment(&image).contains("inf at element 17"));
 }
 
 #[test]
@@ -96,10 +97,11 @@ fn confounders_cost_nothing_unless_asked_for() {
     let (graph, mut weights) = network();
     weights.retain(|name, _| !name.starts_with("pred_ad"));
     let engine = Engine::new(&graph, &weights, EngineOptions::default()).unwrap();
-    let features = engine.encode_image(&pixels()).unwrap();
     let kernel = engine.encode_prompt(&[11]).unwrap();
-    assert!(engine.logits(&features, &kernel).is_ok());
-    let error = engine.confounder_logits(&features, &kernel).unwrap_err();
+    let mut workspace = Workspace::default();
+    engine.run(&mut workspace, &pixels(), std::iter::once(&kernel)).unwrap();
+    assert!(engine.logits(&workspace, 0).is_ok());
+    let error = engine.confounder_logits(&workspace, 0).unwrap_err();
     assert!(matches!(error, EngineError::NoConfounders));
 }
 
@@ -153,6 +155,6 @@ fn grids_are_honoured() {
 fn an_engine_is_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Engine>();
-    shared::<ImageFeatures>();
+    shared::<Workspace>();
     shared::<PromptKernel>();
 }

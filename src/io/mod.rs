@@ -2,9 +2,13 @@
 //!
 //! Nothing is half-written: every file is complete beside its name before it takes the name.
 
+#[cfg(feature = "dicom")]
+pub mod dicom;
+pub mod metaimage;
 mod names;
 mod read;
 mod replace;
+pub mod source;
 mod write;
 
 pub use names::{NameError, OutputNames};

@@ -1,10 +1,16 @@
-//! What results are called: `<stem>[_<prompt number>]_{mask,prob,overlay}.png` and `<stem>[_<prompt number>].json`.
+//! What results are called.
+//!
+//! Of a picture: `<stem>[_<prompt number>]_{mask,prob,overlay}.png`, `<stem>[_<prompt number>].json`,
+//! `<stem>[_<prompt number>]_mask.mha` and, for all prompts together, `<stem>_seg.dcm`. Of a sequence the pictures carry
+//! the frame's number, `<stem>_f0001[_<prompt number>]_mask.png`; the JSON, the DICOM segmentation and the MetaImage,
+//! `<stem>[_<prompt number>]_mask.seq.mha`, hold all frames.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The paths of one input's results. Prompts count from 0 here and from 1 in names, where there is more than one.
+/// The paths of one input's results. Prompts count from 0 here and from 1 in names, where there is more than one; frames
+/// of a sequence do so too, and stills have none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputNames {
     folder: PathBuf,
@@ -55,34 +61,57 @@ impl OutputNames {
         }
     }
 
-    pub fn mask(&self, prompt: usize) -> PathBuf {
-        self.path(prompt, "_mask.png")
+    pub fn mask(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
+        self.path(frame, Some(prompt), "_mask.png")
     }
 
-    pub fn probability(&self, prompt: usize) -> PathBuf {
-        self.path(prompt, "_prob.png")
+    pub fn probability(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
+        self.path(frame, Some(prompt), "_prob.png")
     }
 
-    pub fn overlay(&self, prompt: usize) -> PathBuf {
-        self.path(prompt, "_overlay.png")
+    pub fn overlay(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
+        self.path(frame, Some(prompt), "_overlay.png")
     }
 
     pub fn json(&self, prompt: usize) -> PathBuf {
-        self.path(prompt, ".json")
+        self.path(None, Some(prompt), ".json")
     }
 
-    fn path(&self, prompt: usize, ending: &str) -> PathBuf {
+    /// 3D Slicer tells sequences from volumes by their ending.
+    pub fn meta_image(&self, sequence: bool, prompt: usize) -> PathBuf {
+        self.path(None, Some(prompt), if sequence { "_mask.seq.mha" } else { "_mask.mha" })
+    }
+
+    /// Of all prompts.
+    pub fn dicom_segmentation(&self) -> PathBuf {
+        self.path(None, None, "_seg.dcm")
+    }
+
+    fn path(&self, frame: Option<usize>, prompt: Option<usize>, ending: &str) -> PathBuf {
         let mut name = self.stem.clone();
-        if self.prompts > 1 {
+        if let Some(frame) = frame {
+            name.push(format!("_f{:04}", frame + 1));
+        }
+        if let Some(prompt) = prompt.filter(|_| self.prompts > 1) {
             name.push(format!("_{}", prompt + 1));
         }
         name.push(ending);
         self.folder.join(name)
     }
 
+    /// All but the numbered pictures of sequences, whose count is not known yet.
     fn all(&self) -> impl Iterator<Item = PathBuf> {
-        let of_prompt = |prompt| [self.mask(prompt), self.probability(prompt), self.overlay(prompt), self.json(prompt)];
-        (0..self.prompts.max(1)).flat_map(of_prompt)
+        let of_prompt = |prompt| {
+            [
+                self.mask(None, prompt),
+                self.probability(None, prompt),
+                self.overlay(None, prompt),
+                self.json(prompt),
+                self.meta_image(false, prompt),
+                self.meta_image(true, prompt),
+            ]
+        };
+        (0..self.prompts.max(1)).flat_map(of_prompt).chain([self.dicom_segmentation()])
     }
 }
 
@@ -100,11 +129,15 @@ mod tests {
     #[test]
     fn numbers_only_where_prompts_are_many() {
         let one = OutputNames::new("out", Path::new("in/scan.v2.png"), 1).unwrap();
-        assert_eq!(one.mask(0), Path::new("out/scan.v2_mask.png"));
-        assert_eq!(one.probability(0), Path::new("out/scan.v2_prob.png"));
+        assert_eq!(one.mask(None, 0), Path::new("out/scan.v2_mask.png"));
+        assert_eq!(one.probability(None, 0), Path::new("out/scan.v2_prob.png"));
         assert_eq!(one.json(0), Path::new("out/scan.v2.json"));
         let two = OutputNames::new("out", Path::new("scan.png"), 2).unwrap();
-        assert_eq!(two.overlay(0), Path::new("out/scan_1_overlay.png"));
+        assert_eq!(two.overlay(None, 0), Path::new("out/scan_1_overlay.png"));
+        assert_eq!(two.overlay(Some(0), 1), Path::new("out/scan_f0001_2_overlay.png"));
+        assert_eq!(two.mask(Some(12_344), 0), Path::new("out/scan_f12345_1_mask.png"));
+        assert_eq!(two.meta_image(true, 1), Path::new("out/scan_2_mask.seq.mha"));
+        assert_eq!(two.dicom_segmentation(), Path::new("out/scan_seg.dcm"));
         assert_eq!(two.json(1), Path::new("out/scan_2.json"));
         assert_eq!(OutputNames::new("out", Path::new(".."), 1), Err(NameError::NoStem("..".into())));
     }
@@ -117,5 +150,7 @@ mod tests {
         assert_eq!(names("out", &["a/x.png", "b/x.bmp"]), Err(NameError::Same("a/x.png".into(), "b/x.bmp".into())));
         assert_eq!(names(".", &["x.png", "x_mask.png"]), Err(NameError::Overwrites("x_mask.png".into())));
         assert!(names("out", &["x.png", "x_mask.png"]).is_ok());
+        // A DICOM file beside its segmentation.
+        assert!(names(".", &["x.dcm"]).is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! Pictures from files: PNG, JPEG, BMP and TIFF, told by their content and not by their name.
 
+use super::source::FrameBuffer;
 use crate::frame::{Frame, FrameError, MAX_SIDE, PixelFormat};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use std::fs;
@@ -75,6 +76,11 @@ impl Image {
     /// Lends the pixels, all of them, of unknown size in millimetres.
     pub fn frame(&self) -> Frame<'_> {
         Frame::packed(&self.pixels, self.format, self.width, self.height).expect("checked when the image was made")
+    }
+
+    /// Gives the pixels to a buffer, without a copy.
+    pub(super) fn move_into(self, buffer: &mut FrameBuffer) -> Result<(), FrameError> {
+        buffer.replace(self.pixels, self.format, self.width, self.height)
     }
 
     fn decode(path: &Path, mut source: impl BufRead + Seek) -> Result<Self, ReadError> {

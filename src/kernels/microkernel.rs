@@ -1,8 +1,11 @@
 //! What an instruction set supplies, and the one loop around it.
 //!
 //! An instruction set's convolution is two small functions: one sums a tile of pixels and outputs in registers and leaves
-//! the sums in a buffer, the other turns these sums into outputs. Which tile comes next, where it lies in memory, what
-//! happens to a last block that is only partly filled: that is the same for all and stands here, once.
+//! the sums in a buffer, the other turns these sums into outputs. Which tile comes next and where it lies in memory is the
+//! same for all and stands here, once.
+//!
+//! A tile is finished after the next one was summed. Its outputs then depend on nothing that is still being computed, and
+//! the core works on them while it multiplies.
 
 use super::conv::{Addend, BLOCK, ConvF32, ConvU8, OutputU8, Target, Window, blocks};
 use super::tiles::Grid;
@@ -36,7 +39,7 @@ pub struct Operands<'a, X, W, S> {
 
 /// What becomes of a tile's sums. Absent addends are null.
 pub struct Finish<S, R, Y> {
-    pub sums: *const S,
+    pub sums: *mut S,
     pub pixels: usize,
     /// Outputs of the tile's blocks that exist.
     pub outputs: usize,
@@ -62,7 +65,7 @@ pub struct Scalars {
     pub relu: bool,
 }
 
-pub type SumTile<X, W, S> = unsafe fn(&Operands<X, W, S>, &mut Sums<S>);
+pub type SumTile<X, W, S> = unsafe fn(&Operands<X, W, S>, *mut S);
 pub type FinishTile<S, R, Y> = unsafe fn(&Finish<S, R, Y>);
 
 /// An instruction set's way to compute one kind of convolution.
@@ -126,41 +129,67 @@ impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
             bytes_per_pixel: window.column_stride * size_of::<X>(),
             bytes_per_block: block_len * size_of::<W>(),
         };
-        let mut sums = Sums([S::default(); TILE_SUMS]);
+        let mut buffers = [Sums([S::default(); TILE_SUMS]), Sums([S::default(); TILE_SUMS])];
+        let blank = |sums: &mut Sums<S>| Finish {
+            sums: sums.0.as_mut_ptr(),
+            pixels: 0,
+            outputs: 0,
+            blocks: 0,
+            multiplier: std::ptr::null(),
+            map: std::ptr::null(),
+            map_stride: self.map.map_or(0, |map| map.layout.column_stride),
+            residual: std::ptr::null(),
+            residual_stride: self.residual.map_or(0, |residual| residual.layout.column_stride),
+            y: std::ptr::null_mut(),
+            y_stride: self.target.column_stride,
+            scalars: self.scalars,
+        };
+        let mut finishes = buffers.each_mut().map(blank);
+        let mut operands = Operands {
+            x: self.x.as_ptr(),
+            column_stride: window.column_stride,
+            taps: window.taps,
+            taps_per_run,
+            run_len: taps_per_run * window.depth,
+            weights: self.weights.as_ptr(),
+            block_len,
+            bias: self.bias.as_ptr(),
+        };
         let y = self.y.as_mut_ptr();
+        let mut turn = 0;
         grid.for_each(|tile| {
             let output = tile.block * BLOCK;
             let at = |layout: &Target| tile.row * layout.row_stride + tile.column * layout.column_stride + output;
-            // SAFETY: the tile's pixels and blocks are part of the problem, whose elements lie in its slices.
+            // SAFETY: the tile's pixels and blocks are part of the problem, whose elements lie in its slices. What is
+            // finished is an earlier tile of it, whose sums no other tile has replaced.
             unsafe {
-                let operands = Operands {
-                    x: self.x.as_ptr().add(tile.row * window.row_stride + tile.column * window.column_stride),
-                    column_stride: window.column_stride,
-                    taps: window.taps,
-                    taps_per_run,
-                    run_len: taps_per_run * window.depth,
-                    weights: self.weights.as_ptr().add(tile.block * block_len),
-                    block_len,
-                    bias: self.bias.as_ptr().add(output),
-                };
-                kernel.sum[tile.blocks - 1][tile.pixels - 1](&operands, &mut sums);
-                let finish = Finish {
-                    sums: sums.0.as_ptr(),
-                    pixels: tile.pixels,
-                    outputs: (tile.blocks * BLOCK).min(self.out_channels - output),
-                    blocks: tile.blocks,
-                    multiplier: self.multiplier.as_ptr().wrapping_add(output),
-                    map: self.map.map_or(std::ptr::null(), |map| map.values.as_ptr().add(at(&map.layout))),
-                    map_stride: self.map.map_or(0, |map| map.layout.column_stride),
-                    residual: self.residual.map_or(std::ptr::null(), |add| add.values.as_ptr().add(at(&add.layout))),
-                    residual_stride: self.residual.map_or(0, |add| add.layout.column_stride),
-                    y: y.add(at(&self.target)),
-                    y_stride: self.target.column_stride,
-                    scalars: self.scalars,
-                };
-                (kernel.finish)(&finish);
+                operands.x = self.x.as_ptr().add(tile.row * window.row_stride + tile.column * window.column_stride);
+                operands.weights = self.weights.as_ptr().add(tile.block * block_len);
+                operands.bias = self.bias.as_ptr().add(output);
+                let finish = &mut finishes[turn];
+                finish.pixels = tile.pixels;
+                finish.outputs = (tile.blocks * BLOCK).min(self.out_channels - output);
+                finish.blocks = tile.blocks;
+                finish.multiplier = self.multiplier.as_ptr().wrapping_add(output);
+                finish.y = y.add(at(&self.target));
+                if let Some(map) = &self.map {
+                    finish.map = map.values.as_ptr().add(at(&map.layout));
+                }
+                if let Some(residual) = &self.residual {
+                    finish.residual = residual.values.as_ptr().add(at(&residual.layout));
+                }
+                kernel.sum[tile.blocks - 1][tile.pixels - 1](&operands, finish.sums);
+                turn = 1 - turn;
+                if finishes[turn].pixels > 0 {
+                    (kernel.finish)(&finishes[turn]);
+                }
             }
         });
+        let last = &finishes[1 - turn];
+        if last.pixels > 0 {
+            // SAFETY: as above.
+            unsafe { (kernel.finish)(last) };
+        }
     }
 }
 

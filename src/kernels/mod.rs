@@ -4,7 +4,7 @@
 //! A [`Kernels`] of an instruction set exists only where the CPU has it, so holding one is the proof that its
 //! instructions may be executed.
 
-#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+#[cfg(target_arch = "aarch64")]
 mod aarch64;
 pub mod conv;
 mod crew;
@@ -63,7 +63,7 @@ impl Kernels {
             Isa::Generic => true,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => x86::has(isa),
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => aarch64::has(isa),
             _ => false,
         };
@@ -85,9 +85,9 @@ impl Kernels {
             // SAFETY: `new` made sure that the CPU has these instructions.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_u8(self.isa, conv) },
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            // SAFETY: these kernels exist, so the CPU has their instructions.
-            isa @ (Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm) => unsafe { aarch64::conv_u8(isa, conv) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe { aarch64::conv_u8(self.isa, conv) },
             _ => generic::conv_u8(conv),
         }
     }
@@ -98,8 +98,8 @@ impl Kernels {
             // SAFETY: `new` made sure that the CPU has these instructions.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { x86::conv_f32(self.isa, conv) },
-            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe { aarch64::conv_f32(conv) },
             _ => generic::conv_f32(conv),
         }

@@ -15,6 +15,7 @@ mod edit;
 mod fold_batch_norm;
 mod project_as_linear;
 mod prompt_fold;
+pub mod steps;
 mod upsampled_conv;
 
 #[cfg(test)]

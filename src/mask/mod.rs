@@ -9,6 +9,7 @@ mod contour;
 mod measurement;
 mod overlay;
 mod probability;
+mod quality;
 mod record;
 
 pub use components::Components;
@@ -16,7 +17,8 @@ pub use contour::Contour;
 pub use measurement::{Diameter, Measurements};
 pub use overlay::{Finding, Overlay};
 pub use probability::{Mask, Probability};
-pub use record::Record;
+pub use quality::{Flag, FrameWatch, LOW_SCORE, Quality, STABILITY_THRESHOLDS};
+pub use record::{Record, SequenceRecord, contours_in_mm};
 
 use crate::frame::FrameError;
 

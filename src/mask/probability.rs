@@ -45,6 +45,20 @@ impl Probability {
         Ok(())
     }
 
+    /// Exponential smoothing over frames: becomes `share` of `memory`, the smoothed map of the frames before, and the rest
+    /// its own; `memory` then is that too. A memory of another size or region is forgotten.
+    pub fn smooth(&mut self, memory: &mut Self, share: f32) {
+        if memory.values.dim() != self.values.dim() {
+            memory.values = self.values.clone();
+        } else if memory.region != self.region {
+            memory.values.assign(&self.values);
+        } else {
+            self.values.zip_mut_with(&memory.values, |value, before| *value += share * (before - *value));
+            memory.values.assign(&self.values);
+        }
+        memory.region = self.region;
+    }
+
     /// Height x width of the frame.
     pub fn values(&self) -> ArrayView2<'_, f32> {
         self.values.view()
@@ -202,6 +216,21 @@ mod tests {
         probability.update(logits.view(), &placement(3, 2, region(2), 1)).unwrap();
         assert_eq!(probability.mask(0.0).unwrap().pixels(), array![[0, 0, 255], [0, 0, 255]]);
         assert_eq!(probability.region(), region(2).unwrap());
+    }
+
+    #[test]
+    fn smoothing_follows_slowly_and_starts_anew() {
+        let of = |p: f32, region| Probability { values: array![[p, 0.5]], region };
+        let whole = Region::whole(2, 1);
+        let mut memory = Probability::default();
+        let mut smooth = |p, region| {
+            let mut map = of(p, region);
+            map.smooth(&mut memory, 0.75);
+            map.values[[0, 0]]
+        };
+        assert_eq!(smooth(0.0, whole), 0.0);
+        assert_eq!([smooth(1.0, whole), smooth(1.0, whole)], [0.25, 0.4375]);
+        assert_eq!(smooth(1.0, Region::whole(1, 1)), 1.0);
     }
 
     #[test]

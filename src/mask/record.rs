@@ -1,6 +1,6 @@
 //! What is written for programs to read: one JSON object for each input and prompt.
 
-use super::{Contour, Measurements};
+use super::{Contour, Measurements, Quality};
 use crate::frame::Region;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,19 @@ pub struct Record {
     #[serde(flatten)]
     pub measurements: Measurements,
     pub contours: Vec<Contour>,
+    /// The contours' corners in millimetres from the upper left corner, `[x, y]`, in the contours' order; `null` where the
+    /// pixels' size is unknown.
+    #[serde(default)]
+    pub contours_mm: Option<Vec<Vec<[f64; 2]>>>,
+    /// How far to trust all this.
+    #[serde(default)]
+    pub quality: Option<Quality>,
+    /// Of a sequence, from 1; absent where the input is a single picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<usize>,
+    /// When the frame was taken, by its source's clock; absent where the source does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp_s: Option<f64>,
     /// Of the input, in pixels.
     pub width: usize,
     /// Of the input, in pixels.
@@ -27,6 +40,25 @@ pub struct Record {
     pub model: Option<String>,
     /// From pixels to mask, reading and writing files left out.
     pub seconds: Option<f64>,
+}
+
+/// A sequence under one prompt: what stands in its JSON file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SequenceRecord {
+    /// The input as the caller named it.
+    pub input: String,
+    pub prompt: String,
+    /// In the sequence's order.
+    pub frames: Vec<Record>,
+}
+
+/// Corners in millimetres, where a pixel's size `[x, y]` is known.
+pub fn contours_in_mm(contours: &[Contour], mm_per_pixel: Option<[f32; 2]>) -> Option<Vec<Vec<[f64; 2]>>> {
+    let [unit_x, unit_y] = mm_per_pixel?.map(f64::from);
+    let corners = |contour: &Contour| {
+        contour.points.iter().map(|[x, y]| [f64::from(*x) * unit_x, f64::from(*y) * unit_y]).collect()
+    };
+    Some(contours.iter().map(corners).collect())
 }
 
 #[cfg(test)]
@@ -43,7 +75,11 @@ mod tests {
             input: "scan.png".into(),
             prompt: "a mass".into(),
             measurements: Measurements::of(&mask, &contours, None, None).unwrap(),
+            contours_mm: contours_in_mm(&contours, Some([0.5, 0.25])),
             contours,
+            quality: None,
+            frame: None,
+            timestamp_s: None,
             width: 2,
             height: 1,
             region: Region::whole(2, 1),
@@ -57,6 +93,7 @@ mod tests {
             "input": "scan.png", "prompt": "a mass", "area_px": 1, "area_fraction": 0.5, "area_mm2": null,
             "bbox": [1, 0, 1, 1], "mean_probability": null, "seconds": 0.25,
             "contours": [{"hole": false, "points": [[1, 0], [2, 0], [2, 1], [1, 1]]}],
+            "contours_mm": [[[0.5, 0.0], [1.0, 0.0], [1.0, 0.25], [0.5, 0.25]]],
         });
         for (key, value) in expected.as_object().unwrap() {
             assert_eq!(json.get(key), Some(value), "{key}");

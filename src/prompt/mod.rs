@@ -3,8 +3,10 @@
 mod cache;
 mod clean;
 mod entities;
+mod vocabulary;
 
 pub use cache::PromptCache;
+pub use vocabulary::{KnownWords, WORDS_KEY};
 
 use std::borrow::Borrow;
 

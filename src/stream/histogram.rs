@@ -227,7 +227,8 @@ mod tests {
     fn one_duration_is_every_percentile() {
         let histogram = of(&[1_234_567]);
         let ms = 1.234_567;
-        let expected = Summary { min: ms, mean: ms, p50: ms, p90: ms, p95: ms, p99: ms, p999: ms, max: ms, stddev: 0.0 };
+        let expected =
+            Summary { min: ms, mean: ms, p50: ms, p90: ms, p95: ms, p99: ms, p999: ms, max: ms, stddev: 0.0 };
         let summary = Summary { stddev: 0.0, ..histogram.summary() };
         assert_eq!(summary, expected);
         assert!(histogram.stddev() < Duration::from_nanos(5000));

@@ -1,5 +1,345 @@
-//! Live frames.
+//! Live frames: a thread of its own segments them as they come, and what is too much gives way instead of piling up.
+//!
+//! ```text
+//! Stream::submit --copy--> free slot --> filled queue --> worker: segment --> receiver(StreamEvent)
+//!      (your thread, never waits)                         (its own thread)     (on that thread)
+//! ```
+//!
+//! Submitting copies the frame's region of interest into memory that the stream reuses, and returns. If frames come faster
+//! than the network runs, the newest wins and older ones are dropped and counted; so a result is never older than one
+//! frame's wait and one frame's work. Prompts can be changed while frames run: they are encoded on the thread that asks,
+//! and take effect between two frames. A frame that fails, or makes something panic, is reported and the stream goes on.
+//!
+//! All memory is bounded: slots, results and histograms are made once and grow only with the size of frames.
 
+mod degrade;
+mod exchange;
 mod histogram;
+mod prompts;
+mod slot;
+mod statistics;
+mod worker;
 
+pub use degrade::{DegradePolicy, Level};
+pub use exchange::MAX_QUEUED_FRAMES;
 pub use histogram::{Histogram, Summary};
+pub use statistics::Statistics;
+pub use worker::{FrameResult, StreamEvent};
+
+use crate::frame::{Frame, FrameError};
+use crate::{Model, ModelError};
+use exchange::Exchange;
+use prompts::{Mailbox, PromptSet};
+use slot::packed_bytes;
+use statistics::{Counters, count};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use worker::Worker;
+
+/// How a [`Stream`] treats its frames.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StreamOptions {
+    /// From submission to result; what takes longer is late. `None`: nothing is.
+    pub deadline: Option<Duration>,
+    pub backlog: Backlog,
+    /// Frames that may wait, 1 to [`MAX_QUEUED_FRAMES`].
+    pub queued_frames: usize,
+    /// The largest frame that is taken: width x height x bytes a pixel. A stream keeps `queued_frames` + 2 of them.
+    pub max_frame_bytes: usize,
+    /// A pixel is lesion where its probability is above this, 0 to 1. `None`: as the model says.
+    pub threshold: Option<f32>,
+    /// How much of each pixel's probability comes from the frames before, 0 to 1 (exponential smoothing). 0, the default,
+    /// leaves every frame alone: smoothing steadies an outline, and lags behind a moving one. It starts anew where the
+    /// size, the region, the prompts or the model change.
+    pub smoothing: f32,
+    /// What may be given up when frames are late; nothing by default.
+    pub degrade: DegradePolicy,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self {
+            deadline: None,
+            backlog: Backlog::LatestWins,
+            queued_frames: 1,
+            max_frame_bytes: 64 << 20,
+            threshold: None,
+            smoothing: 0.0,
+            degrade: DegradePolicy::OFF,
+        }
+    }
+}
+
+/// What happens when frames come faster than they are segmented.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backlog {
+    /// The newest frame counts, older ones are dropped: for live pictures.
+    #[default]
+    LatestWins,
+    /// Every frame counts, and a full queue refuses the next one: for recordings.
+    KeepOrder,
+}
+
+/// What became of a submitted frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// It waits for the worker. Frames are numbered from 0, skipped ones too.
+    Queued { sequence: u64 },
+    /// It is left out, since the stream has lowered its rate.
+    Skipped { sequence: u64 },
+    /// It is dropped: several threads submitted at once.
+    Dropped { sequence: u64 },
+    /// The queue is full, and the frame was not taken; only with [`Backlog::KeepOrder`].
+    Full,
+}
+
+/// Why a stream does not start, or does not take something.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error("a stream without a model: give at least one")]
+    NoModel,
+    #[error("a stream without a prompt: say what to look for")]
+    NoPrompt,
+    #[error("{name} is {value}: give {range}")]
+    Option { name: &'static str, value: String, range: &'static str },
+    #[error(
+        "the frame takes {bytes} bytes and the stream at most {limit}: crop or shrink it, or raise max_frame_bytes"
+    )]
+    FrameBytes { bytes: usize, limit: usize },
+    #[error("the stream's thread cannot be made ({0}): close other programs or raise the limit of threads")]
+    Thread(std::io::Error),
+    #[error("the stream has stopped ({0}): open a new one")]
+    Stopped(String),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// A worker that segments frames as they come. Any thread may submit, change prompts and ask for statistics; dropping the
+/// stream closes it.
+pub struct Stream {
+    shared: Arc<Shared>,
+    models: Vec<Arc<Model>>,
+    /// Of the prompts; held while they are handed over, so that the last to ask wins.
+    generation: Mutex<u64>,
+    worker: Option<JoinHandle<()>>,
+}
+
+/// What both sides see.
+struct Shared {
+    options: StreamOptions,
+    exchange: Exchange,
+    mailbox: Mailbox,
+    counters: Counters,
+    sequence: AtomicU64,
+    ending: AtomicU8,
+    /// Why the worker gave up.
+    stopped: OnceLock<String>,
+    /// Tells those who wait for room in the queue that there may be some.
+    room: (Mutex<()>, Condvar),
+}
+
+/// States of [`Shared::ending`].
+const RUNNING: u8 = 0;
+/// The waiting frames are segmented first.
+const FINISHING: u8 = 1;
+const CLOSING: u8 = 2;
+
+/// A waiting submitter looks again after this long, should it have missed the call.
+const ROOM_CHECK: Duration = Duration::from_millis(2);
+
+impl Stream {
+    /// Starts a stream. `models` begins with the best; the others are gone over to when frames are late and
+    /// [`DegradePolicy::smaller_input`] allows it. `receive` is called on the stream's own thread, with one event after
+    /// the other; while it runs, no frame does.
+    ///
+    /// # Errors
+    /// No model, no prompt, a prompt that cannot be encoded, an option outside of its range.
+    pub fn start(
+        models: Vec<Arc<Model>>,
+        prompts: &[&str],
+        options: StreamOptions,
+        receive: impl FnMut(StreamEvent<'_>) + Send + 'static,
+    ) -> Result<Self, StreamError> {
+        options.check()?;
+        if models.is_empty() {
+            return Err(StreamError::NoModel);
+        }
+        let prompts = Arc::new(PromptSet::encode(&models, prompts)?);
+        let shared = Arc::new(Shared {
+            options,
+            exchange: Exchange::new(options.queued_frames),
+            mailbox: Mailbox::new(),
+            counters: Counters::default(),
+            sequence: AtomicU64::new(0),
+            ending: AtomicU8::new(RUNNING),
+            stopped: OnceLock::new(),
+            room: Default::default(),
+        });
+        let worker = Worker::new(shared.clone(), models.clone(), prompts, Box::new(receive))?;
+        let thread = thread::Builder::new().name("causalclipseg-stream".into());
+        let worker = thread.spawn(move || worker.run()).map_err(StreamError::Thread)?;
+        Ok(Self { shared, models, generation: Mutex::new(0), worker: Some(worker) })
+    }
+
+    /// Copies a frame's region of interest and hands it to the worker; never waits. `timestamp_us` is the caller's own
+    /// and comes back with the result.
+    ///
+    /// # Errors
+    /// [`StreamError::FrameBytes`], and [`StreamError::Stopped`] after the worker gave up.
+    pub fn submit(&self, frame: &Frame<'_>, timestamp_us: u64) -> Result<Submission, StreamError> {
+        let submitted = Instant::now();
+        let Shared { options, exchange, counters, .. } = &*self.shared;
+        if let Some(reason) = self.shared.stopped.get() {
+            return Err(StreamError::Stopped(reason.clone()));
+        }
+        let (bytes, limit) = (packed_bytes(frame), options.max_frame_bytes);
+        if bytes > limit {
+            return Err(StreamError::FrameBytes { bytes, limit });
+        }
+        if options.backlog == Backlog::KeepOrder && exchange.is_full() {
+            return Ok(Submission::Full);
+        }
+        let sequence = self.shared.sequence.fetch_add(1, Ordering::Relaxed);
+        count(&counters.submitted);
+        if sequence % u64::from(counters.level().every_nth) != 0 {
+            count(&counters.skipped);
+            return Ok(Submission::Skipped { sequence });
+        }
+        let Some(mut slot) = exchange.take_free() else {
+            count(&counters.dropped);
+            return Ok(Submission::Dropped { sequence });
+        };
+        slot.fill(frame);
+        (slot.sequence, slot.timestamp_us, slot.submitted) = (sequence, timestamp_us, submitted);
+        while options.backlog == Backlog::LatestWins && exchange.is_full() {
+            // Nothing to take: the worker was faster.
+            let Some(oldest) = exchange.take_oldest() else { break };
+            count(&counters.dropped);
+            exchange.give_back(oldest);
+        }
+        slot.handling = submitted.elapsed();
+        if let Err(slot) = exchange.enqueue(slot) {
+            count(&counters.dropped);
+            exchange.give_back(slot);
+            return Ok(Submission::Dropped { sequence });
+        }
+        self.wake();
+        Ok(Submission::Queued { sequence })
+    }
+
+    /// [`Stream::submit`] that waits for room in a full queue, at most `patience`; [`Submission::Full`] after that.
+    pub fn submit_wait(
+        &self,
+        frame: &Frame<'_>,
+        timestamp_us: u64,
+        patience: Duration,
+    ) -> Result<Submission, StreamError> {
+        let begun = Instant::now();
+        loop {
+            let submission = self.submit(frame, timestamp_us)?;
+            let left = patience.saturating_sub(begun.elapsed());
+            if submission != Submission::Full || left.is_zero() {
+                return Ok(submission);
+            }
+            let (lock, room) = &self.shared.room;
+            let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(room.wait_timeout(guard, left.min(ROOM_CHECK)));
+        }
+    }
+
+    /// Looks for something else from the next frame on. Encodes on the calling thread, which should not be the one that
+    /// submits frames. Yields the number that results of these prompts carry as
+    /// [`FrameResult::prompt_generation`].
+    ///
+    /// # Errors
+    /// No prompt, or one that cannot be encoded; then the old ones stay.
+    pub fn set_prompts(&self, prompts: &[&str]) -> Result<u64, StreamError> {
+        let mut set = PromptSet::encode(&self.models, prompts)?;
+        let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+        *generation += 1;
+        set.set_generation(*generation);
+        self.shared.mailbox.put(Arc::new(set));
+        Ok(*generation)
+    }
+
+    /// The counts so far.
+    pub fn statistics(&self) -> Statistics {
+        self.shared.counters.snapshot()
+    }
+
+    /// Forgets the latencies so far, and keeps the counts: to look at another stretch of time.
+    pub fn clear_latencies(&self) {
+        let Counters { latency, compute, bookkeeping, .. } = &self.shared.counters;
+        [latency, compute, bookkeeping].into_iter().for_each(Histogram::clear);
+    }
+
+    /// Whether the calling thread is the stream's own, on which `receive` runs.
+    pub fn is_own_thread(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| worker.thread().id() == thread::current().id())
+    }
+
+    /// Segments the frames that wait, then ends.
+    pub fn finish(mut self) -> Statistics {
+        self.end(FINISHING);
+        self.statistics()
+    }
+
+    /// Ends after the frame that is being segmented; those that wait are dropped.
+    pub fn close(mut self) -> Statistics {
+        self.end(CLOSING);
+        self.statistics()
+    }
+
+    fn end(&mut self, how: u8) {
+        self.shared.ending.store(how, Ordering::Release);
+        self.wake();
+        // From its own thread a stream can only be told to end.
+        if !self.is_own_thread()
+            && let Some(worker) = self.worker.take()
+            && worker.join().is_err()
+        {
+            log::error!("the stream's thread panicked");
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(worker) = &self.worker {
+            worker.thread().unpark();
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.worker.is_some() {
+            self.end(CLOSING);
+        }
+    }
+}
+
+impl StreamOptions {
+    fn check(&self) -> Result<(), StreamError> {
+        let refuse = |name, value: String, range| Err(StreamError::Option { name, value, range });
+        let Self { deadline, queued_frames, threshold, smoothing, degrade, .. } = self;
+        if deadline.is_some_and(|deadline| deadline.is_zero()) {
+            return refuse("the deadline", "zero".into(), "more than nothing");
+        }
+        if !(1..=MAX_QUEUED_FRAMES).contains(queued_frames) {
+            return refuse("the number of queued frames", queued_frames.to_string(), "1 to 8");
+        }
+        if let Some(threshold) = threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
+            return refuse("the threshold", threshold.to_string(), "0 to 1");
+        }
+        if !(0.0..1.0).contains(smoothing) {
+            return refuse("the smoothing", smoothing.to_string(), "0 or more, and less than 1");
+        }
+        if !(0.0..=1.0).contains(&degrade.late_share) {
+            return refuse("the share of late frames", degrade.late_share.to_string(), "0 to 1");
+        }
+        Ok(())
+    }
+}

@@ -76,13 +76,12 @@ fn pictures_that_are_none() {
     let mut flipped = whole.clone();
     flipped[50] ^= 0xff;
     let truncated = desk.write("truncated.png", &whole[..whole.len() * 2 / 3]);
-    let cases: [(PathBuf, &[&str]); 9] = [
+    let cases: [(PathBuf, &[&str]); 8] = [
         (desk.path("missing.png"), &["missing.png: no such file; check the path"]),
         (desk.write("empty.png", ""), &["empty.png: the file is empty; copy it again"]),
         (truncated, &["truncated.png: the picture is damaged or cut short"]),
         (desk.write("flipped.png", flipped), &["flipped.png: the picture is damaged"]),
         (desk.write("text.png", "this is\nno picture"), &["text.png: not a picture", "give PNG, JPEG, BMP or TIFF"]),
-        (desk.folder.path().to_path_buf(), &["not a file; give the path of a picture"]),
         (desk.write("huge.png", png_header(20_000, 20_000)), &["20000 x 20000 pixels", "crop or shrink it first"]),
         (desk.write("nothing.png", png_header(0, 40)), &["nothing.png: the picture is damaged"]),
         (desk.path("two\nlines.png"), &["no such file"]),
@@ -234,6 +233,8 @@ fn usage_errors_exit_with_2() {
         &["segment", picture, "-p", "a cyst", "--prob-bits", "12"],
         &["segment", picture, "-p", "a cyst", "--mm-per-pixel", "0"],
         &["segment", picture, "-p", "a cyst", "--mm-per-pixel", "1,2,3"],
+        &["segment", picture, "-p", "a cyst", "--region", "1,2,3"],
+        &["segment", "-", "-p", "a cyst", "--raw", "640x480:yuv420p"],
         &["segment", picture, "-p", "a cyst", "--threads", "0"],
         &["segment", picture, "-p", "a cyst", "--threads", "100000"],
         &["segment", picture, "-p", "a cyst", "--device", "tpu"],

@@ -2,6 +2,7 @@
 
 mod bench;
 mod failures;
+mod formats;
 mod inspect_and_verify;
 mod schema;
 mod segment;

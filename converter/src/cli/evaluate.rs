@@ -14,6 +14,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Measure a model on a split of a data set
 ///
@@ -90,7 +91,7 @@ impl Evaluate {
     pub fn run(self) -> Result<(), Failure> {
         let log = self.log.as_deref().map(TrainingLog::load).transpose()?;
         let samples = self.samples()?;
-        let model = Model::from_bundle(&self.bundle()?, ModelOptions::default())?;
+        let model = Model::from_bundle(Arc::new(self.bundle()?), ModelOptions::default())?;
         let defaults = EvaluateOptions::default();
         let options = EvaluateOptions {
             seed: self.seed,

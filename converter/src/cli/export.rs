@@ -2,7 +2,8 @@
 
 use super::Failure;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::export::{ExportOptions, Form, Precision, export};
+use causalclipseg_convert::export::{ExportOptions, Form, Precision, export, export_quantised};
+use causalclipseg_convert::quantize::QuantisedCheckpoint;
 use std::path::PathBuf;
 
 /// Write a checkpoint as standard ONNX: text.onnx, image.onnx, head.onnx and the whole in model.onnx.
@@ -14,7 +15,7 @@ pub struct Export {
     /// The network as published, or after the exact rewrites that make it four times cheaper
     #[arg(long, value_enum, default_value = "published")]
     pub form: Form,
-    /// The numbers that the files compute with
+    /// The numbers that the files compute with; int8 takes a checkpoint that `quantize` made
     #[arg(long, value_enum, default_value = "f32")]
     pub precision: Precision,
     /// Height and width of the input, a multiple of 32; the checkpoint's own by default
@@ -32,14 +33,19 @@ impl Export {
     /// Exports and prints the paths of the files.
     pub fn run(self) -> Result<(), Failure> {
         let spinner = super::spinner("reading the checkpoint");
-        let checkpoint = Checkpoint::load(&self.checkpoint)?;
         let options = ExportOptions {
             form: self.form,
             precision: self.precision,
             input_size: self.size,
             confounders: self.confounders,
         };
-        let paths = export(&checkpoint, &options, &self.output, |file| spinner.set_message(format!("writing {file}")))?;
+        let on_file = |file: &str| spinner.set_message(format!("writing {file}"));
+        let paths = match self.precision {
+            Precision::F32 => export(&Checkpoint::load(&self.checkpoint)?, &options, &self.output, on_file)?,
+            Precision::Int8 => {
+                export_quantised(&QuantisedCheckpoint::load(&self.checkpoint)?, &options, &self.output, on_file)?
+            }
+        };
         spinner.finish_and_clear();
         for path in paths {
             super::say(path.display())?;

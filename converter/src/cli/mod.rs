@@ -7,6 +7,7 @@ mod import;
 mod init;
 mod pack;
 mod phantom;
+mod quantize;
 mod train;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
@@ -38,6 +39,7 @@ enum Command {
     Export(export::Export),
     Pack(pack::Pack),
     Phantom(phantom::Phantom),
+    Quantize(quantize::Quantize),
     Train(train::Train),
 }
 
@@ -50,6 +52,7 @@ impl Command {
             Command::Export(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Phantom(command) => command.run(),
+            Command::Quantize(command) => command.run(),
             Command::Train(command) => command.run(),
         }
     }

@@ -4,7 +4,9 @@ use super::Failure;
 use causalclipseg::bundle::{Precision, SigningKey};
 use causalclipseg::frame::Fit;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::pack::{PackOptions, pack};
+use causalclipseg_convert::pack::{PackOptions, pack, pack_quantised};
+use causalclipseg_convert::quantize::QuantisedCheckpoint;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Pack a checkpoint into the one file that the runtime opens
@@ -13,7 +15,8 @@ pub struct Pack {
     /// Checkpoint to pack
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// How matrices and kernels are stored; f16 halves the file, and is computed in f32 all the same
+    /// How matrices and kernels are stored; f16 halves the file and is computed in f32 all the same, int8 takes a checkpoint
+    /// that `quantize` made
     #[arg(long, value_enum, default_value = "f32")]
     precision: PackedPrecision,
     /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
@@ -49,11 +52,37 @@ enum PackedPrecision {
 impl Pack {
     pub fn run(self) -> Result<(), Failure> {
         let progress = super::spinner("packing");
-        let mut checkpoint = Checkpoint::load(&self.checkpoint)?;
-        if let Some(size) = self.size {
-            checkpoint = checkpoint.resized(size)?;
-        }
-        let threshold = match (self.threshold, checkpoint.metadata.get("threshold")) {
+        let signing_key = self.sign.as_deref().map(read_signing_key).transpose()?;
+        let builder = match self.precision {
+            PackedPrecision::Int8 => {
+                let checkpoint = QuantisedCheckpoint::load(&self.checkpoint)?;
+                let size = checkpoint.architecture.input_size;
+                if self.size.is_some_and(|wanted| wanted != size) {
+                    return Err(format!(
+                        "a quantised checkpoint has one input size, here {size}; quantise the f32 checkpoint with --size"
+                    )
+                    .into());
+                }
+                let options = self.options(&checkpoint.metadata)?;
+                pack_quantised(checkpoint, options, signing_key)?
+            }
+            PackedPrecision::F32 | PackedPrecision::F16 => {
+                let mut checkpoint = Checkpoint::load(&self.checkpoint)?;
+                if let Some(size) = self.size {
+                    checkpoint = checkpoint.resized(size)?;
+                }
+                let options = self.options(&checkpoint.metadata)?;
+                pack(checkpoint, options, signing_key)?
+            }
+        };
+        builder.write(&self.output)?;
+        progress.finish_and_clear();
+        let bytes = std::fs::metadata(&self.output).map_or(0, |file| file.len());
+        super::say(format!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6))
+    }
+
+    fn options(&self, metadata: &BTreeMap<String, String>) -> Result<PackOptions, Failure> {
+        let threshold = match (self.threshold, metadata.get("threshold")) {
             (Some(threshold), _) => threshold,
             (None, Some(text)) => text
                 .parse()
@@ -61,8 +90,8 @@ impl Pack {
             (None, None) => 0.5,
         };
         let stem = self.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let options = PackOptions {
-            name: self.name.or(stem).unwrap_or_else(|| "model".into()),
+        Ok(PackOptions {
+            name: self.name.clone().or(stem).unwrap_or_else(|| "model".into()),
             precision: match self.precision {
                 PackedPrecision::F32 => Precision::F32,
                 PackedPrecision::F16 => Precision::F16,
@@ -71,12 +100,7 @@ impl Pack {
             fit: self.letterbox.map_or(Fit::Stretch, |grey| Fit::Letterbox { padding: [f32::from(grey) / 255.0; 3] }),
             threshold,
             tokenizer_json: self.tokenizer.as_deref().map(read).transpose()?,
-        };
-        let signing_key = self.sign.as_deref().map(read_signing_key).transpose()?;
-        pack(checkpoint, options, signing_key)?.write(&self.output)?;
-        progress.finish_and_clear();
-        let bytes = std::fs::metadata(&self.output).map_or(0, |file| file.len());
-        super::say(format!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6))
+        })
     }
 }
 

@@ -14,7 +14,11 @@ impl OnnxWriter<'_> {
     ) -> Result<(), WriteError> {
         let mut inputs = vec![site.inputs[0].clone(), self.weight(site, weight)?];
         if let Some(bias) = bias {
-            inputs.push(self.weight(site, bias)?);
+            let integers = self.quantised.get(weight).zip(site.grids.first().copied().flatten());
+            inputs.push(match integers {
+                Some((weight, input)) => self.int32_bias(site, bias, input, weight)?,
+                None => self.weight(site, bias)?,
+            });
         }
         let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
         let attributes = vec![

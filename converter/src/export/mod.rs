@@ -16,12 +16,15 @@ mod maps;
 mod parts;
 mod prompt_conv;
 mod proto;
+mod qdq;
 mod sequences;
 mod writer;
 
-pub use writer::{WriteError, write_model};
+pub use writer::{WriteError, write_model, write_quantised_model};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::model::Architecture;
+use crate::quantize::{QuantisedCheckpoint, QuantisedTensor, strip_before_relu};
 use causalclipseg::graph::{Graph, GraphError, Weights};
 use causalclipseg::lower::{LowerError, rewrite};
 use parts::Part;
@@ -57,6 +60,11 @@ impl Form {
             Form::Rewritten => "rewritten",
         }
     }
+
+    /// Undoes [`Self::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Form::Published, Form::Rewritten].into_iter().find(|form| form.name() == name)
+    }
 }
 
 /// The numbers that a file computes with.
@@ -82,6 +90,12 @@ pub struct ExportOptions {
 pub enum ExportError {
     #[error("int8 is not available for this checkpoint, which holds no scales: quantise it first")]
     NotQuantized,
+    #[error("this checkpoint was quantised in the {found} form; quantise it with --form {wanted}, or export that form")]
+    Form { found: &'static str, wanted: &'static str },
+    #[error("a quantised checkpoint has one input size, here {size}; quantise the f32 checkpoint at the size that you want")]
+    QuantisedSize { size: usize },
+    #[error("the published form is quantised without the adversarial head; leave out --confounders")]
+    NoConfounders,
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error("cannot export the network: {0}")]
@@ -111,13 +125,62 @@ pub fn export(
     }
     let checkpoint = at_size(checkpoint, options.input_size)?;
     let (graph, weights) = network(&checkpoint, options)?;
-    let parts = parts::cut(&graph, options.confounders)?;
-    let properties = properties(&checkpoint, options.form);
+    let contents = Contents {
+        graph: &graph,
+        weights: &weights,
+        quantised: &BTreeMap::new(),
+        properties: properties(&checkpoint.architecture, &checkpoint.metadata, options.form),
+    };
+    write_parts(&contents, options.confounders, directory, &mut on_file)
+}
+
+/// The same of a quantised checkpoint: int8 with `QuantizeLinear` and `DequantizeLinear`.
+pub fn export_quantised(
+    checkpoint: &QuantisedCheckpoint,
+    options: &ExportOptions,
+    directory: &Path,
+    mut on_file: impl FnMut(&str),
+) -> Result<Vec<PathBuf>, ExportError> {
+    let size = checkpoint.architecture.input_size;
+    if options.form != checkpoint.form {
+        return Err(ExportError::Form { found: checkpoint.form.name(), wanted: options.form.name() });
+    }
+    if options.input_size.is_some_and(|wanted| wanted != size) {
+        return Err(ExportError::QuantisedSize { size });
+    }
+    if options.confounders && checkpoint.form == Form::Published {
+        return Err(ExportError::NoConfounders);
+    }
+    let graph = parts::wanted(&strip_before_relu(&checkpoint.graph), options.confounders)?;
+    let contents = Contents {
+        graph: &graph,
+        weights: &checkpoint.computed_weights(),
+        quantised: &checkpoint.quantised,
+        properties: properties(&checkpoint.architecture, &checkpoint.metadata, options.form),
+    };
+    write_parts(&contents, options.confounders, directory, &mut on_file)
+}
+
+/// What the files of an export are written from.
+struct Contents<'c> {
+    graph: &'c Graph,
+    weights: &'c Weights,
+    quantised: &'c BTreeMap<String, QuantisedTensor>,
+    properties: BTreeMap<String, String>,
+}
+
+fn write_parts(
+    contents: &Contents,
+    confounders: bool,
+    directory: &Path,
+    on_file: &mut dyn FnMut(&str),
+) -> Result<Vec<PathBuf>, ExportError> {
+    let parts = parts::cut(contents.graph, confounders)?;
     fs::create_dir_all(directory).map_err(|source| ExportError::Write { path: directory.into(), source })?;
     let mut written = Vec::new();
     for part in &parts {
         on_file(part.file_name);
-        written.push((write_part(part, &weights, &properties, directory)?, directory.join(part.file_name)));
+        written.push((write_part(part, contents, directory)?, directory.join(part.file_name)));
     }
     let mut paths = Vec::new();
     for (file, path) in written {
@@ -151,30 +214,30 @@ fn network<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions) -> Result<(G
     }
 }
 
-fn properties(checkpoint: &Checkpoint, form: Form) -> BTreeMap<String, String> {
+fn properties(
+    architecture: &Architecture,
+    metadata: &BTreeMap<String, String>,
+    form: Form,
+) -> BTreeMap<String, String> {
     let numbers = |values: [f32; 3]| values.map(|value| value.to_string()).join(",");
     let mut properties = BTreeMap::from([
-        ("edition".to_string(), checkpoint.architecture.edition.to_string()),
+        ("edition".to_string(), architecture.edition.to_string()),
         ("form".to_string(), form.name().to_string()),
-        ("input_size".to_string(), checkpoint.architecture.input_size.to_string()),
+        ("input_size".to_string(), architecture.input_size.to_string()),
         ("mean".to_string(), numbers(IMAGE_MEAN)),
         ("std".to_string(), numbers(IMAGE_STD)),
     ]);
     for key in ["commit", "trained"] {
-        if let Some(value) = checkpoint.metadata.get(key) {
+        if let Some(value) = metadata.get(key) {
             properties.insert(key.to_string(), value.clone());
         }
     }
     properties
 }
 
-fn write_part(
-    part: &Part,
-    weights: &Weights,
-    properties: &BTreeMap<String, String>,
-    directory: &Path,
-) -> Result<NamedTempFile, ExportError> {
-    let model = write_model(&part.graph, weights, &part.tensor_names, properties)?;
+fn write_part(part: &Part, contents: &Contents, directory: &Path) -> Result<NamedTempFile, ExportError> {
+    let Contents { weights, quantised, properties, .. } = contents;
+    let model = write_quantised_model(&part.graph, weights, quantised, &part.tensor_names, properties)?;
     let bytes = model.encoded_len();
     if bytes > LARGEST_FILE_BYTES {
         return Err(ExportError::TooLarge { file: part.file_name, bytes });

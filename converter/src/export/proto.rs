@@ -45,6 +45,18 @@ pub(super) fn int_tensor(name: &str, values: &[i64]) -> TensorProto {
     tensor(name, &[values.len()], DataType::Int64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
 }
 
+pub(super) fn int8_tensor(name: &str, dims: &[usize], values: &[i8]) -> TensorProto {
+    tensor(name, dims, DataType::Int8, values.iter().map(|value| *value as u8).collect())
+}
+
+pub(super) fn int32_tensor(name: &str, values: &[i32]) -> TensorProto {
+    tensor(name, &[values.len()], DataType::Int32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+}
+
+pub(super) fn uint8_scalar(name: &str, value: u8) -> TensorProto {
+    tensor(name, &[], DataType::Uint8, vec![value])
+}
+
 fn tensor(name: &str, dims: &[usize], data_type: DataType, raw_data: Vec<u8>) -> TensorProto {
     TensorProto {
         name: name.to_string(),

@@ -124,6 +124,10 @@ impl OnnxWriter<'_> {
     }
 
     pub(super) fn embed(&mut self, site: &Site, table: &str) -> Result<(), WriteError> {
+        if let Some(tensor) = self.quantised.get(table) {
+            self.int8_embed(site, table, tensor);
+            return Ok(());
+        }
         let table = self.weight(site, table)?;
         self.finish(site, "Gather", &[&table, &site.inputs[0]], vec![int("axis", 0)]);
         Ok(())
@@ -146,6 +150,10 @@ impl OnnxWriter<'_> {
         if rows.end > length {
             return Err(site.refuse(&format!("`{weight}` has {length} rows, not {}", rows.end)));
         }
+        if let Some(tensor) = self.quantised.get(weight) {
+            let part = tensor.rows(rows.start, rows.len());
+            return Ok(self.int8_weight(&format!("{weight}[{}:{}]", rows.start, rows.end), &part));
+        }
         let part = value.slice_axis(Axis(0), Slice::from(rows.clone()));
         let (dims, values) = (part.shape().to_vec(), part.iter().copied().collect());
         Ok(self.floats(format!("{weight}[{}:{}]", rows.start, rows.end), &dims, || values))
@@ -158,6 +166,10 @@ impl OnnxWriter<'_> {
         let (dims, values) = (part.shape().to_vec(), part.iter().copied().collect());
         let whole = rows.start == 0 && dims.last() == value.shape().first();
         let range = if whole { String::new() } else { format!("[{}:{}]", rows.start, rows.end) };
+        if let Some(tensor) = self.quantised.get(weight) {
+            let part = tensor.rows(rows.start, rows.len());
+            return Ok(self.int8_columns(&format!("{weight}{range}.transposed"), &part));
+        }
         Ok(self.floats(format!("{weight}{range}.transposed"), &dims, || values))
     }
 }

@@ -4,7 +4,8 @@
 //! `<node>/<step>`, of which the last carries the node's name. Weights keep the checkpoint's names.
 
 use super::proto::{self, Axis, float_tensor, int_tensor, value_info};
-use causalclipseg::graph::{Graph, Node, NodeId, Op, Shape, Weights};
+use crate::quantize::QuantisedTensor;
+use causalclipseg::graph::{Graph, Grid, Node, NodeId, Op, Shape, Weights};
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashSet};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
@@ -26,9 +27,22 @@ pub enum WriteError {
 ///
 /// Maps that depend on the image alone are `[1, channels, height, width]`. Whatever depends on the sentence has a first
 /// axis `prompts` of any length: tokens (int64, padded with zeros to the context), vectors, and maps of logits.
+///
+/// A node's grid becomes a pair of `QuantizeLinear` and `DequantizeLinear`.
 pub fn write_model(
     graph: &Graph,
     weights: &Weights,
+    tensor_names: &BTreeMap<NodeId, String>,
+    properties: &BTreeMap<String, String>,
+) -> Result<ModelProto, WriteError> {
+    write_quantised_model(graph, weights, &BTreeMap::new(), tensor_names, properties)
+}
+
+/// The same with integers for some of the weights; `weights` holds the numbers that they stand for.
+pub fn write_quantised_model(
+    graph: &Graph,
+    weights: &Weights,
+    quantised: &BTreeMap<String, QuantisedTensor>,
     tensor_names: &BTreeMap<NodeId, String>,
     properties: &BTreeMap<String, String>,
 ) -> Result<ModelProto, WriteError> {
@@ -36,6 +50,7 @@ pub fn write_model(
     let name_of = |id: NodeId| tensor_names.get(&id).unwrap_or(&graph.node(id).name).clone();
     let mut writer = OnnxWriter {
         weights,
+        quantised,
         tensors: graph.ids().map(name_of).collect(),
         context: graph.nodes.iter().find_map(|node| match node.shape {
             Shape::Tokens { context } => Some(context),
@@ -53,10 +68,14 @@ pub fn write_model(
     let mut input = Vec::new();
     for id in graph.ids() {
         match graph.node(id).op {
-            Op::Input => input.push(value(&writer, id)?),
+            Op::Input => {
+                input.push(value(&writer, id)?);
+                writer.round_input(graph, id);
+            }
             _ => writer.lower(graph, id)?,
         }
     }
+    // An input that is an output too leaves as it came.
     let output = graph.outputs.iter().map(|id| value(&writer, *id)).collect::<Result<Vec<_>, _>>()?;
     let graph = GraphProto {
         name: "causalclipseg".to_string(),
@@ -131,6 +150,8 @@ pub(super) struct Site<'g> {
     /// The tensors that it reads, and their shapes without the batch.
     pub inputs: Vec<String>,
     pub shapes: Vec<Shape>,
+    /// The grids that they were rounded to.
+    pub grids: Vec<Option<Grid>>,
     /// The tensor that it yields.
     output: String,
 }
@@ -157,6 +178,8 @@ impl Site<'_> {
 
 pub(super) struct OnnxWriter<'w> {
     weights: &'w Weights,
+    /// The weights that are written as integers.
+    pub quantised: &'w BTreeMap<String, QuantisedTensor>,
     /// The tensor name of each graph node's value.
     tensors: Vec<String>,
     /// Tokens of a prompt, padding included, where the graph sees any.
@@ -173,7 +196,11 @@ impl OnnxWriter<'_> {
             node,
             inputs: node.inputs.iter().map(|input| self.tensors[input.0].clone()).collect(),
             shapes: node.inputs.iter().map(|input| graph.node(*input).shape).collect(),
-            output: self.tensors[id.0].clone(),
+            grids: node.inputs.iter().map(|input| graph.node(*input).quantisation).collect(),
+            output: match node.quantisation {
+                Some(_) => format!("{}/value", node.name),
+                None => self.tensors[id.0].clone(),
+            },
         };
         match &node.op {
             Op::Input => {}
@@ -207,7 +234,20 @@ impl OnnxWriter<'_> {
             Op::AddMap { map } => self.add_map(&site, map)?,
             Op::BlendTaps { scale, bias } => self.blend_taps(&site, *scale, bias.as_deref())?,
         }
+        if let Some(grid) = node.quantisation {
+            self.round(&node.name, &site.output, grid, self.tensors[id.0].clone());
+        }
         Ok(())
+    }
+
+    /// Rounds a value from outside for those who read it.
+    fn round_input(&mut self, graph: &Graph, id: NodeId) {
+        let node = graph.node(id);
+        if let Some(grid) = node.quantisation {
+            let rounded = format!("{}/rounded", node.name);
+            let given = std::mem::replace(&mut self.tensors[id.0], rounded.clone());
+            self.round(&node.name, &given, grid, rounded);
+        }
     }
 
     /// Writes an intermediate step of a node, and returns the tensor that it yields.
@@ -248,7 +288,7 @@ impl OnnxWriter<'_> {
         self.finish(site, operator, &inputs, attributes);
     }
 
-    fn push(
+    pub fn push(
         &mut self,
         operator: &str,
         name: String,
@@ -274,6 +314,9 @@ impl OnnxWriter<'_> {
 
     /// Puts a weight into the file under its own name, once however many nodes read it, and returns the name.
     pub fn weight(&mut self, site: &Site, weight: &str) -> Result<String, WriteError> {
+        if let Some(tensor) = self.quantised.get(weight) {
+            return Ok(self.int8_weight(weight, tensor));
+        }
         if !self.known.contains(weight) {
             let value = self.values(site, weight)?;
             let tensor = float_tensor(weight, value.shape(), value.iter().copied());
@@ -296,6 +339,20 @@ impl OnnxWriter<'_> {
             self.add(int_tensor(&name, values));
         }
         name
+    }
+
+    /// Puts a tensor into the file, once for one name, and returns the name.
+    pub fn tensor(&mut self, tensor: TensorProto) -> String {
+        let name = tensor.name.clone();
+        if !self.known.contains(&name) {
+            self.add(tensor);
+        }
+        name
+    }
+
+    /// Whether the file holds a tensor of this name.
+    pub fn is_known(&self, name: &str) -> bool {
+        self.known.contains(name)
     }
 
     /// A single number to multiply by or subtract from.

@@ -5,10 +5,12 @@ use super::clock::Stop;
 use super::job::{Agreement, CheckJob};
 use super::model_workload::sentences;
 use causalclipseg::bundle::Bundle;
+use causalclipseg::engine::EngineChoice;
 use causalclipseg::io::Image;
 use causalclipseg::mask::Mask;
 use causalclipseg::{Model, ModelOptions, Segmentation};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 
@@ -34,13 +36,15 @@ pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 pub(super) fn run(
     job: &CheckJob,
     model: &Model,
-    bundle: &Bundle,
+    bundle: &Arc<Bundle>,
     prompts: usize,
     stop: &Stop,
 ) -> Result<Agreement, Failure> {
     let other = job.against.as_deref().map(|path| model_source::open(Some(path))).transpose()?;
-    let against = other.as_ref().unwrap_or(bundle);
-    let reference = Model::from_bundle(against, ModelOptions { cached_prompts: prompts, ..ModelOptions::default() })?;
+    let against = other.map_or_else(|| bundle.clone(), Arc::new);
+    let engine = EngineChoice::Reference;
+    let options = ModelOptions { cached_prompts: prompts, engine, ..ModelOptions::default() };
+    let reference = Model::from_bundle(against, options)?;
     let sentences = sentences(prompts);
     let encode = |model: &Model| sentences.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>();
     let (ours, theirs) = (encode(model)?, encode(&reference)?);

@@ -2,7 +2,7 @@
 
 use super::super::Failure;
 use super::job::Outcome;
-use super::model_workload::a_frame;
+use super::model_workload::{a_frame, sentences};
 use super::statistics::median;
 use super::workload::Stages;
 use causalclipseg::Model;
@@ -34,7 +34,8 @@ pub(super) fn measure(model: &Model, frame: [usize; 2]) -> Result<Vec<LayerTime>
     let pixels = a_frame(width, height);
     let frame = Frame::packed(&pixels, PixelFormat::Gray8, width, height)?;
     let mut session = model.session()?;
-    let passes = (0..PASSES).map(|_| session.time_image_steps(&frame)).collect::<Result<Vec<_>, _>>()?;
+    let prompts = [model.prompt(&sentences(1)[0])?];
+    let passes = (0..PASSES).map(|_| session.time_steps(&frame, &prompts)).collect::<Result<Vec<_>, _>>()?;
     let steps = passes.first().map_or(&[][..], Vec::as_slice).iter().enumerate();
     let layers = steps.map(|(index, step)| {
         let times: Vec<f64> =

@@ -4,7 +4,7 @@ use super::super::Failure;
 use super::allocations;
 use super::workload::{FrameRecord, Stages, Workload};
 use causalclipseg::frame::{Frame, PixelFormat};
-use causalclipseg::{Model, Prompt, Session};
+use causalclipseg::{Model, Prompt, Segmentation, Session};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -22,13 +22,14 @@ const SENTENCES: [&str; 8] = [
 
 pub(super) struct ModelWorkload<'m> {
     model: &'m Model,
-    session: Session<'m>,
+    session: Session,
     pixels: Vec<u8>,
     width: usize,
     height: usize,
     sentences: Vec<String>,
     /// Encoded by the first frame and kept.
     prompts: Vec<Prompt>,
+    found: Vec<Segmentation>,
     new_sentences: u32,
 }
 
@@ -37,7 +38,7 @@ impl<'m> ModelWorkload<'m> {
         let session = model.session()?;
         let pixels = a_frame(width, height);
         let sentences = sentences(prompts);
-        Ok(Self { model, session, pixels, width, height, sentences, prompts: Vec::new(), new_sentences: 0 })
+        Ok(Self { model, session, pixels, width, height, sentences, prompts: Vec::new(), found: Vec::new(), new_sentences: 0 })
     }
 }
 
@@ -50,8 +51,8 @@ impl Workload for ModelWorkload<'_> {
         let prompt = begun.elapsed().as_secs_f64();
         let allocated = allocations::counted();
         let frame = Frame::packed(&self.pixels, PixelFormat::Gray8, self.width, self.height)?;
-        let (found, seconds) = self.session.segment(&frame, &self.prompts)?;
-        drop(black_box(found));
+        let seconds = self.session.segment_into(&frame, &self.prompts, &mut self.found)?;
+        black_box(&self.found);
         let allocations = Some(allocations::counted() - allocated);
         let causalclipseg::StageSeconds { preprocess, image, head, postprocess } = seconds;
         Ok(FrameRecord { stages: Stages { preprocess, image, prompt, head, postprocess }, allocations })

@@ -10,8 +10,10 @@ use super::pace::{self, Length, Pace};
 use super::workload::{FrameRecord, Stages, Workload};
 use super::{allocations, check, layers, statistics, warm_up};
 use causalclipseg::machine::{Machine, allowed_cores, restrict_to};
+use causalclipseg::engine::EngineChoice;
 use causalclipseg::{Model, ModelOptions};
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Prompts that are encoded anew to find out what one costs: until this many, or this long.
@@ -62,8 +64,8 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     allocations::start_counting();
 
     let begun = clock.now();
-    let bundle = model_source::open(job.bundle.as_deref())?;
-    let model = Model::from_bundle(&bundle, options(job))?;
+    let bundle = Arc::new(model_source::open(job.bundle.as_deref())?);
+    let model = Model::from_bundle(bundle.clone(), options(job)?)?;
     let open = clock.now() - begun;
     let manifest = bundle.manifest();
     let facts = ModelFacts {
@@ -101,10 +103,11 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
         _ => None,
     };
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
+    let cpu = model.engine().cpu();
     Ok(Outcome {
         model: facts,
-        engine: "reference".into(),
-        isa: "tract's choice".into(),
+        engine: if cpu.is_some() { "cpu" } else { "reference" }.into(),
+        isa: cpu.map_or("tract's choice".into(), |engine| engine.kernels().isa().to_string()),
         gmac,
         open_ms: ms(open),
         first_frame_ms: ms(first_frame),
@@ -130,17 +133,19 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     })
 }
 
-fn options(job: &Job) -> ModelOptions {
-    match job.engine {
-        // One engine stands behind both names so far.
-        EngineName::Auto | EngineName::Reference => {}
-    }
-    ModelOptions {
+fn options(job: &Job) -> Result<ModelOptions, Failure> {
+    let engine = match job.engine {
+        EngineName::Auto => EngineChoice::Auto,
+        EngineName::Reference => EngineChoice::Reference,
+    };
+    Ok(ModelOptions {
         // Room for all of the frame's prompts beside those that are encoded to be timed.
         cached_prompts: job.prompts + MOST_ENCODINGS as usize,
         threads: job.threads,
+        engine,
+        isa: job.isa.as_deref().map(str::parse).transpose()?,
         ..ModelOptions::default()
-    }
+    })
 }
 
 /// The median time to encode a sentence that was never seen.

@@ -109,7 +109,9 @@ impl Convolution {
             }
             (Element::F32, _) if !bytes && residual.as_ref().is_none_or(|r| r.element == Element::F32) => {
                 let bias = padded(bias.unwrap_or_default(), out_channels);
-                (Arithmetic::F32 { weights: source.f32(filters)?, bias }, filters.in_channels)
+                // An image in bytes has a fourth channel.
+                let depth = x.channels.max(filters.in_channels);
+                (Arithmetic::F32 { weights: source.f32(filters, depth)?, bias }, depth)
             }
             _ => return Err(unsupported("a product whose operands are of different kinds")),
         };
@@ -319,4 +321,9 @@ fn channels_last(source: &WeightSource, name: &str, scale: f32) -> Result<Vec<f3
     let refuse = |_| EngineError::Internal(format!("weight `{name}` is no map"));
     let map = values.view().into_dimensionality::<Ix3>().map_err(refuse)?;
     Ok(map.permuted_axes([1, 2, 0]).iter().map(|value| value / scale).collect())
+}
+
+/// Whether a step's product runs in int8.
+pub(super) fn is_int8(list: &StepList, step: &Step, filters: &Filters, source: &WeightSource) -> bool {
+    list.tensor(step.reads[0]).element != Element::F32 && source.is_int8(filters)
 }

@@ -30,11 +30,11 @@ impl Embedding {
         let y = Operand::written(list, step);
         let table = match source {
             WeightSource::Bundle(bundle) => {
-                let tensor = bundle.tensor(name).map_err(EngineError::bundle)?;
+                let tensor = bundle.tensor(name)?;
                 match tensor.dtype {
-                    Dtype::F32 | Dtype::F16 | Dtype::I8 if !tensor.is_packed() => {
+                    Dtype::F32 | Dtype::F16 | Dtype::I8 if tensor.packing.is_none() => {
                         let scales = match tensor.quantisation {
-                            Some(quantisation) => bundle.values(&quantisation.scale).map_err(EngineError::bundle)?,
+                            Some(quantisation) => bundle.values(&quantisation.scale)?,
                             None => ndarray::arr1(&[1.0f32]).into_dyn(),
                         };
                         let scales = scales.iter().copied().collect();
@@ -54,7 +54,7 @@ impl Embedding {
         match &self.table {
             Table::Owned(values) => out.copy_from_slice(&values[token * width..][..width]),
             Table::Mapped { bundle, name, scales } => {
-                let tensor = bundle.tensor(name).map_err(EngineError::bundle)?;
+                let tensor = bundle.tensor(name)?;
                 let element = tensor.dtype.bytes();
                 let bytes = &tensor.bytes[token * width * element..][..width * element];
                 let scale = scales.get(token).or(scales.first()).copied().unwrap_or(1.0);

@@ -55,11 +55,6 @@ impl Layout {
     pub fn is_flat(&self) -> bool {
         self.border == 0
     }
-
-    /// The same elements as one long row.
-    pub fn flattened(self) -> Self {
-        Self { height: 1, width: self.height * self.width, ..self }
-    }
 }
 
 /// One thread's rows of a tensor. Its slice begins at `first_element` of the tensor.

@@ -34,6 +34,11 @@ impl Operand {
         if self.per_token { self.full.with_width(tokens) } else { self.full }
     }
 
+    /// The most pixels of a row.
+    pub fn layout_width(&self) -> usize {
+        self.full.width
+    }
+
     /// The most elements of a row's pixels.
     pub fn row_elements(&self) -> usize {
         self.full.width * self.full.channels

@@ -2,7 +2,6 @@
 
 use super::EngineError;
 use crate::kernels::{Crew, Kernels};
-use crate::lower::steps::{StepList, TensorId};
 use std::ops::Range;
 
 /// A step, ready to run.
@@ -60,6 +59,18 @@ pub struct HeadRun {
     pub(super) biases: Vec<f32>,
     /// Rows x prompts x columns.
     pub(super) logits: Vec<f32>,
+    /// What the tail took.
+    pub(super) seconds: f64,
+}
+
+impl HeadRun {
+    pub(super) fn prompts(&self) -> usize {
+        self.biases.len()
+    }
+
+    pub(super) fn logits(&self) -> &[f32] {
+        &self.logits
+    }
 }
 
 impl<'a> StepMemory<'a> {
@@ -104,9 +115,4 @@ pub(super) fn floats_mut(bytes: &mut [u8]) -> &mut [f32] {
 /// The elements of a tensor without the place's padding at its end.
 pub(super) fn exact<T>(elements: &mut [T], length: usize) -> &mut [T] {
     &mut elements[..length]
-}
-
-/// Where a step's reads lie.
-pub(super) fn reads(list: &StepList, index: usize) -> &[TensorId] {
-    &list.steps[index].reads
 }

@@ -11,9 +11,24 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Where a network's weights come from.
+#[derive(Clone, Copy)]
 pub enum WeightSource<'a> {
+    /// In f32, by name.
     Memory(&'a Weights),
+    /// An open bundle, which the engine keeps: weights that lie there in the kernels' order are not copied.
     Bundle(&'a Arc<Bundle>),
+}
+
+impl<'a> From<&'a Weights> for WeightSource<'a> {
+    fn from(weights: &'a Weights) -> Self {
+        WeightSource::Memory(weights)
+    }
+}
+
+impl<'a> From<&'a Arc<Bundle>> for WeightSource<'a> {
+    fn from(bundle: &'a Arc<Bundle>) -> Self {
+        WeightSource::Bundle(bundle)
+    }
 }
 
 /// Packed weights, the engine's own or a stretch of a bundle that stays open as long as they are used.
@@ -51,7 +66,7 @@ impl WeightSource<'_> {
     pub fn values(&self, name: &str) -> Result<Cow<'_, ArrayD<f32>>, EngineError> {
         match self {
             WeightSource::Memory(weights) => weights.get(name).map(Cow::Borrowed).ok_or_else(|| missing(name)),
-            WeightSource::Bundle(bundle) => Ok(Cow::Owned(bundle.values(name).map_err(EngineError::bundle)?)),
+            WeightSource::Bundle(bundle) => Ok(Cow::Owned(bundle.values(name)?)),
         }
     }
 
@@ -69,7 +84,7 @@ impl WeightSource<'_> {
         match self {
             WeightSource::Memory(_) => false,
             WeightSource::Bundle(bundle) => {
-                bundle.tensor(&filters.weight).is_ok_and(|tensor| tensor.dtype == Dtype::I8 && tensor.is_packed())
+                bundle.tensor(&filters.weight).is_ok_and(|tensor| tensor.dtype == Dtype::I8 && tensor.packing.is_some())
             }
         }
     }
@@ -81,22 +96,22 @@ impl WeightSource<'_> {
         let depth = filters.in_channels.next_multiple_of(crate::kernels::conv::GROUP);
         let range = self.packed_range(bundle, filters, depth)?;
         let first = first_row(filters);
-        let scales = bundle.values(&format!("{name}.scale")).map_err(EngineError::bundle)?;
+        let scales = bundle.values(&format!("{name}.scale"))?;
         let scales: Vec<f32> = scales.iter().copied().collect();
         let scales = match scales.len() {
             1 => vec![scales[0]; filters.out_channels],
             _ => scales.get(first..first + filters.out_channels).ok_or_else(|| missing(name))?.to_vec(),
         };
-        let sums = bundle.integers(&format!("{name}.sums")).map_err(EngineError::bundle)?;
+        let sums = bundle.tensor(&format!("{name}.sums"))?.as_i32().unwrap_or_default();
         let sums = sums.get(first..first + filters.out_channels).ok_or_else(|| missing(name))?.to_vec();
         Ok(Int8Filters { packed: Packed::Mapped { bundle: (*bundle).clone(), range }, scales, sums })
     }
 
-    /// A product's weights in f32.
-    pub(super) fn f32(&self, filters: &Filters) -> Result<Packed<f32>, EngineError> {
+    /// A product's weights in f32, each tap's inputs filled up to `depth` with zeros.
+    pub(super) fn f32(&self, filters: &Filters, depth: usize) -> Result<Packed<f32>, EngineError> {
         if let WeightSource::Bundle(bundle) = self {
-            let tensor = bundle.tensor(&filters.weight).map_err(EngineError::bundle)?;
-            if tensor.dtype == Dtype::F32 && tensor.is_packed() {
+            let tensor = bundle.tensor(&filters.weight)?;
+            if tensor.dtype == Dtype::F32 && tensor.packing.is_some() && depth == filters.in_channels {
                 let range = self.packed_range(bundle, filters, 4 * filters.in_channels)?;
                 return Ok(Packed::Mapped { bundle: (*bundle).clone(), range });
             }
@@ -115,7 +130,15 @@ impl WeightSource<'_> {
             }
             WeightLayout::Columns => self.matrix(&values, filters)?.t().iter().copied().collect(),
         };
-        Ok(Packed::Owned(pack_f32(&rows, filters.out_channels, taps, filters.in_channels)))
+        if depth == filters.in_channels {
+            return Ok(Packed::Owned(pack_f32(&rows, filters.out_channels, taps, depth)));
+        }
+        let mut filled = Vec::with_capacity(filters.out_channels * taps * depth);
+        for tap in rows.chunks_exact(filters.in_channels) {
+            filled.extend_from_slice(tap);
+            filled.resize(filled.len() + depth - filters.in_channels, 0.0);
+        }
+        Ok(Packed::Owned(pack_f32(&filled, filters.out_channels, taps, depth)))
     }
 
     fn matrix<'v>(&self, values: &'v ArrayD<f32>, filters: &Filters) -> Result<ArrayView2<'v, f32>, EngineError> {
@@ -130,7 +153,7 @@ impl WeightSource<'_> {
         channel_bytes: usize,
     ) -> Result<Range<usize>, EngineError> {
         use crate::kernels::conv::{BLOCK, blocks};
-        let range = bundle.weight_range(&filters.weight).map_err(EngineError::bundle)?;
+        let range = bundle.weight_range(&filters.weight)?;
         let block_bytes = BLOCK * filters.kernel * filters.kernel * channel_bytes;
         let first = first_row(filters);
         if !first.is_multiple_of(BLOCK) {

@@ -10,9 +10,13 @@ mod profile;
 mod prompt;
 mod resampling;
 mod rounding;
+mod three_parts;
 mod wiring;
 
 pub(crate) use convolution::coordinate;
+#[cfg(test)]
+pub(crate) use resampling::interpolation;
+pub(crate) use three_parts::ReferenceEngine;
 
 use super::EngineError;
 use crate::graph::{Graph, Node, NodeId, Op, Shape, Weights};

@@ -38,6 +38,9 @@ pub trait SumU8 {
 #[target_feature(enable = "neon")]
 pub unsafe fn conv_u8<S: SumU8>(conv: &mut ConvU8<'_>) {
     assert!(conv.is_valid(), "a convolution reaches beyond its slices");
+    if conv.window.is_empty() || conv.out_channels == 0 {
+        return;
+    }
     let window = conv.window;
     let block_length = BLOCK * window.taps.len() * window.depth;
     let mut outputs = Outputs::new(conv.epilogue, conv.target, &mut conv.output);

@@ -30,9 +30,11 @@ use super::Isa;
 use super::conv::ConvU8;
 use std::arch::is_aarch64_feature_detected;
 
-/// Whether this CPU has the instructions of `isa`.
+/// Whether this CPU has the instructions of `isa`. The kernels read several bytes as one number and expect the first byte
+/// to be the lowest.
 pub fn has(isa: Isa) -> bool {
     match isa {
+        _ if cfg!(target_endian = "big") => false,
         Isa::Neon => is_aarch64_feature_detected!("neon"),
         Isa::NeonDotprod => is_aarch64_feature_detected!("dotprod"),
         Isa::NeonI8mm => is_aarch64_feature_detected!("i8mm"),

@@ -13,8 +13,16 @@ pub struct Outputs<'a> {
 }
 
 enum Y<'a> {
-    U8 { y: &'a mut [u8], zero_point: int32x4_t, lowest: uint8x16_t },
-    F32 { y: &'a mut [f32], relu: bool },
+    /// `lowest` is the lowest output before the zero point is added.
+    U8 {
+        y: &'a mut [u8],
+        zero_point: int32x4_t,
+        lowest: float32x4_t,
+    },
+    F32 {
+        y: &'a mut [f32],
+        relu: bool,
+    },
 }
 
 /// What the outputs of one block have in common over all pixels.
@@ -33,7 +41,7 @@ impl<'a> Outputs<'a> {
     pub fn new(epilogue: EpilogueU8<'a>, target: Target, output: &'a mut OutputU8<'_>) -> Self {
         let y = match output {
             OutputU8::U8 { y, zero_point, lowest } => {
-                Y::U8 { y, zero_point: vdupq_n_s32(*zero_point), lowest: vdupq_n_u8(*lowest as u8) }
+                Y::U8 { y, zero_point: vdupq_n_s32(*zero_point), lowest: vdupq_n_f32((*lowest - *zero_point) as f32) }
             }
             OutputU8::F32 { y, relu } => Y::F32 { y, relu: *relu },
         };
@@ -85,8 +93,10 @@ impl<'a> Outputs<'a> {
             values = values.map(|value| vaddq_f32(value, offset));
             match &mut self.y {
                 Y::U8 { y, zero_point, lowest } => {
-                    let rounded = values.map(|value| vqaddq_s32(vcvtnq_s32_f32(value), *zero_point));
-                    store_u8(y.as_mut_ptr().add(at), lanes, vmaxq_u8(narrow(rounded), *lowest));
+                    // `fmaxnm` makes what is not a number the lowest output; the rest saturates.
+                    let clamped = values.map(|value| vmaxnmq_f32(value, *lowest));
+                    let rounded = clamped.map(|value| vqaddq_s32(vcvtnq_s32_f32(value), *zero_point));
+                    store_u8(y.as_mut_ptr().add(at), lanes, narrow(rounded));
                 }
                 Y::F32 { y, relu } => {
                     let values = if *relu { values.map(|value| vmaxnmq_f32(value, vdupq_n_f32(0.0))) } else { values };

@@ -11,7 +11,7 @@
 use std::arch::x86_64::*;
 
 use super::super::conv::{BLOCK, ConvF32, ConvU8, GROUP};
-use super::super::microkernel::{MicrokernelF32, MicrokernelsU8, Operands, SumTile, Sums};
+use super::super::microkernel::{MicrokernelF32, MicrokernelsU8, Operands, SumTile};
 use super::avx2_finish as finish;
 use super::tile::{define_sum, table};
 

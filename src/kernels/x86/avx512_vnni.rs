@@ -3,23 +3,35 @@
 //! The tile is 14 pixels x 32 outputs. Its 28 sums, two vectors of weights and one of inputs fill 31 of the 32 registers,
 //! and 28 multiply-adds share 14 broadcasts and two loads: cores start at most as many multiply-adds as loads in a cycle,
 //! so the loads hide behind the arithmetic.
+//!
+//! Where a sum has few products, finishing a tile takes a good part of the time. Then tiles are at most 8 pixels: what a
+//! smaller tile has to finish fits among the instructions that a core looks at ahead, so it runs beside the next tile's
+//! multiply-adds.
+//!
+//! Pixels that lie a multiple of 4 KiB apart, as 1024 channels of f32 do, share one set of the first level of cache, whose
+//! eight ways are fewer than 14. There tiles are at most 7 pixels.
 
 use std::arch::x86_64::*;
 
 use super::super::conv::{BLOCK, ConvF32, ConvU8, GROUP};
-use super::super::microkernel::{MicrokernelF32, MicrokernelsU8, Operands, SumTile, Sums};
+use super::super::microkernel::{MicrokernelF32, MicrokernelsU8, Operands, SumTile};
 use super::avx512_finish as finish;
 use super::tile::{define_sum, table};
+
+/// Steps of four inputs below which smaller tiles are faster.
+const SHALLOW: usize = 128;
 
 /// The microkernels of an int8 convolution.
 pub fn choose_u8(conv: &ConvU8<'_>) -> MicrokernelsU8 {
     let (to_u8, to_f32) = finish::choose_u8(&conv.epilogue);
-    MicrokernelsU8 { sum: int8::SUM, to_u8, to_f32 }
+    let steps = conv.window.taps.len() * conv.window.depth / GROUP;
+    MicrokernelsU8 { sum: if steps < SHALLOW { int8::SHALLOW_SUM } else { int8::SUM }, to_u8, to_f32 }
 }
 
 /// The microkernels of a convolution in f32.
 pub fn choose_f32(conv: &ConvF32<'_>) -> MicrokernelF32 {
-    MicrokernelF32 { sum: float::SUM, finish: finish::choose_f32(conv) }
+    let aliases = (conv.window.column_stride * size_of::<f32>()).is_multiple_of(4096);
+    MicrokernelF32 { sum: if aliases { float::ALIASED_SUM } else { float::SUM }, finish: finish::choose_f32(conv) }
 }
 
 mod int8 {
@@ -27,6 +39,9 @@ mod int8 {
 
     pub const SUM: &[&[SumTile<u8, i8, i32>]] =
         &[&table!(true: 1 2 3 4 5 6 7 8 9 10 11 12 13 14), &table!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)];
+
+    /// The same for up to 8 pixels.
+    pub const SHALLOW_SUM: &[&[SumTile<u8, i8, i32>]] = &[SUM[0].split_at(8).0, SUM[1].split_at(8).0];
 
     /// # Safety
     /// `sums` must point to 16 values.
@@ -87,6 +102,9 @@ mod float {
 
     pub const SUM: &[&[SumTile<f32, f32, f32>]] =
         &[&table!(true: 1 2 3 4 5 6 7 8 9 10 11 12 13 14), &table!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)];
+
+    /// The same for up to 7 pixels.
+    pub const ALIASED_SUM: &[&[SumTile<f32, f32, f32>]] = &[SUM[0].split_at(7).0, SUM[1].split_at(7).0];
 
     /// # Safety
     /// `values` must point to 16 values.

@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use super::super::conv::{BLOCK, ConvU8, GROUP};
-use super::super::microkernel::{MicrokernelsU8, Operands, SumTile, Sums};
+use super::super::microkernel::{MicrokernelsU8, Operands, SumTile};
 use super::avx2_finish as finish;
 use super::tile::{define_sum, table};
 

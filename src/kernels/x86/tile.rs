@@ -26,7 +26,7 @@ macro_rules! define_sum {
         /// # Safety
         /// The CPU must have the instructions, and the operands must lie within their slices.
         #[target_feature(enable = $features)]
-        pub unsafe fn sum<const PIXELS: usize, const ONE: bool>(operands: &Operands<$x, $w, $s>, sums: &mut Sums<$s>) {
+        pub unsafe fn sum<const PIXELS: usize, const ONE: bool>(operands: &Operands<$x, $w, $s>, sums: *mut $s) {
             const STEP: usize = $group * BLOCK;
             // Elements in 1 KiB: the fetch runs some eight steps ahead of the use.
             const AHEAD: usize = 1024 / size_of::<$w>();
@@ -62,7 +62,6 @@ macro_rules! define_sum {
                         x = x.add($group);
                     }
                 }
-                let sums = sums.0.as_mut_ptr();
                 $(
                     if $pixel < PIXELS {
                         if ONE {

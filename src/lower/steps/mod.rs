@@ -10,9 +10,11 @@
 mod convolution;
 mod decoder;
 mod lowering;
+mod precision;
 mod sequence;
 
 pub use lowering::lower;
+pub use precision::settle;
 
 use crate::graph::Grid;
 

@@ -1,4 +1,12 @@
 //! Every instruction set of this CPU against the plain implementation, over awkward shapes and random ones.
+//!
+//! The kernels of AVX2 also run under Miri, which checks every pointer, and all of them under AddressSanitizer:
+//!
+//!     RUSTFLAGS="-C target-feature=+avx2,+fma" cargo +nightly miri test --lib plain_implementation
+//!     RUSTFLAGS=-Zsanitizer=address cargo +nightly test --lib --target x86_64-unknown-linux-gnu kernels::
+
+#[cfg(target_os = "linux")]
+mod bounds;
 
 use super::conv::{Addend, BLOCK, ConvF32, ConvU8, EpilogueU8, OutputU8, Target, Window, blocks};
 use super::packing::{pack_f32, pack_i8};
@@ -47,6 +55,8 @@ struct Shape {
     out_channels: usize,
     /// Elements between an output pixel's last channel and the next pixel.
     gap: usize,
+    /// The same in the map and the residual.
+    addend_gap: usize,
     map: bool,
     residual: bool,
     offset: f32,
@@ -63,6 +73,7 @@ const PLAIN: Shape = Shape {
     depth: 8,
     out_channels: 16,
     gap: 0,
+    addend_gap: 0,
     map: false,
     residual: false,
     offset: 0.0,
@@ -84,8 +95,8 @@ fn awkward() -> Vec<Shape> {
                 Output::F32 { relu: false },
                 Output::F32 { relu: true },
             ] {
-                let gap = out_channels % 3;
-                shapes.push(Shape { out_channels, map, residual, output, gap, offset: -3.25, ..PLAIN });
+                let (gap, addend_gap) = (out_channels % 3, out_channels % 2);
+                shapes.push(Shape { out_channels, map, residual, output, gap, addend_gap, offset: -3.25, ..PLAIN });
             }
         }
     }
@@ -122,6 +133,7 @@ fn random_shapes(count: usize) -> Vec<Shape> {
             depth: 4 * (1 + random.below(20)),
             out_channels: 1 + random.below(70),
             gap: random.pick(&[0, 0, 1, 16]),
+            addend_gap: random.pick(&[0, 0, 2]),
             map: random.below(2) == 1,
             residual: random.below(2) == 1,
             offset: random.pick(&[0.0, -1.5, 20.0]),
@@ -201,8 +213,8 @@ impl Shape {
             multiplier: (0..padded)
                 .map(|_| (0.5 + random.unit().abs()) / (self.depth * side * side) as f32 / 60.0)
                 .collect(),
-            map: (0..self.len(self.layout(2))).map(|_| 40.0 * random.unit()).collect(),
-            residual: (0..self.len(self.layout(1))).map(|_| input(random)).collect(),
+            map: (0..self.len(self.layout(2 * self.addend_gap))).map(|_| 40.0 * random.unit()).collect(),
+            residual: (0..self.len(self.layout(self.addend_gap))).map(|_| input(random)).collect(),
             y_len: self.len(self.layout(self.gap)),
         }
     }
@@ -231,8 +243,10 @@ impl Shape {
             epilogue: EpilogueU8 {
                 bias: &numbers.bias,
                 multiplier: &numbers.multiplier,
-                map: self.map.then_some(Addend { values: &numbers.map, layout: self.layout(2) }),
-                residual: self.residual.then_some(Addend { values: &numbers.residual, layout: self.layout(1) }),
+                map: self.map.then_some(Addend { values: &numbers.map, layout: self.layout(2 * self.addend_gap) }),
+                residual: self
+                    .residual
+                    .then_some(Addend { values: &numbers.residual, layout: self.layout(self.addend_gap) }),
                 residual_scale: 0.37,
                 offset: self.offset,
             },
@@ -248,8 +262,10 @@ impl Shape {
             weights: &numbers.weights,
             out_channels: self.out_channels,
             bias: &numbers.bias,
-            map: self.map.then_some(Addend { values: &numbers.map, layout: self.layout(2) }),
-            residual: self.residual.then_some(Addend { values: &numbers.residual, layout: self.layout(1) }),
+            map: self.map.then_some(Addend { values: &numbers.map, layout: self.layout(2 * self.addend_gap) }),
+            residual: self
+                .residual
+                .then_some(Addend { values: &numbers.residual, layout: self.layout(self.addend_gap) }),
             relu: self.output == Output::F32 { relu: true },
             target: self.layout(self.gap),
             y,
@@ -273,7 +289,33 @@ impl Shape {
     }
 }
 
+/// A few small shapes with all kinds of tails, for an interpreter.
+fn small() -> Vec<Shape> {
+    let mut shapes = vec![];
+    for output in [Output::U8 { zero_point: 131, lowest: 7 }, Output::F32 { relu: false }] {
+        for (columns, out_channels) in [(1, 3), (7, 16), (9, 40)] {
+            let (map, residual) = (columns < 9, columns > 1);
+            shapes.push(Shape {
+                rows: 2,
+                columns,
+                out_channels,
+                kernel: 2,
+                map,
+                residual,
+                output,
+                gap: 1,
+                addend_gap: 2,
+                ..PLAIN
+            });
+        }
+    }
+    shapes
+}
+
 fn shapes() -> Vec<Shape> {
+    if cfg!(miri) {
+        return small();
+    }
     [awkward(), random_shapes(150)].concat()
 }
 

@@ -1,0 +1,153 @@
+//! Chooses the grid of every value that is rounded, by what was seen and by the error that it then made.
+
+use super::QuantiseError;
+use super::histogram::{Histogram, sample};
+use super::inputs::CalibrationSet;
+use super::observe::{Observation, image_input};
+use super::observer::Observer;
+use super::placement::{Placement, place};
+use causalclipseg::graph::{Graph, Grid, NodeId, Op, Weights};
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+
+/// Steps of 1/255: values in 0 to 1.
+const UNIT_GRID: Grid = Grid { scale: 1.0 / 255.0, zero_point: 0 };
+
+/// What every observer made of one value, and how far each was off on images that it had not seen.
+#[derive(Clone, Debug)]
+pub struct Candidates {
+    pub grids: [Grid; 4],
+    /// Sums of squared errors.
+    errors: [f64; 4],
+    /// Sum of squares of the values themselves.
+    power: f64,
+}
+
+/// The candidates of all values with a grid of their own.
+pub struct Calibration {
+    placements: Vec<Placement>,
+    candidates: BTreeMap<NodeId, Candidates>,
+}
+
+/// Which observer decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The same everywhere.
+    Only(Observer),
+    /// For each value the one that was least off.
+    LeastError,
+}
+
+impl Calibration {
+    /// Gathers what all nodes yield on `calibration`, and measures the grids on `held_out`.
+    pub fn gather(
+        graph: &Graph,
+        weights: &Weights,
+        calibration: &CalibrationSet,
+        held_out: &CalibrationSet,
+        mut on_run: impl FnMut(),
+    ) -> Result<Self, QuantiseError> {
+        let placements = place(graph);
+        let observed: Vec<NodeId> = graph.ids().filter(|id| is_observed(&placements, *id)).collect();
+        let observation = Observation::plan(graph, weights, &observed)?;
+        let image = image_input(graph)?;
+        let mut histograms: BTreeMap<NodeId, Histogram> = BTreeMap::new();
+        let mut add = |id: NodeId, values: &ArrayD<f32>| -> Result<(), QuantiseError> {
+            let values = values.as_standard_layout();
+            let added = histograms.entry(id).or_default().add(values.as_slice().unwrap_or_default());
+            added.map_err(|value| QuantiseError::NotFinite { node: graph.node(id).name.clone(), value })
+        };
+        calibration.items.iter().try_for_each(|item| add(image, &item.image))?;
+        observation.run(calibration, &mut on_run, &mut add)?;
+
+        let candidates_of = |id: &NodeId| {
+            let unsigned = placements[id.0] == Placement::Own { unsigned: true };
+            let empty = Histogram::default();
+            let histogram = histograms.get(id).unwrap_or(&empty);
+            let grids = Observer::ALL.map(|observer| observer.grid(histogram, unsigned));
+            (*id, Candidates { grids, errors: [0.0; 4], power: 0.0 })
+        };
+        let mut candidates: BTreeMap<NodeId, Candidates> =
+            observed.iter().chain([&image]).filter(|id| is_observed(&placements, **id)).map(candidates_of).collect();
+        let through_sigmoid: Vec<bool> = graph.ids().map(|id| feeds_sigmoids(graph, id)).collect();
+        let mut measure = |id: NodeId, values: &ArrayD<f32>| -> Result<(), QuantiseError> {
+            let values = values.as_standard_layout();
+            if let Some(candidates) = candidates.get_mut(&id) {
+                candidates.measure(values.as_slice().unwrap_or_default(), through_sigmoid[id.0]);
+            }
+            Ok(())
+        };
+        held_out.items.iter().try_for_each(|item| measure(image, &item.image))?;
+        observation.run(held_out, &mut on_run, &mut measure)?;
+        Ok(Self { placements, candidates })
+    }
+
+    /// Every node's grid under a policy.
+    pub fn grids(&self, policy: Policy) -> Vec<Option<Grid>> {
+        let of = |id: NodeId| self.candidates.get(&id).map(|candidates| candidates.grids[candidates.choice(policy)]);
+        let mut grids: Vec<Option<Grid>> = Vec::with_capacity(self.placements.len());
+        for (index, placement) in self.placements.iter().enumerate() {
+            grids.push(match placement {
+                Placement::Wide => None,
+                Placement::Unit => Some(UNIT_GRID),
+                Placement::Own { .. } => of(NodeId(index)),
+                Placement::Joined(joint) => of(*joint),
+                Placement::As(source) => grids.get(source.0).copied().flatten(),
+            });
+        }
+        grids
+    }
+
+    /// How many values each observer was best for.
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for candidates in self.candidates.values() {
+            *counts.entry(Observer::ALL[candidates.choice(Policy::LeastError)].name()).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The observer of each value's grid under a policy.
+    pub fn observers(&self, policy: Policy) -> BTreeMap<NodeId, Observer> {
+        self.candidates.iter().map(|(id, candidates)| (*id, Observer::ALL[candidates.choice(policy)])).collect()
+    }
+}
+
+impl Candidates {
+    fn measure(&mut self, values: &[f32], through_sigmoid: bool) {
+        let seen = |value: f32| if through_sigmoid { 1.0 / (1.0 + (-value).exp()) } else { value };
+        for &value in sample(values) {
+            let reference = seen(value);
+            self.power += f64::from(reference).powi(2);
+            for (error, grid) in self.errors.iter_mut().zip(self.grids) {
+                *error += f64::from(reference - seen(grid.round(value))).powi(2);
+            }
+        }
+    }
+
+    /// The index of the policy's observer; of equally good ones the first.
+    fn choice(&self, policy: Policy) -> usize {
+        match policy {
+            Policy::Only(only) => Observer::ALL.iter().position(|observer| *observer == only).unwrap_or(0),
+            Policy::LeastError => {
+                let errors = self.errors.iter().enumerate();
+                errors.min_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(index, _)| index)
+            }
+        }
+    }
+}
+
+/// Whether a node's own values decide a grid. The parts of a concatenation are seen in the whole.
+fn is_observed(placements: &[Placement], id: NodeId) -> bool {
+    match placements[id.0] {
+        Placement::Own { .. } => true,
+        Placement::Joined(joint) => joint == id,
+        _ => false,
+    }
+}
+
+/// What only goes through sigmoids is off by what comes out of them.
+fn feeds_sigmoids(graph: &Graph, id: NodeId) -> bool {
+    let mut readers = graph.readers(id).peekable();
+    readers.peek().is_some() && readers.all(|reader| graph.node(reader).op == Op::Sigmoid)
+}

@@ -1,0 +1,149 @@
+//! A quantised checkpoint: safetensors that hold the integers, their scales and what stayed f32, with the graph and its
+//! grids in the metadata.
+
+use super::QuantiseError;
+use super::network::unrounded_input;
+use super::weights::QuantisedTensor;
+use crate::checkpoint::{ARCHITECTURE_KEY, read_floats};
+use crate::export::Form;
+use crate::model::Architecture;
+use causalclipseg::graph::{Graph, Weights};
+use causalclipseg::io::replace_file;
+use ndarray::ArrayD;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+/// Metadata that only a quantised checkpoint has.
+pub(crate) const FORM_KEY: &str = "quantised_form";
+const GRAPH_KEY: &str = "quantised_graph";
+const CALIBRATION_KEY: &str = "calibration";
+/// What follows a weight's name in the name of its scales.
+const SCALE_SUFFIX: &str = ".scale";
+
+/// A network whose weights are small integers and whose values have grids.
+#[derive(Clone, Debug)]
+pub struct QuantisedCheckpoint {
+    pub architecture: Architecture,
+    /// Which graph of the same function was quantised.
+    pub form: Form,
+    /// With every calibrated grid, those inside fused steps too.
+    pub graph: Graph,
+    /// What is no integer: biases, norms, positions, and layers that were left wide.
+    pub weights: Weights,
+    pub quantised: BTreeMap<String, QuantisedTensor>,
+    /// What the quantiser recorded, for the bundle's manifest.
+    pub calibration: serde_json::Value,
+    /// As in [`crate::checkpoint::Checkpoint`].
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl QuantisedCheckpoint {
+    /// Every weight that the graph reads, in f32.
+    pub fn computed_weights(&self) -> Weights {
+        let integers = self.quantised.iter().map(|(name, tensor)| (name.clone(), tensor.dequantise()));
+        self.weights.iter().map(|(name, value)| (name.clone(), value.clone())).chain(integers).collect()
+    }
+
+    /// Reads what [`Self::save`] wrote, and checks that graph, weights and grids fit each other.
+    pub fn load(path: &Path) -> Result<Self, QuantiseError> {
+        let bytes = std::fs::read(path).map_err(|source| QuantiseError::Read { path: path.into(), source })?;
+        let format = |reason: String| QuantiseError::Format { path: path.into(), reason };
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| format(error.to_string()))?;
+        let mut metadata: BTreeMap<String, String> =
+            header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut take = |key: &str| metadata.remove(key);
+        let form = take(FORM_KEY).ok_or_else(|| QuantiseError::NotQuantised { path: path.into() })?;
+        let form = Form::from_name(&form).ok_or_else(|| format(format!("its form is `{form}`")))?;
+        let mut json = |key: &str| take(key).ok_or_else(|| format(format!("its metadata has no `{key}`")));
+        let parse = |key: &str, error: serde_json::Error| format(format!("its {key}: {error}"));
+        let architecture: Architecture =
+            serde_json::from_str(&json(ARCHITECTURE_KEY)?).map_err(|error| parse(ARCHITECTURE_KEY, error))?;
+        let graph: Graph = serde_json::from_str(&json(GRAPH_KEY)?).map_err(|error| parse(GRAPH_KEY, error))?;
+        let calibration =
+            serde_json::from_str(&json(CALIBRATION_KEY)?).map_err(|error| parse(CALIBRATION_KEY, error))?;
+        architecture.validate().map_err(|error| format(error.to_string()))?;
+
+        let (mut weights, mut integers) = (Weights::new(), BTreeMap::new());
+        for (name, view) in tensors.iter() {
+            let shape = view.shape().to_vec();
+            let refuse = |error: ndarray::ShapeError| format(format!("`{name}`: {error}"));
+            if view.dtype() == Dtype::I8 {
+                let values: Vec<i8> = view.data().iter().map(|byte| *byte as i8).collect();
+                integers.insert(name.to_string(), ArrayD::from_shape_vec(shape, values).map_err(refuse)?);
+            } else {
+                let values = read_floats(&view).ok_or_else(|| format(format!("`{name}` is {:?}", view.dtype())))?;
+                weights.insert(name.to_string(), ArrayD::from_shape_vec(shape, values).map_err(refuse)?);
+            }
+        }
+        let mut quantised = BTreeMap::new();
+        for (name, stored) in integers {
+            let scales = weights.remove(&format!("{name}{SCALE_SUFFIX}"));
+            let scales = scales.ok_or_else(|| format(format!("`{name}` has no scales")))?.into_iter().collect();
+            quantised.insert(name, QuantisedTensor { stored, scales });
+        }
+        let checkpoint = Self { architecture, form, graph, weights, quantised, calibration, metadata };
+        checkpoint.check().map_err(format)?;
+        Ok(checkpoint)
+    }
+
+    /// Why the parts do not fit each other, if they do not.
+    fn check(&self) -> Result<(), String> {
+        self.graph.validate().map_err(|error| error.to_string())?;
+        let shape_of = |name: &str| {
+            let integers = self.quantised.get(name).map(|tensor| tensor.stored.shape());
+            integers.or_else(|| self.weights.get(name).map(|value| value.shape()))
+        };
+        self.graph.check_weights(shape_of).map_err(|error| error.to_string())?;
+        for (name, tensor) in &self.quantised {
+            let rows = tensor.stored.shape().first().copied().unwrap_or(0);
+            if tensor.scales.len() != rows || !tensor.scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
+                return Err(format!("the scales of `{name}` are not {rows} positive numbers"));
+            }
+            if tensor.stored.iter().any(|value| *value == i8::MIN) {
+                return Err(format!("`{name}` holds -128, which no weight is"));
+            }
+        }
+        for (name, value) in &self.weights {
+            if let Some(value) = value.iter().find(|value| !value.is_finite()) {
+                return Err(format!("the weight `{name}` holds {value}"));
+            }
+        }
+        match unrounded_input(&self.graph, |weight| self.quantised.contains_key(weight)) {
+            Some(node) => Err(format!("the int8 layer `{node}` reads a value without a grid")),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the checkpoint whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<(), QuantiseError> {
+        let format = |reason: String| QuantiseError::Format { path: path.into(), reason };
+        let mut encoded: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        let floats = |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+        for (name, value) in &self.weights {
+            let bytes = floats(&mut value.iter().copied());
+            encoded.push((name.clone(), Dtype::F32, value.shape().to_vec(), bytes));
+        }
+        for (name, tensor) in &self.quantised {
+            let bytes = tensor.stored.iter().map(|value| *value as u8).collect();
+            encoded.push((name.clone(), Dtype::I8, tensor.stored.shape().to_vec(), bytes));
+            let scales = floats(&mut tensor.scales.iter().copied());
+            encoded.push((format!("{name}{SCALE_SUFFIX}"), Dtype::F32, vec![tensor.scales.len()], scales));
+        }
+        let views = encoded
+            .iter()
+            .map(|(name, dtype, shape, bytes)| Ok((name.clone(), TensorView::new(*dtype, shape.clone(), bytes)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(|error| format(error.to_string()))?;
+        let json = |error: serde_json::Error| format(error.to_string());
+        let mut metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
+        metadata.insert(ARCHITECTURE_KEY.into(), serde_json::to_string(&self.architecture).map_err(json)?);
+        metadata.insert(FORM_KEY.into(), self.form.name().into());
+        metadata.insert(GRAPH_KEY.into(), serde_json::to_string(&self.graph).map_err(json)?);
+        metadata.insert(CALIBRATION_KEY.into(), self.calibration.to_string());
+        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| format(error.to_string()))?;
+        Ok(replace_file(path, |file| file.write_all(&bytes))?)
+    }
+}

@@ -1,0 +1,77 @@
+//! Runs a network and shows what its nodes yield.
+
+use super::QuantiseError;
+use super::inputs::CalibrationSet;
+use causalclipseg::engine::{ReferencePlan, Value};
+use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Shape, Weights};
+use ndarray::ArrayD;
+
+/// A network's image half and text half, planned so that the values of chosen nodes come out. What depends on both
+/// is not run: that is the prompt's own convolution.
+pub struct Observation {
+    image: Option<Half>,
+    text: Option<Half>,
+}
+
+struct Half {
+    plan: ReferencePlan,
+    nodes: Vec<NodeId>,
+}
+
+impl Observation {
+    /// Plans the halves for those of `nodes` that depend on the image alone or on the prompt alone.
+    pub fn plan(graph: &Graph, weights: &Weights, nodes: &[NodeId]) -> Result<Self, QuantiseError> {
+        let (mut image, mut tokens) = (None, None);
+        for id in graph.ids().filter(|id| graph.node(*id).op == Op::Input) {
+            match graph.node(id).shape {
+                Shape::Tokens { .. } => tokens = Some(id),
+                _ => image = Some(id),
+            }
+        }
+        let depends = |input: Option<NodeId>| input.map_or_else(Vec::new, |input| graph.dependents(input));
+        let (by_image, by_tokens) = (depends(image), depends(tokens));
+        let has = |depends: &[bool], id: NodeId| depends.get(id.0).copied().unwrap_or(false);
+        let half = |input: Option<NodeId>, by_it: &[bool], by_other: &[bool]| -> Result<Option<Half>, QuantiseError> {
+            // A plan does not yield its own input; the caller has that.
+            let chosen = nodes.iter().copied().filter(|id| has(by_it, *id) && !has(by_other, *id) && Some(*id) != input);
+            let nodes: Vec<NodeId> = chosen.collect();
+            let Some(input) = input.filter(|_| !nodes.is_empty()) else { return Ok(None) };
+            let part = graph.subgraph(&[input], &nodes)?;
+            Ok(Some(Half { plan: ReferencePlan::new(&part, weights)?, nodes }))
+        };
+        Ok(Self { image: half(image, &by_image, &by_tokens)?, text: half(tokens, &by_tokens, &by_image)? })
+    }
+
+    /// Runs every image, then every sentence, and calls `see` with each node's value. `on_run` is called after each run.
+    pub fn run(
+        &self,
+        set: &CalibrationSet,
+        mut on_run: impl FnMut(),
+        mut see: impl FnMut(NodeId, &ArrayD<f32>) -> Result<(), QuantiseError>,
+    ) -> Result<(), QuantiseError> {
+        let mut show = |half: &Half, value: Value| -> Result<(), QuantiseError> {
+            let values = half.plan.run(&[value])?;
+            half.nodes.iter().zip(&values).try_for_each(|(id, value)| see(*id, value))?;
+            on_run();
+            Ok(())
+        };
+        if let Some(half) = &self.image {
+            set.items.iter().try_for_each(|item| show(half, Value::Array(&item.image)))?;
+        }
+        if let Some(half) = &self.text {
+            set.prompts().into_iter().try_for_each(|prompt| show(half, Value::Tokens(prompt.ids())))?;
+        }
+        Ok(())
+    }
+
+    /// How often [`Self::run`] calls `on_run`.
+    pub fn runs(&self, set: &CalibrationSet) -> usize {
+        let images = self.image.as_ref().map_or(0, |_| set.items.len());
+        images + self.text.as_ref().map_or(0, |_| set.prompts().len())
+    }
+}
+
+/// The network's input for images.
+pub fn image_input(graph: &Graph) -> Result<NodeId, GraphError> {
+    graph.find(crate::model::stage::IMAGE)
+}

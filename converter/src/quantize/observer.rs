@@ -1,0 +1,224 @@
+//! Four ways to choose the range that 256 steps cover.
+
+use super::histogram::Histogram;
+use causalclipseg::graph::Grid;
+use serde::{Deserialize, Serialize};
+
+/// The scale of a tensor without any range of its own, as one that is always zero: any would do, this one holds 0 to 1.
+const SAFE_SCALE: f32 = 1.0 / 255.0;
+
+/// The share of values that [`Observer::Percentile`] cuts off at each end.
+const CUT_OFF: f64 = 1e-4;
+
+/// Ranges that the searches try, evenly from a quarter of the whole to the whole.
+const CANDIDATES: usize = 61;
+
+/// How a range is chosen from what was observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observer {
+    /// From the smallest to the largest value.
+    MinMax,
+    /// Without the outermost ten-thousandth at either end.
+    Percentile,
+    /// The least mean squared error.
+    Mse,
+    /// The least Kullback-Leibler divergence of the rounded distribution from the true one (Migacz, "8-bit inference
+    /// with TensorRT", 2017).
+    Entropy,
+}
+
+impl Observer {
+    pub const ALL: [Self; 4] = [Self::MinMax, Self::Percentile, Self::Mse, Self::Entropy];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MinMax => "min-max",
+            Self::Percentile => "percentile",
+            Self::Mse => "mse",
+            Self::Entropy => "entropy",
+        }
+    }
+
+    /// The grid for what was observed; `unsigned` where values are never negative.
+    pub fn grid(self, histogram: &Histogram, unsigned: bool) -> Grid {
+        let Some((low, high)) = histogram.range() else { return safe_grid() };
+        let (low, high) = (if unsigned { 0.0 } else { low.min(0.0) }, high.max(0.0));
+        let (low, high) = match self {
+            Self::MinMax => (low, high),
+            Self::Percentile => percentile(histogram, low, high),
+            Self::Mse => least_error(histogram, low, high),
+            Self::Entropy => least_divergence(histogram, low, high),
+        };
+        grid_of(low, high)
+    }
+}
+
+/// The grid over a range that includes zero. A range of no width gets a scale that no division fails on.
+pub fn grid_of(low: f32, high: f32) -> Grid {
+    let (low, high) = (low.min(0.0), high.max(0.0));
+    // Halves, so that the width of the widest range is no infinity.
+    let scale = (high / 255.0 - low / 255.0).min(f32::MAX / 512.0);
+    if scale.is_nan() || scale < f32::MIN_POSITIVE {
+        return safe_grid();
+    }
+    let zero_point = (-low / scale).round().clamp(0.0, 255.0) as u8;
+    Grid { scale, zero_point }
+}
+
+fn safe_grid() -> Grid {
+    Grid { scale: SAFE_SCALE, zero_point: 0 }
+}
+
+fn percentile(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
+    let counts: Vec<(f32, u64)> = histogram.counts().collect();
+    let total: u64 = histogram.zeros() + counts.iter().map(|(_, count)| count).sum::<u64>();
+    let allowed = (total as f64 * CUT_OFF) as u64;
+    // Where the cut-off share would reach zero from one side, zero is the end.
+    let end = |counts: &mut dyn Iterator<Item = &(f32, u64)>| {
+        let mut passed = 0;
+        for (value, count) in counts {
+            passed += count;
+            if passed > allowed {
+                return *value;
+            }
+        }
+        0.0
+    };
+    let (cut_low, cut_high) = (end(&mut counts.iter()), end(&mut counts.iter().rev()));
+    (low.max(cut_low.min(0.0)), high.min(cut_high.max(0.0)))
+}
+
+/// Ends are searched in turn, since what one of them costs depends on the scale that both make.
+fn least_error(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
+    let counts: Vec<(f32, u64)> = histogram.counts().collect();
+    let error = |low: f32, high: f32| squared_error(&counts, grid_of(low, high));
+    let mut best = (low, high);
+    for _ in 0..2 {
+        best.1 = narrowest(high, |high| error(best.0, high));
+        if low < 0.0 {
+            best.0 = narrowest(low, |low| error(low, best.1));
+        }
+    }
+    best
+}
+
+fn least_divergence(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
+    let counts: Vec<(f32, u64)> = histogram.counts().collect();
+    let share = narrowest(1.0, |share| divergence(&counts, grid_of(share * low, share * high)));
+    (share * low, share * high)
+}
+
+/// Of the parts of `whole` that are tried, the one of least cost; of equal ones the largest.
+fn narrowest(whole: f32, cost: impl Fn(f32) -> f64) -> f32 {
+    let candidates = (0..CANDIDATES).map(|index| whole * (1.0 - 0.75 * index as f32 / (CANDIDATES - 1) as f32));
+    let costs = candidates.map(|candidate| (candidate, cost(candidate)));
+    costs.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(whole, |(candidate, _)| candidate)
+}
+
+/// Sum over all values counted of the squared rounding error.
+fn squared_error(counts: &[(f32, u64)], grid: Grid) -> f64 {
+    let cost = |&(value, count): &(f32, u64)| f64::from(value - grid.round(value)).powi(2) * count as f64;
+    counts.iter().map(cost).sum()
+}
+
+/// Of the distribution clipped to the grid's range from the one that steps of the grid can tell apart.
+fn divergence(counts: &[(f32, u64)], grid: Grid) -> f64 {
+    let (low, high) = grid.range();
+    // Each step spreads its mass evenly over the bins that it covers.
+    let mut steps = [(0f64, 0f64); 256];
+    let mut clipped: Vec<(usize, f64, f64)> = Vec::with_capacity(counts.len());
+    for &(value, count) in counts {
+        let step = usize::from(grid.quantise(value));
+        let inside = value >= low - grid.scale / 2.0 && value <= high + grid.scale / 2.0;
+        match (inside, clipped.last_mut()) {
+            // What lies outside piles up in the outermost bin.
+            (false, Some((last, mass, _))) if *last == step => *mass += count as f64,
+            _ => clipped.push((step, count as f64, if inside { count as f64 } else { 0.0 })),
+        }
+    }
+    // On the low side the pile stands before the bin that it belongs to; only totals matter.
+    for (step, _, inside) in &clipped {
+        steps[*step].0 += inside;
+        steps[*step].1 += 1.0;
+    }
+    let total: f64 = clipped.iter().map(|(_, mass, _)| mass).sum();
+    let total_inside: f64 = clipped.iter().map(|(_, _, inside)| inside).sum();
+    if total <= 0.0 || total_inside <= 0.0 {
+        return f64::INFINITY;
+    }
+    let cost = clipped.iter().map(|(step, mass, _)| {
+        let (inside, bins) = steps[*step];
+        // A step that only clipped values fall on still has a little of the mass, or the divergence would be infinite.
+        let rounded = (inside / bins).max(1e-3) / total_inside;
+        let true_share = mass / total;
+        true_share * (true_share / rounded).ln()
+    });
+    cost.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(values: impl Iterator<Item = f32>) -> Histogram {
+        let mut histogram = Histogram::default();
+        histogram.add(&values.collect::<Vec<_>>()).unwrap();
+        histogram
+    }
+
+    /// A bell with one far outlier: min-max keeps it, the others cut it off and are much finer inside.
+    #[test]
+    fn outliers_do_not_rule_the_range() {
+        let bell = (0..60_000).map(|index| {
+            let uniform = |salt: u32| ((index as u32 * 12 + salt).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32;
+            (0..12).map(uniform).sum::<f32>() - 6.0
+        });
+        let seen = histogram(bell.chain([200.0]));
+        let inside = |observer: Observer| {
+            let grid = observer.grid(&seen, false);
+            (-20..20).map(|step| step as f32 / 10.0 + 0.013).map(|v| (v - grid.round(v)).abs()).fold(0f32, f32::max)
+        };
+        assert_eq!(Observer::MinMax.grid(&seen, false).range().1.round(), 200.0);
+        assert!(inside(Observer::MinMax) > 0.2);
+        for observer in [Observer::Percentile, Observer::Entropy] {
+            assert!(inside(observer) < 0.15, "{observer:?}: {}", inside(observer));
+        }
+        let errors = Observer::ALL.map(|observer| {
+            squared_error(&seen.counts().collect::<Vec<_>>(), observer.grid(&seen, false))
+        });
+        assert!(errors.iter().all(|error| errors[2] <= *error * 1.001), "{errors:?}");
+    }
+
+    #[test]
+    fn unsigned_grids_start_at_zero() {
+        let seen = histogram((0..1000).map(|index| index as f32 / 100.0));
+        for observer in Observer::ALL {
+            let grid = observer.grid(&seen, true);
+            assert_eq!(grid.zero_point, 0);
+            assert!(grid.range().1 > 5.0 && grid.range().1 < 10.01, "{observer:?}: {grid:?}");
+        }
+        let seen = histogram((0..1000).map(|index| index as f32 / 100.0 - 4.0));
+        let grid = Observer::MinMax.grid(&seen, false);
+        assert!((i32::from(grid.zero_point) - 102).abs() <= 1, "{grid:?}");
+    }
+
+    /// Nothing to see, zeros, a constant, the largest and the smallest numbers: every grid has a usable scale.
+    #[test]
+    fn no_range_gives_no_useless_scale() {
+        let cases = [vec![], vec![0.0; 5], vec![7.0; 5], vec![-1e-45], vec![f32::MAX, f32::MIN], vec![1e-38, 0.0]];
+        for values in cases {
+            let seen = histogram(values.iter().copied());
+            for observer in Observer::ALL {
+                for unsigned in [false, true] {
+                    let grid = observer.grid(&seen, unsigned);
+                    assert!(grid.scale.is_finite() && grid.scale > 0.0, "{observer:?} of {values:?}: {grid:?}");
+                    assert!(grid.range().0.is_finite() && grid.range().1.is_finite(), "{observer:?} of {values:?}");
+                }
+            }
+        }
+        assert_eq!(Observer::Mse.grid(&histogram([0.0; 5].into_iter()), true), safe_grid());
+        let constant = Observer::Mse.grid(&histogram([7.0; 5].into_iter()), true);
+        assert!((constant.round(7.0) - 7.0).abs() < 0.03);
+    }
+}

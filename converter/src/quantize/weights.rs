@@ -1,0 +1,176 @@
+//! Weights as small integers with a scale for each output.
+
+use causalclipseg::graph::{Graph, Op, Weights};
+use ndarray::{ArrayD, Axis};
+use std::collections::BTreeMap;
+
+/// Clipped ranges that are tried for each output, evenly from this share of its largest weight to all of it.
+const NARROWEST_SHARE: f32 = 0.7;
+const CANDIDATES: usize = 13;
+
+/// How many bits a weight has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightBits {
+    /// -63 to 63: the sum of two products with an 8-bit activation fits 16 bits, which the integer product of AVX2
+    /// (`vpmaddubsw`) saturates at.
+    Seven,
+    /// -127 to 127.
+    Eight,
+}
+
+impl WeightBits {
+    pub fn largest(self) -> i8 {
+        match self {
+            Self::Seven => 63,
+            Self::Eight => 127,
+        }
+    }
+
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Seven => 7,
+            Self::Eight => 8,
+        }
+    }
+}
+
+/// A tensor whose value at an index is the stored integer times the scale of the index on the first axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuantisedTensor {
+    pub stored: ArrayD<i8>,
+    /// One for each index of the first axis, finite and above zero.
+    pub scales: Vec<f32>,
+}
+
+impl QuantisedTensor {
+    /// Rounds every output's weights to the grid with the least squared error. An output of zeros gets the scale 1.
+    pub fn of(values: &ArrayD<f32>, bits: WeightBits) -> Self {
+        let mut stored = ArrayD::zeros(values.raw_dim());
+        let mut scales = Vec::new();
+        for (values, mut stored) in values.outer_iter().zip(stored.outer_iter_mut()) {
+            let values: Vec<f32> = values.iter().copied().collect();
+            let scale = best_scale(&values, bits);
+            let bound = f32::from(bits.largest());
+            let rounded = values.iter().map(|value| (value / scale).round_ties_even().clamp(-bound, bound) as i8);
+            stored.iter_mut().zip(rounded).for_each(|(stored, rounded)| *stored = rounded);
+            scales.push(scale);
+        }
+        Self { stored, scales }
+    }
+
+    /// The numbers that are computed with.
+    pub fn dequantise(&self) -> ArrayD<f32> {
+        let mut values = self.stored.mapv(f32::from);
+        for (mut values, scale) in values.outer_iter_mut().zip(&self.scales) {
+            values.mapv_inplace(|value| value * scale);
+        }
+        values
+    }
+
+    /// The sum of each output's integers.
+    pub fn sums(&self) -> Vec<i32> {
+        self.stored.outer_iter().map(|stored| stored.iter().map(|value| i32::from(*value)).sum()).collect()
+    }
+
+    /// Rows `first .. first + count` of the first axis.
+    pub fn rows(&self, first: usize, count: usize) -> Self {
+        let end = (first + count).min(self.scales.len());
+        let first = first.min(end);
+        let stored = self.stored.slice_axis(Axis(0), (first..end).into()).to_owned();
+        Self { stored, scales: self.scales[first..end].to_vec() }
+    }
+}
+
+fn best_scale(values: &[f32], bits: WeightBits) -> f32 {
+    let bound = f32::from(bits.largest());
+    let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    let whole = largest / bound;
+    if !(whole.is_finite() && whole >= f32::MIN_POSITIVE) {
+        return 1.0;
+    }
+    let error = |scale: f32| -> f64 {
+        let rounding = |value: &f32| value - (value / scale).round_ties_even().clamp(-bound, bound) * scale;
+        values.iter().map(|value| f64::from(rounding(value)).powi(2)).sum()
+    };
+    let share = |index: usize| 1.0 - (1.0 - NARROWEST_SHARE) * index as f32 / (CANDIDATES - 1) as f32;
+    let candidates = (0..CANDIDATES).map(|index| (share(index) * whole).max(f32::MIN_POSITIVE));
+    candidates.map(|scale| (scale, error(scale))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(whole, |best| best.0)
+}
+
+/// The weights that integers stand for: those of convolutions and linear layers, and tables of words. `is_wide` tells by
+/// a weight's name that it stays as it is.
+pub fn quantise_weights(
+    graph: &Graph,
+    weights: &Weights,
+    bits: WeightBits,
+    is_wide: impl Fn(&str) -> bool,
+) -> BTreeMap<String, QuantisedTensor> {
+    let mut quantised = BTreeMap::new();
+    for node in &graph.nodes {
+        // A table of words is read by rows and never multiplied: it has all bits.
+        let (name, bits) = match &node.op {
+            Op::Conv { weight, .. } | Op::Linear { weight, .. } => (weight, bits),
+            Op::Embed { table, .. } => (table, WeightBits::Eight),
+            _ => continue,
+        };
+        if quantised.contains_key(name) || is_wide(name) {
+            continue;
+        }
+        if let Some(values) = weights.get(name) {
+            quantised.insert(name.clone(), QuantisedTensor::of(values, bits));
+        }
+    }
+    quantised
+}
+
+/// The weights that a quantised graph computes with.
+pub fn dequantise_weights(weights: &Weights, quantised: &BTreeMap<String, QuantisedTensor>) -> Weights {
+    let value = |(name, value): (&String, &ArrayD<f32>)| {
+        (name.clone(), quantised.get(name).map_or_else(|| value.clone(), QuantisedTensor::dequantise))
+    };
+    weights.iter().map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(bits: WeightBits) -> (ArrayD<f32>, QuantisedTensor) {
+        let values = ArrayD::from_shape_fn(vec![6, 5, 3, 3], |index| {
+            let hash = (index[0] * 45 + index[1] * 9 + index[2] * 3 + index[3] + 1).wrapping_mul(2_654_435_761) % 2000;
+            (hash as f32 / 1000.0 - 1.0) * 10f32.powi(index[0] as i32 - 3)
+        });
+        let quantised = QuantisedTensor::of(&values, bits);
+        (values, quantised)
+    }
+
+    #[test]
+    fn every_output_has_its_own_scale() {
+        for (bits, least_db) in [(WeightBits::Eight, 38.0), (WeightBits::Seven, 32.0)] {
+            let (values, quantised) = weights(bits);
+            let found = quantised.dequantise();
+            for (values, found) in values.outer_iter().zip(found.outer_iter()) {
+                let noise: f32 = (&values - &found).iter().map(|v| v * v).sum();
+                let signal: f32 = values.iter().map(|v| v * v).sum();
+                assert!(10.0 * (signal / noise).log10() > least_db, "{} dB", 10.0 * (signal / noise).log10());
+            }
+            let bound = bits.largest();
+            assert!(quantised.stored.iter().all(|value| (-bound..=bound).contains(value)));
+            let sums: Vec<i32> = (0..6).map(|out| {
+                quantised.stored.index_axis(Axis(0), out).iter().map(|value| i32::from(*value)).sum()
+            }).collect();
+            assert_eq!(quantised.sums(), sums);
+            assert_eq!(quantised.rows(2, 3).scales, &quantised.scales[2..5]);
+            assert_eq!(quantised.rows(2, 3).dequantise().index_axis(Axis(0), 0), found.index_axis(Axis(0), 2));
+        }
+    }
+
+    #[test]
+    fn zeros_and_extremes_have_usable_scales() {
+        for value in [0.0, 1e-44, f32::MAX, 1e-38] {
+            let quantised = QuantisedTensor::of(&ArrayD::from_elem(vec![2, 3], value), WeightBits::Eight);
+            assert!(quantised.scales.iter().all(|scale| scale.is_finite() && *scale > 0.0), "{value}");
+            assert!(quantised.dequantise().iter().all(|found| (found - value).abs() <= value * 0.01 + 1e-37), "{value}");
+        }
+    }
+}

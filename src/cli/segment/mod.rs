@@ -1,0 +1,246 @@
+//! `causalclipseg segment`: pictures and clips in, masks out.
+
+mod input;
+mod results;
+mod summary;
+
+use super::Failure;
+use super::model_source::ModelSource;
+use causalclipseg::frame::Region;
+use causalclipseg::io::source::{FrameBuffer, RawFormat};
+use causalclipseg::io::{Depth, OutputNames};
+use causalclipseg::mask::{Flag, FrameWatch, Measurements, Quality, Record, contours_in_mm};
+use causalclipseg::prompt::KnownWords;
+use causalclipseg::{Model, ModelOptions, Prompt, Segmentation, Session};
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use input::Input;
+use results::{Found, Results};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use summary::Summary;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// PNG, JPEG, BMP, TIFF, DICOM or MetaImage files, folders of them, or `-` for raw frames on standard input
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// What to look for, as a sentence; several share one pass over the image
+    #[arg(short, long = "prompt", required = true, value_name = "PROMPT")]
+    prompts: Vec<String>,
+    #[command(flatten)]
+    source: ModelSource,
+    /// Folder for the results; made if it is not there
+    #[arg(short, long, default_value = ".", value_name = "DIR")]
+    output: PathBuf,
+    /// What to write for each input and prompt
+    #[arg(long, value_delimiter = ',', default_value = "mask,overlay,json")]
+    format: Vec<Format>,
+    /// Probability above which a pixel is lesion [default: the model's]
+    #[arg(long, value_parser = probability)]
+    threshold: Option<f32>,
+    /// Bits of a pixel of the probability picture
+    #[arg(long, default_value = "8", value_parser = ["8", "16"])]
+    prob_bits: String,
+    /// Show what the model set aside as confounding, as heat on the overlay
+    #[arg(long)]
+    confounders: bool,
+    /// Size of a pixel in millimetres, X or X,Y; areas and diameters are then in millimetres too
+    #[arg(long, value_name = "MM", value_parser = millimetres)]
+    mm_per_pixel: Option<[f32; 2]>,
+    /// Where the scan lies in the picture, in pixels; a DICOM file says so itself
+    #[arg(long, value_name = "X,Y,WIDTH,HEIGHT", value_parser = region)]
+    region: Option<Region>,
+    /// What standard input holds: size, format (gray8, gray16, rgb8, bgra8), and frames a second if known
+    #[arg(long, value_name = "WxH:FORMAT[@HZ]")]
+    raw: Option<RawFormat>,
+    /// Blank all outside of the scan in written pictures, and leave patient and study out of DICOM and MetaImage
+    #[arg(long)]
+    deidentify: bool,
+    /// Threads that share the work on one image; results do not depend on it
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+    /// What computes
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: Device,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Device {
+    Cpu,
+    Gpu,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// 8-bit grey, 0 or 255, at the input's size
+    Mask,
+    /// Grey, 0 for probability 0 and white for 1
+    Prob,
+    /// The input with contour, legend, area and probability
+    Overlay,
+    /// Area, box, contours, diameters, mean probability, quality
+    Json,
+    /// A DICOM segmentation of a DICOM file, one segment a prompt
+    #[cfg(feature = "dicom")]
+    DicomSeg,
+    /// All masks as MetaImage, a label map of 0 and 1
+    Mha,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.device == Device::Gpu {
+        return Err("this build has no GPU engine; use --device cpu".into());
+    }
+    let options = ModelOptions {
+        confounders: arguments.confounders,
+        threads: usize::from(arguments.threads),
+        ..ModelOptions::default()
+    };
+    let model = Model::from_bundle(Arc::new(arguments.source.open()?), options)?;
+    let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
+    let inputs = input::list(arguments)?;
+    let named: Vec<PathBuf> = inputs.iter().map(|path| input::name(path)).collect();
+    let names = OutputNames::for_inputs(&arguments.output, &named, prompts.len())?;
+    std::fs::create_dir_all(&arguments.output)
+        .map_err(|error| format!("cannot make the folder {}: {error}; choose another", arguments.output.display()))?;
+
+    let mut run =
+        Run { arguments, known: KnownWords::from_provenance(&model.description().provenance), model: &model, prompts };
+    let mut session = model.session()?;
+    let mut table = super::table();
+    table.set_header(["input", "prompt", "area", "mean probability", "quality", "time"]);
+    let progress = progress_bar(inputs.len());
+    let mut failed = 0;
+    for (input, names) in inputs.iter().zip(&names) {
+        // One bad picture among many does not take the others' results away.
+        match run.segment(&mut session, input, names) {
+            Ok(summaries) => summaries.iter().for_each(|summary| {
+                table.add_row(summary.row());
+            }),
+            Err(failure) => {
+                failed += 1;
+                progress.suspend(|| eprintln!("error: {}", super::one_line(failure.as_ref())));
+            }
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    if failed < inputs.len() {
+        super::say(format!("{table}\nwritten to {}", arguments.output.display()))?;
+    }
+    // Each failure was told when it came.
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is the same for all inputs.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    model: &'a Model,
+    prompts: Vec<Prompt>,
+    /// Where the bundle names them.
+    known: Option<KnownWords>,
+}
+
+impl Run<'_> {
+    /// Segments one input, frame after frame, and writes its results.
+    fn segment(&mut self, session: &mut Session, path: &Path, names: &OutputNames) -> Result<Vec<Summary>, Failure> {
+        let mut input = Input::open(path, self.arguments)?;
+        let mut results = Results::new(self.arguments, names, self.model, &input, path)?;
+        let mut summaries: Vec<Summary> = self.prompts.iter().map(|_| Summary::default()).collect();
+        let mut watch = FrameWatch::default();
+        let mut buffer = FrameBuffer::default();
+        let mut index = 0;
+        while input.read_frame(&mut buffer, self.arguments)? {
+            let number = (!input.is_still()).then_some(index + 1);
+            let of_frame = watch.flags(&buffer.frame()?);
+            let (found, seconds) = session.segment(&buffer.frame()?, &self.prompts)?;
+            if self.arguments.deidentify {
+                buffer.blank_outside_region();
+            }
+            for (prompt, (segmentation, summary)) in found.into_iter().zip(&mut summaries).enumerate() {
+                let Segmentation { probability, confounders, .. } = segmentation;
+                let threshold = self.arguments.threshold.unwrap_or(self.model.description().threshold);
+                let mask = probability.mask(threshold)?;
+                let contours = mask.contours();
+                let frame = buffer.frame()?;
+                let mm_per_pixel = frame.mm_per_pixel();
+                let text = self.prompts.get(prompt).map(Prompt::text).unwrap_or_default();
+                let mut quality = Quality::of(&mask, &probability, confounders.as_ref())?;
+                quality.flags.extend(&of_frame);
+                quality.flags.extend((!buffer.valid).then_some(Flag::InvalidFrame));
+                let unknown = self.known.as_ref().is_some_and(|known| !known.unknown_in(text).is_empty());
+                quality.flags.extend(unknown.then_some(Flag::UnknownWords));
+                let record = Record {
+                    input: path.display().to_string(),
+                    prompt: text.to_string(),
+                    measurements: Measurements::of(&mask, &contours, Some(&probability), mm_per_pixel)?,
+                    contours_mm: contours_in_mm(&contours, mm_per_pixel),
+                    contours,
+                    quality: Some(quality),
+                    frame: number,
+                    timestamp_s: buffer.timestamp_s,
+                    width: frame.width(),
+                    height: frame.height(),
+                    region: frame.region(),
+                    mm_per_pixel,
+                    threshold,
+                    model: Some(self.model.description().name.clone()),
+                    seconds: Some(seconds.total()),
+                };
+                summary.add(&record);
+                let found = Found {
+                    prompt,
+                    record: &record,
+                    mask: &mask,
+                    probability: &probability,
+                    confounders: confounders.as_ref(),
+                };
+                results.add(index, &buffer, &found)?;
+            }
+            index += 1;
+        }
+        results.finish(&input)?;
+        Ok(summaries)
+    }
+}
+
+impl Arguments {
+    fn depth(&self) -> Depth {
+        if self.prob_bits == "16" { Depth::Sixteen } else { Depth::Eight }
+    }
+}
+
+/// A bar on stderr when it is a terminal and there is more than one thing to wait for.
+fn progress_bar(inputs: usize) -> ProgressBar {
+    let target = if inputs > 1 { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} inputs, {eta} left");
+    ProgressBar::with_draw_target(Some(inputs as u64), target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn probability(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
+        _ => Err("give a number between 0 and 1".into()),
+    }
+}
+
+fn millimetres(text: &str) -> Result<[f32; 2], String> {
+    let sides: Vec<f32> = text.split(',').map(|side| side.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
+    match sides[..] {
+        [side] if side > 0.0 && side.is_finite() => Ok([side, side]),
+        [x, y] if x > 0.0 && y > 0.0 && x.is_finite() && y.is_finite() => Ok([x, y]),
+        _ => Err("give one or two positive numbers, such as 0.07 or 0.07,0.08".into()),
+    }
+}
+
+fn region(text: &str) -> Result<Region, String> {
+    let numbers: Vec<usize> =
+        text.split(',').map(|number| number.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
+    match numbers[..] {
+        [x, y, width, height] if width > 0 && height > 0 => Ok(Region { x, y, width, height }),
+        _ => Err("give four whole numbers, such as 80,40,640,480".into()),
+    }
+}

@@ -1,0 +1,148 @@
+//! What is written for one input: pictures frame by frame, and what holds all frames at the end.
+
+use super::input::Input;
+use super::{Arguments, Failure, Format};
+use causalclipseg::io::metaimage::MaskSequence;
+use causalclipseg::io::source::FrameBuffer;
+use causalclipseg::io::{OutputNames, write_json, write_mask, write_overlay, write_probability};
+use causalclipseg::mask::{Finding, Mask, Overlay, Probability, Record, SequenceRecord};
+use std::slice;
+
+/// The most frames of one input whose results are kept until its end.
+const MAX_FRAMES: usize = 100_000;
+
+/// One frame under one prompt.
+pub(super) struct Found<'a> {
+    pub prompt: usize,
+    pub record: &'a Record,
+    pub mask: &'a Mask,
+    pub probability: &'a Probability,
+    pub confounders: Option<&'a Probability>,
+}
+
+/// Results of one input under all prompts.
+pub(super) struct Results<'a> {
+    arguments: &'a Arguments,
+    names: &'a OutputNames,
+    model: &'a str,
+    still: bool,
+    sequences: Vec<MaskSequence>,
+    #[cfg(feature = "dicom")]
+    segmentation: Option<causalclipseg::io::dicom::Segmentation>,
+    /// Of every prompt, the records of all frames.
+    records: Vec<Vec<Record>>,
+}
+
+impl<'a> Results<'a> {
+    /// # Errors
+    /// A DICOM segmentation of what is no DICOM file.
+    pub fn new(
+        arguments: &'a Arguments,
+        names: &'a OutputNames,
+        model: &'a causalclipseg::Model,
+        input: &Input,
+        path: &std::path::Path,
+    ) -> Result<Self, Failure> {
+        let prompts = arguments.prompts.len();
+        #[cfg(feature = "dicom")]
+        let segmentation = if arguments.format.contains(&Format::DicomSeg) {
+            let Input::File(causalclipseg::io::source::Source::Dicom(clip)) = input else {
+                let name = path.display();
+                return Err(
+                    format!("{name}: no DICOM file, and a DICOM segmentation lies on one; use --format mha").into()
+                );
+            };
+            let description = model.description();
+            let version = model.sha256().to_string().chars().take(12).collect();
+            let algorithm = causalclipseg::io::dicom::Algorithm { name: description.name.clone(), version };
+            let reference = clip.reference().clone();
+            Some(causalclipseg::io::dicom::Segmentation::new(reference, algorithm, arguments.prompts.clone()))
+        } else {
+            None
+        };
+        #[cfg(not(feature = "dicom"))]
+        let _ = path;
+        Ok(Self {
+            arguments,
+            names,
+            model: &model.description().name,
+            still: input.is_still(),
+            sequences: (0..prompts).map(|_| MaskSequence::default()).collect(),
+            #[cfg(feature = "dicom")]
+            segmentation,
+            records: vec![Vec::new(); prompts],
+        })
+    }
+
+    /// Writes what stands for itself, and keeps what comes at the end. `frame` counts from 0.
+    pub fn add(&mut self, frame: usize, pixels: &FrameBuffer, found: &Found<'_>) -> Result<(), Failure> {
+        if frame >= MAX_FRAMES {
+            return Err(format!("more than {MAX_FRAMES} frames in one input; cut it, or use `stream`").into());
+        }
+        let Found { prompt, record, mask, probability, confounders } = *found;
+        let number = (!self.still).then_some(frame);
+        let Arguments { format, deidentify, .. } = self.arguments;
+        for format in format {
+            match format {
+                Format::Mask => write_mask(&self.names.mask(number, prompt), mask)?,
+                Format::Prob => {
+                    write_probability(&self.names.probability(number, prompt), probability, self.arguments.depth())?;
+                }
+                Format::Overlay => {
+                    let finding = Finding {
+                        prompt: &record.prompt,
+                        mask,
+                        contours: &record.contours,
+                        measurements: &record.measurements,
+                    };
+                    let overlay = Overlay {
+                        frame: &pixels.frame()?,
+                        findings: slice::from_ref(&finding),
+                        confounders: confounders.map(Probability::values),
+                        threshold: record.threshold,
+                        model: self.model,
+                    };
+                    write_overlay(&self.names.overlay(number, prompt), &overlay.draw()?)?;
+                }
+                Format::Json if self.still => write_json(&self.names.json(prompt), record)?,
+                Format::Json => {
+                    self.records.get_mut(prompt).into_iter().for_each(|records| records.push(record.clone()))
+                }
+                Format::Mha => {
+                    if let Some(sequence) = self.sequences.get_mut(prompt) {
+                        sequence.push(mask, pixels, *deidentify)?;
+                    }
+                }
+                #[cfg(feature = "dicom")]
+                Format::DicomSeg => {
+                    if let Some(segmentation) = &mut self.segmentation {
+                        segmentation.push(prompt, frame, mask, record.mm_per_pixel)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what holds all frames.
+    pub fn finish(self, input: &Input) -> Result<(), Failure> {
+        let Arguments { format, deidentify, .. } = self.arguments;
+        if format.contains(&Format::Json) && !self.still {
+            for (prompt, (frames, text)) in self.records.into_iter().zip(&self.arguments.prompts).enumerate() {
+                let input = frames.first().map(|record| record.input.clone()).unwrap_or_default();
+                let record = SequenceRecord { input, prompt: text.clone(), frames };
+                write_json(&self.names.json(prompt), &record)?;
+            }
+        }
+        if format.contains(&Format::Mha) {
+            for (prompt, sequence) in self.sequences.into_iter().enumerate() {
+                sequence.write(&self.names.meta_image(!self.still, prompt), input.fields(), *deidentify)?;
+            }
+        }
+        #[cfg(feature = "dicom")]
+        if let Some(segmentation) = self.segmentation {
+            segmentation.write(&self.names.dicom_segmentation(), *deidentify)?;
+        }
+        Ok(())
+    }
+}

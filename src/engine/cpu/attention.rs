@@ -1,0 +1,186 @@
+//! Multi-head attention in f32, on the kernels of convolutions: scores are a product of queries with keys, mixes one of
+//! weights with values, and both operands come from the image or the sentence. So keys and values are packed like weights,
+//! head by head; a thread does it for all heads and runs its own queries.
+
+use super::EngineError;
+use super::rows::{Operand, deal};
+use super::step::{Context, RunStep, Scratch, StepMemory, floats_mut};
+use crate::kernels::Kernels;
+use crate::kernels::conv::{BLOCK, ConvF32, Target, Window, blocks};
+use crate::kernels::elementwise::{quantize, softmax};
+use crate::lower::steps::{Step, StepKind, StepList};
+use std::ops::Range;
+
+pub(super) struct Attention {
+    q: Operand,
+    y: Operand,
+    heads: usize,
+    causal: bool,
+    width: usize,
+}
+
+impl Attention {
+    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+        let StepKind::Attention { heads, causal } = step.kind else {
+            return Err(EngineError::Internal(format!("`{}` is no attention", step.name)));
+        };
+        let (q, y) = (Operand::read(list, step, 0), Operand::written(list, step));
+        let unsupported = |reason: &str| {
+            Err(EngineError::Unsupported { node: step.name.clone(), reason: reason.to_string() })
+        };
+        let width = q.layout(1).channels;
+        let reads = [0, 1, 2].map(|index| Operand::read(list, step, index));
+        if reads.iter().any(|read| read.is_u8 || !read.layout(1).is_flat()) || !y.layout(1).is_flat() {
+            return unsupported("attention of bytes, or of maps with borders");
+        }
+        if heads == 0 || !width.is_multiple_of(heads) {
+            return unsupported("heads that do not divide the width");
+        }
+        Ok(Self { q, y, heads, causal, width })
+    }
+
+    /// Pixels or tokens: every one is a query, a key and a value.
+    fn length(&self, tokens: usize) -> usize {
+        let layout = self.q.layout(tokens);
+        layout.height * layout.width
+    }
+
+    fn head_width(&self) -> usize {
+        self.width / self.heads
+    }
+}
+
+/// A thread's memory for one head.
+struct Room<'a> {
+    keys: &'a mut [f32],
+    values: &'a mut [f32],
+    scores: &'a mut [f32],
+    mixed: &'a mut [f32],
+    zeros: &'a [f32],
+}
+
+/// Floats of each part of a [`Room`].
+fn room_sizes(length: usize, head_width: usize) -> [usize; 5] {
+    let (padded_length, padded_width) = (blocks(length) * BLOCK, blocks(head_width) * BLOCK);
+    [
+        padded_length * head_width,
+        padded_width * length,
+        length * padded_length,
+        length * head_width,
+        padded_length.max(padded_width),
+    ]
+}
+
+impl<'a> Room<'a> {
+    fn split(scratch: &'a mut Scratch, length: usize, head_width: usize) -> Self {
+        let [keys, values, scores, mixed, zeros] = room_sizes(length, head_width);
+        let (keys, rest) = scratch.floats.split_at_mut(keys);
+        let (values, rest) = rest.split_at_mut(values);
+        let (scores, rest) = rest.split_at_mut(scores);
+        let (mixed, rest) = rest.split_at_mut(mixed);
+        let zeros = &mut rest[..zeros];
+        zeros.fill(0.0);
+        Self { keys, values, scores, mixed, zeros }
+    }
+}
+
+/// Keys as weights of one output channel each; values as weights whose inputs are the keys' scores.
+fn pack(room: &mut Room, k: &[f32], v: &[f32], width: usize, head: Range<usize>) {
+    let (length, head_width) = (k.len() / width, head.len());
+    room.keys.fill(0.0);
+    room.values.fill(0.0);
+    for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
+        for (channel, value) in k[head.clone()].iter().enumerate() {
+            room.keys[(row / BLOCK * head_width + channel) * BLOCK + row % BLOCK] = *value;
+        }
+        for (block, values) in v[head.clone()].chunks(BLOCK).enumerate() {
+            room.values[(block * length + row) * BLOCK..][..values.len()].copy_from_slice(values);
+        }
+    }
+}
+
+/// rows of x times packed weights.
+fn product(
+    kernels: Kernels,
+    x: &[f32],
+    x_stride: usize,
+    depth: usize,
+    rows: usize,
+    weights: &[f32],
+    zeros: &[f32],
+    out: (&mut [f32], usize, usize),
+) {
+    let (y, y_stride, out_channels) = out;
+    kernels.conv_f32(&mut ConvF32 {
+        window: Window { rows: 1, columns: rows, row_stride: 0, column_stride: x_stride, taps: &[0], depth },
+        x,
+        weights,
+        out_channels,
+        bias: &zeros[..blocks(out_channels) * BLOCK],
+        map: None,
+        residual: None,
+        relu: false,
+        target: Target { row_stride: 0, column_stride: y_stride },
+        y,
+    });
+}
+
+impl RunStep for Attention {
+    fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
+        let tokens = context.tokens.len();
+        let (length, width, head_width) = (self.length(tokens), self.width, self.head_width());
+        let all = length * width;
+        let [q, k, v] = [0, 1, 2].map(|index| &memory.floats(index)[..all]);
+        let scale = 1.0 / (head_width as f32).sqrt();
+        let kernels = context.kernels;
+        // One row as a column of pixels, so that threads divide the queries.
+        let layout = self.y.layout(tokens);
+        let layout = super::layout::Layout { height: length, width: 1, ..layout };
+        let threads = context.crew.threads();
+        let attend = |rows: Range<usize>, scratch: &mut Scratch, store: &mut dyn FnMut(usize, Range<usize>, &[f32])| {
+            let mut room = Room::split(scratch, length, head_width);
+            let count = rows.len();
+            for head in 0..self.heads {
+                let channels = head * head_width..(head + 1) * head_width;
+                pack(&mut room, k, v, width, channels.clone());
+                let queries = &q[rows.start * width + channels.start..];
+                let scores = (&mut *room.scores, length, length);
+                product(kernels, queries, width, head_width, count, room.keys, room.zeros, scores);
+                for (row, scores) in rows.clone().zip(room.scores.chunks_exact_mut(length)) {
+                    let seen = if self.causal { row + 1 } else { length };
+                    softmax(kernels, &mut scores[..seen], scale);
+                    scores[seen..].fill(0.0);
+                }
+                let mixed = (&mut *room.mixed, head_width, head_width);
+                product(kernels, room.scores, length, length, count, room.values, room.zeros, mixed);
+                for (row, mixed) in room.mixed.chunks_exact(head_width).take(count).enumerate() {
+                    store(row, channels.clone(), mixed);
+                }
+            }
+        };
+        if self.y.is_u8 {
+            let mut parts = deal(memory.write, layout, threads, context.scratch);
+            context.crew.run(&mut parts, |(part, scratch)| {
+                let elements = &mut *part.elements;
+                attend(part.rows.clone(), scratch, &mut |row, channels, mixed| {
+                    let out = &mut elements[row * width..][channels];
+                    quantize(kernels, mixed, layout.grid, out);
+                });
+            });
+        } else {
+            let mut parts = deal(floats_mut(memory.write), layout, threads, context.scratch);
+            context.crew.run(&mut parts, |(part, scratch)| {
+                let elements = &mut *part.elements;
+                attend(part.rows.clone(), scratch, &mut |row, channels, mixed| {
+                    elements[row * width..][channels].copy_from_slice(mixed);
+                });
+            });
+        }
+        Ok(())
+    }
+
+    fn scratch_floats(&self, _prompts: usize) -> usize {
+        let layout = self.q.layout(self.q.layout_width());
+        room_sizes(layout.height * layout.width, self.head_width()).iter().sum()
+    }
+}

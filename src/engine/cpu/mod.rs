@@ -1,0 +1,198 @@
+//! The fast engine: a list of fused steps over channels-last tensors, on SIMD kernels and threads of its own.
+//!
+//! All memory is laid out when the engine and a workspace are made. Once a workspace is warm (as many prompts were run as
+//! now), a frame allocates nothing. Threads divide a step's rows by a fixed rule and each output is summed by one thread in
+//! one order, so results are the same bits for any number of them.
+
+mod attention;
+mod blend;
+mod carafe;
+mod convolution;
+mod embedding;
+mod layout;
+mod memory;
+mod pointwise;
+mod program;
+mod rows;
+mod step;
+mod tail;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+pub use step::HeadRun;
+pub use weights::WeightSource;
+
+use super::split::Head;
+use super::{EngineError, EngineOptions, PromptKernel, StepTime};
+use crate::graph::{Graph, NodeId, Op, Shape};
+use crate::kernels::{Crew, Kernels};
+use crate::lower::steps::{StepKind, lower, settle};
+use ndarray::{ArrayView2, ShapeBuilder};
+use program::{Program, Room};
+use std::sync::{Mutex, PoisonError};
+
+/// The most prompts of one image pass.
+pub const MAX_PROMPTS: usize = 256;
+
+/// A network made ready for this CPU. Shared freely; threads run it one frame at a time, each in its own
+/// [`CpuWorkspace`].
+pub struct CpuEngine {
+    kernels: Kernels,
+    image: Program,
+    prompt: Program,
+    /// Channels of the features, rows and columns of the logits, of each head.
+    heads: Vec<[usize; 3]>,
+    crew: Mutex<Crew>,
+    prompt_room: Mutex<Room>,
+    threads: usize,
+}
+
+/// The memory of one caller's runs.
+#[derive(Default)]
+pub struct CpuWorkspace {
+    room: Room,
+    heads: Vec<HeadRun>,
+    nanoseconds: Vec<u64>,
+}
+
+impl CpuWorkspace {
+    pub(super) fn head_seconds(&self) -> f64 {
+        self.heads.iter().map(|head| head.seconds).sum()
+    }
+}
+
+impl CpuEngine {
+    /// Lowers a network's image and prompt parts and binds their weights.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] where no step is known for a node, and the reference engine may serve.
+    pub fn new(graph: &Graph, source: WeightSource, options: EngineOptions) -> Result<Self, EngineError> {
+        let kernels = match options.isa {
+            Some(isa) => Kernels::new(isa).ok_or(crate::kernels::IsaError::Missing { isa })?,
+            None => Kernels::detect()?,
+        };
+        let mut heads = vec![Head::find(graph, "pred")?];
+        if options.confounders {
+            heads.push(Head::find(graph, "pred_ad")?);
+        }
+        let (image, tokens) = (graph.find("image")?, graph.find("tokens")?);
+        let vectors: Vec<NodeId> = heads.iter().map(|head| head.kernel).collect();
+        let inputs: Vec<NodeId> = [image].into_iter().chain(vectors.iter().copied()).collect();
+        let outputs: Vec<NodeId> = heads.iter().map(|head| head.output).collect();
+        let image_list = settle(lower(&graph.subgraph(&inputs, &outputs)?)?, |filters| source.is_int8(filters));
+        let tails = image_list.steps.iter().filter(|step| matches!(step.kind, StepKind::PromptTail { .. })).count();
+        if tails != heads.len() {
+            let reason = "a head of another form than products, blend and the sentence's convolution".into();
+            return Err(EngineError::Unsupported { node: "pred".into(), reason });
+        }
+        let prompt_list = settle(lower(&graph.subgraph(&[tokens], &vectors)?)?, |filters| source.is_int8(filters));
+        let shape = |head: &Head| match (graph.node(head.kernel).shape, graph.node(head.output).shape) {
+            (Shape::Vector { width }, Shape::Map { height, width: columns, .. }) => {
+                Ok([(width - 1) / crate::graph::TAPS - 1, height, columns])
+            }
+            _ => Err(EngineError::Internal("a head whose kernel is no vector".into())),
+        };
+        let crew = Crew::new(options.threads, options.on_thread_start.unwrap_or(|_| ()))
+            .map_err(|error| EngineError::Threads { threads: options.threads, reason: error.to_string() })?;
+        let engine = Self {
+            kernels,
+            image: Program::new(&image_list, &source)?,
+            prompt: Program::new(&prompt_list, &source)?,
+            heads: heads.iter().map(shape).collect::<Result<_, _>>()?,
+            threads: crew.threads(),
+            crew: Mutex::new(crew),
+            prompt_room: Mutex::default(),
+        };
+        log::debug!(
+            "fast engine on {}: {} steps an image, {:.1} MB of tensors, {:.1} MB of weights of its own",
+            kernels.isa(),
+            image_list.steps.len(),
+            engine.image.arena_bytes() as f64 / 1e6,
+            (engine.image.owned_bytes() + engine.prompt.owned_bytes()) as f64 / 1e6,
+        );
+        Ok(engine)
+    }
+
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    pub fn has_confounders(&self) -> bool {
+        self.heads.len() > 1
+    }
+
+    /// Bytes of weights that are not a mapped file's, and of one workspace's tensors.
+    pub fn memory_bytes(&self) -> (usize, usize) {
+        (self.image.owned_bytes() + self.prompt.owned_bytes(), self.image.arena_bytes())
+    }
+
+    /// Runs the text encoder on checked tokens, the end of text last.
+    pub(super) fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
+        // A panic elsewhere leaves memory whose content the next run overwrites.
+        let mut room = self.prompt_room.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crew = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
+        self.prompt.make_room(&mut room, self.threads, 0);
+        self.prompt.run(&mut room, self.kernels, &mut crew, (&[], tokens), &mut [], None)?;
+        let vectors = (0..self.heads.len()).map(|index| self.prompt.output(&mut room, index).map(Into::into));
+        let vectors = vectors.collect::<Option<_>>();
+        vectors.map(|vectors| PromptKernel { vectors }).ok_or_else(|| EngineError::Internal("no prompt kernel".into()))
+    }
+
+    /// Runs a checked image for all prompts; the logits stay in the workspace.
+    pub(super) fn run<'k>(
+        &self,
+        workspace: &mut CpuWorkspace,
+        image: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        timed: bool,
+    ) -> Result<(), EngineError> {
+        let count = prompts.len();
+        if count > MAX_PROMPTS {
+            return Err(EngineError::Prompts { given: count, most: MAX_PROMPTS });
+        }
+        workspace.heads.resize_with(self.heads.len(), HeadRun::default);
+        for (index, (head, [channels, rows, columns])) in workspace.heads.iter_mut().zip(&self.heads).enumerate() {
+            let kernels = prompts.clone().map(|prompt| prompt.vectors.get(index).map_or(&[][..], |vector| vector));
+            head.set_prompts(*channels, *rows, *columns, kernels)?;
+        }
+        self.image.make_room(&mut workspace.room, self.threads, count);
+        let mut crew = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
+        let nanoseconds = timed.then_some(&mut workspace.nanoseconds);
+        self.image.run(&mut workspace.room, self.kernels, &mut crew, (image, &[]), &mut workspace.heads, nanoseconds)
+    }
+
+    /// The steps of the image pass, with the times of a workspace's last timed run.
+    pub(super) fn step_times(&self, workspace: &CpuWorkspace) -> Vec<StepTime> {
+        self.image.step_times(&workspace.nanoseconds)
+    }
+
+    /// A prompt's logits, height x width of the network's input.
+    pub(super) fn logits<'w>(
+        &self,
+        workspace: &'w CpuWorkspace,
+        head: usize,
+        prompt: usize,
+    ) -> Option<ArrayView2<'w, f32>> {
+        let [_, rows, columns] = *self.heads.get(head)?;
+        let run = workspace.heads.get(head)?;
+        let prompts = run.prompts();
+        let first = run.logits().get(prompt * columns..).filter(|_| prompt < prompts)?;
+        // Rows of all prompts lie one after the other.
+        ArrayView2::from_shape((rows, columns).strides((prompts * columns, 1)), first).ok()
+    }
+}
+
+/// The end of text is the largest id of the vocabulary.
+pub(super) fn vocabulary(graph: &Graph) -> Option<usize> {
+    let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
+        Op::Embed { vocabulary, .. } => Some(vocabulary),
+        _ => None,
+    });
+    vocabularies.min()
+}

@@ -1,0 +1,192 @@
+//! A step list made ready: every step with its weights and its memory's place.
+
+use super::attention::Attention;
+use super::blend::Blend;
+use super::carafe::Carafe;
+use super::convolution::Convolution;
+use super::embedding::Embedding;
+use super::layout::Layout;
+use super::memory::{Arena, Places};
+use super::pointwise::{Add, AveragePool, Gate, LastToken, LoadImage, Rowwise};
+use super::step::{Context, HeadRun, RunStep, Scratch, StepMemory};
+use super::tail::PromptTail;
+use super::weights::WeightSource;
+use super::{EngineError, StepTime};
+use crate::kernels::{Crew, Kernels};
+use crate::lower::steps::{Element, Step, StepKind, StepList};
+use std::ops::Range;
+use std::time::Instant;
+
+struct ReadyStep {
+    name: String,
+    kind: &'static str,
+    multiply_accumulates: u64,
+    int8: bool,
+    reads: Vec<Range<usize>>,
+    write: Range<usize>,
+    work: Box<dyn RunStep>,
+}
+
+/// Ready to run; shared by all who run it, each in memory of their own.
+pub(super) struct Program {
+    steps: Vec<ReadyStep>,
+    bytes: usize,
+    outputs: Vec<(Range<usize>, Layout, Element)>,
+}
+
+/// What a run of a program works in.
+#[derive(Default)]
+pub(super) struct Room {
+    arena: Option<Arena>,
+    scratch: Vec<Scratch>,
+}
+
+fn kind_name(kind: &StepKind) -> &'static str {
+    match kind {
+        StepKind::LoadImage => "load_image",
+        StepKind::Convolution { filters, .. } if filters.kernel == 1 => "product",
+        StepKind::Convolution { .. } => "convolution",
+        StepKind::AveragePool { .. } => "average_pool",
+        StepKind::Gate { .. } => "gate",
+        StepKind::Add { .. } => "add",
+        StepKind::AddPositions { .. } => "add_positions",
+        StepKind::Attention { .. } => "attention",
+        StepKind::Carafe { .. } => "carafe",
+        StepKind::Blend { .. } => "blend",
+        StepKind::PromptTail { .. } => "prompt_tail",
+        StepKind::LayerNorm { .. } => "layer_norm",
+        StepKind::QuickGelu => "quick_gelu",
+        StepKind::Embed { .. } => "embed",
+        StepKind::LastToken => "last_token",
+        StepKind::Convert => "convert",
+    }
+}
+
+fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Box<dyn RunStep>, EngineError> {
+    Ok(match &step.kind {
+        StepKind::LoadImage => Box::new(LoadImage::prepare(list, step)),
+        StepKind::Convolution { .. } => Box::new(Convolution::prepare(list, step, source)?),
+        StepKind::AveragePool { .. } => Box::new(AveragePool::prepare(list, step)?),
+        StepKind::Gate { .. } => Box::new(Gate::prepare(list, step)?),
+        StepKind::Add { .. } => Box::new(Add::prepare(list, step)?),
+        StepKind::Attention { .. } => Box::new(Attention::prepare(list, step)?),
+        StepKind::Carafe { .. } => Box::new(Carafe::prepare(list, step)?),
+        StepKind::Blend { .. } => Box::new(Blend::prepare(list, step, source)?),
+        StepKind::PromptTail { .. } => Box::new(PromptTail::prepare(list, step, source)?),
+        StepKind::Embed { .. } => Box::new(Embedding::prepare(list, step, source)?),
+        StepKind::LastToken => Box::new(LastToken::prepare(list, step)),
+        StepKind::AddPositions { .. } | StepKind::LayerNorm { .. } | StepKind::QuickGelu | StepKind::Convert => {
+            Box::new(Rowwise::prepare(list, step, source)?)
+        }
+    })
+}
+
+impl Program {
+    pub fn new(list: &StepList, source: &WeightSource) -> Result<Self, EngineError> {
+        let places = Places::plan(list);
+        let ready = |step: &Step| -> Result<ReadyStep, EngineError> {
+            let reads: Vec<Range<usize>> = step.reads.iter().map(|id| places.range(*id)).collect();
+            // A tail writes no tensor.
+            let write = match step.kind {
+                StepKind::PromptTail { .. } => 0..0,
+                _ => places.range(step.writes.tensor),
+            };
+            let int8 = match &step.kind {
+                StepKind::Convolution { filters, .. } | StepKind::PromptTail { filters, .. } => source.is_int8(filters),
+                _ => false,
+            };
+            Ok(ReadyStep {
+                name: step.name.clone(),
+                kind: kind_name(&step.kind),
+                multiply_accumulates: step.multiply_accumulates,
+                int8,
+                reads,
+                write,
+                work: prepare(list, step, source)?,
+            })
+        };
+        let output = |id| {
+            let tensor = list.tensor(id);
+            (places.range(id), Layout::of(tensor), tensor.element)
+        };
+        Ok(Self {
+            steps: list.steps.iter().map(ready).collect::<Result<_, _>>()?,
+            bytes: places.bytes(),
+            outputs: list.outputs.iter().map(|id| output(*id)).collect(),
+        })
+    }
+
+    /// Bytes of the memory that a run works in, without the threads' own.
+    pub fn arena_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes of weights that are held in memory of their own.
+    pub fn owned_bytes(&self) -> usize {
+        self.steps.iter().map(|step| step.work.owned_bytes()).sum()
+    }
+
+    /// Makes room for a number of threads and prompts. Allocates where it has not been as much before.
+    pub fn make_room(&self, room: &mut Room, threads: usize, prompts: usize) {
+        if room.arena.as_ref().is_none_or(|arena| arena.len() < self.bytes) {
+            room.arena = Some(Arena::new(self.bytes));
+        }
+        let floats = self.steps.iter().map(|step| step.work.scratch_floats(prompts)).max().unwrap_or(0);
+        if room.scratch.len() < threads {
+            room.scratch.resize_with(threads, Scratch::default);
+        }
+        for scratch in room.scratch.iter_mut().filter(|scratch| scratch.floats.len() < floats) {
+            scratch.floats.resize(floats, 0.0);
+        }
+    }
+
+    /// Runs all steps. `timed` gets the nanoseconds of each where it is as long as the list.
+    pub fn run(
+        &self,
+        room: &mut Room,
+        kernels: Kernels,
+        crew: &mut Crew,
+        (image, tokens): (&[f32], &[u32]),
+        heads: &mut [HeadRun],
+        mut timed: Option<&mut Vec<u64>>,
+    ) -> Result<(), EngineError> {
+        let Some(arena) = &mut room.arena else { return Err(EngineError::Internal("a run without room".into())) };
+        if let Some(timed) = &mut timed {
+            timed.clear();
+        }
+        let mut context = Context { kernels, crew, scratch: &mut room.scratch, image, tokens, heads };
+        for step in &self.steps {
+            let begun = timed.is_some().then(Instant::now);
+            let memory = StepMemory::borrow(arena.bytes(), &step.reads, step.write.clone(), &step.name)?;
+            step.work.run(memory, &mut context)?;
+            if let (Some(begun), Some(timed)) = (begun, &mut timed) {
+                timed.push(begun.elapsed().as_nanos() as u64);
+            }
+        }
+        Ok(())
+    }
+
+    /// An output's values after a run, in f32.
+    pub fn output(&self, room: &mut Room, index: usize) -> Option<Vec<f32>> {
+        let (range, layout, element) = self.outputs.get(index)?;
+        let bytes = &room.arena.as_mut()?.bytes()[range.clone()];
+        let length = layout.height * layout.width * layout.channels;
+        match element {
+            Element::F32 => Some(bytemuck::cast_slice::<u8, f32>(bytes).get(..length)?.to_vec()),
+            Element::U8(grid) => Some(bytes.get(..length)?.iter().map(|stored| grid.dequantise(*stored)).collect()),
+        }
+    }
+
+    /// The steps with the times of a run.
+    pub fn step_times(&self, nanoseconds: &[u64]) -> Vec<StepTime> {
+        let timed = self.steps.iter().zip(nanoseconds);
+        let time = |(step, nanoseconds): (&ReadyStep, &u64)| StepTime {
+            name: step.name.clone(),
+            kind: format!("{}{}", step.kind, if step.int8 { ", int8" } else { "" }),
+            gmac: step.multiply_accumulates as f64 / 1e9,
+            bytes: (step.reads.iter().map(|read| read.len()).sum::<usize>() + step.write.len()) as u64,
+            nanoseconds: *nanoseconds,
+        };
+        timed.map(time).collect()
+    }
+}

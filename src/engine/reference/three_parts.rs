@@ -1,0 +1,119 @@
+//! A whole network on plain tract, in three parts: what depends on the image alone, what on the prompt alone, and the head
+//! where they meet.
+
+use super::{ReferencePlan, Value};
+use crate::engine::split::Head;
+use crate::engine::{EngineError, EngineOptions, PromptKernel, StepTime};
+use crate::graph::{Graph, NodeId, Shape, Weights};
+use ndarray::{Array2, ArrayD, Ix2, IxDyn};
+use std::sync::Arc;
+use std::time::Instant;
+use tract_core::internal::Tensor;
+use tract_core::internal::multithread::Executor;
+
+/// Shared freely between threads.
+pub(crate) struct ReferenceEngine {
+    image: ReferencePlan,
+    prompt: ReferencePlan,
+    heads: Vec<HeadPlan>,
+    input: Shape,
+}
+
+struct HeadPlan {
+    plan: ReferencePlan,
+    map_first: bool,
+}
+
+impl ReferenceEngine {
+    pub fn new(graph: &Graph, weights: &Weights, options: EngineOptions) -> Result<Self, EngineError> {
+        let executor = executor(options.threads)?;
+        let mut heads = vec![Head::find(graph, "pred")?];
+        if options.confounders {
+            heads.push(Head::find(graph, "pred_ad")?);
+        }
+        let (image, tokens) = (graph.find("image")?, graph.find("tokens")?);
+        let part = |input: NodeId, outputs: Vec<NodeId>| -> Result<ReferencePlan, EngineError> {
+            ReferencePlan::on(executor.clone(), &graph.subgraph(&[input], &outputs)?, weights)
+        };
+        let plan_head = |head: &Head| -> Result<HeadPlan, EngineError> {
+            let (part, map_first) = head.graph(graph)?;
+            Ok(HeadPlan { plan: ReferencePlan::on(executor.clone(), &part, weights)?, map_first })
+        };
+        Ok(Self {
+            image: part(image, heads.iter().map(|head| head.map).collect())?,
+            prompt: part(tokens, heads.iter().map(|head| head.kernel).collect())?,
+            heads: heads.iter().map(plan_head).collect::<Result<_, _>>()?,
+            input: graph.node(image).shape,
+        })
+    }
+
+    pub fn has_confounders(&self) -> bool {
+        self.heads.len() > 1
+    }
+
+    pub fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
+        let vectors = self.prompt.run(&[Value::Tokens(tokens)])?;
+        Ok(PromptKernel { vectors: vectors.iter().map(|vector| vector.iter().copied().collect()).collect() })
+    }
+
+    /// Runs the image's part once and times its nodes.
+    pub fn time_image_steps(&self, pixels: &[f32]) -> Result<Vec<StepTime>, EngineError> {
+        self.image.time_steps(&[Value::Array(&self.image_array(pixels)?)])
+    }
+
+    fn image_array(&self, pixels: &[f32]) -> Result<ArrayD<f32>, EngineError> {
+        let Shape::Map { channels, height, width } = self.input else {
+            return Err(EngineError::Internal("an image that is no map".into()));
+        };
+        let reference = EngineError::reference("take the image");
+        ArrayD::from_shape_vec(IxDyn(&[channels, height, width]), pixels.to_vec()).map_err(reference)
+    }
+
+    /// The logits of each prompt, for each head, and the seconds that the heads took.
+    pub fn run<'k>(
+        &self,
+        pixels: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+    ) -> Result<([Vec<Array2<f32>>; 2], f64), EngineError> {
+        let image = self.image_array(pixels)?;
+        let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&image))?])?;
+        let begun = Instant::now();
+        let mut found = [Vec::new(), Vec::new()];
+        for (index, (head, map)) in self.heads.iter().zip(maps).enumerate() {
+            for prompt in prompts.clone() {
+                let vector = prompt.vectors.get(index).ok_or(EngineError::NoConfounders)?;
+                found[index].push(head.run(map.clone(), vector)?);
+            }
+        }
+        Ok((found, begun.elapsed().as_secs_f64()))
+    }
+}
+
+impl HeadPlan {
+    fn run(&self, map: Arc<Tensor>, vector: &[f32]) -> Result<Array2<f32>, EngineError> {
+        let place = if self.map_first { 1 } else { 0 };
+        let vector = ArrayD::from_shape_vec(IxDyn(&[vector.len()]), vector.to_vec());
+        let vector = vector.map_err(EngineError::reference("take the prompt"))?;
+        let kernel = self.plan.tensor(place, Value::Array(&vector))?;
+        let inputs = if self.map_first { vec![map, kernel] } else { vec![kernel, map] };
+        let outputs = self.plan.run_tensors(inputs)?;
+        let read = || -> Option<Array2<f32>> {
+            let logits = outputs.into_iter().next()?;
+            let logits = Arc::try_unwrap(logits).unwrap_or_else(|shared| shared.as_ref().clone());
+            let &[_, height, width] = logits.shape() else { return None };
+            let logits = logits.into_shape(&[height, width]).ok()?.into_plain_array::<f32>().ok()?;
+            logits.into_dimensionality::<Ix2>().ok()
+        };
+        read().ok_or_else(|| EngineError::Reference { what: "read the logits", reason: "not one map".into() })
+    }
+}
+
+fn executor(threads: usize) -> Result<Executor, EngineError> {
+    if threads <= 1 {
+        return Ok(Executor::SingleThread);
+    }
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("causalclipseg-{index}"));
+    let refuse = |error: rayon::ThreadPoolBuildError| EngineError::Threads { threads, reason: error.to_string() };
+    Ok(Executor::MultiThread(Arc::new(pool.build().map_err(refuse)?)))
+}

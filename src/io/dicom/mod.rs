@@ -1,0 +1,50 @@
+//! DICOM: ultrasound pictures and clips in, segmentations out.
+//!
+//! Of a file's attributes only those named in [`attributes`] are read, each after its length was checked; the pixels are
+//! read frame by frame. Names of patients go into DICOM segmentations and nowhere else.
+
+mod attributes;
+mod clip;
+mod encapsulated;
+mod palette;
+mod pixels;
+mod regions;
+mod rle;
+mod segmentation;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use attributes::MAX_VALUE_BYTES;
+pub use clip::{DicomClip, SourceReference};
+pub use segmentation::{Algorithm, Segmentation, SegmentationError};
+
+use std::io;
+
+/// What keeps a DICOM file from being read. Whoever opened it knows its name; none of these holds a value of the file
+/// that could say whose it is.
+#[derive(Debug, thiserror::Error)]
+pub enum DicomError {
+    #[error("cannot be read ({0}); check its permissions")]
+    Io(#[from] io::Error),
+    #[error("not a DICOM file, or one without its preamble; export it again")]
+    NotDicom,
+    #[error("the DICOM file is damaged near byte {position}: {reason}; copy or export it again")]
+    Damaged { position: u64, reason: &'static str },
+    #[error("a DICOM file that is not supported: {0}; export it uncompressed or as JPEG baseline")]
+    Unsupported(String),
+    #[error("the DICOM file lacks {0}; export it again")]
+    Missing(&'static str),
+    #[error("{0} in the DICOM file is no usable value; export it again")]
+    Value(&'static str),
+    #[error("the DICOM file holds no pixels; give an ultrasound image or clip")]
+    NoPixels,
+    #[error("{width} x {height} pixels, more than {} a side; crop or shrink it first", crate::frame::MAX_SIDE)]
+    TooLarge { width: usize, height: usize },
+    #[error("one frame takes more than {} MiB of memory; crop or shrink it first", super::MAX_DECODED_BYTES >> 20)]
+    Memory,
+    #[error("the file is cut short: {announced} bytes are announced and {actual} are there; copy it again")]
+    CutShort { announced: u64, actual: u64 },
+    #[error("frame {} of {frames} is damaged ({reason}); copy it again", .frame + 1)]
+    Frame { frame: u64, frames: u64, reason: String },
+}

@@ -1,0 +1,317 @@
+//! The frames of a MetaImage, in their order.
+
+use super::MetaImageError;
+use super::header::Header;
+use crate::frame::PixelFormat;
+use crate::io::source::{Bytes, FrameBuffer, FrameSource, SourceError};
+use flate2::bufread::ZlibDecoder;
+use std::fs::File;
+use std::io::{BufReader, Read, SeekFrom, Take};
+use std::path::{Path, PathBuf};
+
+/// zlib's best: what is announced beyond that cannot be in the file.
+const MOST_COMPRESSION: u64 = 1032;
+
+enum Pixels {
+    Plain(Box<dyn Bytes>),
+    Zlib(Box<ZlibDecoder<Take<Box<dyn Bytes>>>>),
+}
+
+/// A `.mha` or `.mhd` file. Frames are read as they are asked for; a clip takes the memory of one frame.
+pub struct MetaImageSequence {
+    path: PathBuf,
+    header: Header,
+    pixels: Pixels,
+    next: u64,
+}
+
+impl MetaImageSequence {
+    /// Reads the header, and checks that the file can hold what it announces.
+    ///
+    /// # Errors
+    /// A header that is damaged or of a kind that is not supported; a file that is too short for it.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let failed = |problem| SourceError::MetaImage { path: path.into(), problem };
+        let open = |path: &Path| File::open(path).map(BufReader::new).map_err(|error| failed(error.into()));
+        let mut file = open(path)?;
+        let header = Header::read(&mut file).map_err(failed)?;
+        let pixels: Box<dyn Bytes> = match &header.data_file {
+            Some(name) => Box::new(open(&path.with_file_name(name)).map_err(|_| {
+                failed(MetaImageError::Unsupported("the file with its pixels is not beside the header".into()))
+            })?),
+            None => Box::new(file),
+        };
+        Self::new(path, header, pixels).map_err(failed)
+    }
+
+    /// The same from a `.mha` file's bytes; `name` is what errors call it.
+    pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, SourceError> {
+        let failed = |problem| SourceError::MetaImage { path: name.into(), problem };
+        let mut source = std::io::Cursor::new(bytes);
+        let header = Header::read(&mut source).map_err(failed)?;
+        if header.data_file.is_some() {
+            return Err(failed(MetaImageError::Unsupported("its pixels are in another file".into())));
+        }
+        Self::new(name, header, Box::new(source)).map_err(failed)
+    }
+
+    fn new(path: &Path, header: Header, mut source: Box<dyn Bytes>) -> Result<Self, MetaImageError> {
+        let start = source.stream_position()?;
+        let end = source.seek(SeekFrom::End(0))?;
+        let start = start.saturating_add(header.skip_bytes);
+        source.seek(SeekFrom::Start(start.min(end)))?;
+        let there = end.saturating_sub(start);
+        let needed = (header.frame_bytes() as u64).saturating_mul(header.frames);
+        let pixels = if header.compressed {
+            let compressed = header.compressed_bytes.unwrap_or(there);
+            if compressed > there {
+                return Err(MetaImageError::CutShort { announced: compressed, actual: there });
+            }
+            if needed > compressed.saturating_mul(MOST_COMPRESSION) {
+                return Err(MetaImageError::CutShort { announced: needed / MOST_COMPRESSION, actual: compressed });
+            }
+            Pixels::Zlib(Box::new(ZlibDecoder::new(source.take(compressed))))
+        } else if needed > there {
+            return Err(MetaImageError::CutShort { announced: needed, actual: there });
+        } else {
+            Pixels::Plain(source)
+        };
+        Ok(Self { path: path.into(), header, pixels, next: 0 })
+    }
+
+    /// What the header says about the whole sequence beside the layout of its pixels, as `key, value` in the file's
+    /// order: among them PLUS's `UltrasoundImageOrientation`, such as `MFA`.
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.header.fields
+    }
+
+    /// Width and height of every frame, in pixels.
+    pub fn size(&self) -> [usize; 2] {
+        [self.header.width, self.header.height]
+    }
+
+    /// Whether this is one picture, not a sequence of one or more.
+    pub fn is_still(&self) -> bool {
+        self.header.frames == 1
+    }
+
+    fn fill(&mut self, into: &mut FrameBuffer) -> Result<(), SourceError> {
+        let Header { width, height, format, frames, .. } = self.header;
+        let frame = self.next;
+        let pixels = into.reset(format, width, height)?;
+        let read = match &mut self.pixels {
+            Pixels::Plain(source) => source.read_exact(pixels),
+            Pixels::Zlib(source) => source.read_exact(pixels),
+        };
+        read.map_err(|error| SourceError::MetaImage {
+            path: self.path.clone(),
+            problem: MetaImageError::Frame { frame, frames, reason: error.to_string() },
+        })?;
+        if self.header.big_endian && format == PixelFormat::Gray16Le {
+            pixels.as_chunks_mut().0.iter_mut().for_each(|sample: &mut [u8; 2]| sample.reverse());
+        }
+        if let Some(mm_per_pixel) = self.header.mm_per_pixel {
+            into.set_mm_per_pixel(mm_per_pixel)?;
+        }
+        if let Some(fields) = self.header.frame_fields.get(&frame) {
+            let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            into.timestamp_s = field("Timestamp").and_then(|text| text.parse().ok()).filter(|s: &f64| s.is_finite());
+            into.valid = field("ImageStatus").is_none_or(|status| status == "OK");
+            into.fields = fields.clone();
+        }
+        Ok(())
+    }
+}
+
+impl FrameSource for MetaImageSequence {
+    fn frame_count(&self) -> Option<usize> {
+        usize::try_from(self.header.frames).ok()
+    }
+
+    fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError> {
+        if self.next >= self.header.frames {
+            return Ok(false);
+        }
+        let filled = self.fill(into);
+        // Behind a damaged frame there is nothing to find.
+        self.next = if filled.is_ok() { self.next + 1 } else { self.header.frames };
+        filled.map(|()| true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::metaimage::header::MAX_HEADER_BYTES;
+    use flate2::{Compression, write::ZlibEncoder};
+    use std::io::Write;
+
+    fn open(header: &str, pixels: &[u8]) -> Result<MetaImageSequence, SourceError> {
+        let bytes = [header.as_bytes(), b"\nElementDataFile = LOCAL\n", pixels].concat();
+        MetaImageSequence::from_bytes(Path::new("x.mha"), bytes)
+    }
+
+    fn zlib(pixels: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(pixels).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn frames(mut sequence: MetaImageSequence) -> Result<Vec<FrameBuffer>, SourceError> {
+        let (mut frames, mut buffer) = (Vec::new(), FrameBuffer::default());
+        while sequence.read_frame(&mut buffer)? {
+            frames.push(buffer.clone());
+        }
+        assert_eq!(sequence.frame_count(), Some(frames.len()));
+        Ok(frames)
+    }
+
+    const TRACKED: &str = "ObjectType = Image\nNDims = 3\nDimSize = 3 2 2\nElementType = MET_UCHAR\r\n\
+        UltrasoundImageOrientation = MFA\nElementSpacing = 0.5 0.25 1\n\
+        Seq_Frame0000_Timestamp = 1.5\nSeq_Frame0000_ImageStatus = OK\n\
+        Seq_Frame0001_ProbeToTrackerTransform = 1 0 0 0\nSeq_Frame0001_ImageStatus = INVALID";
+
+    #[test]
+    fn a_tracked_sequence_plain_and_compressed() {
+        let pixels: Vec<u8> = (0..12).collect();
+        let compressed = zlib(&pixels);
+        let size = format!("{TRACKED}\nCompressedData = True\nCompressedDataSize = {}   ", compressed.len());
+        let no_size = format!("{TRACKED}\nCompressedData = True");
+        for (header, data) in [(TRACKED, &pixels), (&size, &compressed), (&no_size, &compressed)] {
+            let sequence = open(header, data).unwrap();
+            assert_eq!(sequence.fields(), [("UltrasoundImageOrientation".to_string(), "MFA".to_string())]);
+            let found = frames(sequence).unwrap();
+            assert_eq!((found[0].pixels(), found[1].pixels()), (&pixels[..6], &pixels[6..]));
+            assert_eq!((found[0].timestamp_s, found[0].valid), (Some(1.5), true));
+            assert_eq!((found[1].timestamp_s, found[1].valid), (None, false));
+            assert_eq!(found[1].fields[0].0, "ProbeToTrackerTransform");
+            assert_eq!(found[1].frame().unwrap().mm_per_pixel(), Some([0.5, 0.25]));
+        }
+    }
+
+    #[test]
+    fn other_kinds_of_pixels() {
+        let deep = "DimSize = 2 1\nElementType = MET_USHORT\nBinaryDataByteOrderMSB = True\nElementSpacing = 1 1";
+        let found = frames(open(deep, &[1, 2, 3, 4]).unwrap()).unwrap();
+        assert_eq!(found[0].pixels(), [2, 1, 4, 3]);
+        assert_eq!(found[0].frame().unwrap().mm_per_pixel(), None);
+        let colour = "DimSize = 1 1 1\nElementType = MET_UCHAR\nElementNumberOfChannels = 3";
+        assert_eq!(frames(open(colour, &[1, 2, 3]).unwrap()).unwrap()[0].pixels(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn pixels_in_a_file_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let header = folder.path().join("x.mhd");
+        std::fs::write(folder.path().join("x.raw"), [9, 9, 1, 2]).unwrap();
+        let write = |data: &str| {
+            let text = format!("DimSize = 2 1\nElementType = MET_UCHAR\nHeaderSize = 2\nElementDataFile = {data}\n");
+            std::fs::write(&header, text).unwrap();
+        };
+        write("x.raw");
+        assert_eq!(frames(MetaImageSequence::open(&header).unwrap()).unwrap()[0].pixels(), [1, 2]);
+        for elsewhere in ["missing.raw", "../x.raw", "/etc/passwd", "LIST", "x%03d.raw"] {
+            write(elsewhere);
+            assert!(MetaImageSequence::open(&header).is_err(), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn bad_files_are_errors() {
+        let good = "DimSize = 2 2\nElementType = MET_UCHAR";
+        let refused = |header: &str, pixels: &[u8], part: &str| {
+            let error = open(header, pixels).and_then(frames).unwrap_err().to_string();
+            assert!(error.contains(part) && error.lines().count() == 1, "`{part}` is not in: {error}");
+        };
+        refused(good, &[1; 3], "announces 4 bytes and 3 are there");
+        refused("DimSize = 2 0\nElementType = MET_UCHAR", &[], "holds no pixels");
+        refused("DimSize = 2 2 0\nElementType = MET_UCHAR", &[], "holds no pixels");
+        refused("DimSize = 99999 2\nElementType = MET_UCHAR", &[], "99999 x 2 pixels, more than");
+        refused("DimSize = 18446744073709551615 2\nElementType = MET_UCHAR", &[], "more than");
+        refused("DimSize = 16384 16384 9223372036854775807\nElementType = MET_UCHAR", &[0; 9], "cut short");
+        refused(
+            "DimSize = 16384 16384\nElementType = MET_UCHAR\nElementNumberOfChannels = 3",
+            &[],
+            "more than 512 MiB",
+        );
+        refused("DimSize = 2 2\nElementType = MET_FLOAT", &[0; 16], "1 x MET_FLOAT");
+        refused("DimSize = 2 2", &[0; 4], "ElementType is missing");
+        refused("NDims = 3\nDimSize = 2 2\nElementType = MET_UCHAR", &[0; 4], "disagree");
+        refused("DimSize = 2 2 2 2\nElementType = MET_UCHAR", &[0; 16], "dimensions");
+        refused("ElementType = MET_UCHAR", &[0; 4], "DimSize is missing");
+        refused("nothing here", &[], "no `=`");
+        refused(&format!("{good}\nBinaryData = False"), b"1 2 3 4", "as text");
+        refused(&format!("{good}\nCompressedData = maybe"), &[0; 4], "neither True nor False");
+        refused(&format!("{good}\nElementSpacing = 0 1"), &[0; 4], "no size of a pixel");
+        let zipped = zlib(&[1; 4]);
+        let zip = |size: usize| format!("{good}\nCompressedData = True\nCompressedDataSize = {size}");
+        refused(&zip(zipped.len() + 1), &zipped, "cut short");
+        refused(&zip(zipped.len() - 6), &zipped, "frame 1 of 1 is damaged");
+        refused(&zip(4), &[1, 2, 3, 4], "frame 1 of 1 is damaged");
+        // A bomb: what zlib cannot have packed into so little.
+        refused("DimSize = 9999 9999 9999\nElementType = MET_UCHAR\nCompressedData = True", &zipped, "cut short");
+        let endless = "x".repeat(1 << 17);
+        refused(&format!("Comment = {endless}"), &[], "longer than any header");
+        let unfinished = MetaImageSequence::from_bytes(Path::new("x.mha"), b"DimSize = 2 2\n".to_vec());
+        assert!(unfinished.err().unwrap().to_string().contains("ends before ElementDataFile"));
+        const { assert!(MAX_HEADER_BYTES < 1 << 30) };
+    }
+
+    /// Every byte of a small file changed, one after the other, and every length cut: no panic, and no frame that is not
+    /// announced.
+    #[test]
+    fn mutations_never_panic() {
+        let compressed = zlib(&[5; 12]);
+        let header = format!("{TRACKED}\nCompressedData = True\nCompressedDataSize = {}", compressed.len());
+        let file = [header.as_bytes(), b"\nElementDataFile = LOCAL\n", &compressed].concat();
+        let run = |bytes: Vec<u8>| {
+            let Ok(mut sequence) = MetaImageSequence::from_bytes(Path::new("x.mha"), bytes) else { return };
+            let mut buffer = FrameBuffer::default();
+            for _ in 0..20 {
+                if !sequence.read_frame(&mut buffer).unwrap_or(false) {
+                    break;
+                }
+            }
+        };
+        for at in 0..file.len() {
+            run(file[..at].to_vec());
+            for value in [0, b'9', b'=', b'\n', 0xff, file[at] ^ 1, file[at].wrapping_add(128)] {
+                let mut changed = file.clone();
+                changed[at] = value;
+                run(changed);
+            }
+        }
+    }
+
+    /// Real sequences of PLUS, where they lie beside the repository.
+    #[test]
+    fn real_files() {
+        let folder = std::env::var_os("CAUSALCLIPSEG_DATA")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from)
+            .join("plus");
+        if !folder.is_dir() {
+            println!("skipped: {} is not there; CAUSALCLIPSEG_DATA names the folder of the data", folder.display());
+            return;
+        }
+        for (name, count, size) in [
+            ("BkCurvilinearScanConvertedData.igs.mha", 1, [600, 400]),
+            ("NwirePhantomFreehand.igs.mha", 97, [820, 616]),
+            ("SegmentationTest_BKMedical_RandomStepperMotionData2_Trimmed.igs.mha", 6, [640, 480]),
+        ] {
+            let mut sequence = MetaImageSequence::open(&folder.join(name)).unwrap();
+            let orientation = ("UltrasoundImageOrientation".to_string(), "MFA".to_string());
+            assert!(sequence.size() == size && sequence.fields().contains(&orientation), "{name}");
+            let (mut buffer, mut frames, mut last) = (FrameBuffer::default(), 0, f64::NEG_INFINITY);
+            while sequence.read_frame(&mut buffer).unwrap() {
+                frames += 1;
+                assert!(buffer.fields.iter().any(|(key, _)| key.ends_with("ToTrackerTransform")), "{name}");
+                assert!(buffer.pixels().iter().any(|pixel| *pixel > 100), "{name}");
+                if let Some(seconds) = buffer.timestamp_s {
+                    assert!(seconds > last, "{name}");
+                    last = seconds;
+                }
+            }
+            assert_eq!(frames, count, "{name}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Which reader a path needs, told by the file's content and not by its name.
+
+use super::{FrameBuffer, FrameSource, PictureFiles, SourceError};
+use crate::io::ReadError;
+#[cfg(feature = "dicom")]
+use crate::io::dicom::DicomClip;
+use crate::io::metaimage::MetaImageSequence;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Files as frames. What some kinds know beyond their frames is asked of them by `match`.
+pub enum Source {
+    Pictures(PictureFiles),
+    MetaImage(Box<MetaImageSequence>),
+    #[cfg(feature = "dicom")]
+    Dicom(Box<DicomClip>),
+    /// A folder of files not all of which are plain pictures, one after the other.
+    Files(Files),
+}
+
+/// Files of any kind in the order given.
+pub struct Files {
+    rest: std::vec::IntoIter<PathBuf>,
+    open: Option<Box<Source>>,
+}
+
+impl FrameSource for Files {
+    /// Unknown before the last file was opened.
+    fn frame_count(&self) -> Option<usize> {
+        None
+    }
+
+    fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError> {
+        loop {
+            if let Some(source) = &mut self.open {
+                match source.read_frame(into) {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => self.open = None,
+                    Err(error) => {
+                        self.open = None;
+                        return Err(error);
+                    }
+                }
+            }
+            let Some(path) = self.rest.next() else { return Ok(false) };
+            self.open = Some(Box::new(Source::open(&path)?));
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Picture,
+    MetaImage,
+    Dicom,
+}
+
+impl Source {
+    /// Opens a picture, a DICOM file, a MetaImage, or a folder: all of a folder's files, by name, as the frames of one
+    /// sequence. A folder within it is left out, and so is what is none of these.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is of no kind above; a folder without one that is.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        if path.is_dir() {
+            let files = expand(path)?;
+            return match files.as_slice() {
+                // One clip in a folder is that clip.
+                [file] => Self::open(file),
+                _ if files.iter().any(|file| !matches!(kind(file), Ok(Some(Kind::Picture)))) => {
+                    Ok(Self::Files(Files { rest: files.into_iter(), open: None }))
+                }
+                _ => Ok(Self::Pictures(PictureFiles::new(files))),
+            };
+        }
+        match kind(path)? {
+            // Something unknown goes there too, to be told what it is not.
+            Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::new(vec![path.into()]))),
+            Some(Kind::MetaImage) => Ok(Self::MetaImage(Box::new(MetaImageSequence::open(path)?))),
+            #[cfg(feature = "dicom")]
+            Some(Kind::Dicom) => Ok(Self::Dicom(Box::new(DicomClip::open(path)?))),
+            #[cfg(not(feature = "dicom"))]
+            Some(Kind::Dicom) => Err(SourceError::WithoutDicom(path.into())),
+        }
+    }
+
+    /// Whether this is one picture, so that its results need no frame numbers.
+    pub fn is_still(&self) -> bool {
+        match self {
+            Self::Pictures(pictures) => pictures.frame_count() == Some(1),
+            Self::MetaImage(sequence) => sequence.is_still(),
+            #[cfg(feature = "dicom")]
+            Self::Dicom(clip) => clip.is_still(),
+            Self::Files(_) => false,
+        }
+    }
+}
+
+impl FrameSource for Source {
+    fn frame_count(&self) -> Option<usize> {
+        match self {
+            Self::Pictures(pictures) => pictures.frame_count(),
+            Self::MetaImage(sequence) => sequence.frame_count(),
+            #[cfg(feature = "dicom")]
+            Self::Dicom(clip) => clip.frame_count(),
+            Self::Files(files) => files.frame_count(),
+        }
+    }
+
+    fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError> {
+        match self {
+            Self::Pictures(pictures) => pictures.read_frame(into),
+            Self::MetaImage(sequence) => sequence.read_frame(into),
+            #[cfg(feature = "dicom")]
+            Self::Dicom(clip) => clip.read_frame(into),
+            Self::Files(files) => files.read_frame(into),
+        }
+    }
+}
+
+/// A folder's files that can be opened, by name; numbers in names count as numbers, so that `f10` comes after `f9`. What
+/// is hidden is left out, as is what cannot be opened.
+///
+/// # Errors
+/// A folder that cannot be listed, or that holds nothing to open.
+pub fn expand(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let failed = |source| SourceError::Folder { path: folder.into(), source };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.is_file() && matches!(kind(&path), Ok(Some(_))) {
+            files.push(path);
+        }
+    }
+    files.sort_by_cached_key(|path| natural(&path.file_name().unwrap_or_default().to_string_lossy()));
+    if files.is_empty() { Err(SourceError::EmptyFolder(folder.into())) } else { Ok(files) }
+}
+
+/// A name's parts: text, then a number's digits by length and value.
+fn natural(name: &str) -> Vec<(String, usize, String)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let (text, after) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
+        let (digits, after) = after.split_at(after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len()));
+        let number = digits.trim_start_matches('0');
+        parts.push((text.to_string(), number.len(), number.to_string()));
+        rest = after;
+    }
+    parts
+}
+
+fn kind(path: &Path) -> Result<Option<Kind>, SourceError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => ReadError::Missing(path.into()),
+        _ => ReadError::Io { path: path.into(), source },
+    };
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(ReadError::NotAFile(path.into()).into());
+    }
+    let mut start = Vec::with_capacity(132);
+    File::open(path).map_err(failed)?.take(132).read_to_end(&mut start).map_err(failed)?;
+    if start.get(128..132) == Some(b"DICM") {
+        return Ok(Some(Kind::Dicom));
+    }
+    if [&b"ObjectType"[..], b"NDims", b"Comment"].iter().any(|key| start.starts_with(key)) {
+        return Ok(Some(Kind::MetaImage));
+    }
+    Ok(image::guess_format(&start).is_ok_and(|format| format.reading_enabled()).then_some(Kind::Picture))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::GrayImage;
+
+    #[test]
+    fn folders_are_read_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(Source::open(folder.path()), Err(SourceError::EmptyFolder(_))));
+        for (name, shade) in [("f10.png", 10), ("f9.png", 9), (".f1.png", 1)] {
+            GrayImage::from_pixel(2, 1, image::Luma([shade])).save(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("notes.txt"), "nothing").unwrap();
+        fs::create_dir(folder.path().join("f0.png")).unwrap();
+        let mut source = Source::open(folder.path()).unwrap();
+        assert_eq!((source.frame_count(), source.is_still()), (Some(2), false));
+        let mut buffer = FrameBuffer::default();
+        for shade in [9, 10] {
+            assert!(source.read_frame(&mut buffer).unwrap());
+            assert_eq!(buffer.pixels(), [shade; 2]);
+        }
+        assert!(!source.read_frame(&mut buffer).unwrap());
+        assert!(matches!(
+            Source::open(&folder.path().join("none.png")),
+            Err(SourceError::Picture(ReadError::Missing(_)))
+        ));
+    }
+
+    #[test]
+    fn numbers_in_names_are_numbers() {
+        let mut names = ["b1", "a10", "a2", "a02b", "a", "a9"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["a", "a2", "a02b", "a9", "a10", "b1"]);
+    }
+}

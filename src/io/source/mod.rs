@@ -1,0 +1,231 @@
+//! Where frames come from: pictures, clips, sequences, a pipe. Each is read frame by frame into one buffer, so that a clip
+//! of any length takes the memory of one frame.
+
+mod kind;
+mod pictures;
+mod raw;
+
+pub use kind::{Files, Source, expand};
+pub use pictures::PictureFiles;
+pub use raw::{RawFormat, RawFrames};
+
+use super::ReadError;
+#[cfg(feature = "dicom")]
+use super::dicom::DicomError;
+use super::metaimage::MetaImageError;
+use crate::frame::{Frame, FrameError, PixelFormat, Region};
+use std::io::{BufRead, Seek};
+use std::path::PathBuf;
+
+/// Anything that a clip may be read from.
+pub(super) trait Bytes: BufRead + Seek + Send {}
+
+impl<T: BufRead + Seek + Send> Bytes for T {}
+
+/// One frame, owned: pixels row by row without gaps, and what the source says about them. Its memory serves frame after
+/// frame; it grows only where a frame is larger than all before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrameBuffer {
+    pixels: Vec<u8>,
+    format: PixelFormat,
+    width: usize,
+    height: usize,
+    region: Option<Region>,
+    mm_per_pixel: Option<[f32; 2]>,
+    /// When the frame was taken, in seconds, by the source's own clock; `None` where it does not say.
+    pub timestamp_s: Option<f64>,
+    /// Whether the source vouches for the picture. Recorders keep a place for frames that they lost.
+    pub valid: bool,
+    /// What else a sequence says about this frame, as `key, value`: PLUS's transforms and their status. For results that
+    /// pass them on, not for logs.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Default for FrameBuffer {
+    /// No pixels yet: a buffer to read into.
+    fn default() -> Self {
+        Self {
+            pixels: Vec::new(),
+            format: PixelFormat::Gray8,
+            width: 0,
+            height: 0,
+            region: None,
+            mm_per_pixel: None,
+            timestamp_s: None,
+            valid: true,
+            fields: Vec::new(),
+        }
+    }
+}
+
+impl FrameBuffer {
+    /// Makes room for a frame and forgets all that was said about the last one. Yields the pixels to fill: `height` rows
+    /// of `width` pixels. Their content is what an earlier frame left.
+    ///
+    /// # Errors
+    /// A side of zero, or above [`crate::frame::MAX_SIDE`].
+    pub fn reset(&mut self, format: PixelFormat, width: usize, height: usize) -> Result<&mut [u8], FrameError> {
+        let bytes = bytes_of(format, width, height)?;
+        let pixels = std::mem::take(&mut self.pixels);
+        *self = Self { pixels, format, width, height, ..Self::default() };
+        self.pixels.resize(bytes, 0);
+        Ok(&mut self.pixels)
+    }
+
+    /// Takes pixels that a decoder allocated. Errors as [`Frame::packed`].
+    pub(super) fn replace(
+        &mut self,
+        pixels: Vec<u8>,
+        format: PixelFormat,
+        width: usize,
+        height: usize,
+    ) -> Result<(), FrameError> {
+        Frame::packed(&pixels, format, width, height)?;
+        *self = Self { pixels, format, width, height, ..Self::default() };
+        Ok(())
+    }
+
+    /// States which part holds the scan.
+    ///
+    /// # Errors
+    /// [`FrameError::Region`] where it leaves the frame.
+    pub fn set_region(&mut self, region: Region) -> Result<(), FrameError> {
+        self.frame()?.with_region(region)?;
+        self.region = Some(region);
+        Ok(())
+    }
+
+    /// Whether anything said where the scan lies, be it the whole frame.
+    pub fn has_region(&self) -> bool {
+        self.region.is_some()
+    }
+
+    /// States the size of a pixel, `[x, y]`.
+    ///
+    /// # Errors
+    /// [`FrameError::PixelSize`] where a number is not finite or not above zero.
+    pub fn set_mm_per_pixel(&mut self, mm_per_pixel: [f32; 2]) -> Result<(), FrameError> {
+        self.frame()?.with_mm_per_pixel(mm_per_pixel)?;
+        self.mm_per_pixel = Some(mm_per_pixel);
+        Ok(())
+    }
+
+    /// Lends the frame with its region of interest and pixel size, where the source knows them.
+    ///
+    /// # Errors
+    /// [`FrameError::Empty`] before anything was read.
+    pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
+        let mut frame = Frame::packed(&self.pixels, self.format, self.width, self.height)?;
+        if let Some(region) = self.region {
+            frame = frame.with_region(region)?;
+        }
+        if let Some(mm_per_pixel) = self.mm_per_pixel {
+            frame = frame.with_mm_per_pixel(mm_per_pixel)?;
+        }
+        Ok(frame)
+    }
+
+    /// The frame's pixels, row by row.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// Blanks all that lies outside of the region of interest: the machine's menus, and the name in them. Nothing where
+    /// there is no region.
+    pub fn blank_outside_region(&mut self) {
+        let Some(region) = self.region else { return };
+        let (pixel, row_bytes) = (self.format.bytes_per_pixel(), self.width * self.format.bytes_per_pixel());
+        for (y, row) in self.pixels.chunks_exact_mut(row_bytes).enumerate() {
+            if y < region.y || y >= region.y + region.height {
+                row.fill(0);
+            } else {
+                row[..region.x * pixel].fill(0);
+                row[(region.x + region.width) * pixel..].fill(0);
+            }
+        }
+    }
+}
+
+fn bytes_of(format: PixelFormat, width: usize, height: usize) -> Result<usize, FrameError> {
+    use crate::frame::MAX_SIDE;
+    match (width, height) {
+        (0, _) | (_, 0) => Err(FrameError::Empty { width, height }),
+        _ if width > MAX_SIDE || height > MAX_SIDE => Err(FrameError::TooLarge { width, height }),
+        _ => Ok(width * height * format.bytes_per_pixel()),
+    }
+}
+
+/// Frames in their order.
+pub trait FrameSource: Send {
+    /// How many frames there are in all; `None` where only the end will tell, as on a pipe.
+    fn frame_count(&self) -> Option<usize>;
+
+    /// Reads the next frame into `into`; `false` after the last one, and `into` is as it was.
+    ///
+    /// # Errors
+    /// A frame that cannot be read. A source of separate files can go on with the next one; every other ends there.
+    fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError>;
+}
+
+/// Why there is no next frame.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Picture(#[from] ReadError),
+    #[error("{}: no picture in this folder; give one with PNG, JPEG, BMP, TIFF, DICOM or MetaImage files", .0.display())]
+    EmptyFolder(PathBuf),
+    #[error("{}: cannot be listed ({source}); check its permissions", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("standard input: cannot be read ({0}); check the command before the pipe")]
+    Pipe(std::io::Error),
+    #[error("standard input: ends within a frame, {actual} bytes of {needed}; check size and format of --raw")]
+    CutShort { actual: usize, needed: usize },
+    #[error("standard input: holds no frame; check the command before the pipe")]
+    NoFrames,
+    #[error("{}: {problem}", path.display())]
+    MetaImage { path: PathBuf, problem: MetaImageError },
+    #[cfg(feature = "dicom")]
+    #[error("{}: {problem}", path.display())]
+    Dicom { path: PathBuf, problem: DicomError },
+    #[error("{}: a DICOM file, which this build does not read; build with the feature `dicom`", .0.display())]
+    WithoutDicom(PathBuf),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_forgets_the_last_frame() {
+        let mut buffer = FrameBuffer::default();
+        assert_eq!(buffer.frame().unwrap_err(), FrameError::Empty { width: 0, height: 0 });
+        buffer.reset(PixelFormat::Rgb8, 4, 2).unwrap().fill(7);
+        buffer.set_region(Region { x: 1, y: 0, width: 2, height: 2 }).unwrap();
+        buffer.set_mm_per_pixel([0.1, 0.2]).unwrap();
+        (buffer.timestamp_s, buffer.valid) = (Some(3.0), false);
+        let frame = buffer.frame().unwrap();
+        assert_eq!((frame.region().x, frame.mm_per_pixel()), (1, Some([0.1, 0.2])));
+        assert!(buffer.set_region(Region { x: 3, y: 0, width: 2, height: 2 }).is_err());
+        assert!(buffer.set_mm_per_pixel([0.0, 1.0]).is_err());
+        assert_eq!(buffer.reset(PixelFormat::Gray8, 3, 1).unwrap().len(), 3);
+        let frame = buffer.frame().unwrap();
+        assert_eq!((frame.region(), frame.mm_per_pixel()), (Region::whole(3, 1), None));
+        assert_eq!((buffer.timestamp_s, buffer.valid), (None, true));
+        assert!(
+            buffer.reset(PixelFormat::Gray8, 0, 1).is_err() && buffer.reset(PixelFormat::Gray8, 1, 99_999).is_err()
+        );
+    }
+
+    #[test]
+    fn blank_outside_of_the_region() {
+        let mut buffer = FrameBuffer::default();
+        buffer.reset(PixelFormat::Gray16Le, 3, 3).unwrap().fill(9);
+        buffer.blank_outside_region();
+        assert_eq!(buffer.pixels(), [9; 18]);
+        buffer.set_region(Region { x: 1, y: 1, width: 2, height: 1 }).unwrap();
+        buffer.blank_outside_region();
+        assert_eq!(buffer.pixels(), [0, 0, 0, 0, 0, 0, 0, 0, 9, 9, 9, 9, 0, 0, 0, 0, 0, 0]);
+    }
+}

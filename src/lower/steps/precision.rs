@@ -1,0 +1,113 @@
+//! Products of bytes with weights in f32, which a quantised network keeps where int8 would hurt most: the step computes in
+//! f32, between conversions of what it reads and writes.
+
+use super::{Destination, Element, Filters, Step, StepKind, StepList, Tensor, TensorId};
+
+/// Inserts the conversions. `is_int8` says of which products the weights are int8.
+pub fn settle(list: StepList, is_int8: impl Fn(&Filters) -> bool) -> StepList {
+    let StepList { mut tensors, steps, outputs } = list;
+    let mut settled = Vec::with_capacity(steps.len());
+    for mut step in steps {
+        let wide = match &step.kind {
+            StepKind::Convolution { filters, .. } | StepKind::PromptTail { filters, .. } => !is_int8(filters),
+            StepKind::Attention { .. } => true,
+            _ => false,
+        };
+        let reads_bytes = step.reads.iter().any(|read| tensors[read.0].element != Element::F32);
+        if !wide || !(reads_bytes || matches!(step.kind, StepKind::Convolution { .. })) {
+            settled.push(step);
+            continue;
+        }
+        for index in 0..step.reads.len() {
+            let read = step.reads[index];
+            if tensors[read.0].element != Element::F32 {
+                let copy = in_f32(&mut tensors, read);
+                settled.push(conversion(&tensors, read, copy));
+                step.reads[index] = copy;
+            }
+        }
+        if let StepKind::PromptTail { products, .. } = &mut step.kind {
+            *products = Element::F32;
+        }
+        let written = step.writes.tensor;
+        let is_product = matches!(step.kind, StepKind::Convolution { .. });
+        if is_product && tensors[written.0].element != Element::F32 && step.writes.first_channel == 0 {
+            let wide = in_f32(&mut tensors, written);
+            step.writes.tensor = wide;
+            settled.push(step);
+            settled.push(conversion(&tensors, wide, written));
+        } else {
+            settled.push(step);
+        }
+    }
+    StepList { tensors, steps: settled, outputs }
+}
+
+fn in_f32(tensors: &mut Vec<Tensor>, of: TensorId) -> TensorId {
+    let tensor = Tensor { element: Element::F32, ..tensors[of.0].clone() };
+    tensors.push(tensor);
+    TensorId(tensors.len() - 1)
+}
+
+fn conversion(tensors: &[Tensor], from: TensorId, to: TensorId) -> Step {
+    Step {
+        name: format!("{}/convert", tensors[from.0].name),
+        kind: StepKind::Convert,
+        reads: vec![from],
+        writes: Destination { tensor: to, first_channel: 0 },
+        multiply_accumulates: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::WeightLayout;
+    use super::*;
+    use crate::graph::Grid;
+
+    fn product(weight: &str, reads: usize, writes: usize) -> Step {
+        let filters = Filters {
+            weight: weight.into(),
+            layout: WeightLayout::Convolution,
+            bias: None,
+            out_channels: 4,
+            kernel: 1,
+            in_channels: 4,
+        };
+        let kind =
+            StepKind::Convolution { filters, stride: 1, padding: 0, map: None, residual: false, relu: false };
+        Step {
+            name: weight.into(),
+            kind,
+            reads: vec![TensorId(reads)],
+            writes: Destination { tensor: TensorId(writes), first_channel: 0 },
+            multiply_accumulates: 1,
+        }
+    }
+
+    #[test]
+    fn only_wide_products_are_converted_around() {
+        let element = Element::U8(Grid { scale: 1.0, zero_point: 3 });
+        let tensor = Tensor {
+            name: "t".into(),
+            height: 2,
+            width: 2,
+            channels: 4,
+            border: 0,
+            element,
+            per_token: false,
+        };
+        let list = StepList {
+            tensors: vec![tensor; 3],
+            steps: vec![product("narrow", 0, 1), product("wide", 1, 2)],
+            outputs: vec![TensorId(2)],
+        };
+        let settled = settle(list, |filters| filters.weight == "narrow");
+        let kinds: Vec<(&str, usize, usize)> = (settled.steps.iter())
+            .map(|step| (step.name.as_str(), step.reads[0].0, step.writes.tensor.0))
+            .collect();
+        assert_eq!(kinds, [("narrow", 0, 1), ("t/convert", 1, 3), ("wide", 3, 4), ("t/convert", 4, 2)]);
+        assert_eq!(settled.tensors[3].element, Element::F32);
+        assert_eq!(settled.tensors[4].element, Element::F32);
+    }
+}

@@ -1,0 +1,43 @@
+//! Which words a model has met, so that a result can say when a prompt leaves them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a bundle's provenance lists the words of its training sentences, parted by spaces.
+pub const WORDS_KEY: &str = "words";
+
+/// The words of a model's training sentences, in small letters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownWords(BTreeSet<String>);
+
+impl KnownWords {
+    /// From what a bundle says of where its model comes from; `None` where that names no words.
+    pub fn from_provenance(provenance: &BTreeMap<String, String>) -> Option<Self> {
+        let words: BTreeSet<String> = words(provenance.get(WORDS_KEY)?).collect();
+        (!words.is_empty()).then_some(Self(words))
+    }
+
+    /// The words of a prompt that are not among them, in its order.
+    pub fn unknown_in(&self, prompt: &str) -> Vec<String> {
+        words(prompt).filter(|word| !self.0.contains(word)).collect()
+    }
+}
+
+/// Letters and digits that stand together; punctuation and case say nothing.
+fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_training_never_showed() {
+        let provenance = |text: &str| BTreeMap::from([(WORDS_KEY.to_string(), text.to_string())]);
+        let known = KnownWords::from_provenance(&provenance("a benign Tumor located upper left")).unwrap();
+        assert_eq!(known.unknown_in("A benign tumor, upper-left."), Vec::<String>::new());
+        assert_eq!(known.unknown_in("a GALLSTONE left"), ["gallstone"]);
+        assert_eq!(KnownWords::from_provenance(&provenance(" ")), None);
+        assert_eq!(KnownWords::from_provenance(&BTreeMap::new()), None);
+    }
+}

@@ -1,0 +1,243 @@
+//! What gives way when frames come late: first the rate, where frames wait for each other, then the network, where one
+//! frame alone takes too long. Nothing gives way unless the caller allowed it.
+
+use serde::Serialize;
+use std::time::Duration;
+
+/// What a stream may give up to keep its deadline.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DegradePolicy {
+    /// Segment only every second, fourth or eighth frame.
+    pub lower_rate: bool,
+    /// Go over to the next of the stream's models: one with a smaller input.
+    pub smaller_input: bool,
+    /// Frames that are judged together.
+    pub window_frames: u32,
+    /// The share of late frames, 0 to 1, that is too much.
+    pub late_share: f32,
+}
+
+impl DegradePolicy {
+    /// Late frames are counted and nothing is done about them.
+    pub const OFF: Self = Self { lower_rate: false, smaller_input: false, window_frames: 32, late_share: 0.1 };
+    /// Whatever helps.
+    pub const FULL: Self = Self { lower_rate: true, smaller_input: true, ..Self::OFF };
+}
+
+impl Default for DegradePolicy {
+    fn default() -> Self {
+        Self::OFF
+    }
+}
+
+/// How much a stream has given up; the default is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Level {
+    /// Which of the stream's models runs, the best being 0.
+    pub model: usize,
+    /// One of so many submitted frames is segmented.
+    pub every_nth: u32,
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self { model: 0, every_nth: 1 }
+    }
+}
+
+const MAX_EVERY_NTH: u32 = 8;
+/// A step back up waits for this many good windows at first, and for twice as many after each step that did not hold.
+const FIRST_PATIENCE: u32 = 4;
+const MAX_PATIENCE: u32 = 1024;
+/// Of the deadline: below it there is room for twice the frames.
+const ROOMY: f64 = 0.45;
+
+/// Watches how late frames are, and says when to give up more or less.
+pub(super) struct Governor {
+    policy: DegradePolicy,
+    deadline: Duration,
+    models: usize,
+    level: Level,
+    frames: u32,
+    late: u32,
+    /// Of the window: what the network alone took.
+    longest_compute: Duration,
+    compute_too_long: u32,
+    good_windows: u32,
+    patience: u32,
+    /// The last step went up, and it has not held for long yet.
+    on_trial: bool,
+}
+
+impl Governor {
+    pub fn new(policy: DegradePolicy, deadline: Duration, models: usize) -> Self {
+        Self {
+            policy,
+            deadline,
+            models,
+            level: Level::default(),
+            frames: 0,
+            late: 0,
+            longest_compute: Duration::ZERO,
+            compute_too_long: 0,
+            good_windows: 0,
+            patience: FIRST_PATIENCE,
+            on_trial: false,
+        }
+    }
+
+    /// Takes note of one frame. Yields the new level where it changes; `latency` counts from submission, `compute` is
+    /// what the network took of it.
+    pub fn note(&mut self, latency: Duration, compute: Duration) -> Option<Level> {
+        self.frames += 1;
+        self.late += u32::from(latency > self.deadline);
+        self.compute_too_long += u32::from(compute > self.deadline);
+        self.longest_compute = self.longest_compute.max(compute);
+        if self.frames < self.policy.window_frames.max(1) {
+            return None;
+        }
+        let next = self.judge();
+        (self.frames, self.late, self.compute_too_long, self.longest_compute) = (0, 0, 0, Duration::ZERO);
+        if next == self.level {
+            return None;
+        }
+        self.level = next;
+        Some(next)
+    }
+
+    fn judge(&mut self) -> Level {
+        let too_many = |late: u32| f64::from(late) > f64::from(self.frames) * f64::from(self.policy.late_share);
+        if too_many(self.late) {
+            if self.on_trial {
+                self.patience = (self.patience * 2).min(MAX_PATIENCE);
+            }
+            self.on_trial = false;
+            self.good_windows = 0;
+            return self.worse(too_many(self.compute_too_long));
+        }
+        if self.late > 0 {
+            self.good_windows = 0;
+            return self.level;
+        }
+        self.good_windows += 1;
+        if self.good_windows < self.patience {
+            return self.level;
+        }
+        self.good_windows = 0;
+        if self.on_trial {
+            self.patience = FIRST_PATIENCE;
+        }
+        let next = self.better();
+        self.on_trial = next != self.level;
+        next
+    }
+
+    fn worse(&self, compute_too_long: bool) -> Level {
+        let Level { model, every_nth } = self.level;
+        let smaller =
+            (self.policy.smaller_input && model + 1 < self.models).then_some(Level { model: model + 1, ..self.level });
+        let slower = (self.policy.lower_rate && every_nth < MAX_EVERY_NTH)
+            .then_some(Level { every_nth: every_nth * 2, ..self.level });
+        // A lower rate keeps frames from waiting for each other; it makes none of them faster.
+        let wanted = if compute_too_long { smaller.or(slower) } else { slower.or(smaller) };
+        wanted.unwrap_or(self.level)
+    }
+
+    fn better(&self) -> Level {
+        let Level { model, every_nth } = self.level;
+        let roomy = self.longest_compute.as_secs_f64() < self.deadline.as_secs_f64() * ROOMY;
+        match (model, every_nth) {
+            (_, 2..) if roomy => Level { every_nth: every_nth / 2, ..self.level },
+            // What the larger model takes now is not known: patience limits how often it is tried.
+            (1.., _) => Level { model: model - 1, ..self.level },
+            _ => self.level,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn governor(policy: DegradePolicy, models: usize) -> Governor {
+        Governor::new(DegradePolicy { window_frames: 10, ..policy }, ms(30), models)
+    }
+
+    /// Runs whole windows of equal frames, and yields the level after them.
+    fn windows(governor: &mut Governor, count: u32, latency_ms: u64, compute_ms: u64) -> Level {
+        (0..10 * count).for_each(|_| {
+            governor.note(ms(latency_ms), ms(compute_ms));
+        });
+        governor.level
+    }
+
+    #[test]
+    fn nothing_gives_way_unasked() {
+        let mut governor = governor(DegradePolicy::OFF, 2);
+        assert_eq!(windows(&mut governor, 50, 500, 500), Level::default());
+    }
+
+    #[test]
+    fn frames_that_wait_for_each_other_lower_the_rate() {
+        let mut governor = governor(DegradePolicy::FULL, 2);
+        assert_eq!(windows(&mut governor, 1, 40, 20), Level { model: 0, every_nth: 2 });
+        assert_eq!(windows(&mut governor, 1, 25, 20), Level { model: 0, every_nth: 2 });
+        // The rate has an end; after it, the smaller model.
+        assert_eq!(windows(&mut governor, 2, 40, 20), Level { model: 0, every_nth: 8 });
+        assert_eq!(windows(&mut governor, 1, 40, 20), Level { model: 1, every_nth: 8 });
+        assert_eq!(windows(&mut governor, 9, 40, 20), Level { model: 1, every_nth: 8 });
+    }
+
+    #[test]
+    fn a_network_that_takes_too_long_gives_way_to_a_smaller_one() {
+        let mut both = governor(DegradePolicy::FULL, 2);
+        assert_eq!(windows(&mut both, 1, 60, 50), Level { model: 1, every_nth: 1 });
+        let mut rate_only = governor(DegradePolicy { smaller_input: false, ..DegradePolicy::FULL }, 2);
+        assert_eq!(windows(&mut rate_only, 1, 60, 50), Level { model: 0, every_nth: 2 });
+        let mut no_other = governor(DegradePolicy { lower_rate: false, ..DegradePolicy::FULL }, 1);
+        assert_eq!(windows(&mut no_other, 9, 60, 50), Level::default());
+    }
+
+    #[test]
+    fn a_few_late_frames_are_borne() {
+        let mut governor = governor(DegradePolicy::FULL, 1);
+        for frame in 0..100 {
+            assert_eq!(governor.note(ms(if frame % 10 == 0 { 90 } else { 10 }), ms(10)), None);
+        }
+    }
+
+    #[test]
+    fn it_comes_back_when_there_is_room() {
+        let mut governor = governor(DegradePolicy::FULL, 2);
+        windows(&mut governor, 1, 40, 20);
+        windows(&mut governor, 1, 60, 50);
+        assert_eq!(governor.level, Level { model: 1, every_nth: 2 });
+        // 20 ms of 30 leave no room for twice the frames, though they may do for the larger model.
+        assert_eq!(windows(&mut governor, 16, 20, 20), Level { model: 0, every_nth: 2 });
+        assert_eq!(windows(&mut governor, 64, 20, 20), Level { model: 0, every_nth: 2 });
+        assert_eq!(windows(&mut governor, 64, 10, 10), Level::default());
+    }
+
+    #[test]
+    fn a_step_up_that_does_not_hold_is_tried_less_and_less() {
+        let mut governor = governor(DegradePolicy::FULL, 2);
+        let mut tries = Vec::new();
+        windows(&mut governor, 1, 60, 50);
+        for window in 0..2000 {
+            let before = governor.level.model;
+            let ms = if before == 0 { 60 } else { 10 };
+            windows(&mut governor, 1, ms, ms);
+            if before == 1 && governor.level.model == 0 {
+                tries.push(window);
+            }
+        }
+        assert!((5..12).contains(&tries.len()), "{tries:?}");
+        assert!(tries.windows(2).all(|pair| pair[1] - pair[0] >= 8));
+        let gaps: Vec<i32> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.is_sorted(), "{gaps:?}");
+    }
+}

@@ -1,0 +1,60 @@
+//! What a stream looks for, and how that changes while it runs.
+
+use super::StreamError;
+use crate::{Model, Prompt};
+use heapless::mpmc;
+use std::sync::Arc;
+
+/// Sentences, encoded for each of a stream's models.
+pub(super) struct PromptSet {
+    /// By model, then by sentence.
+    encoded: Vec<Vec<Prompt>>,
+    /// Counts from 0; each change is one more.
+    generation: u64,
+}
+
+impl PromptSet {
+    pub fn encode(models: &[Arc<Model>], texts: &[&str]) -> Result<Self, StreamError> {
+        if texts.is_empty() {
+            return Err(StreamError::NoPrompt);
+        }
+        let encode = |model: &Arc<Model>| texts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>();
+        Ok(Self { encoded: models.iter().map(encode).collect::<Result<_, _>>()?, generation: 0 })
+    }
+
+    pub fn of_model(&self, model: usize) -> &[Prompt] {
+        self.encoded.get(model).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+}
+
+/// Hands a new set to the worker without a lock. Of several that come before the worker looks, the newest counts.
+pub(super) struct Mailbox(mpmc::Queue<Arc<PromptSet>, 4>);
+
+impl Mailbox {
+    #[expect(deprecated, reason = "a set that is refused is put again; see `exchange`")]
+    pub fn new() -> Self {
+        Self(mpmc::Queue::new())
+    }
+
+    /// Only one thread at a time may put, so that the newest set is put last.
+    pub fn put(&self, mut set: Arc<PromptSet>) {
+        while let Err(refused) = self.0.enqueue(set) {
+            set = refused;
+            // Full of sets that nobody looked at yet: the oldest of them is out of date anyway.
+            drop(self.0.dequeue());
+        }
+    }
+
+    /// The newest set, if there is one that was not taken yet.
+    pub fn take_newest(&self) -> Option<Arc<PromptSet>> {
+        std::iter::from_fn(|| self.0.dequeue()).last()
+    }
+}

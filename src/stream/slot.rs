@@ -1,0 +1,122 @@
+//! A frame's own memory, reused for frame after frame.
+
+use crate::frame::{Frame, FrameError, PixelFormat, Region};
+use std::time::{Duration, Instant};
+
+/// Pixels on their way to the worker.
+pub(super) struct Slot {
+    pixels: Vec<u8>,
+    shape: Shape,
+    mm_per_pixel: Option<[f32; 2]>,
+    pub sequence: u64,
+    /// By the caller's clock.
+    pub timestamp_us: u64,
+    pub submitted: Instant,
+    /// What submitting took, the last step left out.
+    pub handling: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    format: PixelFormat,
+    width: usize,
+    height: usize,
+    region: Region,
+}
+
+impl Shape {
+    fn of(frame: &Frame<'_>) -> Self {
+        Self { format: frame.format(), width: frame.width(), height: frame.height(), region: frame.region() }
+    }
+}
+
+/// The memory that a frame takes in a stream, in bytes.
+pub(super) fn packed_bytes(frame: &Frame<'_>) -> usize {
+    frame.width() * frame.height() * frame.format().bytes_per_pixel()
+}
+
+impl Slot {
+    pub fn new() -> Self {
+        let shape = Shape { format: PixelFormat::Gray8, width: 0, height: 0, region: Region::default() };
+        Self {
+            pixels: Vec::new(),
+            shape,
+            mm_per_pixel: None,
+            sequence: 0,
+            timestamp_us: 0,
+            submitted: Instant::now(),
+            handling: Duration::ZERO,
+        }
+    }
+
+    /// Copies the region of interest to its place in a frame of the same size. The rest is zero: nothing reads it but
+    /// overlays, and copying a screen around a scan would cost more than the scan.
+    pub fn fill(&mut self, frame: &Frame<'_>) {
+        let shape = Shape::of(frame);
+        if self.shape != shape {
+            // What an earlier frame left would show outside of the new region.
+            self.pixels.clear();
+            self.pixels.resize(packed_bytes(frame), 0);
+            self.shape = shape;
+        }
+        self.mm_per_pixel = frame.mm_per_pixel();
+        let pixel = shape.format.bytes_per_pixel();
+        let (row_bytes, left) = (shape.width * pixel, shape.region.x * pixel);
+        let rows = self.pixels.chunks_exact_mut(row_bytes).skip(shape.region.y).take(shape.region.height);
+        for (y, row) in rows.enumerate() {
+            let source = frame.region_row(y);
+            if let Some(target) = row.get_mut(left..left + source.len()) {
+                target.copy_from_slice(source);
+            }
+        }
+    }
+
+    pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
+        let Shape { format, width, height, region } = self.shape;
+        let frame = Frame::packed(&self.pixels, format, width, height)?.with_region(region)?;
+        match self.mm_per_pixel {
+            Some(mm_per_pixel) => frame.with_mm_per_pixel(mm_per_pixel),
+            None => Ok(frame),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pixels(slot: &Slot) -> Vec<u8> {
+        slot.pixels.clone()
+    }
+
+    #[test]
+    fn the_region_is_copied_to_its_place() {
+        let data: Vec<u8> = (1..=40).collect();
+        let region = Region { x: 1, y: 1, width: 2, height: 2 };
+        let frame = Frame::new(&data, PixelFormat::Gray16Le, 3, 4, 10).unwrap();
+        let frame = frame.with_region(region).unwrap().with_mm_per_pixel([0.5, 0.25]).unwrap();
+        let mut slot = Slot::new();
+        slot.fill(&frame);
+        let expected = [0, 0, 0, 0, 0, 0, 0, 0, 13, 14, 15, 16, 0, 0, 23, 24, 25, 26, 0, 0, 0, 0, 0, 0];
+        assert_eq!(pixels(&slot), expected);
+        let back = slot.frame().unwrap();
+        assert_eq!((back.region(), back.mm_per_pixel(), back.height()), (region, Some([0.5, 0.25]), 4));
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_frame_shows() {
+        let mut slot = Slot::new();
+        slot.fill(&Frame::packed(&[9; 12], PixelFormat::Rgb8, 2, 2).unwrap());
+        let small = Frame::packed(&[7; 4], PixelFormat::Gray8, 2, 2).unwrap();
+        slot.fill(&small.with_region(Region { x: 0, y: 0, width: 1, height: 2 }).unwrap());
+        assert_eq!(pixels(&slot), [7, 0, 7, 0]);
+        slot.fill(&small.with_region(Region { x: 1, y: 1, width: 1, height: 1 }).unwrap());
+        assert_eq!(pixels(&slot), [0, 0, 0, 7]);
+        assert_eq!(slot.frame().unwrap().mm_per_pixel(), None);
+    }
+
+    #[test]
+    fn an_empty_slot_is_no_frame() {
+        assert!(Slot::new().frame().is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! What a stream counts.
+
+use super::degrade::Level;
+use super::histogram::{Histogram, Summary};
+use serde::Serialize;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Counts and latencies of a stream since it started. `submitted` is the sum of `processed`, `dropped`, `skipped`,
+/// `failed` and those that are still under way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Statistics {
+    /// Frames that the stream took.
+    pub submitted: u64,
+    /// Frames with a result.
+    pub processed: u64,
+    /// Frames that gave way to newer ones, or that were waiting when the stream was closed.
+    pub dropped: u64,
+    /// Frames that were left out to lower the rate.
+    pub skipped: u64,
+    /// Frames that the network failed on.
+    pub failed: u64,
+    /// Of `processed`: frames whose result came after the deadline.
+    pub late: u64,
+    /// How often other prompts took effect.
+    pub prompt_changes: u64,
+    /// How often more was given up to keep the deadline, and how often something was taken back.
+    pub degraded: u64,
+    pub recovered: u64,
+    /// What is given up now.
+    pub level: Level,
+    /// From submission to result.
+    pub latency_ms: Summary,
+    /// Of that: the network with its preprocessing and postprocessing.
+    pub compute_ms: Summary,
+    /// Everything else that the stream did for a frame that was processed, on both threads: copying it, queueing it,
+    /// bookkeeping. Waiting for the worker to wake up or to finish another frame is not in it, and neither is what the
+    /// receiver of results does.
+    pub bookkeeping_ms: Summary,
+}
+
+/// The live counters behind [`Statistics`].
+#[derive(Default)]
+pub(super) struct Counters {
+    pub submitted: AtomicU64,
+    pub processed: AtomicU64,
+    pub dropped: AtomicU64,
+    pub skipped: AtomicU64,
+    pub failed: AtomicU64,
+    pub late: AtomicU64,
+    pub prompt_changes: AtomicU64,
+    pub degraded: AtomicU64,
+    pub recovered: AtomicU64,
+    pub level_model: AtomicU64,
+    /// Zero counts as one.
+    pub level_every_nth: AtomicU32,
+    pub latency: Histogram,
+    pub compute: Histogram,
+    pub bookkeeping: Histogram,
+}
+
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+impl Counters {
+    pub fn level(&self) -> Level {
+        let model = usize::try_from(self.level_model.load(Relaxed)).unwrap_or(0);
+        Level { model, every_nth: self.level_every_nth.load(Relaxed).max(1) }
+    }
+
+    pub fn set_level(&self, level: Level) {
+        self.level_model.store(level.model as u64, Relaxed);
+        self.level_every_nth.store(level.every_nth, Relaxed);
+    }
+
+    pub fn snapshot(&self) -> Statistics {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        Statistics {
+            processed: read(&self.processed),
+            dropped: read(&self.dropped),
+            skipped: read(&self.skipped),
+            failed: read(&self.failed),
+            late: read(&self.late),
+            prompt_changes: read(&self.prompt_changes),
+            degraded: read(&self.degraded),
+            recovered: read(&self.recovered),
+            level: self.level(),
+            latency_ms: self.latency.summary(),
+            compute_ms: self.compute.summary(),
+            bookkeeping_ms: self.bookkeeping.summary(),
+            // Last, so that no frame is counted as done before it is counted at all.
+            submitted: read(&self.submitted),
+        }
+    }
+}

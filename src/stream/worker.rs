@@ -1,0 +1,272 @@
+//! The thread that segments.
+
+use super::degrade::{Governor, Level};
+use super::prompts::PromptSet;
+use super::slot::Slot;
+use super::statistics::count;
+use super::{Backlog, CLOSING, FINISHING, Shared, StreamError};
+use crate::frame::Frame;
+use crate::mask::Probability;
+use crate::{Model, ModelError, Prompt, Segmentation, Session, StageSeconds};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a stream tells whoever receives its results.
+#[non_exhaustive]
+pub enum StreamEvent<'a> {
+    Frame(FrameResult<'a>),
+    /// One frame without a result; the stream goes on.
+    Failed {
+        sequence: u64,
+        timestamp_us: u64,
+        reason: &'a str,
+    },
+    /// The deadline is missed too often, or was kept for long enough: other frames, or another model, from here on.
+    LevelChanged {
+        from: Level,
+        to: Level,
+    },
+    /// The worker gives up, and no more frames are taken.
+    Stopped {
+        reason: &'a str,
+    },
+}
+
+/// What was found in one frame, lent until the receiver returns.
+#[non_exhaustive]
+pub struct FrameResult<'a> {
+    pub sequence: u64,
+    /// As it was submitted.
+    pub timestamp_us: u64,
+    /// Its size, region and pixels; those outside of the region are zero.
+    pub frame: Frame<'a>,
+    pub prompts: &'a [Prompt],
+    /// Counts the changes of prompts, from 0.
+    pub prompt_generation: u64,
+    /// One a prompt.
+    pub found: &'a [Segmentation],
+    /// A pixel is lesion where its probability is above this.
+    pub threshold: f32,
+    pub seconds: StageSeconds,
+    /// From submission to result.
+    pub latency: Duration,
+    /// Whether that is more than the deadline.
+    pub late: bool,
+    pub level: Level,
+}
+
+pub(super) type Receiver = Box<dyn FnMut(StreamEvent<'_>) + Send>;
+
+/// Frames in a row that panic before the worker gives up: whatever is broken, it is not the frames.
+const MAX_PANICS: u32 = 3;
+
+/// A worker without frames looks around this often, should it have missed the call.
+const IDLE_CHECK: Duration = Duration::from_millis(100);
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    models: Vec<Arc<Model>>,
+    sessions: Vec<Session>,
+    prompts: Arc<PromptSet>,
+    receive: Receiver,
+    governor: Option<Governor>,
+    level: Level,
+    found: Vec<Segmentation>,
+    /// The smoothed maps of the frames before, one a prompt.
+    memory: Vec<Probability>,
+    panics: u32,
+}
+
+impl Worker {
+    pub fn new(
+        shared: Arc<Shared>,
+        models: Vec<Arc<Model>>,
+        prompts: Arc<PromptSet>,
+        receive: Receiver,
+    ) -> Result<Self, StreamError> {
+        let sessions = models.iter().map(|model| model.session()).collect::<Result<_, ModelError>>()?;
+        let options = &shared.options;
+        let governor = options.deadline.map(|deadline| Governor::new(options.degrade, deadline, models.len()));
+        let (level, found, memory) = Default::default();
+        Ok(Self { shared, models, sessions, prompts, receive, governor, level, found, memory, panics: 0 })
+    }
+
+    /// Segments until the stream ends.
+    pub fn run(mut self) {
+        loop {
+            // Before looking for a frame: one that was submitted before the end was announced is then seen.
+            let ending = self.shared.ending.load(Ordering::Acquire);
+            if ending == CLOSING || self.panics >= MAX_PANICS {
+                break;
+            }
+            match self.next() {
+                Some(slot) => self.step(slot),
+                None if ending == FINISHING => break,
+                None => thread::park_timeout(IDLE_CHECK),
+            }
+        }
+        if self.panics >= MAX_PANICS {
+            self.give_up();
+        }
+        while let Some(slot) = self.shared.exchange.take_oldest() {
+            count(&self.shared.counters.dropped);
+            self.shared.exchange.give_back(slot);
+        }
+    }
+
+    fn next(&self) -> Option<Box<Slot>> {
+        let exchange = &self.shared.exchange;
+        let mut slot = exchange.take_oldest()?;
+        match self.shared.options.backlog {
+            Backlog::KeepOrder => self.shared.room.1.notify_all(),
+            Backlog::LatestWins => {
+                while let Some(newer) = exchange.take_oldest() {
+                    count(&self.shared.counters.dropped);
+                    exchange.give_back(std::mem::replace(&mut slot, newer));
+                }
+            }
+        }
+        Some(slot)
+    }
+
+    fn step(&mut self, slot: Box<Slot>) {
+        // Whatever a panic left half done is made anew below, or overwritten by the next frame.
+        match catch_unwind(AssertUnwindSafe(|| self.process(&slot))) {
+            Ok(Ok(())) => self.panics = 0,
+            Ok(Err(error)) => {
+                self.panics = 0;
+                self.report(&slot, &error.to_string());
+            }
+            Err(panic) => {
+                self.panics += 1;
+                self.report(&slot, &format!("it panicked: {}", message_of(panic.as_ref())));
+                self.renew();
+            }
+        }
+        self.shared.exchange.give_back(slot);
+    }
+
+    fn process(&mut self, slot: &Slot) -> Result<(), ModelError> {
+        let begun = Instant::now();
+        let Shared { options, counters, mailbox, .. } = &*self.shared;
+        if let Some(prompts) = mailbox.take_newest() {
+            self.prompts = prompts;
+            self.memory.clear();
+            count(&counters.prompt_changes);
+        }
+        let frame = slot.frame()?;
+        let level = self.level;
+        let (Some(session), Some(model)) = (self.sessions.get_mut(level.model), self.models.get(level.model)) else {
+            // Levels are made from the number of models.
+            return Ok(());
+        };
+        let prompts = self.prompts.of_model(level.model);
+        let threshold = options.threshold.unwrap_or(model.description().threshold);
+
+        let computing = Instant::now();
+        let seconds = session.segment_into(&frame, prompts, &mut self.found)?;
+        if options.smoothing > 0.0 {
+            self.memory.resize_with(prompts.len(), Probability::default);
+            for (found, memory) in self.found.iter_mut().zip(&mut self.memory) {
+                found.probability.smooth(memory, options.smoothing);
+            }
+        }
+        if options.smoothing > 0.0 || options.threshold.is_some() {
+            for found in &mut self.found {
+                found.mask.update(&found.probability, threshold)?;
+            }
+        }
+        let compute = computing.elapsed();
+
+        let latency = slot.submitted.elapsed();
+        let late = options.deadline.is_some_and(|deadline| latency > deadline);
+        counters.latency.record(latency);
+        counters.compute.record(compute);
+        count(&counters.processed);
+        if late {
+            count(&counters.late);
+        }
+        let receiving = Instant::now();
+        (self.receive)(StreamEvent::Frame(FrameResult {
+            sequence: slot.sequence,
+            timestamp_us: slot.timestamp_us,
+            frame,
+            prompts,
+            prompt_generation: self.prompts.generation(),
+            found: &self.found,
+            threshold,
+            seconds,
+            latency,
+            late,
+            level,
+        }));
+        let elsewhere = compute + receiving.elapsed();
+        if let Some(next) = self.governor.as_mut().and_then(|governor| governor.note(latency, compute)) {
+            self.change_level(next);
+        }
+        let own = begun.elapsed().saturating_sub(elsewhere);
+        self.shared.counters.bookkeeping.record(slot.handling + own);
+        Ok(())
+    }
+
+    fn change_level(&mut self, to: Level) {
+        let (from, counters) = (self.level, &self.shared.counters);
+        let worse = to.model > from.model || to.every_nth > from.every_nth;
+        count(if worse { &counters.degraded } else { &counters.recovered });
+        log::warn!(
+            "{}: from here on one of {} frames, by model {} of {}",
+            if worse { "the deadline is missed too often" } else { "there is time again" },
+            to.every_nth,
+            to.model + 1,
+            self.models.len()
+        );
+        counters.set_level(to);
+        if to.model != from.model {
+            self.memory.clear();
+        }
+        self.level = to;
+        (self.receive)(StreamEvent::LevelChanged { from, to });
+    }
+
+    fn report(&mut self, slot: &Slot, reason: &str) {
+        count(&self.shared.counters.failed);
+        log::warn!("frame {} has no result: {reason}", slot.sequence);
+        let (sequence, timestamp_us) = (slot.sequence, slot.timestamp_us);
+        self.tell(StreamEvent::Failed { sequence, timestamp_us, reason });
+    }
+
+    /// Tells of a failure to a receiver that may be what failed.
+    fn tell(&mut self, event: StreamEvent<'_>) {
+        if catch_unwind(AssertUnwindSafe(|| (self.receive)(event))).is_err() {
+            log::error!("the receiver of the stream's results panicked");
+        }
+    }
+
+    fn renew(&mut self) {
+        self.found.clear();
+        self.memory.clear();
+        for (model, session) in self.models.iter().zip(&mut self.sessions) {
+            match model.session() {
+                Ok(fresh) => *session = fresh,
+                Err(error) => log::error!("no new session after a panic: {error}"),
+            }
+        }
+    }
+
+    fn give_up(&mut self) {
+        let reason = format!("{MAX_PANICS} frames in a row panicked");
+        log::error!("the stream stops: {reason}");
+        // Nobody else sets it.
+        let _ = self.shared.stopped.set(reason.clone());
+        self.tell(StreamEvent::Stopped { reason: &reason });
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
