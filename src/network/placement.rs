@@ -1,6 +1,6 @@
 //! Which values of a network are rounded to 8 bits, and which of them share a grid.
 
-use causalclipseg::graph::{Graph, NodeId, Op, Shape};
+use crate::graph::{Graph, NodeId, Op, Shape};
 
 /// What becomes of a node's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +82,10 @@ fn rounded(graph: &Graph, id: NodeId, own: Placement) -> Placement {
 fn feeds_wide(graph: &Graph, id: NodeId) -> bool {
     let is_wide = |reader: NodeId| match graph.node(reader).op {
         Op::PromptConv { .. } => true,
-        Op::Relu => graph.readers(reader).next().is_some() && graph.readers(reader).all(|next| {
-            matches!(graph.node(next).op, Op::PromptConv { .. })
-        }),
+        Op::Relu => {
+            graph.readers(reader).next().is_some()
+                && graph.readers(reader).all(|next| matches!(graph.node(next).op, Op::PromptConv { .. }))
+        }
         _ => false,
     };
     graph.readers(id).all(is_wide)
@@ -110,9 +111,9 @@ fn nonnegative(graph: &Graph) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Architecture, stage};
     use super::*;
-    use crate::model::{Architecture, stage};
-    use causalclipseg::lower::rewrite;
+    use crate::lower::rewrite;
 
     fn mini(form: fn(&Graph) -> Graph) -> (Graph, Vec<Placement>) {
         let graph = form(&Architecture::mini().describe().unwrap());
@@ -148,7 +149,9 @@ mod tests {
                 Op::Attention { .. } | Op::LayerNorm { .. } | Op::QuickGelu => {
                     assert_ne!(placements[id.0], Placement::Wide, "{}", node.name)
                 }
-                Op::Embed { .. } | Op::AddPositions { .. } if matches!(node.shape, Shape::Sequence { length: None, .. }) => {
+                Op::Embed { .. } | Op::AddPositions { .. }
+                    if matches!(node.shape, Shape::Sequence { length: None, .. }) =>
+                {
                     assert_eq!(placements[id.0], Placement::Wide, "{}", node.name)
                 }
                 Op::Concat => {
