@@ -1,11 +1,9 @@
 //! Which model a command uses: a bundle from a file, the one inside the command, or a network with generated weights.
 
 use super::Failure;
-use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision};
-use causalclipseg::frame::{Fit, Normalisation};
-use causalclipseg::lower::rewrite;
-use causalclipseg::network::{Architecture, Edition};
-use std::collections::BTreeMap;
+use super::generated_model::generate;
+use causalclipseg::bundle::{Bundle, Precision};
+use causalclipseg::network::Edition;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -20,8 +18,8 @@ const GENERATED_SIZE: usize = 224;
 
 #[derive(clap::Args)]
 pub(super) struct ModelSource {
-    /// Bundle to use, or random:rn101, random:rn50, random:tiny for an untrained network [default: the model inside this
-    /// command]
+    /// Bundle to use, or random:rn101, random:rn50, random:tiny, each with :int8 behind it or not, for an untrained network
+    /// [default: the model inside this command]
     #[arg(short, long, value_name = "BUNDLE")]
     model: Option<ModelName>,
     /// Run a bundle whose weights were never trained: its masks mean nothing
@@ -48,18 +46,22 @@ impl ModelSource {
 pub(super) enum ModelName {
     Embedded,
     File(PathBuf),
-    /// `random:EDITION`: the published network at full size, with weights of no use but to measure.
-    Generated(Edition),
+    /// `random:EDITION` or `random:EDITION:int8`: the published network at full size, with weights of no use but to
+    /// measure.
+    Generated(Edition, Precision),
 }
 
 impl FromStr for ModelName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix(GENERATED_PREFIX) {
-            Some(edition) => Ok(Self::Generated(edition.parse().map_err(|error| format!("{error}"))?)),
-            None => Ok(Self::File(text.into())),
-        }
+        let Some(name) = text.strip_prefix(GENERATED_PREFIX) else { return Ok(Self::File(text.into())) };
+        let (edition, precision) = match name.split_once(':') {
+            None | Some((_, "f32")) => (name.strip_suffix(":f32").unwrap_or(name), Precision::F32),
+            Some((edition, "int8")) => (edition, Precision::Int8),
+            Some((_, other)) => return Err(format!("there is no precision `{other}`; write f32 or int8")),
+        };
+        Ok(Self::Generated(edition.parse().map_err(|error| format!("{error}"))?, precision))
     }
 }
 
@@ -68,7 +70,8 @@ impl fmt::Display for ModelName {
         match self {
             Self::Embedded => f.write_str("the embedded model"),
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Generated(edition) => write!(f, "{GENERATED_PREFIX}{edition}"),
+            Self::Generated(edition, Precision::Int8) => write!(f, "{GENERATED_PREFIX}{edition}:int8"),
+            Self::Generated(edition, _) => write!(f, "{GENERATED_PREFIX}{edition}"),
         }
     }
 }
@@ -79,7 +82,10 @@ impl ModelName {
         let bundle = match self {
             Self::Embedded => Bundle::from_static(EMBEDDED)?,
             Self::File(path) => Bundle::open(path)?,
-            Self::Generated(edition) => return generate(*edition, size.unwrap_or(GENERATED_SIZE)),
+            Self::Generated(edition, precision) => {
+                let tokenizer_json = Bundle::from_static(EMBEDDED)?.tokenizer_json().to_vec();
+                return generate(*edition, *precision, size.unwrap_or(GENERATED_SIZE), tokenizer_json);
+            }
         };
         let own = bundle.manifest().model.input_size;
         match size {
@@ -97,52 +103,26 @@ pub(super) fn open(path: Option<&Path>) -> Result<Bundle, Failure> {
     path.map_or(ModelName::Embedded, |path| ModelName::File(path.into())).open(None)
 }
 
-/// A network of the published shapes, rewritten as a packed one is. Its weights come from the formula behind the reference
-/// vectors, so every machine makes the same bundle.
-fn generate(edition: Edition, size: usize) -> Result<Bundle, Failure> {
-    let architecture = Architecture::of(edition, size);
-    architecture.validate()?;
-    let (graph, weights) = rewrite(architecture.describe()?, architecture.golden_weights()?)?;
-    let description = ModelDescription {
-        name: format!("{edition}-untrained"),
-        edition: edition.to_string(),
-        input_size: size,
-        normalisation: Normalisation::CLIP,
-        fit: Fit::Stretch,
-        threshold: 0.5,
-        trained: false,
-        gmac: graph.frame_gmac(1)?,
-        provenance: BTreeMap::from([("source".to_string(), "generated weights, to measure with".to_string())]),
-        calibration: None,
-    };
-    let tokenizer = Bundle::from_static(EMBEDDED)?.tokenizer_json().to_vec();
-    let builder = BundleBuilder::new(description, graph, &weights, Precision::F32)?.tokenizer_json(tokenizer);
-    drop(weights);
-    Ok(Bundle::from_bytes(builder.to_bytes()?)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn names_of_models() {
-        assert_eq!("random:rn50".parse(), Ok(ModelName::Generated(Edition::Rn50)));
+        assert_eq!("random:rn50".parse(), Ok(ModelName::Generated(Edition::Rn50, Precision::F32)));
+        assert_eq!("random:rn50:f32".parse(), Ok(ModelName::Generated(Edition::Rn50, Precision::F32)));
+        assert_eq!("random:tiny:int8".parse(), Ok(ModelName::Generated(Edition::Tiny, Precision::Int8)));
         assert_eq!("a/b.ccs".parse(), Ok(ModelName::File("a/b.ccs".into())));
         let error = "random:huge".parse::<ModelName>().unwrap_err();
         assert!(error.contains("`huge`") && error.contains("rn101"), "{error}");
-        assert_eq!(ModelName::Generated(Edition::Tiny).to_string(), "random:tiny");
+        assert!("random:tiny:f8".parse::<ModelName>().unwrap_err().contains("f32 or int8"));
+        for name in ["random:tiny", "random:rn101:int8"] {
+            assert_eq!(name.parse::<ModelName>().unwrap().to_string(), name);
+        }
     }
 
     #[test]
-    fn generated_models_are_untrained_and_the_same_everywhere() {
-        let bundle = ModelName::Generated(Edition::Tiny).open(Some(64)).unwrap();
-        let model = &bundle.manifest().model;
-        assert_eq!((model.trained, model.input_size, model.edition.as_str()), (false, 64, "tiny"));
-        assert!(model.name.contains("untrained") && model.gmac > 0.0);
-        let again = ModelName::Generated(Edition::Tiny).open(Some(64)).unwrap();
-        assert_eq!(bundle.sha256(), again.sha256());
-        assert!(ModelName::Generated(Edition::Tiny).open(Some(65)).is_err());
+    fn sizes_are_the_models_own() {
         let error = ModelName::Embedded.open(Some(64)).unwrap_err().to_string();
         assert!(error.contains("not 64 x 64"), "{error}");
     }

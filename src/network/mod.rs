@@ -2,13 +2,17 @@
 //! that the training loop, the ONNX writer, the bundle packer and the benchmark's generated models all walk.
 
 mod architecture;
+mod fusion;
 mod image_encoder;
 mod neck;
+mod placement;
 mod projector;
 mod text_encoder;
 mod weights;
 
 pub use architecture::{Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder, UnknownEdition};
+pub use fusion::{strip_before_relu, strip_fused};
+pub use placement::{Placement, place};
 pub use weights::{golden_image, golden_tensor};
 
 use crate::graph::{Graph, GraphBuilder, GraphError, NodeId, Op, Shape};

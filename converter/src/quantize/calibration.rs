@@ -5,7 +5,7 @@ use super::histogram::{Histogram, sample};
 use super::inputs::CalibrationSet;
 use super::observe::{Observation, image_input};
 use super::observer::Observer;
-use super::placement::{Placement, place};
+use super::{Placement, place};
 use causalclipseg::graph::{Graph, Grid, NodeId, Op, Weights};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;

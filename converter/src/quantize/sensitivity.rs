@@ -72,7 +72,7 @@ impl Scan<'_> {
     /// The deviation with what is wide already, and more.
     pub fn deviation(&self, more: &Wide) -> Result<Deviation, QuantiseError> {
         let network = QuantisedNetwork::new(self.graph, self.weights, self.grids, &self.wide.with(more), self.bits);
-        let stripped = super::fusion::strip_fused(&network.graph);
+        let stripped = super::strip_fused(&network.graph);
         Ok(Deviation::between(&logits(&stripped, &network.computed_weights(), self.set)?, self.expected))
     }
 

@@ -18,8 +18,8 @@ const MOST_EDGE: usize = 16_384;
 
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct Arguments {
-    /// Models: bundles, or random:rn101, random:rn50, random:tiny for full-size networks with generated weights
-    /// [default: the model inside this command]
+    /// Models: bundles, or random:rn101, random:rn50, random:tiny, each with :int8 behind it or not, for full-size networks
+    /// with generated weights [default: the model inside this command]
     #[arg(short, long = "model", value_name = "BUNDLE,...", value_delimiter = ',')]
     models: Vec<ModelName>,
     /// Numbers of threads
@@ -76,7 +76,7 @@ pub(in super::super) struct Arguments {
     /// Exit with 3 if the median of any configuration is slower than the baseline's by more, and not by chance
     #[arg(long, value_name = "PERCENT", value_parser = percent, requires = "baseline")]
     max_regression: Option<f64>,
-    /// Time every step of the image pass
+    /// Time every step of the network
     #[arg(long)]
     layers: bool,
     /// Write the stages and steps of a frame as a trace for Perfetto or Chrome's tracing

@@ -1,4 +1,4 @@
-//! Where the image pass spends its time: a table of steps, and a trace for Chrome's tracing or Perfetto.
+//! Where the network spends its time: a table of steps, and a trace for Chrome's tracing or Perfetto.
 
 use super::super::Failure;
 use super::job::Outcome;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// Passes whose median is a step's time.
 const PASSES: usize = 5;
 
-/// One step of the image pass.
+/// One step of the network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct LayerTime {
     pub name: String,
@@ -28,7 +28,7 @@ pub(super) struct LayerTime {
     pub gmac_per_s: f64,
 }
 
-/// Times the steps of the image pass, after the run whose latencies are reported.
+/// Times the steps of the network, after the run whose latencies are reported.
 pub(super) fn measure(model: &Model, frame: [usize; 2]) -> Result<Vec<LayerTime>, Failure> {
     let [width, height] = frame;
     let pixels = a_frame(width, height);
@@ -89,7 +89,7 @@ pub(super) fn trace<'a>(outcomes: impl IntoIterator<Item = (String, &'a Outcome)
         let metadata = |kind: &str, thread: usize, name: &str| json!({"ph": "M", "name": kind, "pid": process, "tid": thread, "args": {"name": name}});
         events.push(metadata("process_name", 0, &name));
         events.push(metadata("thread_name", 0, "stages"));
-        events.push(metadata("thread_name", 1, "steps of the image pass"));
+        events.push(metadata("thread_name", 1, "steps"));
         let mut event = |name: &str, kind: &str, thread: usize, start_ms: f64, ms: f64, arguments: Value| {
             events.push(json!({
                 "ph": "X", "name": name, "cat": kind, "pid": process, "tid": thread,

@@ -264,13 +264,13 @@ impl Bench {
                 }
                 Ok(Some(path.clone()))
             }
-            ModelName::Generated(edition) => {
+            ModelName::Generated(edition, precision) => {
                 let folder = match self.generated.take() {
                     Some(folder) => folder,
                     None => tempfile::tempdir().map_err(|error| format!("cannot keep a generated model: {error}"))?,
                 };
                 let size_name = size.map_or("published".into(), |size| size.to_string());
-                let path = folder.path().join(format!("{edition}-{size_name}.ccs"));
+                let path = folder.path().join(format!("{edition}-{}-{size_name}.ccs", report::precision(*precision)));
                 self.generated = Some(folder);
                 if !path.exists() {
                     let bytes = configuration.model.open(size)?.into_bytes();

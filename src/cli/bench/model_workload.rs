@@ -38,7 +38,17 @@ impl<'m> ModelWorkload<'m> {
         let session = model.session()?;
         let pixels = a_frame(width, height);
         let sentences = sentences(prompts);
-        Ok(Self { model, session, pixels, width, height, sentences, prompts: Vec::new(), found: Vec::new(), new_sentences: 0 })
+        Ok(Self {
+            model,
+            session,
+            pixels,
+            width,
+            height,
+            sentences,
+            prompts: Vec::new(),
+            found: Vec::new(),
+            new_sentences: 0,
+        })
     }
 }
 

@@ -58,7 +58,7 @@ fn for_people(rows: &[Row], format: Format) -> String {
     }
     for row in rows {
         if let Some(steps) = &row.layers {
-            parts.push(heading(&format!("Steps of the image pass: {}", row.label())));
+            parts.push(heading(&format!("Steps of the network: {}", row.label())));
             parts.push(layers::table(steps, row.peak_gmac_per_s, styled(format)).to_string());
         }
     }

@@ -145,7 +145,7 @@ mod tests {
             let base = scale * 10.0 * (1.0 + rng.random_range(-0.02..0.02));
             let mut burst = 0;
             let frames = (0..frames).map(|_| {
-                burst = if rng.random_bool(0.02) { 10 } else { burst - 1 };
+                burst = if rng.random_bool(0.02) { 5 } else { burst - 1 };
                 base * (1.0 + rng.random_range(0.0..0.05)) + if burst > 0 { 3.0 } else { 0.0 }
             });
             frames.collect()

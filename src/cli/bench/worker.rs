@@ -9,8 +9,11 @@ use super::model_workload::ModelWorkload;
 use super::pace::{self, Length, Pace};
 use super::workload::{FrameRecord, Stages, Workload};
 use super::{allocations, check, layers, statistics, warm_up};
-use causalclipseg::machine::{Machine, allowed_cores, restrict_to};
+use causalclipseg::bundle::Precision;
 use causalclipseg::engine::EngineChoice;
+use causalclipseg::kernels::peak::Arithmetic;
+use causalclipseg::kernels::{Isa, Kernels};
+use causalclipseg::machine::{Machine, allowed_cores, restrict_to};
 use causalclipseg::{Model, ModelOptions};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -20,6 +23,8 @@ use std::time::Duration;
 const MOST_ENCODINGS: u32 = 20;
 const ENCODING_TIME: Duration = Duration::from_secs(1);
 const LOOK_UPS: u32 = 20;
+/// For the peak, before and after the measured frames.
+const PEAK_TIME: Duration = Duration::from_millis(30);
 
 /// Reads a job from stdin, measures, and writes the outcome to stdout. When stdin ends, so does the measuring: the parent
 /// asks to stop, or is gone.
@@ -86,6 +91,7 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     let prompt_encode_ms = ms_of_encoding(&mut workload, clock)?;
     let warm_up = warm_up::run(&mut workload, clock, job.warm_up, stop)?;
     let harness_us = harness_us(clock)?;
+    let peak_before = peak_gmac_per_s(&model, facts.precision, job.threads);
     let before = condition();
     let deadline = job.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
     let steady = pace::run(&mut workload, clock, job.pace, deadline, stop)?;
@@ -94,6 +100,7 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     if steady.frames == 0 {
         return Err("it was interrupted before the first frame was measured".into());
     }
+    let peak_after = peak_gmac_per_s(&model, facts.precision, job.threads);
     let layers = match job.layers && !stop.is_requested() {
         true => Some(layers::measure(&model, job.frame)?),
         false => None,
@@ -120,7 +127,8 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
         deadline_misses: steady.deadline_misses,
         allocations: steady.allocations,
         latencies_ns: steady.latencies_ns,
-        peak_gmac_per_s: None,
+        // The better of the two: other work on the machine must not flatter the model.
+        peak_gmac_per_s: [peak_before, peak_after].into_iter().flatten().reduce(f64::max),
         peak_rss_bytes,
         harness_us,
         before,
@@ -146,6 +154,27 @@ fn options(job: &Job) -> Result<ModelOptions, Failure> {
         isa: job.isa.as_deref().map(str::parse).transpose()?,
         ..ModelOptions::default()
     })
+}
+
+/// What this many threads reach at once on registers alone, with the instructions that the model's products run on.
+/// `None` where that is not known for an instruction set.
+fn peak_gmac_per_s(model: &Model, precision: Precision, threads: usize) -> Option<f64> {
+    let (kernels, arithmetic) = match (model.engine().cpu(), precision) {
+        (Some(engine), Precision::Int8) => (engine.kernels(), Arithmetic::Int8),
+        (Some(engine), _) => (engine.kernels(), Arithmetic::F32),
+        // tract computes in f32, with whatever the CPU has.
+        (None, _) => (Kernels::detect().ok()?, Arithmetic::F32),
+    };
+    // Plain Rust stands in for a loop on registers there, and is no peak.
+    if matches!(kernels.isa(), Isa::Generic | Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm) {
+        return None;
+    }
+    let rates = std::thread::scope(|scope| {
+        let measuring: Vec<_> =
+            (0..threads).map(|_| scope.spawn(move || kernels.peak_gmacs(arithmetic, PEAK_TIME))).collect();
+        measuring.into_iter().map(|thread| thread.join().ok()).collect::<Option<Vec<f64>>>()
+    });
+    Some(rates?.iter().sum())
 }
 
 /// The median time to encode a sentence that was never seen.

@@ -1,6 +1,6 @@
 //! Which values of a network are rounded to 8 bits, and which of them share a grid.
 
-use causalclipseg::graph::{Graph, NodeId, Op, Shape};
+use crate::graph::{Graph, NodeId, Op, Shape};
 
 /// What becomes of a node's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,9 +111,9 @@ fn nonnegative(graph: &Graph) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Architecture, stage};
     use super::*;
-    use crate::model::{Architecture, stage};
-    use causalclipseg::lower::rewrite;
+    use crate::lower::rewrite;
 
     fn mini(form: fn(&Graph) -> Graph) -> (Graph, Vec<Placement>) {
         let graph = form(&Architecture::mini().describe().unwrap());

@@ -8,7 +8,7 @@
 //! Every value within such a chain has no reader but the next step. Of an `Add` whose operands are both convolutions, the
 //! later one is the chain's; the other is stored. A `Sigmoid` looks stored bytes up, so the chain ends before it.
 
-use causalclipseg::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId, Op};
 
 /// Takes the grids off values that are inside a fused chain. What remains is what an engine must agree with.
 pub fn strip_fused(graph: &Graph) -> Graph {
@@ -85,7 +85,7 @@ fn is_main_operand(graph: &Graph, id: NodeId, reader: NodeId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use causalclipseg::graph::{GraphBuilder, Grid, Shape};
+    use crate::graph::{GraphBuilder, Grid, Shape};
 
     const MAP: Shape = Shape::Map { channels: 4, height: 8, width: 8 };
 

@@ -1,0 +1,151 @@
+//! Networks of the published shapes with weights that a formula makes: they cost what trained ones cost, and need no
+//! download. Their masks mean nothing.
+
+use super::Failure;
+use causalclipseg::bundle::{
+    Bundle, BundleBuilder, Dtype, ModelDescription, Precision, Problem, Quantisation, StoredTensor,
+};
+use causalclipseg::frame::{Fit, Normalisation};
+use causalclipseg::graph::{Graph, Grid, Op, Weights};
+use causalclipseg::lower::rewrite;
+use causalclipseg::network::{Architecture, Edition, Placement, place, strip_fused};
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+
+/// What a quantiser would measure. Any grid costs the same.
+const UNSIGNED: Grid = Grid { scale: 6.0 / 255.0, zero_point: 0 };
+const SIGNED: Grid = Grid { scale: 12.0 / 255.0, zero_point: 128 };
+const UNIT: Grid = Grid { scale: 1.0 / 255.0, zero_point: 0 };
+
+/// A network rewritten and packed as a trained one is. Its weights come from the formula behind the reference vectors, so
+/// every machine makes the same bundle. `tokenizer_json`: of CLIP's vocabulary.
+pub(super) fn generate(
+    edition: Edition,
+    precision: Precision,
+    size: usize,
+    tokenizer_json: Vec<u8>,
+) -> Result<Bundle, Failure> {
+    let architecture = Architecture::of(edition, size);
+    architecture.validate()?;
+    let (mut graph, weights) = rewrite(architecture.describe()?, architecture.golden_weights()?)?;
+    let mut integers = Vec::new();
+    if precision == Precision::Int8 {
+        graph = strip_fused(&with_grids(graph));
+        integers = quantise(&graph, &weights)?;
+    }
+    let description = ModelDescription {
+        name: format!("{edition}-untrained"),
+        edition: edition.to_string(),
+        input_size: size,
+        normalisation: Normalisation::CLIP,
+        fit: Fit::Stretch,
+        threshold: 0.5,
+        trained: false,
+        gmac: graph.frame_gmac(1)?,
+        provenance: BTreeMap::from([("source".to_string(), "generated weights, to measure with".to_string())]),
+        calibration: None,
+    };
+    let builder = BundleBuilder::new(description, graph, &weights, precision)?.tokenizer_json(tokenizer_json);
+    drop(weights);
+    let builder = integers.into_iter().fold(builder, BundleBuilder::tensor);
+    Ok(Bundle::from_bytes(builder.to_bytes()?)?)
+}
+
+/// A grid for every value that a quantiser rounds.
+fn with_grids(mut graph: Graph) -> Graph {
+    let mut grids: Vec<Option<Grid>> = Vec::new();
+    for placement in place(&graph) {
+        grids.push(match placement {
+            Placement::Wide => None,
+            Placement::Unit => Some(UNIT),
+            Placement::Own { unsigned: true } => Some(UNSIGNED),
+            // The parts of a concatenation share a grid, and some are signed.
+            Placement::Own { unsigned: false } | Placement::Joined(_) => Some(SIGNED),
+            Placement::As(source) => grids.get(source.0).copied().flatten(),
+        });
+    }
+    for (node, grid) in graph.nodes.iter_mut().zip(grids) {
+        node.quantisation = grid;
+    }
+    graph
+}
+
+/// The weights of convolutions, linear layers and tables as integers with a scale for each output.
+fn quantise(graph: &Graph, weights: &Weights) -> Result<Vec<StoredTensor>, Problem> {
+    let mut tensors: BTreeMap<String, StoredTensor> = BTreeMap::new();
+    for node in &graph.nodes {
+        let (name, for_kernels) = match &node.op {
+            Op::Conv { weight, .. } | Op::Linear { weight, .. } => (weight, true),
+            Op::Embed { table, .. } => (table, false),
+            _ => continue,
+        };
+        let Some(values) = weights.get(name).filter(|_| !tensors.contains_key(name)) else { continue };
+        for tensor in integers(name, values, for_kernels)? {
+            tensors.insert(tensor.name.clone(), tensor);
+        }
+    }
+    Ok(tensors.into_values().collect())
+}
+
+/// Of one weight: its integers, their scales and, for kernels, their sums.
+fn integers(name: &str, values: &ArrayD<f32>, for_kernels: bool) -> Result<Vec<StoredTensor>, Problem> {
+    let (mut bytes, mut scales, mut sums) = (Vec::with_capacity(values.len()), Vec::new(), Vec::new());
+    for output in values.outer_iter() {
+        let largest = output.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        let stored = output.iter().map(|value| (value / scale).round_ties_even().clamp(-127.0, 127.0) as i8);
+        let first = bytes.len();
+        bytes.extend(stored.map(|value| value as u8));
+        let sum: i32 = bytes.get(first..).unwrap_or_default().iter().map(|byte| i32::from(*byte as i8)).sum();
+        scales.push(scale);
+        sums.push(sum);
+    }
+    let scale_name = format!("{name}.scale");
+    let scale_bytes = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+    let scales = StoredTensor::plain(&scale_name, Dtype::F32, &[scales.len()], scale_bytes);
+    let mut stored = StoredTensor::plain(name, Dtype::I8, values.shape(), bytes);
+    stored.quantisation = Some(Quantisation { scale: scale_name, zero_point: 0 });
+    if !for_kernels {
+        return Ok(vec![stored, scales]);
+    }
+    let sum_bytes = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+    let sums = StoredTensor::plain(&format!("{name}.sums"), Dtype::I32, &[sums.len()], sum_bytes);
+    Ok(vec![stored.pack()?, scales, sums])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use causalclipseg::{Model, ModelOptions};
+    use std::sync::Arc;
+
+    fn tiny(precision: Precision, size: usize) -> Bundle {
+        let tokenizer = super::super::model_source::open(None).unwrap().tokenizer_json().to_vec();
+        generate(Edition::Tiny, precision, size, tokenizer).unwrap()
+    }
+
+    #[test]
+    fn generated_models_are_untrained_and_the_same_everywhere() {
+        let bundle = tiny(Precision::F32, 64);
+        let model = &bundle.manifest().model;
+        assert_eq!((model.trained, model.input_size, model.edition.as_str()), (false, 64, "tiny"));
+        assert!(model.name.contains("untrained") && model.gmac > 0.0);
+        assert_eq!(bundle.sha256(), tiny(Precision::F32, 64).sha256());
+        assert!(generate(Edition::Tiny, Precision::F32, 65, Vec::new()).is_err());
+    }
+
+    /// In int8 a generated model must run on the int8 kernels, or its figures would be those of something else.
+    #[test]
+    fn int8_models_run_in_int8() {
+        let bundle = Arc::new(tiny(Precision::Int8, 64));
+        assert!(bundle.file_bytes() * 2 < tiny(Precision::F32, 64).file_bytes());
+        let model = Model::from_bundle(bundle, ModelOptions::default()).unwrap();
+        assert!(model.engine().cpu().is_some());
+        let prompts = [model.prompt("a cyst").unwrap()];
+        let pixels = vec![90; 64 * 64];
+        let frame =
+            causalclipseg::frame::Frame::packed(&pixels, causalclipseg::frame::PixelFormat::Gray8, 64, 64).unwrap();
+        let (found, _) = model.session().unwrap().segment(&frame, &prompts).unwrap();
+        assert!(found[0].probability.values().iter().all(|value| value.is_finite()));
+    }
+}
