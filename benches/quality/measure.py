@@ -78,6 +78,7 @@ def report_data(judged):
         "stability": lambda q: q["stability"],
         "1 - confounder_share": lambda q: 1 - (q["confounder_share"] or 0),
     }.items():
+        # nan where all values are the same
         print(f"  {name:22} {spearman([of(q) for q in quality], dice):+.3f}")
     order = np.argsort([q["score"] for q in quality])
     for part in (10, 4, 2):
