@@ -25,7 +25,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Mask the lesion that each prompt describes in each image
-    Segment(segment::Arguments),
+    Segment(Box<segment::Arguments>),
     /// Show what a bundle holds
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU

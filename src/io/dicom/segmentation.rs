@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The most bytes that the masks of one file may take, at eight pixels a byte.
-const MAX_PIXEL_BYTES: usize = 1 << 30;
+const MAX_PIXEL_BYTES: usize = 256 << 20;
 
 /// What a segment may be called, in characters; the rest of a longer prompt is in its description.
 const MAX_LABEL: usize = 64;
