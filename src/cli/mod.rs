@@ -30,7 +30,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Mask the lesion that each prompt describes in each image
-    Segment(segment::Arguments),
+    Segment(Box<segment::Arguments>),
     /// Measure how long a frame takes on this machine
     Bench(Box<bench::Arguments>),
     /// Measure one configuration, for `bench`

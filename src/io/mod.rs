@@ -1,4 +1,4 @@
-//! Files: pictures in; masks, probabilities, overlays and JSON out.
+//! Files: pictures, clips and pipes in; masks, probabilities, overlays, JSON, DICOM SEG and MetaImage out.
 //!
 //! Nothing is half-written: every file is complete beside its name before it takes the name.
 

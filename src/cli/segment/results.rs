@@ -116,7 +116,7 @@ impl<'a> Results<'a> {
                 #[cfg(feature = "dicom")]
                 Format::DicomSeg => {
                     if let Some(segmentation) = &mut self.segmentation {
-                        segmentation.push(prompt, frame, mask, record.mm_per_pixel)?;
+                        segmentation.push(prompt, frame, mask)?;
                     }
                 }
             }

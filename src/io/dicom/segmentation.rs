@@ -1,7 +1,7 @@
 //! DICOM SEG: masks that a viewer lays over the ultrasound they came from (PS3.3, A.51).
 //!
-//! One binary segment a prompt. Every frame names the frame of the source that it lies on, pixel on pixel, so neither needs
-//! a place in the patient, which ultrasound does not have.
+//! One binary segment a prompt. Every frame names the frame of the source that it lies on, pixel on pixel, so none needs a
+//! place in the patient, which ultrasound does not have, nor a size of its pixels, which the source's regions give.
 
 use super::clip::SourceReference;
 use super::values::text;
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The most bytes that the masks of one file may take, at eight pixels a byte.
-const MAX_PIXEL_BYTES: usize = 1 << 30;
+const MAX_PIXEL_BYTES: usize = 256 << 20;
 
 /// What a segment may be called, in characters; the rest of a longer prompt is in its description.
 const MAX_LABEL: usize = 64;
@@ -47,7 +47,6 @@ pub struct Segmentation {
     algorithm: Algorithm,
     prompts: Vec<String>,
     size: Option<[usize; 2]>,
-    mm_per_pixel: Option<[f32; 2]>,
     frames: Vec<Frame>,
     bytes: usize,
 }
@@ -66,17 +65,14 @@ pub enum SegmentationError {
 impl Segmentation {
     /// An empty one. Segments have the prompts' numbers.
     pub fn new(source: SourceReference, algorithm: Algorithm, prompts: Vec<String>) -> Self {
-        Self { source, algorithm, prompts, size: None, mm_per_pixel: None, frames: Vec::new(), bytes: 0 }
+        Self { source, algorithm, prompts, size: None, frames: Vec::new(), bytes: 0 }
     }
 
     /// Adds what prompt `prompt`, counted from 0, found in the source's frame `frame`, counted from 0.
-    pub fn push(
-        &mut self,
-        prompt: usize,
-        frame: usize,
-        mask: &Mask,
-        mm_per_pixel: Option<[f32; 2]>,
-    ) -> Result<(), SegmentationError> {
+    ///
+    /// # Errors
+    /// A mask of another size than the first; a prompt that is none of this segmentation's; more than a file can hold.
+    pub fn push(&mut self, prompt: usize, frame: usize, mask: &Mask) -> Result<(), SegmentationError> {
         let segment = u16::try_from(prompt + 1).ok().filter(|_| prompt < self.prompts.len());
         let segment = segment.ok_or(SegmentationError::Prompt(prompt))?;
         let number = u32::try_from(frame + 1).map_err(|_| SegmentationError::TooLarge)?;
@@ -105,7 +101,6 @@ impl Segmentation {
         if self.bytes > MAX_PIXEL_BYTES {
             return Err(SegmentationError::TooLarge);
         }
-        self.mm_per_pixel = mm_per_pixel;
         self.frames.push(Frame { segment, number, bits, empty });
         Ok(())
     }
@@ -161,6 +156,7 @@ impl Segmentation {
             (tags::CONTENT_LABEL, VR::CS, "SEGMENTATION"),
             (tags::CONTENT_DESCRIPTION, VR::LO, "Lesions that sentences describe"),
             (tags::CONTENT_CREATOR_NAME, VR::PN, ""),
+            (tags::PATIENT_ORIENTATION, VR::CS, ""),
             (tags::SEGMENTATION_TYPE, VR::CS, "BINARY"),
             (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"),
             (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
@@ -198,7 +194,7 @@ impl Segmentation {
         let organization = DataElement::new(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization.as_str());
         put(sequence(tags::DIMENSION_ORGANIZATION_SEQUENCE, vec![InMemDicomObject::from_element_iter([organization])]));
         put(sequence(tags::REFERENCED_SERIES_SEQUENCE, vec![self.series()]));
-        put(sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![self.shared()]));
+        put(sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![InMemDicomObject::new_empty()]));
         let frames = self.frames.iter().map(|frame| self.frame(frame)).collect();
         put(sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames));
         put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(self.packed(width * height))));
@@ -270,20 +266,6 @@ impl Segmentation {
             DataElement::new(tags::SERIES_INSTANCE_UID, VR::UI, uid),
             sequence(tags::REFERENCED_INSTANCE_SEQUENCE, vec![InMemDicomObject::from_element_iter(self.instance())]),
         ])
-    }
-
-    /// What all frames have in common: the size of their pixels.
-    fn shared(&self) -> InMemDicomObject {
-        let mut object = InMemDicomObject::new_empty();
-        if let Some([x, y]) = self.mm_per_pixel {
-            // Rows first. Text of at most sixteen characters.
-            let spacing = [y, x].map(|mm| format!("{mm:.9e}"));
-            let spacing =
-                DataElement::new(tags::PIXEL_SPACING, VR::DS, PrimitiveValue::Strs(spacing.into_iter().collect()));
-            let measures = InMemDicomObject::from_element_iter([spacing]);
-            object.put(sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![measures]));
-        }
-        object
     }
 
     fn frame(&self, frame: &Frame) -> InMemDicomObject {

@@ -354,12 +354,12 @@ fn segmentations_hold_the_masks_bit_by_bit() {
     for impersonal in [false, true] {
         let mut segmentation = Segmentation::new(clip.reference().clone(), algorithm.clone(), prompts.clone());
         for (frame, mask) in masks.iter().enumerate() {
-            segmentation.push(0, frame, mask, Some([0.5, 0.25])).unwrap();
-            segmentation.push(1, frame, &masks[1], Some([0.5, 0.25])).unwrap();
+            segmentation.push(0, frame, mask).unwrap();
+            segmentation.push(1, frame, &masks[1]).unwrap();
         }
-        assert_eq!(segmentation.push(2, 0, &masks[0], None), Err(SegmentationError::Prompt(2)));
+        assert_eq!(segmentation.push(2, 0, &masks[0]), Err(SegmentationError::Prompt(2)));
         let other = Mask::from_pixels(array![[1]]);
-        assert_eq!(segmentation.push(0, 0, &other, None), Err(SegmentationError::Size));
+        assert_eq!(segmentation.push(0, 0, &other), Err(SegmentationError::Size));
         segmentation.write(&path, impersonal).unwrap();
         let file = read_back(&path);
         let text = |tag: Tag| file.element(tag).unwrap().to_str().unwrap().trim().to_string();
@@ -386,7 +386,7 @@ fn no_two_segmentations_have_one_number() {
     let numbers = ["a", "b"].map(|name| {
         let algorithm = Algorithm { name: "tiny".into(), version: String::new() };
         let mut segmentation = Segmentation::new(clip.reference().clone(), algorithm, vec!["a".into()]);
-        segmentation.push(0, 0, &Mask::from_pixels(array![[1]]), None).unwrap();
+        segmentation.push(0, 0, &Mask::from_pixels(array![[1]])).unwrap();
         let path = folder.path().join(name);
         segmentation.write(&path, false).unwrap();
         let number = read_back(&path).element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().to_string();
