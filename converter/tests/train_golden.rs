@@ -218,3 +218,30 @@ fn fixed_masks_carry_no_gradient_and_ones_need_no_masker() {
     assert_ne!(learned[0].1, fixed[0].1, "the encoder's gradient through the mask is missing from the learned one");
     assert_ne!(fixed[0].1, ones[0].1);
 }
+
+/// Several prompts of one image are answered as each alone would be.
+#[test]
+fn prompts_that_share_an_image_are_answered_apart() {
+    let device = Device::flex();
+    let weights = mini().golden_weights().unwrap();
+    let mut network = Network::new(mini().describe().unwrap(), &weights, &device).unwrap();
+    let (images, _) = training_inputs(&device);
+    let own = Golden::read().tokens();
+    let prompts = [own.clone(), vec![own[0], 7, 9, 511], vec![own[0], 511], vec![own[0], 3, 511]];
+    for form in [UpsampledConv::Blend, UpsampledConv::Direct] {
+        let plan = Plan::new(network.graph(), &[stage::PRED], Masks::Learned, form, false).unwrap();
+        let mut answer = |images: Tensor<4>, prompts: &[Vec<u32>]| {
+            let tokens = TokenBatch::new(prompts, &device);
+            numbers(&network.forward(&plan, images, &tokens, Mode::Evaluation, &Leaves::none()), stage::PRED)
+        };
+        let together = answer(images.clone(), &prompts);
+        let apart: Vec<f32> =
+            (0..4).flat_map(|at| answer(images.clone().narrow(0, at / 2, 1), &prompts[at..at + 1])).collect();
+        assert_eq!(together.len(), apart.len());
+        let largest = apart.iter().fold(0f32, |max, v| max.max(v.abs()));
+        let error = together.iter().zip(&apart).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+        assert!(error <= 1e-5 * largest, "{form:?}: error {error} of {largest}");
+        let pixels = together.len() / 4;
+        assert_ne!(together[..pixels], together[pixels..2 * pixels]);
+    }
+}

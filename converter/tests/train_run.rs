@@ -2,11 +2,11 @@
 
 use burn::tensor::Device;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder};
-use causalclipseg_convert::train::network::Network;
+use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
+use causalclipseg_convert::train::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
 use causalclipseg_convert::train::{
-    Adam, Batch, Data, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig, Outcome,
-    Phase, Run, Source, SourceError, TrainError, TrainingConfig, read_log,
+    Adam, Batch, Data, Decay, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig,
+    Outcome, Phase, Question, Run, Schedule, Source, SourceError, TrainError, TrainingConfig, read_log,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -48,7 +48,7 @@ impl Source for Discs {
         let pixels = || (0..size * size).map(|i| (i % size, i / size));
         let image = pixels().map(|(x, y)| if inside(x, y, 0) || inside(x, y, 1) { 220 } else { 40 }).collect();
         let mask = pixels().map(|(x, y)| u8::from(inside(x, y, side))).collect();
-        Ok(Example { image, mask, tokens: vec![1, 5 + side as u32, 15] })
+        Ok(Example { image, questions: vec![Question { tokens: vec![1, 5 + side as u32, 15], mask }] })
     }
 }
 
@@ -159,6 +159,52 @@ fn each_player_moves_its_own_weights() {
     let (moved, outcome) = play(GameConfig { adversarial: false, ..rules }, 5);
     assert_eq!(moved, [true, true, true, true, true, false]);
     assert!(outcome.pred_ad.is_none());
+    let (moved, outcome) = play(GameConfig { causal: false, ..GameConfig::default() }, 5);
+    assert_eq!(moved, [false, true, true, true, true, false]);
+    assert!(outcome.pred_ad.is_none() && outcome.masks.is_none());
+}
+
+/// The published graph, evaluated as any other, then shows that no mask takes anything away.
+#[test]
+fn without_the_causal_module_every_mask_is_one() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("run");
+    let game = GameConfig { causal: false, ..GameConfig::default() };
+    let config = TrainingConfig { game, phases: vec![Phase { epochs: 1, size: 32, batch: 4 }], ..config() };
+    Run::start(config, start(), data(), &folder, &device).unwrap().go(&AtomicBool::new(false), &mut Silent).unwrap();
+    let trained = final_weights(&folder);
+    let mut network = Network::new(trained.architecture.describe().unwrap(), &trained.weights, &device).unwrap();
+    let outputs: Vec<&str> = stage::MASKS.into_iter().collect();
+    let plan = Plan::new(network.graph(), &outputs, Masks::Learned, UpsampledConv::Direct, false).unwrap();
+    let batch = Batch::draw(&Discs(4), 0, &[0, 1], 32).unwrap();
+    let tokens = TokenBatch::new(&batch.tokens, &device);
+    let images = batch.normalised_images(&device);
+    let values = network.forward(&plan, images, &tokens, Mode::Evaluation, &Leaves::none());
+    for name in outputs {
+        let Some(Value::Map(mask)) = values.get(name) else { panic!("no {name}") };
+        assert!(mask.to_data().iter::<f32>().all(|value| value == 1.0), "{name}");
+    }
+}
+
+/// A budget of time ends the run within an epoch, at the last phase and at the schedule's end.
+#[test]
+fn a_run_with_a_budget_ends_in_time_and_annealed() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("run");
+    let mut phases = config().phases;
+    phases.iter_mut().for_each(|phase| phase.epochs *= 1000);
+    let schedule = Schedule { warmup_epochs: 0.0, decay: Decay::Cosine { floor: 0.0 } };
+    let config = TrainingConfig { budget_minutes: 4.0 / 60.0, phases, schedule, ..config() };
+    let mut run = Run::start(config, start(), data(), &folder, &device).unwrap();
+    let ending = run.go(&AtomicBool::new(false), &mut Silent).unwrap();
+    assert!(matches!(ending, Ending::Finished { best: Some(_) }), "{ending:?}");
+    let log = read_log(&folder.join("log.jsonl")).unwrap();
+    let last = log.last().unwrap();
+    assert!(log.len() < 2000 && log[0].size == 32 && last.size == 64, "{} epochs", log.len());
+    assert!(log[0].learning_rate > 1e-3 && last.learning_rate < 1e-9 && last.validation_dice.is_some());
+    assert!(log.windows(2).all(|pair| pair[0].learning_rate >= pair[1].learning_rate));
 }
 
 #[test]

@@ -7,7 +7,10 @@ use causalclipseg::{Model, ModelOptions};
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::data::{Layout, LoadOptions, Sample, Split, load_samples, replace_prompts};
 use causalclipseg_convert::evaluate::report::{self, TrainingLog};
-use causalclipseg_convert::evaluate::{EvaluateOptions, Evaluation, Group, NSD_TOLERANCE_PX, evaluate, images_to_run};
+use causalclipseg_convert::evaluate::{
+    Effect, EmptyAnswers, EvaluateOptions, Evaluation, Group, InterventionScores, NSD_TOLERANCE_PX, NamedOther,
+    evaluate, images_to_run,
+};
 use causalclipseg_convert::pack::{PackOptions, pack};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
@@ -45,6 +48,10 @@ pub struct Evaluate {
     /// Leave out what measures the prompt's influence, which takes most of the time
     #[arg(long)]
     no_prompt_study: bool,
+    /// Also measure what changes to the images that must not matter do: calipers and labels added, removed or moved, gain,
+    /// depth. Takes eleven more passes an image
+    #[arg(long)]
+    interventions: bool,
     /// Only so many images, spread evenly over the split
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -98,6 +105,7 @@ impl Evaluate {
             resamples: self.resamples as usize,
             threads: self.threads.map_or(defaults.threads, usize::from),
             prompt_study: !self.no_prompt_study,
+            interventions: self.interventions,
         };
         let progress = progress_bar(images_to_run(samples.len(), &options));
         let evaluation = evaluate(&model, &samples, &options, || progress.inc(1));
@@ -190,6 +198,9 @@ fn print_tables(evaluation: &Evaluation) {
     if let Some(table) = prompts(evaluation) {
         println!("{table}");
     }
+    if let Some(table) = evaluation.interventions.as_deref().and_then(interventions) {
+        println!("{table}");
+    }
 }
 
 /// An empty table with its first column to the left and numbers to the right.
@@ -237,6 +248,24 @@ fn groups(evaluation: &Evaluation) -> Option<Table> {
     (!table.is_empty()).then_some(table)
 }
 
+fn interventions(scores: &[InterventionScores]) -> Option<Table> {
+    let mut table =
+        table(&["what must not matter", "images", "Dice before", "after", "change", "95 % interval", "agreement"]);
+    for InterventionScores { intervention, all, change_interval, by_device } in scores {
+        let row = |name: String, effect: &Effect, interval: Option<[f64; 2]>| {
+            let Effect { images, dice_before, dice_after, change, agreement } = effect;
+            let interval = interval.map_or("-".to_string(), |[low, high]| format!("{low:+.4} to {high:+.4}"));
+            let numbers = [format!("{dice_before:.4}"), format!("{dice_after:.4}"), format!("{change:+.4}")];
+            [name, images.to_string()].into_iter().chain(numbers).chain([interval, format!("{agreement:.4}")])
+        };
+        table.add_row(row(intervention.to_string(), all, *change_interval));
+        for (device, effect) in by_device {
+            table.add_row(row(format!("  {device}"), effect, None));
+        }
+    }
+    (!table.is_empty()).then_some(table)
+}
+
 fn prompts(evaluation: &Evaluation) -> Option<Table> {
     let mut table = table(&["the prompt's influence", "", "of"]);
     let mut add = |what: &str, value: Option<f64>, of: String| {
@@ -252,12 +281,26 @@ fn prompts(evaluation: &Evaluation) -> Option<Table> {
         add("Dice, contradictory prompt", study.contradictory, images);
     }
     if let Some(pairs) = &evaluation.pairs {
-        let of = format!("{} prompts", pairs.prompts);
-        add("Dice, named lesion of two", Some(pairs.named), of.clone());
-        add("Dice, other lesion of two", Some(pairs.other), of);
+        let all = NamedOther { named: pairs.named, other: pairs.other, prompts: pairs.prompts };
+        let kinds = [("", Some(all)), (", by place", pairs.by_place), (", by pathology", pairs.by_pathology)];
+        for (kind, found) in kinds.into_iter().filter_map(|(kind, found)| Some((kind, found?))) {
+            let of = format!("{} prompts", found.prompts);
+            add(&format!("Dice, named lesion of two{kind}"), Some(found.named), of.clone());
+            add(&format!("Dice, other lesion of two{kind}"), Some(found.other), of);
+        }
     }
     if let Some(absent) = &evaluation.absent {
-        add("share of empty masks, absent lesion", Some(absent.empty_fraction), format!("{} prompts", absent.prompts));
+        for (kind, found) in [
+            ("absent lesion or organ", Some(absent.all)),
+            ("lesion at an empty place", absent.by_place),
+            ("wrong pathology", absent.by_pathology),
+            ("another organ", absent.by_organ),
+            ("right pathology", absent.right_pathology),
+        ] {
+            if let Some(EmptyAnswers { prompts, empty_fraction }) = found {
+                add(&format!("share of empty masks, {kind}"), Some(empty_fraction), format!("{prompts} prompts"));
+            }
+        }
     }
     (!table.is_empty()).then_some(table)
 }

@@ -106,20 +106,30 @@ fn span(found: LesionBox, arrangement: Arrangement) -> (usize, usize) {
     }
 }
 
-/// A prompt for something that `picture` does not show: a lesion in a half without one, a pathology that none of the
-/// lesions has, another organ. Its mask is empty.
+/// What a picture does not show of what a prompt asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// A lesion in a half without one.
+    Place,
+    /// A lesion of a pathology that none has.
+    Pathology,
+    /// Another organ.
+    Organ,
+}
+
+/// A prompt for something that `picture` does not show. Its mask is empty.
 ///
 /// `pathologies` are those of every lesion in the picture; one unknown forbids asking for a wrong one.
-pub fn wrong_request(picture: &Picture, pathologies: &[Option<Pathology>], rng: &mut impl Rng) -> String {
+pub fn wrong_request(picture: &Picture, pathologies: &[Option<Pathology>], rng: &mut impl Rng) -> (Absence, String) {
     let places = empty_halves(picture);
     let wrong = pathologies.first().copied().flatten().map(Pathology::opposite);
     let wrong = wrong.filter(|wrong| pathologies.iter().all(|p| p.is_some_and(|p| p != *wrong)));
     let place = places.choose(rng).copied();
     // Places first: they are what a prompt can be held to in any image.
     match (rng.random_range(0..10), place, wrong) {
-        (0..=4, Some(place), _) => image_prompt(&[], Some(place), rng),
-        (0..=6, _, Some(wrong)) => image_prompt(&[wrong.adjective()], None, rng),
-        _ => absent_thing_prompt(rng),
+        (0..=4, Some(place), _) => (Absence::Place, image_prompt(&[], Some(place), rng)),
+        (0..=6, _, Some(wrong)) => (Absence::Pathology, image_prompt(&[wrong.adjective()], None, rng)),
+        _ => (Absence::Organ, absent_thing_prompt(rng)),
     }
 }
 
@@ -189,14 +199,17 @@ mod tests {
         let picture = picture(32, 2, 10, 12, 28);
         for seed in 0..300 {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let prompt = wrong_request(&picture, &[Some(Pathology::Benign)], &mut rng).to_lowercase();
+            let (absence, prompt) = wrong_request(&picture, &[Some(Pathology::Benign)], &mut rng);
+            let prompt = prompt.to_lowercase();
             let says = |word: &str| prompt.split(|c: char| !c.is_alphabetic()).any(|w| w == word);
             assert!(!says("benign") && !says("upper") && !says("top"), "{prompt}");
             assert!(!says("left") || says("ventricle"), "{prompt}");
+            assert_eq!(absence == Absence::Pathology, says("malignant"), "{prompt}");
+            assert_eq!(absence == Absence::Place, says("right") || says("lower") || says("bottom"), "{prompt}");
         }
         let unknown = [None, Some(Pathology::Benign)];
         for seed in 0..100 {
-            let prompt = wrong_request(&picture, &unknown, &mut ChaCha8Rng::seed_from_u64(seed));
+            let (_, prompt) = wrong_request(&picture, &unknown, &mut ChaCha8Rng::seed_from_u64(seed));
             assert!(Pathology::named_in(&prompt).is_none(), "{prompt}");
         }
     }

@@ -18,7 +18,7 @@ mod sample;
 mod table;
 
 pub use augment::{Affine, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, flip_vertical};
-pub use compose::{Arrangement, compose_pair, wrong_request};
+pub use compose::{Absence, Arrangement, compose_pair, wrong_request};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use folds::{folds, split_fold};

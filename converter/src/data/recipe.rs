@@ -13,10 +13,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Of two images in one with the prompt naming one lesion.
+    /// Prompts asked of each image, each with a mask of its own. The sentence enters the network last, so more of them cost
+    /// little, and an image that gets two answers in one batch can't be learned without reading. At least 1.
+    pub prompts: usize,
+    /// Of two images in one with the prompts naming one lesion each, in turn.
     pub compose: f64,
     /// Of a prompt for what is not there, and an empty mask.
     pub absent: f64,
+    /// Of a prompt that names the pathology alone: in a pair, where the lesions differ in it; in a single image with this
+    /// chance times `rephrase`.
+    pub by_pathology: f64,
     /// Of no prompt at all, for a single image.
     pub empty_prompt: f64,
     /// Of new words for the sample's pathology and the lesion's place instead of its own prompt.
@@ -41,8 +47,10 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
+            prompts: 1,
             compose: 0.4,
             absent: 0.1,
+            by_pathology: 0.25,
             empty_prompt: 0.1,
             rephrase: 0.3,
             flip: 0.5,
@@ -61,8 +69,10 @@ impl Default for Recipe {
 impl Recipe {
     /// Leaves every example as it is, for validation.
     pub const PLAIN: Self = Self {
+        prompts: 1,
         compose: 0.0,
         absent: 0.0,
+        by_pathology: 0.25,
         empty_prompt: 0.0,
         rephrase: 0.0,
         flip: 0.0,
@@ -76,30 +86,35 @@ impl Recipe {
         speckle_deviation: 0.0,
     };
 
-    /// The example for place `index` of the data set in an epoch, the same whenever it is asked for. `None` where the
-    /// data set has no such index.
-    pub fn draw(&self, dataset: &Dataset, index: usize, epoch: usize, seed: u64) -> Option<Example> {
+    /// The examples for place `index` of the data set in an epoch, the same whenever they are asked for: one image, with
+    /// as many prompts and masks as [`Self::prompts`] says. `None` where the data set has no such index.
+    pub fn draw(&self, dataset: &Dataset, index: usize, epoch: usize, seed: u64) -> Option<Vec<Example>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Streams of one seed never overlap; the order of an epoch's indices uses those below 2^32.
         rng.set_stream(((epoch as u64 + 1) << 32) | index as u64);
         let rng = &mut rng;
         let (sample, picture) = dataset.get(index)?;
-        let mut example = self.alter(sample, picture, rng);
-        let absent = chance(self.absent, rng);
+        let example = self.alter(sample, picture, rng);
         if chance(self.compose, rng) && dataset.len() > 1 {
             let (partner, other) = dataset.get((index + rng.random_range(1..dataset.len())) % dataset.len())?;
             let other = self.alter(partner, other, rng);
-            return Some(self.pair([sample, partner], [example.picture, other.picture], absent, rng));
+            return Some(self.ask_pair([sample, partner], [example.picture, other.picture], rng));
         }
-        if absent {
-            example.prompt = wrong_request(&example.picture, &[sample.pathology], rng);
+        Some((0..self.prompts.max(1)).map(|asked| self.ask(sample, &example, asked, rng)).collect())
+    }
+
+    /// One question about a single image; its own prompt answers only one of them.
+    fn ask(&self, sample: &Sample, example: &Example, asked: usize, rng: &mut impl Rng) -> Example {
+        let mut example = example.clone();
+        if chance(self.absent, rng) {
+            example.prompt = wrong_request(&example.picture, &[sample.pathology], rng).1;
             example.picture.mask.fill(0);
         } else if chance(self.empty_prompt, rng) {
             example.prompt.clear();
-        } else if chance(self.rephrase, rng) {
-            example.prompt = rephrase(sample.pathology, &example.picture, rng).unwrap_or(example.prompt);
+        } else if asked > 0 || chance(self.rephrase, rng) {
+            example.prompt = self.rephrase(sample.pathology, &example.picture, rng).unwrap_or(example.prompt);
         }
-        Some(example)
+        example
     }
 
     /// The sample with one of its prompts, flipped, moved and lit anew.
@@ -128,27 +143,43 @@ impl Recipe {
         example
     }
 
-    /// Two pictures in one and a prompt for one lesion of them, by place, by pathology, or both.
-    fn pair(&self, samples: [&Sample; 2], pictures: [Picture; 2], absent: bool, rng: &mut impl Rng) -> Example {
+    /// Two pictures in one and prompts for one lesion of them, by place, by pathology, or both. The lesions take turns.
+    fn ask_pair(&self, samples: [&Sample; 2], pictures: [Picture; 2], rng: &mut impl Rng) -> Vec<Example> {
         let arrangement = *[Arrangement::SideBySide, Arrangement::Stacked].choose(rng).unwrap_or(&Arrangement::Stacked);
         let composed = compose_pair(&pictures[0], &pictures[1], arrangement, rng);
-        let named = rng.random_range(0..2);
+        let first = rng.random_range(0..2);
         let places = arrangement.places();
         let pathologies = samples.map(|sample| sample.pathology);
-        let [first, second] = composed;
-        let mut picture = if named == 0 { first } else { second };
-        if absent {
-            picture.mask.fill(0);
-            let prompt = absent_in_pair(&picture, pathologies, places, rng);
-            return Example { picture, prompt };
-        }
-        let adjective = pathologies[named].map(Pathology::adjective);
-        let (adjectives, place): (Vec<&str>, _) = match (rng.random_range(0..4), adjective) {
-            (0, Some(adjective)) if tell_apart(pathologies) => (vec![adjective], None),
-            (1, Some(adjective)) => (vec![adjective], Some(places[named])),
-            _ => (Vec::new(), Some(places[named])),
+        let mut ask = |asked: usize| {
+            let named = (first + asked) % 2;
+            let mut picture = composed[named].clone();
+            if chance(self.absent, rng) {
+                picture.mask.fill(0);
+                let prompt = absent_in_pair(&picture, pathologies, places, rng);
+                return Example { picture, prompt };
+            }
+            let adjective = pathologies[named].map(Pathology::adjective);
+            let by_pathology = chance(self.by_pathology, rng) && tell_apart(pathologies);
+            let (adjectives, place) = match adjective {
+                Some(adjective) if by_pathology => (vec![adjective], None),
+                Some(adjective) if rng.random_bool(1.0 / 3.0) => (vec![adjective], Some(places[named])),
+                _ => (Vec::new(), Some(places[named])),
+            };
+            Example { picture, prompt: image_prompt(&adjectives, place, rng) }
         };
-        Example { picture, prompt: image_prompt(&adjectives, place, rng) }
+        (0..self.prompts.max(1)).map(&mut ask).collect()
+    }
+
+    /// New words for the lesion's pathology and for where it is now; `None` where there is no lesion.
+    fn rephrase(&self, pathology: Option<Pathology>, picture: &Picture, rng: &mut impl Rng) -> Option<String> {
+        let found = picture.lesion_box()?;
+        let side = 2.0 * picture.size as f32;
+        let place = Place::of_point((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side);
+        let adjective = pathology.map(Pathology::adjective);
+        let by_pathology = chance(self.by_pathology, rng) && adjective.is_some();
+        let adjective = adjective.filter(|_| by_pathology || rng.random_bool(1.0 / 3.0));
+        let place = (!by_pathology && rng.random_bool(2.0 / 3.0)).then_some(place);
+        Some(image_prompt(adjective.as_slice(), place, rng))
     }
 }
 
@@ -169,18 +200,8 @@ fn absent_in_pair(
             image_prompt(&[second.adjective()], Some(places[0]), rng)
         }
         // The mask is empty by now, so no half counts as free of a lesion: only pathologies and organs are asked for.
-        _ => wrong_request(picture, &pathologies, rng),
+        _ => wrong_request(picture, &pathologies, rng).1,
     }
-}
-
-/// New words for the lesion's pathology and for where it is now; `None` where there is no lesion.
-fn rephrase(pathology: Option<Pathology>, picture: &Picture, rng: &mut impl Rng) -> Option<String> {
-    let found = picture.lesion_box()?;
-    let side = 2.0 * picture.size as f32;
-    let place = Place::of_point((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side);
-    let adjective = pathology.map(Pathology::adjective).filter(|_| rng.random_bool(0.5));
-    let place = rng.random_bool(0.5).then_some(place);
-    Some(image_prompt(adjective.as_slice(), place, rng))
 }
 
 /// True with this probability; nonsense counts as the nearest probability.
@@ -223,6 +244,12 @@ mod tests {
         Dataset::prepare((0..6).map(save).collect(), 64, || ()).unwrap()
     }
 
+    fn one(recipe: &Recipe, dataset: &Dataset, index: usize, epoch: usize) -> Example {
+        let mut drawn = recipe.draw(dataset, index, epoch, 7).unwrap();
+        assert_eq!(drawn.len(), 1);
+        drawn.remove(0)
+    }
+
     fn words(prompt: &str) -> Vec<String> {
         prompt.to_lowercase().split(|c: char| !c.is_alphabetic()).map(str::to_string).collect()
     }
@@ -231,7 +258,7 @@ mod tests {
     fn plain_is_the_data_set_itself() {
         let directory = tempfile::tempdir().unwrap();
         let dataset = dataset(directory.path());
-        let example = Recipe::PLAIN.draw(&dataset, 3, 9, 1).unwrap();
+        let example = one(&Recipe::PLAIN, &dataset, 3, 9);
         let (sample, picture) = dataset.get(3).unwrap();
         assert_eq!((&example.picture, &example.prompt), (picture, &sample.prompts[0]));
         assert!(Recipe::PLAIN.draw(&dataset, 6, 0, 1).is_none());
@@ -254,7 +281,7 @@ mod tests {
         let dataset = dataset(directory.path());
         let recipe = Recipe { flip: 0.5, rephrase: 0.5, affine: 0.5, shift: 0.05, ..Recipe::PLAIN };
         for epoch in 0..50 {
-            let example = recipe.draw(&dataset, 0, epoch, 1).unwrap();
+            let example = one(&recipe, &dataset, 0, epoch);
             let found = example.picture.lesion_box().unwrap();
             let words = words(&example.prompt);
             let says = |word: &str| words.iter().any(|w| w == word);
@@ -272,7 +299,7 @@ mod tests {
         let recipe = Recipe { compose: 1.0, ..Recipe::PLAIN };
         let mut by_pathology = 0;
         for epoch in 0..200 {
-            let example = recipe.draw(&dataset, 1, epoch, 7).unwrap();
+            let example = one(&recipe, &dataset, 1, epoch);
             let found = example.picture.lesion_box().unwrap();
             let words = words(&example.prompt);
             let says = |choices: &[&str]| choices.iter().any(|choice| words.iter().any(|word| word == choice));
@@ -297,19 +324,47 @@ mod tests {
     }
 
     #[test]
+    fn prompts_of_one_image_share_its_pixels_and_name_its_lesions_in_turn() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        let recipe = Recipe { prompts: 3, ..Recipe::default() };
+        let pairs = Recipe { compose: 1.0, absent: 0.0, by_pathology: 0.0, ..recipe.clone() };
+        for epoch in 0..40 {
+            let drawn = pairs.draw(&dataset, 1, epoch, 3).unwrap();
+            let [first, second, third] = drawn.as_slice() else { panic!("{} prompts", drawn.len()) };
+            assert!(first.picture.pixels == second.picture.pixels && first.picture.pixels == third.picture.pixels);
+            assert_ne!(first.picture.mask, second.picture.mask);
+            assert_eq!(first.picture.mask, third.picture.mask);
+            assert!(first.picture.mask.iter().zip(&second.picture.mask).all(|(a, b)| a + b < 2));
+            assert_ne!(words(&first.prompt), words(&second.prompt));
+        }
+        let single = Recipe { compose: 0.0, absent: 0.5, ..recipe };
+        let counts = |wanted: &dyn Fn(&[Example]) -> bool| {
+            (0..60).filter(|epoch| wanted(&single.draw(&dataset, 1, *epoch, 3).unwrap())).count()
+        };
+        let is_mixed = |drawn: &[Example]| {
+            let empty = drawn.iter().filter(|example| example.picture.lesion_fraction() == 0.0).count();
+            empty > 0 && empty < drawn.len()
+        };
+        // 1 - 2 / 2³ of them.
+        assert!((30..58).contains(&counts(&is_mixed)), "{}", counts(&is_mixed));
+        assert_eq!(counts(&|drawn| drawn.iter().all(|e| e.picture.pixels == drawn[0].picture.pixels)), 60);
+    }
+
+    #[test]
     fn absent_requests_have_empty_masks() {
         let directory = tempfile::tempdir().unwrap();
         let dataset = dataset(directory.path());
         for compose in [0.0, 1.0] {
             let recipe = Recipe { absent: 1.0, compose, ..Recipe::PLAIN };
             for epoch in 0..50 {
-                let example = recipe.draw(&dataset, 2, epoch, 7).unwrap();
+                let example = one(&recipe, &dataset, 2, epoch);
                 assert_eq!(example.picture.lesion_fraction(), 0.0);
                 assert!(!example.prompt.is_empty());
             }
         }
         let recipe = Recipe { empty_prompt: 1.0, ..Recipe::PLAIN };
-        let example = recipe.draw(&dataset, 2, 0, 7).unwrap();
+        let example = one(&recipe, &dataset, 2, 0);
         assert!(example.prompt.is_empty() && example.picture.lesion_fraction() > 0.0);
     }
 

@@ -84,7 +84,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub(super) fn new(case_id: String, image: PathBuf, mask_rule: MaskRule) -> Self {
+    pub(crate) fn new(case_id: String, image: PathBuf, mask_rule: MaskRule) -> Self {
         Self {
             case_id,
             image,

@@ -1,6 +1,6 @@
 //! Everything that an evaluation finds, as JSON has it.
 
-use super::{AbsentStudy, Group, ImageScores, Intervals, PairStudy, PromptStudy, Scores};
+use super::{AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, Scores};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -27,6 +27,8 @@ pub struct Evaluation {
     /// `None` also where fewer than two images have a lesion.
     pub pairs: Option<PairStudy>,
     pub absent: Option<AbsentStudy>,
+    /// What changes to the images that must not matter do; `None` where this was not asked for.
+    pub interventions: Option<Vec<InterventionScores>>,
     pub model: String,
     /// Of the bundle that was run; of the one packed from it for a checkpoint.
     pub model_sha256: String,

@@ -1,11 +1,12 @@
 //! How good a model is: run as users run it, image by image at its own size, and compared with what experts drew.
 //!
 //! [`evaluate`] runs a model on samples and yields an [`Evaluation`]: overlap and rim measures ([`metric`]) with intervals,
-//! by patient, by pathology, by device, and, unless told otherwise, whether the prompt matters. [`report`] makes a page for
-//! people of it.
+//! by patient, by pathology, by device, and, unless told otherwise, whether the prompt matters; where it is asked for, also
+//! what changes that must not matter do ([`Intervention`]). [`report`] makes a page for people of it.
 
 mod bootstrap;
 mod evaluation;
+mod interventions;
 pub mod metric;
 mod percentile;
 mod prompt_study;
@@ -17,7 +18,8 @@ mod workers;
 
 pub use bootstrap::Intervals;
 pub use evaluation::Evaluation;
-pub use prompt_study::{AbsentStudy, PairStudy, PromptStudy};
+pub use interventions::{Effect, Intervention, InterventionScores};
+pub use prompt_study::{AbsentStudy, EmptyAnswers, NamedOther, PairStudy, PromptStudy};
 pub use run::{EvaluateOptions, evaluate, images_to_run};
 pub use scores::{Group, ImageScores, Scores};
 

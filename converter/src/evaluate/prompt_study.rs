@@ -6,7 +6,7 @@ use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
 use super::{EvaluateError, EvaluateOptions, ImageScores};
 use crate::data::{
-    Arrangement, Mask, Pathology, Picture, Sample, compose_pair, contradict_prompt, image_prompt, prepare,
+    Absence, Arrangement, Mask, Pathology, Picture, Sample, compose_pair, contradict_prompt, image_prompt, prepare,
     shuffle_words, wrong_request,
 };
 use causalclipseg::frame::{Frame, PixelFormat};
@@ -56,11 +56,33 @@ pub struct NamedOther {
 }
 
 /// Prompts for what the image does not show.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct AbsentStudy {
+    #[serde(flatten)]
+    pub all: EmptyAnswers,
+    /// A lesion in a half of the image that has none.
+    pub by_place: Option<EmptyAnswers>,
+    /// The pathology that the lesion does not have.
+    pub by_pathology: Option<EmptyAnswers>,
+    /// Another organ.
+    pub by_organ: Option<EmptyAnswers>,
+    /// What the wrong pathologies are to be held against: the right pathology alone, whose mask is the lesion's.
+    pub right_pathology: Option<EmptyAnswers>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct EmptyAnswers {
     pub prompts: usize,
-    /// The part, 0 to 1, of them whose mask has no pixel.
+    /// The part, 0 to 1, of the masks that have no pixel.
     pub empty_fraction: f64,
+}
+
+/// The other prompts for an image.
+pub(super) struct Questions {
+    /// None, shuffled, for something absent, the pathology alone or none again, and contradictory where there is one.
+    pub prompts: Vec<String>,
+    absence: Absence,
+    knows_pathology: bool,
 }
 
 /// What one image yielded under other prompts than its own.
@@ -68,29 +90,38 @@ pub struct AbsentStudy {
 pub(super) struct Variants {
     empty: f64,
     shuffled: f64,
+    absence: Absence,
     absent_is_empty: bool,
+    right_pathology_is_empty: Option<bool>,
     contradictory: Option<f64>,
 }
 
-impl Variants {
-    /// The other prompts for a sample: none, shuffled, for something absent, and contradictory where there is one.
-    pub fn questions(model: &Model, sample: &Sample, index: usize, seed: u64) -> Result<Vec<String>, EvaluateError> {
+impl Questions {
+    pub fn of(model: &Model, sample: &Sample, index: usize, seed: u64) -> Result<Self, EvaluateError> {
         let mut rng = stream(seed, index as u64);
         let own = own_sentence(sample);
         let picture = prepare(sample, model.description().input_size)?;
         let shuffled = shuffle_words(own, &mut rng);
-        let absent = wrong_request(&picture, &[sample.pathology], &mut rng);
-        Ok([String::new(), shuffled, absent].into_iter().chain(contradict_prompt(own)).collect())
+        let (absence, absent) = wrong_request(&picture, &[sample.pathology], &mut rng);
+        let adjective = sample.pathology.map(Pathology::adjective);
+        let right = adjective.map_or_else(String::new, |adjective| image_prompt(&[adjective], None, &mut rng));
+        let knows_pathology = adjective.is_some();
+        let prompts = [String::new(), shuffled, absent, right].into_iter().chain(contradict_prompt(own)).collect();
+        Ok(Self { prompts, absence, knows_pathology })
     }
 
-    /// From what was found, in the order of [`Self::questions`].
-    pub fn of(found: &[Mask], truth: &Mask) -> Self {
+    /// From what was found for each of the prompts.
+    pub fn judge(&self, found: &[Mask], truth: &Mask) -> Variants {
         let dice = |at: usize| found.get(at).map(|mask| dice_of(mask, truth));
-        Self {
+        let is_empty = |at: usize| found.get(at).is_some_and(|mask| mask.area() == 0);
+        Variants {
             empty: dice(0).unwrap_or(0.0),
             shuffled: dice(1).unwrap_or(0.0),
-            absent_is_empty: found.get(2).is_some_and(|mask| mask.area() == 0),
-            contradictory: dice(3),
+            absence: self.absence,
+            absent_is_empty: is_empty(2),
+            // Of an image without a lesion nothing is right.
+            right_pathology_is_empty: (self.knows_pathology && truth.area() > 0).then(|| is_empty(3)),
+            contradictory: dice(4),
         }
     }
 }
@@ -119,8 +150,23 @@ pub(super) fn summarise_prompts(own: f64, variants: &[Variants]) -> Option<Promp
 }
 
 pub(super) fn summarise_absent(variants: &[Variants]) -> Option<AbsentStudy> {
-    let empty_fraction = mean(variants.iter().map(|variant| f64::from(u8::from(variant.absent_is_empty))))?;
-    Some(AbsentStudy { prompts: variants.len(), empty_fraction })
+    let absent = |wanted: Option<Absence>| {
+        let of = move |variant: &&Variants| wanted.is_none_or(|wanted| variant.absence == wanted);
+        empty_answers(variants.iter().filter(of).map(|variant| variant.absent_is_empty))
+    };
+    Some(AbsentStudy {
+        all: absent(None)?,
+        by_place: absent(Some(Absence::Place)),
+        by_pathology: absent(Some(Absence::Pathology)),
+        by_organ: absent(Some(Absence::Organ)),
+        right_pathology: empty_answers(variants.iter().filter_map(|variant| variant.right_pathology_is_empty)),
+    })
+}
+
+/// `None` of none.
+fn empty_answers(is_empty: impl Iterator<Item = bool> + Clone) -> Option<EmptyAnswers> {
+    let empty_fraction = mean(is_empty.clone().map(|is_empty| f64::from(u8::from(is_empty))))?;
+    Some(EmptyAnswers { prompts: is_empty.count(), empty_fraction })
 }
 
 /// One prompt in a pair.
@@ -239,16 +285,40 @@ mod tests {
     fn variants_are_read_in_the_order_they_were_asked() {
         let truth = mask(&[true, true, false]);
         let (right, half, none) = (mask(&[true, true, false]), mask(&[true, false, true]), mask(&[false; 3]));
-        let all = Variants::of(&[right.clone(), half.clone(), none.clone(), none.clone()], &truth);
-        let expected = Variants { empty: 1.0, shuffled: 0.5, absent_is_empty: true, contradictory: Some(0.0) };
+        let questions = |absence, knows_pathology| Questions { prompts: Vec::new(), absence, knows_pathology };
+        let found = [right.clone(), half.clone(), none.clone(), half.clone(), none.clone()];
+        let all = questions(Absence::Place, true).judge(&found, &truth);
+        let expected = Variants {
+            empty: 1.0,
+            shuffled: 0.5,
+            absence: Absence::Place,
+            absent_is_empty: true,
+            right_pathology_is_empty: Some(false),
+            contradictory: Some(0.0),
+        };
         assert_eq!(all, expected);
-        let without = Variants::of(&[none, half.clone(), half], &truth);
-        let expected = Variants { empty: 0.0, shuffled: 0.5, absent_is_empty: false, contradictory: None };
+        let without = questions(Absence::Organ, false).judge(&[none.clone(), half.clone(), half, none], &truth);
+        let expected = Variants {
+            empty: 0.0,
+            absence: Absence::Organ,
+            absent_is_empty: false,
+            right_pathology_is_empty: None,
+            contradictory: None,
+            ..expected
+        };
         assert_eq!(without, expected);
         let study = summarise_prompts(0.9, &[all, without]).unwrap();
         assert_eq!((study.own, study.empty, study.shuffled), (0.9, 0.5, 0.5));
         assert_eq!((study.contradictory, study.contradictory_images), (Some(0.0), 1));
-        assert_eq!(summarise_absent(&[all, without]).unwrap(), AbsentStudy { prompts: 2, empty_fraction: 0.5 });
+        let answers = |prompts, empty_fraction| EmptyAnswers { prompts, empty_fraction };
+        let expected = AbsentStudy {
+            all: answers(2, 0.5),
+            by_place: Some(answers(1, 1.0)),
+            by_organ: Some(answers(1, 0.0)),
+            right_pathology: Some(answers(1, 0.0)),
+            ..AbsentStudy::default()
+        };
+        assert_eq!(summarise_absent(&[all, without]).unwrap(), expected);
         assert_eq!((summarise_prompts(0.9, &[]), summarise_absent(&[])), (None, None));
     }
 

@@ -1,8 +1,9 @@
 //! Runs a model on a split.
 
 use super::bootstrap::mean_of_patients;
+use super::interventions;
 use super::metric::{Comparison, dice};
-use super::prompt_study::{Variants, study_pairs, summarise_absent, summarise_prompts};
+use super::prompt_study::{Questions, Variants, study_pairs, summarise_absent, summarise_prompts};
 use super::scores::{by_group, by_patient};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
@@ -19,21 +20,25 @@ pub struct EvaluateOptions {
     /// Of the bootstrap.
     pub resamples: usize,
     pub threads: usize,
-    /// Also measure what the prompt changes: five heads an image instead of one, and a pass over a composed pair for each
+    /// Also measure what the prompt changes: six heads an image instead of one, and a pass over a composed pair for each
     /// image.
     pub prompt_study: bool,
+    /// Also measure what changes to the images that must not matter do: up to eleven passes an image more.
+    pub interventions: bool,
 }
 
 impl Default for EvaluateOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { seed: 0, resamples: 2000, threads, prompt_study: true }
+        Self { seed: 0, resamples: 2000, threads, prompt_study: true, interventions: false }
     }
 }
 
 /// How often [`evaluate`] calls `on_image` at most.
 pub fn images_to_run(samples: usize, options: &EvaluateOptions) -> usize {
-    if options.prompt_study { 2 * samples } else { samples }
+    let study = if options.prompt_study { samples } else { 0 };
+    let interventions = if options.interventions { interventions::passes(samples) } else { 0 };
+    samples + study + interventions
 }
 
 /// One image, judged.
@@ -63,6 +68,10 @@ pub fn evaluate(
         judged.into_iter().map(|judged| (judged.image, judged.variants)).unzip();
     let variants: Vec<Variants> = variants.into_iter().flatten().collect();
     let pairs = if options.prompt_study { study_pairs(model, samples, &per_image, options, &on_image)? } else { None };
+    let interventions = match options.interventions {
+        true => Some(interventions::study(model, samples, options, &on_image)?),
+        false => None,
+    };
 
     let means = Scores::mean(per_image.iter().map(|image| image.scores)).ok_or(EvaluateError::NoImages)?;
     let patients = by_patient(&per_image);
@@ -82,6 +91,7 @@ pub fn evaluate(
         prompts: summarise_prompts(means.dice, &variants),
         pairs,
         absent: summarise_absent(&variants),
+        interventions,
         model: description.name.clone(),
         model_sha256: model.sha256().to_string(),
         trained: description.trained,
@@ -107,9 +117,8 @@ fn judge(
     let truth = load_masks(sample, (frame.width(), frame.height()))?;
     let sentence = own_sentence(sample);
     let mut prompts = vec![encode(model, sentence).map_err(failed)?];
-    let questions =
-        if options.prompt_study { Some(Variants::questions(model, sample, index, options.seed)?) } else { None };
-    for question in questions.iter().flatten() {
+    let questions = if options.prompt_study { Some(Questions::of(model, sample, index, options.seed)?) } else { None };
+    for question in questions.iter().flat_map(|questions| &questions.prompts) {
         prompts.push(encode(model, question).map_err(failed)?);
     }
     let (found, _) = session.segment(&frame, &prompts).map_err(failed)?;
@@ -128,7 +137,7 @@ fn judge(
         area_px: masks.first().map_or(0, Mask::area),
         truth_px: truth.area(),
     };
-    Ok(Judged { image, variants: questions.map(|_| Variants::of(&masks[1..], &truth)) })
+    Ok(Judged { image, variants: questions.map(|questions| questions.judge(&masks[1..], &truth)) })
 }
 
 /// What was found, in the form that data sets have their masks in.

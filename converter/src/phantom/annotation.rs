@@ -79,21 +79,22 @@ fn depth_scale(canvas: &mut Canvas, level: u8) {
     }
 }
 
-struct Canvas<'a> {
-    width: usize,
-    height: usize,
-    pixels: &'a mut [u8],
+/// A grey image to draw annotations into, row by row.
+pub(crate) struct Canvas<'a> {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: &'a mut [u8],
 }
 
 impl Canvas<'_> {
-    fn dot(&mut self, x: f32, y: f32, level: u8) {
+    pub fn dot(&mut self, x: f32, y: f32, level: u8) {
         let (x, y) = (x.round(), y.round());
         if x >= 0.0 && y >= 0.0 && x < self.width as f32 && y < self.height as f32 {
             self.pixels[y as usize * self.width + x as usize] = level;
         }
     }
 
-    fn cross(&mut self, x: f32, y: f32, level: u8) {
+    pub fn cross(&mut self, x: f32, y: f32, level: u8) {
         for offset in -3..=3 {
             self.dot(x + offset as f32, y, level);
             self.dot(x, y + offset as f32, level);
@@ -101,7 +102,7 @@ impl Canvas<'_> {
     }
 
     /// `at` is where the first letter's baseline begins.
-    fn text(&mut self, text: &str, at: Point, level: u8) {
+    pub fn text(&mut self, text: &str, at: Point, level: u8) {
         let style = MonoTextStyle::new(&FONT_6X10, Gray8::new(level));
         // A canvas cannot fail.
         let _ = Text::new(text, at, style).draw(self);

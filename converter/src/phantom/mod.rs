@@ -14,6 +14,7 @@ mod noise;
 mod request;
 mod tissue;
 
+pub(crate) use annotation::Canvas;
 pub use folder::{PhantomError, WriteOptions, write_folder};
 pub use lesion::{Echogenicity, Lesion};
 

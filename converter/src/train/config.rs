@@ -19,6 +19,10 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Stretches of epochs at one resolution, in order.
     pub phases: Vec<Phase>,
+    /// Ends the run after so many minutes of its own time, whatever speed the machine has left for it; 0 does not. The
+    /// phases' epochs are then shares of that time, and the schedule follows the time too: it reaches its end on any
+    /// machine. Such a run repeats no other exactly.
+    pub budget_minutes: f64,
     /// How training examples are made of the data: composed pairs, absent lesions, augmentation.
     pub recipe: Recipe,
     pub loss: LossConfig,
@@ -56,6 +60,7 @@ impl Default for TrainingConfig {
             edition: Edition::Tiny,
             seed: 0,
             phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
+            budget_minutes: 0.0,
             recipe: Recipe::default(),
             loss: LossConfig::default(),
             game: GameConfig::default(),
@@ -104,14 +109,16 @@ impl TrainingConfig {
 
     /// The phase that an epoch lies in; the last one for any later.
     pub fn phase(&self, epoch: usize) -> &Phase {
-        let mut end = 0;
-        for phase in &self.phases {
-            end += phase.epochs;
-            if epoch < end {
-                return phase;
-            }
-        }
-        self.phases.last().expect("a valid configuration has a phase")
+        self.phases.get(self.phase_number(epoch)).expect("a valid configuration has a phase")
+    }
+
+    /// Its place among the phases.
+    pub fn phase_number(&self, epoch: usize) -> usize {
+        let ends = self.phases.iter().scan(0, |end, phase| {
+            *end += phase.epochs;
+            Some(*end)
+        });
+        ends.take_while(|end| epoch >= *end).count().min(self.phases.len().saturating_sub(1))
     }
 
     pub fn validate(&self) -> Result<(), ConfigError> {
@@ -131,6 +138,7 @@ impl TrainingConfig {
             return refuse("validation_batch", self.validation_batch.to_string(), "allowed are 1 to 4096");
         }
         for (what, value) in [
+            ("budget_minutes", self.budget_minutes),
             ("learning_rate", self.optimizer.learning_rate),
             ("masker_factor", self.optimizer.masker_factor),
             ("backbone_factor", self.optimizer.backbone_factor),

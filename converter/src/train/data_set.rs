@@ -1,6 +1,6 @@
 //! A data set as a source of examples.
 
-use super::source::{Example, Source, SourceError};
+use super::source::{Example, Question, Source, SourceError};
 use crate::data::{DataError, Dataset, Recipe, Sample};
 use causalclipseg::prompt::{PromptError, Tokenizer};
 use std::collections::BTreeMap;
@@ -62,7 +62,12 @@ impl Source for DataSetSource {
         let dataset = self.sizes.get(&size).ok_or_else(|| format!("it was not prepared at {size} pixels"))?;
         let drawn =
             self.recipe.draw(dataset, index, epoch, self.seed).ok_or_else(|| format!("it has no example {index}"))?;
-        let tokens = self.tokens(&drawn.prompt)?;
-        Ok(Example { image: drawn.picture.pixels, mask: drawn.picture.mask, tokens })
+        let mut image = Vec::new();
+        let mut questions = Vec::new();
+        for asked in drawn {
+            questions.push(Question { tokens: self.tokens(&asked.prompt)?, mask: asked.picture.mask });
+            image = asked.picture.pixels;
+        }
+        Ok(Example { image, questions })
     }
 }

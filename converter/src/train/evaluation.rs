@@ -24,7 +24,7 @@ pub fn evaluate(
 ) -> Result<Option<Score>, TrainError> {
     let plan = Plan::new(network.graph(), &[stage::PRED], Masks::Learned, upsampled, false)?;
     let indices: Vec<usize> = (0..source.count()).collect();
-    let (mut dice, mut iou) = (0.0, 0.0);
+    let (mut dice, mut iou, mut count) = (0.0, 0.0, 0.0);
     for part in indices.chunks(batch) {
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
@@ -39,9 +39,9 @@ pub fn evaluate(
             let score = overlap(logits, mask);
             dice += score.dice;
             iou += score.iou;
+            count += 1.0;
         }
     }
-    let count = indices.len() as f64;
     Ok(Some(Score { dice: dice / count, iou: iou / count }))
 }
 

@@ -25,6 +25,9 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GameConfig {
+    /// Off: no causal module. The maskers are opened for good when a run starts, so that the causal features are the whole
+    /// ones, and one step per batch minimises l(pred) over everything else; a checkpoint of such a run is like any other.
+    pub causal: bool,
     /// Off: one step per batch, which minimises l(pred) over all weights.
     pub adversarial: bool,
     /// Epochs with masks of ones in both branches, as CIRL begins; the maskers rest.
@@ -49,6 +52,7 @@ pub struct GameConfig {
 impl Default for GameConfig {
     fn default() -> Self {
         Self {
+            causal: true,
             adversarial: true,
             warmup_epochs: 2,
             stop_gradient: true,
@@ -98,6 +102,7 @@ pub struct Game {
     theta_step: Plan,
     phi_step: Plan,
     plain: Plan,
+    open: Plan,
 }
 
 impl Game {
@@ -120,6 +125,7 @@ impl Game {
             theta_step: plan(&everything, fixed)?,
             phi_step: plan(&everything, Masks::Learned)?,
             plain: plan(&[stage::PRED, mask3, mask4, mask5], Masks::Learned)?,
+            open: plan(&[stage::PRED], Masks::Ones)?,
             rules,
             loss,
             theta_names,
@@ -139,7 +145,7 @@ impl Game {
     /// outcome is not finite, the optimiser that met it moved nothing.
     pub fn play(&mut self, network: &mut Network, batch: &Batch, epoch: usize, step: u64, factor: f64) -> Outcome {
         let table = Table::new(network, batch);
-        if !self.rules.adversarial {
+        if !self.rules.causal || !self.rules.adversarial {
             return self.play_plain(network, &table, factor);
         }
         let is_warmup = epoch < self.rules.warmup_epochs;
@@ -151,12 +157,15 @@ impl Game {
     }
 
     fn play_plain(&mut self, network: &mut Network, table: &Table, factor: f64) -> Outcome {
-        let names = &self.theta_names | &self.phi_names;
-        let leaves = Leaves::new(&network.parameters, &names);
-        let values = table.forward(network, &self.plain, &leaves);
+        let (plan, leaves) = if self.rules.causal {
+            (&self.plain, Leaves::new(&network.parameters, &(&self.theta_names | &self.phi_names)))
+        } else {
+            (&self.open, Leaves::new(&network.parameters, &self.theta_names))
+        };
+        let values = table.forward(network, plan, &leaves);
         let loss = self.loss.of(values.map(stage::PRED), table.masks.clone());
         let pred = scalar(&loss);
-        let masks = Some(mask_means(&values).map(|mean| scalar(&mean)));
+        let masks = self.rules.causal.then(|| mask_means(&values).map(|mean| scalar(&mean)));
         drop(values);
         let gradient_norm = self.theta.step(&mut network.parameters, &leaves, &mut loss.backward(), factor);
         Outcome { pred, masks, gradient_norm, ..Outcome::default() }

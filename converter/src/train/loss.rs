@@ -13,11 +13,14 @@ pub struct LossConfig {
     /// Weight of the soft Dice loss of each image. An image whose mask is empty has no Dice to speak of: there the cross
     /// entropy takes this weight too.
     pub dice: f32,
+    /// Weight of the empty loss, a / (a + 1 % of the image) for an answer of area a where the mask is empty. A mask that
+    /// is not there costs by cross entropy alone only what its small area does: far less than missing a lesion.
+    pub empty: f32,
 }
 
 impl Default for LossConfig {
     fn default() -> Self {
-        Self { bce: 0.5, dice: 0.5 }
+        Self { bce: 0.5, dice: 0.5, empty: 0.0 }
     }
 }
 
@@ -33,13 +36,17 @@ impl LossConfig {
         let masks = masks.reshape([batch, pixels]);
         let area = masks.clone().sum_dim(1);
         let cross_entropy = cross_entropy(logits.clone(), masks.clone()).mean_dim(1);
-        if self.dice == 0.0 {
-            return cross_entropy.mean().mul_scalar(self.bce);
-        }
         let has_lesion = area.clone().greater_scalar(0.5).float();
-        let dice = dice_loss(logits, masks, area).mul(has_lesion.clone()).mul_scalar(self.dice);
-        let bce_weight = has_lesion.neg().add_scalar(1.0).mul_scalar(self.dice).add_scalar(self.bce);
-        cross_entropy.mul(bce_weight).add(dice).mean()
+        let is_empty = has_lesion.clone().neg().add_scalar(1.0);
+        let mut loss = cross_entropy.mul(is_empty.clone().mul_scalar(self.dice).add_scalar(self.bce));
+        if self.dice != 0.0 || self.empty != 0.0 {
+            let probabilities = activation::sigmoid(logits);
+            let answered = probabilities.clone().sum_dim(1);
+            let dice = dice_loss(probabilities, masks, answered.clone(), area).mul(has_lesion).mul_scalar(self.dice);
+            let empty = empty_loss(answered, pixels).mul(is_empty).mul_scalar(self.empty);
+            loss = loss.add(dice).add(empty);
+        }
+        loss.mean()
     }
 }
 
@@ -49,12 +56,16 @@ fn cross_entropy(logits: Tensor<2>, masks: Tensor<2>) -> Tensor<2> {
     activation::relu(logits.clone()).sub(logits.mul(masks)).add(tail)
 }
 
-/// 1 - (2 sum(p y) + s) / (sum p + sum y + s), one row per image.
-fn dice_loss(logits: Tensor<2>, masks: Tensor<2>, area: Tensor<2>) -> Tensor<2> {
-    let probabilities = activation::sigmoid(logits);
-    let overlap = probabilities.clone().mul(masks).sum_dim(1).mul_scalar(2.0).add_scalar(DICE_SMOOTHING);
-    let sizes = probabilities.sum_dim(1).add(area).add_scalar(DICE_SMOOTHING);
+/// 1 - (2 sum(p y) + s) / (sum p + sum y + s), one row per image. `answered` is sum p.
+fn dice_loss(probabilities: Tensor<2>, masks: Tensor<2>, answered: Tensor<2>, area: Tensor<2>) -> Tensor<2> {
+    let overlap = probabilities.mul(masks).sum_dim(1).mul_scalar(2.0).add_scalar(DICE_SMOOTHING);
+    let sizes = answered.add(area).add_scalar(DICE_SMOOTHING);
     overlap.div(sizes).neg().add_scalar(1.0)
+}
+
+/// sum p / (sum p + 1 % of the pixels), one row per image.
+fn empty_loss(answered: Tensor<2>, pixels: usize) -> Tensor<2> {
+    answered.clone().div(answered.add_scalar(pixels as f32 * 0.01))
 }
 
 #[cfg(test)]
@@ -80,7 +91,7 @@ mod tests {
         let dice = 1.0 - (2.0 * overlap + 1.0) / (p.iter().sum::<f32>() + 2.0 + 1.0);
         let mixed = loss(LossConfig::default(), &logits, &masks, 1);
         assert!((mixed - 0.5 * (bce + dice)).abs() < 1e-6, "{mixed} is not {}", 0.5 * (bce + dice));
-        let plain = loss(LossConfig { bce: 1.0, dice: 0.0 }, &logits, &masks, 1);
+        let plain = loss(LossConfig { bce: 1.0, dice: 0.0, empty: 0.0 }, &logits, &masks, 1);
         assert!((plain - bce).abs() < 1e-6);
     }
 
@@ -90,9 +101,22 @@ mod tests {
         let masks = [1.0f32, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0];
         let both = loss(LossConfig::default(), &logits, &masks, 2);
         let first = loss(LossConfig::default(), &logits[..4], &masks[..4], 1);
-        let empty = loss(LossConfig { bce: 1.0, dice: 0.0 }, &logits[4..], &masks[4..], 1);
+        let empty = loss(LossConfig { bce: 1.0, dice: 0.0, empty: 0.0 }, &logits[4..], &masks[4..], 1);
         assert!((both - 0.5 * (first + empty)).abs() < 1e-6);
         assert!(loss(LossConfig::default(), &[-100.0; 4], &[0.0; 4], 1).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_answer_where_nothing_is_costs_by_its_area() {
+        let without = LossConfig::default();
+        let with = LossConfig { empty: 0.5, ..without.clone() };
+        let extra = |logits: &[f32], masks: &[f32]| {
+            loss(with.clone(), logits, masks, 1) - loss(without.clone(), logits, masks, 1)
+        };
+        // Half of four pixels answered: 2 / (2 + 0.04).
+        assert!((extra(&[30.0, 30.0, -30.0, -30.0], &[0.0; 4]) - 0.5 * 2.0 / 2.04).abs() < 1e-5);
+        assert!(extra(&[-30.0; 4], &[0.0; 4]).abs() < 1e-6);
+        assert!(extra(&[30.0, 30.0, -30.0, -30.0], &[1.0, 0.0, 0.0, 0.0]).abs() < 1e-6);
     }
 
     #[test]

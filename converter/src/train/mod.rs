@@ -30,6 +30,6 @@ pub use loss::LossConfig;
 pub use optimizer::{Adam, AdamState, OptimizerConfig};
 pub use run::{Data, Ending, EpochRecord, Observer, Run, read_log};
 pub use schedule::{Decay, Schedule};
-pub use source::{Batch, Example, Source, SourceError};
+pub use source::{Batch, Example, Question, Source, SourceError};
 pub use start::random_start;
 pub use state::Best;

@@ -4,7 +4,7 @@
 //! stands), `best.safetensors` (the checkpoint of the best validation) and, once done, `final.safetensors`.
 
 use super::average::WeightAverage;
-use super::config::TrainingConfig;
+use super::config::{Phase, TrainingConfig};
 use super::error::TrainError;
 use super::evaluation::{Score, evaluate};
 use super::game::{Game, Outcome};
@@ -12,6 +12,7 @@ use super::loader;
 use super::network::{Network, ParameterTable};
 use super::optimizer::Adam;
 use super::source::Source;
+use super::start::open_masks;
 use super::state::{Best, EpochSums, Progress, State, restore_average, write_whole};
 use crate::checkpoint::{Checkpoint, Storage};
 use crate::model::Architecture;
@@ -117,7 +118,10 @@ impl<'a> Run<'a> {
         }
         config.validate()?;
         check_counts(&data)?;
-        let start = start.resized(config.phase(0).size)?;
+        let mut start = start.resized(config.phase(0).size)?;
+        if !config.game.causal {
+            open_masks(&start.architecture, &mut start.weights)?;
+        }
         let network = Network::new(start.architecture.describe()?, &start.weights, device)?;
         let average =
             (config.average_decay > 0.0).then(|| WeightAverage::new(&network.parameters, config.average_decay));
@@ -173,12 +177,14 @@ impl<'a> Run<'a> {
 
     /// Runs until the last epoch, a stall, or `stop`.
     pub fn go(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
-        while self.progress.epoch < self.config.epochs() {
-            self.fit_size()?;
+        while !self.is_over() {
+            self.begin_epoch()?;
             if !self.train_epoch(stop, observer)? {
                 return self.interrupted();
             }
+            let began = Instant::now();
             let Some(validation) = self.validate(stop)? else { return self.interrupted() };
+            self.progress.seconds += began.elapsed().as_secs_f64();
             self.finish_epoch(validation, observer)?;
             if self.has_stalled() {
                 self.checkpoint(FINAL)?;
@@ -189,6 +195,22 @@ impl<'a> Run<'a> {
         Ok(Ending::Finished { best: self.progress.best })
     }
 
+    /// The part of the run that is done where a time limits it, 0 to 1.
+    fn spent(&self) -> Option<f64> {
+        let budget = self.config.budget_minutes * 60.0;
+        (budget > 0.0).then(|| (self.progress.seconds / budget).min(1.0))
+    }
+
+    fn is_over(&self) -> bool {
+        self.spent().map_or(self.progress.epoch >= self.config.epochs(), |spent| spent >= 1.0)
+    }
+
+    /// The place in the schedule, in epochs, when this part of the epoch under way is done.
+    fn position(&self, part: f64) -> f64 {
+        let by_epochs = self.progress.epoch as f64 + part;
+        self.spent().map_or(by_epochs, |spent| spent * self.config.epochs() as f64)
+    }
+
     fn interrupted(&self) -> Result<Ending, TrainError> {
         self.save()?;
         Ok(Ending::Interrupted { epoch: self.progress.epoch, batch: self.progress.batch })
@@ -197,13 +219,13 @@ impl<'a> Run<'a> {
     /// False where `stop` was raised.
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let epoch = self.progress.epoch;
-        let phase = self.config.phase(epoch).clone();
-        let batches = loader::batches(self.data.training.count(), phase.batch, self.config.seed, epoch);
+        let Phase { batch, size, .. } = self.config.phases[self.progress.phase];
+        let batches = loader::batches(self.data.training.count(), batch, self.config.seed, epoch);
         let count = batches.len();
         let rest = batches.into_iter().skip(self.progress.batch).collect();
         let source = self.data.training;
         std::thread::scope(|scope| {
-            let receiver = loader::start(scope, source, rest, epoch, phase.size);
+            let receiver = loader::start(scope, source, rest, epoch, size);
             let mut began = Instant::now();
             while self.progress.batch < count {
                 if stop.load(Ordering::Relaxed) {
@@ -211,7 +233,7 @@ impl<'a> Run<'a> {
                 }
                 let Ok(batch) = receiver.recv() else { break };
                 let batch = batch.map_err(|source| TrainError::Source { split: "training", source })?;
-                let position = epoch as f64 + self.progress.batch as f64 / count as f64;
+                let position = self.position(self.progress.batch as f64 / count as f64);
                 let factor = self.config.schedule.factor(position, self.config.epochs());
                 let outcome = self.game.play(&mut self.network, &batch, epoch, self.progress.step, factor);
                 if !outcome.is_finite() {
@@ -226,6 +248,9 @@ impl<'a> Run<'a> {
                 let every = self.config.save_every_batches as u64;
                 if every > 0 && self.progress.step.is_multiple_of(every) {
                     self.save()?;
+                }
+                if self.spent() == Some(1.0) {
+                    break;
                 }
             }
             Ok(true)
@@ -242,7 +267,9 @@ impl<'a> Run<'a> {
         }
         sums.gradient_norm.add(outcome.gradient_norm);
         sums.images += images;
-        sums.seconds += began.elapsed().as_secs_f64();
+        let seconds = began.elapsed().as_secs_f64();
+        sums.seconds += seconds;
+        self.progress.seconds += seconds;
         self.progress.batch += 1;
         self.progress.step += 1;
     }
@@ -261,7 +288,8 @@ impl<'a> Run<'a> {
     /// Outer `None`: stopped. Inner `None`: this epoch is not validated.
     fn validate(&self, stop: &AtomicBool) -> Result<Option<Validation>, TrainError> {
         let done = self.progress.epoch + 1;
-        if !done.is_multiple_of(self.config.validate_every.max(1)) && done != self.config.epochs() {
+        let is_last = self.spent().map_or(done == self.config.epochs(), |spent| spent >= 1.0);
+        if !done.is_multiple_of(self.config.validate_every.max(1)) && !is_last {
             return Ok(Some(Validation::default()));
         }
         let mut network = self.network.clone();
@@ -291,7 +319,7 @@ impl<'a> Run<'a> {
             epoch,
             size: self.architecture.input_size,
             learning_rate: self.config.optimizer.learning_rate
-                * self.config.schedule.factor((epoch + 1) as f64, self.config.epochs()),
+                * self.config.schedule.factor(self.position(1.0), self.config.epochs()),
             pred: pred.mean(),
             pred_ad: pred_ad.mean(),
             phi: phi.mean(),
@@ -323,10 +351,15 @@ impl<'a> Run<'a> {
         patience > 0 && self.progress.best.is_some_and(|best| self.progress.epoch > best.epoch + patience)
     }
 
-    /// Brings the network to the size of the current phase. The attention pool's positions are the only weights that
+    /// Settles the epoch's phase, and brings the network to its size. The attention pool's positions are the only weights that
     /// depend on it; they are resized, and their moments begin anew.
-    fn fit_size(&mut self) -> Result<(), TrainError> {
-        let size = self.config.phase(self.progress.epoch).size;
+    fn begin_epoch(&mut self) -> Result<(), TrainError> {
+        if self.progress.batch == 0 {
+            self.progress.phase = self.config.phase_number(self.position(0.0) as usize);
+        }
+        let Some(size) = self.config.phases.get(self.progress.phase).map(|phase| phase.size) else {
+            return Err(TrainError::State { path: self.folder.join(STATE), reason: "it names no phase".into() });
+        };
         if size == self.architecture.input_size {
             return Ok(());
         }

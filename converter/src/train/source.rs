@@ -3,15 +3,22 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use causalclipseg::frame::Normalisation;
 
-/// One image, one prompt, and the mask of what the prompt names.
+/// One image and what is asked of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
     /// Planes of size x size values, row by row: one of grey, or red, green and blue.
     pub image: Vec<u8>,
-    /// 1 in the lesion, 0 elsewhere, size x size.
-    pub mask: Vec<u8>,
+    /// At least one; as many for each image of a source.
+    pub questions: Vec<Question>,
+}
+
+/// A prompt and the mask of what it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
     /// Token ids of the prompt, start and end of text included.
     pub tokens: Vec<u32>,
+    /// 1 in the lesion, 0 elsewhere, size x size.
+    pub mask: Vec<u8>,
 }
 
 /// Why an example cannot be had.
@@ -34,7 +41,9 @@ pub struct Batch {
     pub size: usize,
     /// One plane for each image, or three where an image has colour.
     pub images: Vec<Vec<u8>>,
+    /// One for each question, the first image's first.
     pub masks: Vec<u8>,
+    /// One for each question, in the masks' order.
     pub tokens: Vec<Vec<u32>>,
 }
 
@@ -46,22 +55,30 @@ impl Batch {
             let example = source.draw(epoch, *index, size)?;
             let area = size * size;
             let is_image = example.image.len() == area || example.image.len() == 3 * area;
-            if !is_image || example.mask.len() != area || example.tokens.is_empty() {
+            let is_question = |question: &Question| question.mask.len() == area && !question.tokens.is_empty();
+            if !is_image || example.questions.is_empty() || !example.questions.iter().all(is_question) {
                 return Err(format!("example {index} is not {size} x {size} pixels with a prompt").into());
             }
             batch.images.push(example.image);
-            batch.masks.extend(example.mask);
-            batch.tokens.push(example.tokens);
+            for question in example.questions {
+                batch.masks.extend(question.mask);
+                batch.tokens.push(question.tokens);
+            }
+        }
+        // The network tells a prompt's image by their counts.
+        if batch.tokens.len() % batch.images.len().max(1) != 0 {
+            return Err("the images of a batch have unequal numbers of prompts".into());
         }
         Ok(batch)
     }
 
+    /// Images in the batch.
     pub fn len(&self) -> usize {
-        self.tokens.len()
+        self.images.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+        self.images.is_empty()
     }
 
     /// Batch x 3 x size x size: grey values in all three channels, normalised as CLIP's images are.
@@ -69,20 +86,21 @@ impl Batch {
         let area = self.size * self.size;
         let planes = if self.images.iter().all(|image| image.len() == area) { 1 } else { 3 };
         let values = self.images.iter().flat_map(|image| image.iter().cycle().take(planes * area));
-        let images = self.tensor(values, planes, device).div_scalar(255.0);
+        let images = self.tensor(values, [self.len(), planes], device).div_scalar(255.0);
         let channels =
             |values: [f32; 3]| Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 3, 1, 1]), device);
         let Normalisation { mean, std } = Normalisation::CLIP;
         images.sub(channels(mean)).div(channels(std))
     }
 
-    /// Batch x 1 x size x size of 0 and 1.
+    /// Questions x 1 x size x size of 0 and 1.
     pub fn mask_planes(&self, device: &Device) -> Tensor<4> {
-        self.tensor(self.masks.iter(), 1, device)
+        self.tensor(self.masks.iter(), [self.tokens.len(), 1], device)
     }
 
-    fn tensor<'a>(&self, bytes: impl Iterator<Item = &'a u8>, planes: usize, device: &Device) -> Tensor<4> {
+    fn tensor<'a>(&self, bytes: impl Iterator<Item = &'a u8>, planes: [usize; 2], device: &Device) -> Tensor<4> {
         let values: Vec<f32> = bytes.map(|byte| f32::from(*byte)).collect();
-        Tensor::from_data(TensorData::new(values, [self.len(), planes, self.size, self.size]), device)
+        let [count, channels] = planes;
+        Tensor::from_data(TensorData::new(values, [count, channels, self.size, self.size]), device)
     }
 }

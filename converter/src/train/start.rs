@@ -1,8 +1,8 @@
 //! Weights to train from.
 
 use crate::checkpoint::Checkpoint;
-use crate::model::Architecture;
-use causalclipseg::graph::{GraphError, TAPS};
+use crate::model::{Architecture, stage};
+use causalclipseg::graph::{GraphError, Op, TAPS, Weights};
 use std::collections::BTreeMap;
 
 /// Random weights for an architecture, the same for the same seed.
@@ -18,4 +18,20 @@ pub fn random_start(architecture: Architecture, seed: u64) -> Result<Checkpoint,
         }
     }
     Ok(Checkpoint { architecture, weights, metadata: BTreeMap::new() })
+}
+
+/// Makes every mask one whatever the image: the norm before each sigmoid loses its slope and shifts to 20, where a sigmoid
+/// rounds to one.
+pub(super) fn open_masks(architecture: &Architecture, weights: &mut Weights) -> Result<(), GraphError> {
+    let graph = architecture.describe()?;
+    for mask in stage::MASKS {
+        let sigmoid = graph.node(graph.find(mask)?);
+        let Some(Op::BatchNorm { prefix }) = sigmoid.inputs.first().map(|norm| &graph.node(*norm).op) else { continue };
+        for (field, value) in [("weight", 0.0), ("bias", 20.0)] {
+            if let Some(values) = weights.get_mut(&format!("{prefix}.{field}")) {
+                values.fill(value);
+            }
+        }
+    }
+    Ok(())
 }

@@ -23,6 +23,12 @@ pub struct Progress {
     pub batch: usize,
     /// Batches done in all.
     pub step: u64,
+    /// The place of the epoch's phase.
+    #[serde(default)]
+    pub phase: usize,
+    /// What the run has taken so far, validation included.
+    #[serde(default)]
+    pub seconds: f64,
     pub sums: EpochSums,
     pub best: Option<Best>,
 }

@@ -3,7 +3,7 @@
 use super::chart::{Line, histogram, lines};
 use super::overlays::Gallery;
 use super::training_log::TrainingLog;
-use crate::evaluate::{Evaluation, Group, NSD_TOLERANCE_PX};
+use crate::evaluate::{Evaluation, Group, InterventionScores, NSD_TOLERANCE_PX};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -65,6 +65,7 @@ pub fn html(evaluation: &Evaluation, galleries: &[Gallery], log: Option<&Trainin
     page.push_str(&groups("By pathology", &evaluation.by_pathology));
     page.push_str(&groups("By device", &evaluation.by_device));
     page.push_str(&prompts(evaluation));
+    page.push_str(&interventions(evaluation));
     for gallery in galleries {
         page.push_str(&figures(gallery));
     }
@@ -130,13 +131,40 @@ fn prompts(evaluation: &Evaluation) -> String {
         push("Dice, other lesion of two", format!("{:.4}", pairs.other), of);
     }
     if let Some(absent) = &evaluation.absent {
-        let share = format!("{:.1} %", 100.0 * absent.empty_fraction);
-        push("Empty masks, absent lesion", share, format!("{} prompts", absent.prompts));
+        for (kind, found) in [
+            ("absent lesion or organ", Some(absent.all)),
+            ("lesion at an empty place", absent.by_place),
+            ("wrong pathology", absent.by_pathology),
+            ("another organ", absent.by_organ),
+            ("right pathology", absent.right_pathology),
+        ] {
+            if let Some(found) = found {
+                let share = format!("{:.1} %", 100.0 * found.empty_fraction);
+                push(&format!("Empty masks, {kind}"), share, format!("{} prompts", found.prompts));
+            }
+        }
     }
     if rows.is_empty() {
         return String::new();
     }
     table("Does the prompt matter?", &["", "", "of"], &rows)
+}
+
+fn interventions(evaluation: &Evaluation) -> String {
+    let row = |scores: &InterventionScores| {
+        let InterventionScores { intervention, all, change_interval, .. } = scores;
+        let interval = change_interval.map_or("-".into(), |[low, high]| format!("{low:+.4} to {high:+.4}"));
+        let numbers =
+            [format!("{:.4}", all.dice_before), format!("{:.4}", all.dice_after), format!("{:+.4}", all.change)];
+        let cells = [intervention.to_string(), all.images.to_string()].into_iter().chain(numbers);
+        cells.chain([interval, format!("{:.4}", all.agreement)]).collect()
+    };
+    let rows: Vec<Vec<String>> = evaluation.interventions.iter().flatten().map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = ["", "images", "Dice before", "after", "change", "95 % interval", "agreement"];
+    table("What must not matter", &header, &rows)
 }
 
 fn figures(gallery: &Gallery) -> String {

@@ -89,7 +89,8 @@ fn neighbourhoods(x: Tensor<4>) -> Tensor<4> {
     Tensor::cat((0..TAPS).map(tap).collect(), 2)
 }
 
-/// The convolution that each prompt generates, of its own image.
+/// The convolution that each prompt generates, of its own image: the first prompts are of the first image, as many for
+/// each. Prompts x 1 x height x width.
 ///
 /// A tap is a dot product over channels, so nine products come first (one matrix product per image) and are then
 /// shifted and summed, which is a convolution with a constant kernel. A 1x1 convolution before it, given as `mix`, folds
@@ -97,10 +98,13 @@ fn neighbourhoods(x: Tensor<4>) -> Tensor<4> {
 pub(super) fn prompt_conv(x: Tensor<4>, prompt: Tensor<2>, mix: Option<(Tensor<2>, Option<Tensor<1>>)>) -> Tensor<4> {
     let [batch, channels, height, width] = x.dims();
     let device = x.device();
-    let [_, length] = prompt.dims();
+    let [prompts, length] = prompt.dims();
     let generated = (length - 1) / TAPS;
-    let bias = prompt.clone().slice([0..batch, length - 1..length]).reshape([batch, 1, 1, 1]);
-    let mut kernel = prompt.slice([0..batch, 0..length - 1]).reshape([batch, generated, TAPS]).swap_dims(1, 2);
+    let bias = prompt.clone().slice([0..prompts, length - 1..length]).reshape([prompts, 1, 1, 1]);
+    let kernel = prompt.slice([0..prompts, 0..length - 1]).reshape([prompts, generated, TAPS]).swap_dims(1, 2);
+    // All kernels of an image below one another: one product for all its prompts.
+    let taps = prompts / batch * TAPS;
+    let mut kernel = kernel.reshape([batch, taps, generated]);
     let mut constant = None;
     if let Some((weight, shift)) = mix {
         constant = shift.map(|shift| kernel.clone().matmul(shift.reshape([1, generated, 1])));
@@ -111,7 +115,7 @@ pub(super) fn prompt_conv(x: Tensor<4>, prompt: Tensor<2>, mix: Option<(Tensor<2
         products = products.add(constant);
     }
     let shifted = conv2d(
-        products.reshape([batch, TAPS, height, width]),
+        products.reshape([prompts, TAPS, height, width]),
         shifting_kernel(&device.inner()),
         None,
         ConvOptions::new([1, 1], [1, 1], [1, 1], 1),

@@ -131,7 +131,8 @@ impl Network {
         &self.device
     }
 
-    /// Runs a plan on normalised images (batch x 3 x S x S) and their prompts.
+    /// Runs a plan on normalised images (batch x 3 x S x S) and their prompts, equally many for each image, the first
+    /// image's first. The answers are one for each prompt.
     pub fn forward(
         &mut self,
         plan: &Plan,

@@ -1,0 +1,195 @@
+//! Calipers and labels: found, taken away, moved, and drawn anew.
+
+use super::scan::Scan;
+use crate::phantom::Canvas;
+use embedded_graphics::geometry::Point;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+/// What is this bright ...
+const LEVEL: u8 = 170;
+/// ... so much brighter than what is left of its surroundings once everything thin is taken away ...
+const CONTRAST: u8 = 80;
+/// ... and less wide than this, in pixels, is a caliper or a letter, or a bright speck of tissue.
+const THICKNESS: usize = 5;
+
+/// The pixels that look burned in. Morphology's white top-hat: the image less its opening (F. Meyer, 1979).
+pub(super) fn find(scan: &Scan) -> Vec<bool> {
+    let (width, height) = (scan.width(), scan.height());
+    let eroded = extremum(&scan.pixels, width, height, u8::min);
+    let opened = extremum(&eroded, width, height, u8::max);
+    let is_thin = |(pixel, opened): (&u8, &u8)| *pixel >= LEVEL && pixel.saturating_sub(*opened) >= CONTRAST;
+    scan.pixels.iter().zip(&opened).map(is_thin).collect()
+}
+
+/// The least or largest value in the square of [`THICKNESS`] around each pixel: along rows, then along columns.
+fn extremum(pixels: &[u8], width: usize, height: usize, choose: fn(u8, u8) -> u8) -> Vec<u8> {
+    const REACH: usize = THICKNESS / 2;
+    let along = |pixels: &[u8], is_row: bool| -> Vec<u8> {
+        let value = |index: usize| {
+            let (x, y) = (index % width, index / width);
+            let (at, end) = if is_row { (x, width) } else { (y, height) };
+            let read = |k: usize| if is_row { pixels[y * width + k] } else { pixels[k * width + x] };
+            (at.saturating_sub(REACH)..(at + REACH + 1).min(end)).map(read).fold(pixels[index], choose)
+        };
+        (0..pixels.len()).map(value).collect()
+    };
+    along(&along(pixels, true), false)
+}
+
+/// Fills the marked pixels and their neighbours, whose edges are blurred, from around them; layer by layer, each pixel the
+/// mean of the neighbours that are known. Nothing where all are marked.
+pub(super) fn remove(scan: &mut Scan, marked: &[bool]) {
+    let (width, height) = (scan.width(), scan.height());
+    let neighbours = move |index: usize| {
+        let (x, y) = (index % width, index / width);
+        let rows = y.saturating_sub(1)..(y + 2).min(height);
+        rows.flat_map(move |row| (x.saturating_sub(1)..(x + 2).min(width)).map(move |column| row * width + column))
+    };
+    let mut unknown: Vec<bool> = (0..marked.len()).map(|index| neighbours(index).any(|near| marked[near])).collect();
+    let mut pending: Vec<usize> = (0..marked.len()).filter(|index| unknown[*index]).collect();
+    while !pending.is_empty() {
+        let filled: Vec<(usize, u8)> = pending
+            .iter()
+            .filter_map(|index| {
+                let known = neighbours(*index).filter(|near| !unknown[*near]);
+                let (sum, count) = known.fold((0usize, 0), |(sum, n), near| (sum + scan.pixels[near] as usize, n + 1));
+                (count > 0).then(|| (*index, (sum / count) as u8))
+            })
+            .collect();
+        if filled.is_empty() {
+            return;
+        }
+        for (index, value) in filled {
+            scan.pixels[index] = value;
+            unknown[index] = false;
+        }
+        pending.retain(|index| unknown[*index]);
+    }
+}
+
+/// Takes the marked pixels away and puts them back a third of the width to the right and a third of the height down,
+/// around the image's edges.
+pub(super) fn displace(scan: &mut Scan, marked: &[bool]) {
+    let before = scan.pixels.clone();
+    remove(scan, marked);
+    let (width, height) = (scan.width(), scan.height());
+    for index in (0..marked.len()).filter(|index| marked[*index]) {
+        let (x, y) = ((index % width + width / 3) % width, (index / width + height / 3) % height);
+        let pixel = &mut scan.pixels[y * width + x];
+        *pixel = before[index].max(*pixel);
+    }
+}
+
+/// Draws crosses at the ends of two diameters, dots between and their lengths, about `center` (x, y and half the sides, in
+/// pixels).
+pub(super) fn draw_calipers(scan: &mut Scan, center: [f32; 4]) {
+    const BRIGHT: u8 = 230;
+    /// A pixel is about as large as this; the network reads no numbers.
+    const CM_PER_PX: f32 = 0.01;
+    let [x, y, half_width, half_height] = center;
+    let bottom = scan.height() as i32;
+    let mut canvas = canvas(scan);
+    for (number, half, along) in [(1, half_width, [1.0, 0.0]), (2, half_height, [0.0, 1.0])] {
+        for sign in [-1.0, 1.0] {
+            canvas.cross(x + sign * half * along[0], y + sign * half * along[1], BRIGHT);
+        }
+        let dots = (half / 3.0) as i32;
+        for dot in -dots..=dots {
+            let part = 3.0 * dot as f32;
+            canvas.dot(x + part * along[0], y + part * along[1], BRIGHT);
+        }
+        let text = format!("{number} D {:.2} cm", 2.0 * half * CM_PER_PX);
+        canvas.text(&text, Point::new(4, bottom - 28 + 11 * number), BRIGHT);
+    }
+}
+
+/// Where calipers mark no lesion: the one of nine places in the image that is farthest from the lesion's centre.
+pub(super) fn elsewhere(scan: &Scan, lesion: [f32; 4]) -> [f32; 4] {
+    let [x, y, half_width, half_height] = lesion;
+    let places = (0..9).map(|place| {
+        let at = |part: i32, side: usize| (1 + 2 * part) as f32 / 6.0 * side as f32;
+        [at(place % 3, scan.width()), at(place / 3, scan.height())]
+    });
+    let distance = |place: &[f32; 2]| (place[0] - x).powi(2) + (place[1] - y).powi(2);
+    let [x, y] = places.max_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap_or([x, y]);
+    [x, y, half_width, half_height]
+}
+
+/// Writes a label of an examination into a corner.
+pub(super) fn draw_label(scan: &mut Scan, rng: &mut impl Rng) {
+    const LABELS: [&str; 5] = ["RT BREAST 10:00", "LT BREAST 2:00", "AXILLA LT", "RAD 3 CM FN", "TRANS RT"];
+    let label = LABELS.choose(rng).copied().unwrap_or(LABELS[0]);
+    let room = scan.width() as i32 - 6 * label.len() as i32 - 4;
+    let at = [[4, 12], [room, 12], [4, scan.height() as i32 - 6], [room, scan.height() as i32 - 6]];
+    let [x, y] = at.choose(rng).copied().unwrap_or([4, 12]);
+    canvas(scan).text(label, Point::new(x, y), 230);
+}
+
+fn canvas(scan: &mut Scan) -> Canvas<'_> {
+    Canvas { width: scan.truth.width, height: scan.truth.height, pixels: &mut scan.pixels }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::tests::scan;
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn calipers_are_found_and_taken_away_again() {
+        let clean = scan(90, 80, [20, 20, 50, 60]);
+        assert!(!find(&clean).contains(&true));
+        let mut marked = clean.clone();
+        draw_calipers(&mut marked, clean.lesion_box().unwrap().center());
+        let changed: Vec<bool> = clean.pixels.iter().zip(&marked.pixels).map(|(a, b)| a != b).collect();
+        assert_eq!(find(&marked), changed, "what was drawn is what is found");
+        assert!(changed.iter().filter(|changed| **changed).count() > 80);
+        let found = find(&marked);
+        remove(&mut marked, &found);
+        let error = clean.pixels.iter().zip(&marked.pixels).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(error <= Some(60), "{error:?}");
+        assert!(!find(&marked).contains(&true));
+    }
+
+    #[test]
+    fn broad_bright_tissue_is_not_burned_in() {
+        let mut bright = scan(60, 60, [0; 4]);
+        for y in 20..40 {
+            bright.pixels[y * 60 + 10..y * 60 + 50].fill(250);
+        }
+        assert!(!find(&bright).contains(&true));
+        let before = bright.clone();
+        remove(&mut bright, &[true; 3600]);
+        assert_eq!(bright, before, "there is nothing to fill from");
+    }
+
+    #[test]
+    fn what_is_displaced_keeps_its_shape() {
+        let mut moved = scan(60, 60, [0; 4]);
+        moved.pixels[10 * 60 + 50] = 255;
+        moved.pixels[10 * 60 + 51] = 254;
+        let marked = find(&moved);
+        displace(&mut moved, &marked);
+        // 50 + 20 passes the edge.
+        assert_eq!(moved.pixels[30 * 60 + 10..30 * 60 + 12], [255, 254]);
+        assert!(moved.pixels[10 * 60 + 50] < 120);
+        assert_eq!(find(&moved).iter().filter(|found| **found).count(), 2);
+    }
+
+    #[test]
+    fn misplaced_calipers_are_far_from_the_lesion_and_labels_in_a_corner() {
+        let clean = scan(90, 90, [5, 5, 25, 25]);
+        let [x, y, ..] = elsewhere(&clean, clean.lesion_box().unwrap().center());
+        assert_eq!([x, y], [75.0, 75.0]);
+        for seed in 0..8 {
+            let mut labelled = scan(200, 90, [0; 4]);
+            draw_label(&mut labelled, &mut ChaCha8Rng::seed_from_u64(seed));
+            let changed = find(&labelled);
+            assert!(changed.iter().filter(|changed| **changed).count() > 40, "it is cut off");
+            let rows: Vec<usize> = (0..changed.len()).filter(|i| changed[*i]).map(|i| i / 200).collect();
+            assert!(rows.iter().all(|y| *y < 20) || rows.iter().all(|y| *y > 70));
+        }
+    }
+}
