@@ -1,6 +1,6 @@
 //! DICOM: ultrasound pictures and clips in, segmentations out.
 //!
-//! Of a file's attributes only those named in [`attributes`] are read, each after its length was checked; the pixels are
+//! Of a file's attributes only those are read that are used, each after its length was checked; the pixels are
 //! read frame by frame. Names of patients go into DICOM segmentations and nowhere else.
 
 mod attributes;
