@@ -165,7 +165,7 @@ mod tests {
             .map(|parameter| {
                 let value = ArrayD::from_shape_fn(parameter.shape, |index| {
                     // The largest of an output fixes its scale; the others lie a little above half a step.
-                    if index[index.ndim() - 1] == 0 && index.ndim() == 4 && index[1] == 0 { 1.0 } else { 0.0043 }
+                    if index.slice().ends_with(&[0]) && index.slice().len() == 4 && index[1] == 0 { 1.0 } else { 0.0043 }
                 });
                 (parameter.name, value)
             })

@@ -1,0 +1,166 @@
+//! A network in int8: on the fast engine's integers, and on the reference engine, which rounds to the same grids in f32.
+
+use super::networks::{Network, image, mini};
+use super::{PROMPTS, engine, logits};
+use causalclipseg::bundle::{
+    Bundle, BundleBuilder, Dtype, ModelDescription, Precision, Quantisation, StoredTensor,
+};
+use causalclipseg::engine::{EngineChoice, EngineOptions, ReferencePlan, Value};
+use causalclipseg::frame::{Fit, Normalisation};
+use causalclipseg::graph::{Graph, Grid, Op, Weights};
+use causalclipseg::kernels::Kernels;
+use causalclipseg::network::{Placement, place, strip_fused};
+use ndarray::{Array2, ArrayD, IxDyn};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Grids from the range of each value on one image and one prompt.
+fn with_grids(network: &Network, size: usize) -> Graph {
+    let mut graph = network.graph.clone();
+    let everything = Graph { outputs: graph.ids().filter(|id| !is_input(&graph, id.0)).collect(), ..graph.clone() };
+    let plan = ReferencePlan::new(&everything, &network.weights).unwrap();
+    let pixels = ArrayD::from_shape_vec(IxDyn(&[3, size, size]), image(size)).unwrap();
+    // Inputs are given in the order in which the graph holds them: the image stands before the tokens.
+    let values = plan.run(&[Value::Array(&pixels), Value::Tokens(PROMPTS[0])]).unwrap();
+    let mut ranges = vec![(-1.5f32, 1.5f32); graph.nodes.len()];
+    for (id, values) in everything.outputs.iter().zip(&values) {
+        ranges[id.0] = values.iter().fold((0.0, 0.0), |(low, high), value| (low.min(*value), high.max(*value)));
+    }
+    let grid = |(low, high): (f32, f32)| {
+        let scale = ((high - low) / 255.0).max(1e-6);
+        Grid { scale, zero_point: (-low / scale).round().clamp(0.0, 255.0) as u8 }
+    };
+    let placements = place(&graph);
+    let mut grids: Vec<Option<Grid>> = Vec::new();
+    for (index, placement) in placements.iter().enumerate() {
+        grids.push(match placement {
+            Placement::Wide => None,
+            Placement::Unit => Some(Grid { scale: 1.0 / 255.0, zero_point: 0 }),
+            Placement::Own { .. } => Some(grid(ranges[index])),
+            Placement::Joined(concat) => Some(grid(ranges[concat.0])),
+            Placement::As(source) => grids[source.0],
+        });
+    }
+    for (node, grid) in graph.nodes.iter_mut().zip(grids) {
+        node.quantisation = grid;
+    }
+    strip_fused(&graph)
+}
+
+fn is_input(graph: &Graph, index: usize) -> bool {
+    graph.nodes[index].op == Op::Input
+}
+
+/// Integers, scales and sums of every weight that a kernel reads.
+fn integers(graph: &Graph, weights: &Weights) -> Vec<StoredTensor> {
+    let mut tensors = BTreeMap::new();
+    for node in &graph.nodes {
+        let (Op::Conv { weight: name, .. } | Op::Linear { weight: name, .. }) = &node.op else { continue };
+        let (mut bytes, mut scales, mut sums) = (Vec::new(), Vec::new(), Vec::new());
+        for output in weights[name].outer_iter() {
+            let scale = output.iter().fold(1e-9f32, |most, value| most.max(value.abs())) / 127.0;
+            let stored: Vec<i8> = output.iter().map(|value| (value / scale).round_ties_even() as i8).collect();
+            sums.push(stored.iter().map(|value| i32::from(*value)).sum::<i32>());
+            bytes.extend(stored.iter().map(|value| *value as u8));
+            scales.push(scale);
+        }
+        let mut stored = StoredTensor::plain(name, Dtype::I8, weights[name].shape(), bytes);
+        let scale = format!("{name}.scale");
+        stored.quantisation = Some(Quantisation { scale: scale.clone(), zero_point: 0 });
+        tensors.insert(name.clone(), stored.pack().unwrap());
+        let bytes = |numbers: Vec<[u8; 4]>| numbers.concat();
+        let scale_bytes = bytes(scales.iter().map(|scale| scale.to_le_bytes()).collect());
+        tensors.insert(scale.clone(), StoredTensor::plain(&scale, Dtype::F32, &[scales.len()], scale_bytes));
+        let name = format!("{name}.sums");
+        let sum_bytes = bytes(sums.iter().map(|sum| sum.to_le_bytes()).collect());
+        tensors.insert(name.clone(), StoredTensor::plain(&name, Dtype::I32, &[sums.len()], sum_bytes));
+    }
+    tensors.into_values().collect()
+}
+
+fn int8_mini(size: usize) -> Arc<Bundle> {
+    let network = mini(size);
+    let graph = with_grids(&network, size);
+    let model = ModelDescription {
+        name: "mini".into(),
+        edition: "tiny".into(),
+        input_size: size,
+        normalisation: Normalisation::CLIP,
+        fit: Fit::Stretch,
+        threshold: 0.5,
+        trained: false,
+        gmac: 0.0,
+        provenance: BTreeMap::new(),
+        calibration: None,
+    };
+    let tensors = integers(&graph, &network.weights);
+    let builder = BundleBuilder::new(model, graph, &network.weights, Precision::Int8).unwrap();
+    let builder = tensors.into_iter().fold(builder, BundleBuilder::tensor);
+    Arc::new(Bundle::from_bytes(builder.to_bytes().unwrap()).unwrap())
+}
+
+fn agreement(found: &Array2<f32>, expected: &Array2<f32>) -> f64 {
+    let lesion = |value: &f32| *value > 0.0;
+    let both = found.iter().zip(expected).filter(|(a, b)| lesion(a) && lesion(b)).count();
+    let either = found.iter().filter(|a| lesion(a)).count() + expected.iter().filter(|b| lesion(b)).count();
+    if either == 0 { 1.0 } else { 2.0 * both as f64 / either as f64 }
+}
+
+fn relative_error(found: &Array2<f32>, expected: &Array2<f32>) -> f32 {
+    let power = |values: &Array2<f32>| values.iter().map(|value| value * value).sum::<f32>();
+    (power(&(found - expected)) / power(expected)).sqrt()
+}
+
+#[test]
+fn int8_is_what_the_reference_rounds_to() {
+    for size in [64, 96] {
+        let bundle = int8_mini(size);
+        let pixels = image(size);
+        let reference = EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() };
+        let expected = logits(&engine(bundle.graph(), &bundle, reference), &pixels, &PROMPTS);
+        let mut first: Option<Vec<Array2<f32>>> = None;
+        for kernels in Kernels::available() {
+            let options = EngineOptions { isa: Some(kernels.isa()), ..EngineOptions::default() };
+            let fast = engine(bundle.graph(), &bundle, options);
+            assert!(fast.cpu().is_some());
+            let found = logits(&fast, &pixels, &PROMPTS);
+            for (found, expected) in found.iter().zip(&expected) {
+                let (agreement, error) = (agreement(found, expected), relative_error(found, expected));
+                println!("{size} px, {}: agreement {agreement:.5}, relative error {error:.1e}", kernels.isa());
+                assert!(agreement >= 0.999, "{size} px on {}: {agreement}", kernels.isa());
+                assert!(error <= 1e-2, "{size} px on {}: {error}", kernels.isa());
+            }
+            // Integers sum to the same on every instruction set; what f32 there is, differs in its last bits.
+            let first = first.get_or_insert_with(|| found.clone());
+            for (found, first) in found.iter().zip(first.iter()) {
+                assert!(relative_error(found, first) <= 1e-2, "{}", kernels.isa());
+            }
+        }
+    }
+}
+
+/// What int8 changes is its rounding, not the function.
+#[test]
+fn int8_is_close_to_f32() {
+    let network = mini(64);
+    let bundle = int8_mini(64);
+    let pixels = image(64);
+    let wide = logits(&engine(&network.graph, &network.weights, EngineOptions::default()), &pixels, &PROMPTS);
+    let narrow = logits(&engine(bundle.graph(), &bundle, EngineOptions::default()), &pixels, &PROMPTS);
+    for (narrow, wide) in narrow.iter().zip(&wide) {
+        let error = relative_error(narrow, wide);
+        println!("relative error {error:.3}");
+        assert!(error < 0.2, "{error}");
+    }
+}
+
+#[test]
+fn int8_threads_change_no_bit() {
+    let bundle = int8_mini(96);
+    let pixels = image(96);
+    let alone = logits(&engine(bundle.graph(), &bundle, EngineOptions::default()), &pixels, &PROMPTS);
+    for threads in [2, 3] {
+        let options = EngineOptions { threads, ..EngineOptions::default() };
+        assert_eq!(logits(&engine(bundle.graph(), &bundle, options), &pixels, &PROMPTS), alone);
+    }
+}
