@@ -120,12 +120,41 @@ fn prompts_are_replaced_and_the_study_is_left_out() {
 }
 
 #[test]
+fn interventions_are_counted_and_repeat() {
+    let (_folder, data, checkpoint) = fixture();
+    let asked = ["--no-prompt-study", "--interventions", "--threads"];
+    let result = json(evaluate(&data, &checkpoint, &[&asked[..], &["2"]].concat()));
+    let scores = result["interventions"].as_array().unwrap();
+    let named: Vec<&str> = scores.iter().map(|scores| scores["intervention"].as_str().unwrap()).collect();
+    for name in ["calipers_added", "label_added", "gain_raised", "gain_lowered", "deeper"] {
+        assert!(named.contains(&name), "{name} in {named:?}");
+    }
+    for scores in scores {
+        let number = |key: &str| scores[key].as_f64().unwrap();
+        assert!((1..=IMAGES as u64).contains(&scores["images"].as_u64().unwrap()));
+        assert!((number("dice_after") - number("dice_before") - number("change")).abs() < 1e-12);
+        assert!((0.0..=1.0).contains(&number("agreement")));
+    }
+    let again = json(evaluate(&data, &checkpoint, &[&asked[..], &["1"]].concat()));
+    assert_eq!(again["interventions"], result["interventions"]);
+    assert!(json(evaluate(&data, &checkpoint, &["--no-prompt-study"]))["interventions"].is_null());
+}
+
+#[test]
 fn people_get_tables() {
     let (_folder, data, checkpoint) = fixture();
-    let mut command = evaluate(&data, &checkpoint, &["--limit", "2"]);
+    let mut command = evaluate(&data, &checkpoint, &["--limit", "2", "--interventions"]);
     let output = String::from_utf8(command.assert().success().stderr("").get_output().stdout.clone()).unwrap();
-    for part in ["2 images of 2 patients", "never trained", "Dice", "HD95 (px)", "empty prompt", "other lesion of two"]
-    {
+    for part in [
+        "2 images of 2 patients",
+        "never trained",
+        "Dice",
+        "HD95 (px)",
+        "empty prompt",
+        "other lesion of two",
+        "another organ",
+        "gain raised",
+    ] {
         assert!(output.contains(part), "expected `{part}` in: {output}");
     }
 }

@@ -66,7 +66,7 @@ impl Batch {
             }
         }
         // The network tells a prompt's image by their counts.
-        if batch.tokens.len() % batch.images.len().max(1) != 0 {
+        if !batch.tokens.len().is_multiple_of(batch.images.len().max(1)) {
             return Err("the images of a batch have unequal numbers of prompts".into());
         }
         Ok(batch)
