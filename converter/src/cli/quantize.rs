@@ -52,6 +52,9 @@ pub struct Quantize {
     /// Layers that are tried in f32, the worst first [default: 12 of a small network, fewer of a large one]
     #[arg(long, value_name = "N")]
     scan: Option<usize>,
+    /// Take each value's grid by its own error and measure no choice end to end: for networks that take long to run
+    #[arg(long)]
+    fast: bool,
     /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
     #[arg(long, value_name = "S")]
     size: Option<usize>,
@@ -93,8 +96,15 @@ impl Quantize {
         let options = QuantiseOptions {
             form: self.form,
             weight_bits: if self.weight_bits == 7 { WeightBits::Seven } else { WeightBits::Eight },
-            scan: self.scan.unwrap_or(if gmac < DEFAULT_IMAGES[0].0 { defaults.scan } else { 4 }),
+            scan: self.scan.unwrap_or(if self.fast {
+                0
+            } else if gmac < DEFAULT_IMAGES[0].0 {
+                defaults.scan
+            } else {
+                4
+            }),
             most_wide: self.wide,
+            thorough: !self.fast,
         };
         let on_step = |step: &str| spinner.set_message(step.to_string());
         let (mut quantised, mut report) = quantise(&checkpoint, set, &options, on_step)?;

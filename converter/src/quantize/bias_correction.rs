@@ -6,7 +6,7 @@
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
 use super::observe::Observation;
-use super::weights::QuantisedTensor;
+use super::weights::Integers;
 use causalclipseg::graph::{Graph, Node, NodeId, Op, Shape, TAPS, Weights};
 use ndarray::{ArrayD, Axis};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ struct Target {
 pub fn correct_biases(
     graph: &Graph,
     weights: &mut Weights,
-    quantised: &BTreeMap<String, QuantisedTensor>,
+    quantised: &Integers,
     set: &CalibrationSet,
 ) -> Result<(), QuantiseError> {
     let (with_differences, all_weights, layers) = add_differences(graph, weights, quantised);
@@ -68,7 +68,7 @@ pub fn correct_biases(
 fn add_differences(
     graph: &Graph,
     weights: &Weights,
-    quantised: &BTreeMap<String, QuantisedTensor>,
+    quantised: &Integers,
 ) -> (Graph, Weights, BTreeMap<NodeId, Target>) {
     let mut extended = graph.clone();
     extended.nodes.iter_mut().for_each(|node| node.quantisation = None);
@@ -183,7 +183,7 @@ mod tests {
                 .flat_map(|output| output.outer_iter().map(|c| c.mean().unwrap()).collect::<Vec<_>>())
                 .collect::<Vec<f32>>()
         };
-        let quantised = quantise_weights(&graph, &weights, WeightBits::Seven, |_| false);
+        let quantised = quantise_weights(&graph, &weights, WeightBits::Seven);
         let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
         let expected = means(&weights);
         let before = distance(&means(&dequantise_weights(&weights, &quantised)), &expected);

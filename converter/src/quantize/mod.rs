@@ -36,6 +36,7 @@ pub use inputs::{CalibrationItem, CalibrationReader, CalibrationSet};
 pub use measure::{Deviation, logits};
 pub use observer::Observer;
 pub use report::{LOW_SQNR_DB, LayerReport, Report, Sensitivity, Trial};
+use weights::{Integers, quantise_weights};
 pub use weights::{QuantisedTensor, WeightBits};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -56,6 +57,7 @@ pub(crate) use network::layer_weight;
 use network::{QuantisedNetwork, Wide, wide_layer};
 use sensitivity::{Scan, layer_reports, layer_sqnr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Images that equalisation and bias correction look at, and those that choices are measured on.
@@ -120,11 +122,14 @@ pub struct QuantiseOptions {
     pub scan: usize,
     /// How many layers may stay f32.
     pub most_wide: usize,
+    /// Whether every choice is measured end to end. If not, each value gets the grid that was least off, and no more:
+    /// for networks that cost much to run.
+    pub thorough: bool,
 }
 
 impl Default for QuantiseOptions {
     fn default() -> Self {
-        Self { form: Form::Rewritten, weight_bits: WeightBits::Eight, scan: 12, most_wide: 4 }
+        Self { form: Form::Rewritten, weight_bits: WeightBits::Eight, scan: 12, most_wide: 4, thorough: true }
     }
 }
 
@@ -165,34 +170,30 @@ pub fn quantise(
     let (kept, held_out) = set.split();
     let (few, judges) = (kept.spread(FEW), held_out.spread(JUDGES));
     let expected = logits(&graph, &weights, &judges)?;
-    let mut work = Work { graph, weights, options, few, judges, expected, trials: Vec::new() };
+    let integers = quantise_weights(&graph, &weights, options.weight_bits);
+    let mut work = Work { graph, weights, integers, options, few, judges, expected, trials: Vec::new() };
 
     on_step("equalising channels");
-    let equalised_pairs = work.equalise()?;
+    let equalised_pairs = if options.thorough { work.equalise()? } else { 0 };
     let mut runs = 0;
     let calibration = Calibration::gather(&work.graph, &work.weights, &kept, &held_out, || {
         runs += 1;
         on_step(&format!("observing values, run {runs}"));
     })?;
-    on_step("choosing observers");
-    let (policy, grids) = work.choose_policy(&calibration)?;
-    on_step("correcting biases");
-    let bias_correction = work.correct_biases(&grids)?;
-    let mut wide = work.prompt_layers(&grids)?;
+    let (mut policy, mut grids) = (Policy::LeastError, calibration.grids(Policy::LeastError));
+    let (mut bias_correction, mut wide) = (false, Wide::default());
+    if options.thorough {
+        on_step("choosing observers");
+        (policy, grids) = work.choose_policy(&calibration)?;
+        on_step("correcting biases");
+        bias_correction = work.correct_biases(&grids)?;
+        wide = work.prompt_layers(&grids)?;
+    }
     let network = work.network(&grids, &wide);
-    let sqnr = layer_sqnr(&work.graph, &work.weights, &work.stripped(&network), &work.judges.spread(FEW))?;
-    let few_judges = work.judges.spread(FEW);
-    let few_expected = logits(&work.graph, &work.weights, &few_judges)?;
-    let scan = Scan {
-        graph: &work.graph,
-        weights: &work.weights,
-        grids: &grids,
-        bits: options.weight_bits,
-        wide: &wide,
-        set: &few_judges,
-        expected: &few_expected,
+    let scanned = match options.scan {
+        0 => Vec::new(),
+        count => work.scan(&network, &grids, &wide, count, |layer| on_step(&format!("trying {layer} in f32")))?,
     };
-    let scanned = scan.run(&network, &sqnr, options.scan, |layer| on_step(&format!("trying {layer} in f32")))?;
     let mut deviation = work.deviation(&network)?;
     let mut names: Vec<String> = Vec::new();
     for (sensitivity, more) in &scanned {
@@ -241,7 +242,9 @@ pub fn quantise(
         seconds: begun.elapsed().as_secs_f64(),
     };
     let QuantisedNetwork { graph, mut weights, quantised } = network;
+    drop(work);
     weights.retain(|name, _| !quantised.contains_key(name));
+    let quantised = quantised.into_iter().map(|(name, tensor)| (name, Arc::unwrap_or_clone(tensor))).collect();
     let quantised = QuantisedCheckpoint {
         architecture: checkpoint.architecture.clone(),
         form: options.form,
@@ -265,6 +268,8 @@ fn policy_name(policy: Policy) -> String {
 struct Work<'a> {
     graph: Graph,
     weights: Weights,
+    /// Of all weights that could be integers.
+    integers: Integers,
     options: &'a QuantiseOptions,
     few: CalibrationSet,
     judges: CalibrationSet,
@@ -275,7 +280,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn network(&self, grids: &[Option<Grid>], wide: &Wide) -> QuantisedNetwork {
-        QuantisedNetwork::new(&self.graph, &self.weights, grids, wide, self.options.weight_bits)
+        QuantisedNetwork::new(&self.graph, &self.weights, &self.integers, grids, wide)
     }
 
     /// As engines run it: without rounding inside fused steps.
@@ -307,13 +312,14 @@ impl Work<'_> {
             work.try_out(name, &network)
         };
         let before = rough(self, "roughly, as it is")?;
-        let untouched = self.weights.clone();
+        let untouched = (self.weights.clone(), self.integers.clone());
         let pairs = equalise(&self.graph, &mut self.weights, &self.few)?;
+        self.integers = quantise_weights(&self.graph, &self.weights, self.options.weight_bits);
         let after = rough(self, "roughly, equalised")?;
         if after.relative_error < before.relative_error {
             return Ok(pairs);
         }
-        self.weights = untouched;
+        (self.weights, self.integers) = untouched;
         Ok(0)
     }
 
@@ -329,6 +335,30 @@ impl Work<'_> {
             }
         }
         best.map(|(_, policy, grids)| (policy, grids)).ok_or(QuantiseError::NoImages)
+    }
+
+    /// Leaves the worst layers wide one by one.
+    fn scan(
+        &self,
+        network: &QuantisedNetwork,
+        grids: &[Option<Grid>],
+        wide: &Wide,
+        count: usize,
+        on_try: impl FnMut(&str),
+    ) -> Result<Vec<(Sensitivity, Wide)>, QuantiseError> {
+        let set = self.judges.spread(FEW);
+        let sqnr = layer_sqnr(&self.graph, &self.weights, &self.stripped(network), &set)?;
+        let expected = logits(&self.graph, &self.weights, &set)?;
+        let scan = Scan {
+            graph: &self.graph,
+            weights: &self.weights,
+            grids,
+            integers: &self.integers,
+            wide,
+            set: &set,
+            expected: &expected,
+        };
+        scan.run(network, &sqnr, count, on_try)
     }
 
     /// Whether corrected biases brought logits nearer; if not, they are as before.

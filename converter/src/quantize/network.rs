@@ -1,8 +1,8 @@
 //! A network under quantisation: its graph, its true weights, and what was decided so far.
 
-use super::weights::{QuantisedTensor, WeightBits, dequantise_weights, quantise_weights};
+use super::weights::{Integers, dequantise_weights};
 use causalclipseg::graph::{Graph, Grid, NodeId, Op, Shape, Weights};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What stays wider than 8 bits although its placement would have it rounded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,13 +19,14 @@ pub struct QuantisedNetwork {
     pub graph: Graph,
     /// All weights as they would be without rounding.
     pub weights: Weights,
-    pub quantised: BTreeMap<String, QuantisedTensor>,
+    pub quantised: Integers,
 }
 
 impl QuantisedNetwork {
-    /// Puts grids on the nodes and rounds the weights.
-    pub fn new(graph: &Graph, weights: &Weights, grids: &[Option<Grid>], wide: &Wide, bits: WeightBits) -> Self {
-        let quantised = quantise_weights(graph, weights, bits, |name| wide.weights.contains(name));
+    /// Puts grids on the nodes and integers in the place of weights, but for what is wide.
+    pub fn new(graph: &Graph, weights: &Weights, integers: &Integers, grids: &[Option<Grid>], wide: &Wide) -> Self {
+        let mut quantised = integers.clone();
+        quantised.retain(|name, _| !wide.weights.contains(name));
         let mut graph = graph.clone();
         for (index, (node, grid)) in graph.nodes.iter_mut().zip(grids).enumerate() {
             node.quantisation = grid.filter(|_| !wide.values.contains(&NodeId(index)));
@@ -57,11 +58,7 @@ pub fn unrounded_input(graph: &Graph, is_integer: impl Fn(&str) -> bool) -> Opti
 }
 
 /// What can be left wide one by one, with a name for people.
-pub fn candidates(
-    graph: &Graph,
-    grids: &[Option<Grid>],
-    quantised: &BTreeMap<String, QuantisedTensor>,
-) -> Vec<(String, Wide)> {
+pub fn candidates(graph: &Graph, grids: &[Option<Grid>], quantised: &Integers) -> Vec<(String, Wide)> {
     let mut candidates = Vec::new();
     let mut seen = BTreeSet::new();
     for id in graph.ids() {

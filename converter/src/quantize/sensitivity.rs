@@ -6,7 +6,7 @@ use super::measure::{Deviation, logits};
 use super::network::{QuantisedNetwork, Wide, candidates, layer_weight};
 use super::observe::Observation;
 use super::report::{LayerReport, Sensitivity};
-use super::weights::WeightBits;
+use super::weights::Integers;
 use crate::model::stage;
 use causalclipseg::graph::{Graph, Grid, NodeId, Weights};
 use ndarray::Array2;
@@ -62,7 +62,7 @@ pub struct Scan<'a> {
     pub graph: &'a Graph,
     pub weights: &'a Weights,
     pub grids: &'a [Option<Grid>],
-    pub bits: WeightBits,
+    pub integers: &'a Integers,
     pub wide: &'a Wide,
     pub set: &'a CalibrationSet,
     pub expected: &'a [Array2<f32>],
@@ -71,7 +71,7 @@ pub struct Scan<'a> {
 impl Scan<'_> {
     /// The deviation with what is wide already, and more.
     pub fn deviation(&self, more: &Wide) -> Result<Deviation, QuantiseError> {
-        let network = QuantisedNetwork::new(self.graph, self.weights, self.grids, &self.wide.with(more), self.bits);
+        let network = QuantisedNetwork::new(self.graph, self.weights, self.integers, self.grids, &self.wide.with(more));
         let stripped = super::strip_fused(&network.graph);
         Ok(Deviation::between(&logits(&stripped, &network.computed_weights(), self.set)?, self.expected))
     }

@@ -3,6 +3,7 @@
 use causalclipseg::graph::{Graph, Op, Weights};
 use ndarray::{ArrayD, Axis};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Clipped ranges that are tried for each output, evenly from this share of its largest weight to all of it.
 const NARROWEST_SHARE: f32 = 0.7;
@@ -97,14 +98,11 @@ fn best_scale(values: &[f32], bits: WeightBits) -> f32 {
     candidates.map(|scale| (scale, error(scale))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(whole, |best| best.0)
 }
 
-/// The weights that integers stand for: those of convolutions and linear layers, and tables of words. `is_wide` tells by
-/// a weight's name that it stays as it is.
-pub fn quantise_weights(
-    graph: &Graph,
-    weights: &Weights,
-    bits: WeightBits,
-    is_wide: impl Fn(&str) -> bool,
-) -> BTreeMap<String, QuantisedTensor> {
+/// Integers by the names of the weights that they stand for.
+pub type Integers = BTreeMap<String, Arc<QuantisedTensor>>;
+
+/// The integers of convolutions' and linear layers' weights, and of tables of words.
+pub fn quantise_weights(graph: &Graph, weights: &Weights, bits: WeightBits) -> Integers {
     let mut quantised = BTreeMap::new();
     for node in &graph.nodes {
         // A table of words is read by rows and never multiplied: it has all bits.
@@ -113,20 +111,20 @@ pub fn quantise_weights(
             Op::Embed { table, .. } => (table, WeightBits::Eight),
             _ => continue,
         };
-        if quantised.contains_key(name) || is_wide(name) {
+        if quantised.contains_key(name) {
             continue;
         }
         if let Some(values) = weights.get(name) {
-            quantised.insert(name.clone(), QuantisedTensor::of(values, bits));
+            quantised.insert(name.clone(), Arc::new(QuantisedTensor::of(values, bits)));
         }
     }
     quantised
 }
 
 /// The weights that a quantised graph computes with.
-pub fn dequantise_weights(weights: &Weights, quantised: &BTreeMap<String, QuantisedTensor>) -> Weights {
+pub fn dequantise_weights(weights: &Weights, quantised: &Integers) -> Weights {
     let value = |(name, value): (&String, &ArrayD<f32>)| {
-        (name.clone(), quantised.get(name).map_or_else(|| value.clone(), QuantisedTensor::dequantise))
+        (name.clone(), quantised.get(name).map_or_else(|| value.clone(), |tensor| tensor.dequantise()))
     };
     weights.iter().map(value).collect()
 }
