@@ -3,6 +3,7 @@
 mod inspect;
 mod model_source;
 mod segment;
+mod stream;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Mask the lesion that each prompt describes in each image
     Segment(segment::Arguments),
+    /// Segment frames as they come: a clip, a folder, a pipe
+    Stream(stream::Arguments),
     /// Show what a bundle holds
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
@@ -42,6 +45,7 @@ pub fn run() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
     let outcome = match arguments.command {
         Command::Segment(arguments) => segment::run(&arguments),
+        Command::Stream(arguments) => stream::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
