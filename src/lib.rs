@@ -6,6 +6,8 @@
 //! Research software; not a medical device.
 
 pub mod bundle;
+#[cfg(feature = "capi")]
+pub mod capi;
 pub mod engine;
 pub mod frame;
 pub mod graph;

@@ -5,6 +5,7 @@ mod generated_model;
 mod inspect;
 mod model_source;
 mod segment;
+mod stream;
 mod verify;
 
 pub(crate) use bench::CountingAllocator;
@@ -36,6 +37,8 @@ enum Command {
     /// Measure one configuration, for `bench`
     #[command(name = bench::WORKER_COMMAND, hide = true)]
     BenchWorker,
+    /// Segment frames as they come: a clip, a folder, a pipe
+    Stream(stream::Arguments),
     /// Show what a bundle holds
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
@@ -54,6 +57,7 @@ pub fn run() -> ExitCode {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Bench(arguments) => bench::run(*arguments),
         Command::BenchWorker => bench::run_worker().map(|()| ExitCode::SUCCESS),
+        Command::Stream(arguments) => stream::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

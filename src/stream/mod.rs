@@ -34,7 +34,7 @@ use slot::packed_bytes;
 use statistics::{Counters, count};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 use worker::Worker;
 
@@ -125,7 +125,8 @@ pub struct Stream {
     models: Vec<Arc<Model>>,
     /// Of the prompts; held while they are handed over, so that the last to ask wins.
     generation: Mutex<u64>,
-    worker: Option<JoinHandle<()>>,
+    thread: Thread,
+    worker: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What both sides see.
@@ -182,7 +183,8 @@ impl Stream {
         let worker = Worker::new(shared.clone(), models.clone(), prompts, Box::new(receive))?;
         let thread = thread::Builder::new().name("causalclipseg-stream".into());
         let worker = thread.spawn(move || worker.run()).map_err(StreamError::Thread)?;
-        Ok(Self { shared, models, generation: Mutex::new(0), worker: Some(worker) })
+        let thread = worker.thread().clone();
+        Ok(Self { shared, models, generation: Mutex::new(0), thread, worker: Mutex::new(Some(worker)) })
     }
 
     /// Copies a frame's region of interest and hands it to the worker; never waits. `timestamp_us` is the caller's own
@@ -195,6 +197,9 @@ impl Stream {
         let Shared { options, exchange, counters, .. } = &*self.shared;
         if let Some(reason) = self.shared.stopped.get() {
             return Err(StreamError::Stopped(reason.clone()));
+        }
+        if self.shared.ending.load(Ordering::Acquire) != RUNNING {
+            return Err(StreamError::Stopped("it was ended".into()));
         }
         let (bytes, limit) = (packed_bytes(frame), options.max_frame_bytes);
         if bytes > limit {
@@ -227,7 +232,7 @@ impl Stream {
             exchange.give_back(slot);
             return Ok(Submission::Dropped { sequence });
         }
-        self.wake();
+        self.thread.unpark();
         Ok(Submission::Queued { sequence })
     }
 
@@ -271,53 +276,54 @@ impl Stream {
         self.shared.counters.snapshot()
     }
 
-    /// Forgets the latencies so far, and keeps the counts: to look at another stretch of time.
-    pub fn clear_latencies(&self) {
-        let Counters { latency, compute, bookkeeping, .. } = &self.shared.counters;
-        [latency, compute, bookkeeping].into_iter().for_each(Histogram::clear);
-    }
-
     /// Whether the calling thread is the stream's own, on which `receive` runs.
     pub fn is_own_thread(&self) -> bool {
-        self.worker.as_ref().is_some_and(|worker| worker.thread().id() == thread::current().id())
+        self.thread.id() == thread::current().id()
     }
 
     /// Segments the frames that wait, then ends.
-    pub fn finish(mut self) -> Statistics {
-        self.end(FINISHING);
+    pub fn finish(self) -> Statistics {
+        self.end(true);
         self.statistics()
     }
 
     /// Ends after the frame that is being segmented; those that wait are dropped.
-    pub fn close(mut self) -> Statistics {
-        self.end(CLOSING);
+    pub fn close(self) -> Statistics {
+        self.end(false);
         self.statistics()
     }
 
-    fn end(&mut self, how: u8) {
-        self.shared.ending.store(how, Ordering::Release);
-        self.wake();
-        // From its own thread a stream can only be told to end.
-        if !self.is_own_thread()
-            && let Some(worker) = self.worker.take()
-            && worker.join().is_err()
-        {
+    /// Ends a stream that others still hold, as [`Stream::finish`] where `finish` and as [`Stream::close`] where not.
+    /// Returns when the last event was received; from its own thread a stream can only be told to end.
+    pub fn end(&self, finish: bool) {
+        // Closing is stronger than finishing, whoever says it.
+        self.shared.ending.fetch_max(if finish { FINISHING } else { CLOSING }, Ordering::AcqRel);
+        self.thread.unpark();
+        if self.is_own_thread() {
+            return;
+        }
+        // Held while waiting, so that everybody who ends the stream sees its end.
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if worker.take().is_some_and(|worker| worker.join().is_err()) {
             log::error!("the stream's thread panicked");
         }
+        // One that was submitted at the same moment.
+        self.shared.drop_waiting();
     }
+}
 
-    fn wake(&self) {
-        if let Some(worker) = &self.worker {
-            worker.thread().unpark();
+impl Shared {
+    fn drop_waiting(&self) {
+        while let Some(slot) = self.exchange.take_oldest() {
+            count(&self.counters.dropped);
+            self.exchange.give_back(slot);
         }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.worker.is_some() {
-            self.end(CLOSING);
-        }
+        self.end(false);
     }
 }
 

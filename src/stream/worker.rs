@@ -112,10 +112,7 @@ impl Worker {
         if self.panics >= MAX_PANICS {
             self.give_up();
         }
-        while let Some(slot) = self.shared.exchange.take_oldest() {
-            count(&self.shared.counters.dropped);
-            self.shared.exchange.give_back(slot);
-        }
+        self.shared.drop_waiting();
     }
 
     fn next(&self) -> Option<Box<Slot>> {

@@ -1,0 +1,503 @@
+/* causalclipseg: text-prompted lesion segmentation for ultrasound.
+ *
+ * Declares what src/capi defines. How to build, link and use it: docs/embedding.md.
+ *
+ * Research software; not a medical device. */
+
+#ifndef CAUSALCLIPSEG_H
+#define CAUSALCLIPSEG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Raised whenever a function, a struct or a constant changes in a way that an older host would notice.
+#define CCS_ABI_VERSION 1
+
+// A frame with its results.
+#define CCS_EVENT_FRAME 0
+
+// A frame without a result, and why.
+#define CCS_EVENT_FAILED 1
+
+// `model_index` and `every_nth` changed.
+#define CCS_EVENT_LEVEL 2
+
+// The stream gave up, and why.
+#define CCS_EVENT_STOPPED 3
+
+// It waits for the network.
+#define CCS_SUBMITTED 0
+
+// It is left out, since the rate was lowered.
+#define CCS_SKIPPED 1
+
+// It is dropped, since several threads submitted at once.
+#define CCS_DROPPED 2
+
+// The queue is full and the frame was not taken; only with keep_order.
+#define CCS_FULL 3
+
+// One byte a pixel.
+#define CCS_FORMAT_GRAY8 0
+
+// Two bytes a pixel, low byte first.
+#define CCS_FORMAT_GRAY16 1
+
+// Three bytes a pixel: red, green, blue.
+#define CCS_FORMAT_RGB8 2
+
+// Four bytes a pixel: blue, green, red, and one that is ignored.
+#define CCS_FORMAT_BGRA8 3
+
+// What became of a call.
+typedef enum ccs_status {
+  // Done.
+  CCS_STATUS_OK = 0,
+  // A pointer that must not be null is.
+  CCS_STATUS_NULL = 1,
+  // An argument is outside of its range, misaligned, or no UTF-8.
+  CCS_STATUS_ARGUMENT = 2,
+  // A struct's struct_size is not what this library was built with: header and library differ.
+  CCS_STATUS_STRUCT_SIZE = 3,
+  // A handle that never was, was freed, or is of another kind.
+  CCS_STATUS_HANDLE = 4,
+  // A prompt of another model than the session's.
+  CCS_STATUS_OTHER_MODEL = 5,
+  // Another thread is using the session; or a stream was closed from its own callback.
+  CCS_STATUS_BUSY = 6,
+  // The caller's buffer is too small; where the function tells a count, it is the one that is needed.
+  CCS_STATUS_BUFFER_TOO_SMALL = 7,
+  // There is no such result: nothing was segmented yet, the last call failed, or the index is too large.
+  CCS_STATUS_NO_RESULT = 8,
+  // The model was opened without the confounder map.
+  CCS_STATUS_NO_CONFOUNDERS = 9,
+  // The bundle cannot be read, is damaged, or fails its self-test.
+  CCS_STATUS_BUNDLE = 10,
+  // The bundle's weights were never trained, and the options do not allow that.
+  CCS_STATUS_UNTRAINED = 11,
+  // The prompt is empty, or too long.
+  CCS_STATUS_PROMPT = 12,
+  // The frame's sides, stride, buffer, region or pixel size do not fit together.
+  CCS_STATUS_FRAME = 13,
+  // The network failed.
+  CCS_STATUS_ENGINE = 14,
+  // The stream has stopped.
+  CCS_STATUS_STOPPED = 15,
+  // A defect of the library; the handle may still be used, the result not.
+  CCS_STATUS_INTERNAL = 16,
+} ccs_status;
+
+// An opened model.
+typedef struct ccs_model {
+  // 0 stands for none.
+  uint64_t id;
+} ccs_model;
+
+// A sentence, encoded by one model.
+typedef struct ccs_prompt {
+  // 0 stands for none.
+  uint64_t id;
+} ccs_prompt;
+
+// A place to run a model on frames, one call at a time.
+typedef struct ccs_session {
+  // 0 stands for none.
+  uint64_t id;
+} ccs_session;
+
+// A thread that segments frames as they come.
+typedef struct ccs_stream {
+  // 0 stands for none.
+  uint64_t id;
+} ccs_stream;
+
+// How a model is made ready; null stands for one thread, 64 cached prompts, no confounders, trained weights only.
+typedef struct ccs_model_options {
+  // sizeof(ccs_model_options).
+  uint32_t struct_size;
+  // Threads that share the work on one frame, 1 to 256; 0 is 1.
+  uint32_t threads;
+  // Prompts whose encoding is kept; 0 is 64.
+  uint32_t cached_prompts;
+  // 1 to compute the confounder map too, which costs time.
+  uint32_t confounders;
+  // 1 to open weights that were never trained: masks mean nothing then.
+  uint32_t allow_untrained;
+} ccs_model_options;
+
+// What a model says of itself.
+typedef struct ccs_model_info {
+  // sizeof(ccs_model_info).
+  uint32_t struct_size;
+  // The network's input is this many pixels a side.
+  uint32_t input_size;
+  // A pixel is lesion where its probability is above this.
+  float threshold;
+  // 1 where the weights were trained.
+  uint32_t trained;
+  // UTF-8, zero-terminated; cut where it is longer.
+  char name[64];
+  // Of the whole bundle.
+  uint8_t sha256[32];
+} ccs_model_info;
+
+// How a session makes masks; null stands for the model's threshold.
+typedef struct ccs_session_options {
+  // sizeof(ccs_session_options).
+  uint32_t struct_size;
+  // A pixel is lesion where its probability is above this, 0 to 1; negative for the model's own.
+  float threshold;
+} ccs_session_options;
+
+// Where the time of one frame went, in milliseconds.
+typedef struct ccs_timing {
+  // sizeof(ccs_timing).
+  uint32_t struct_size;
+  // Zero.
+  uint32_t reserved;
+  double preprocess_ms;
+  double image_ms;
+  // Of all prompts together.
+  double head_ms;
+  // Of all prompts together.
+  double postprocess_ms;
+} ccs_timing;
+
+// How a stream treats its frames; null stands for all zero.
+typedef struct ccs_stream_options {
+  // sizeof(ccs_stream_options).
+  uint32_t struct_size;
+  // Frames that may wait, 1 to 8; 0 is 1.
+  uint32_t queued_frames;
+  // From submission to result; what takes longer is late. 0: nothing is.
+  double deadline_ms;
+  // The largest frame that is taken, width x height x bytes a pixel; 0 is 64 MiB.
+  size_t max_frame_bytes;
+  // A pixel is lesion where its probability is above this, 0 to 1; 0 is the model's own.
+  float threshold;
+  // How much of each pixel's probability comes from the frames before, 0 (off) to below 1.
+  float smoothing;
+  // 1: every frame counts, and a full queue refuses the next one. 0: the newest wins.
+  uint32_t keep_order;
+  // 1: segment fewer frames while the deadline is missed.
+  uint32_t lower_rate;
+  // 1: go over to the next of the models while the deadline is missed.
+  uint32_t smaller_input;
+  // 1: measure every mask, see ccs_finding.
+  uint32_t measure;
+} ccs_stream_options;
+
+// A rectangle of whole pixels.
+typedef struct ccs_region {
+  // The left edge.
+  uint32_t x;
+  // The upper edge.
+  uint32_t y;
+  uint32_t width;
+  uint32_t height;
+} ccs_region;
+
+// A straight line across a lesion; NaN where there is none.
+typedef struct ccs_diameter {
+  double length_px;
+  // NaN where the pixels' size is unknown.
+  double length_mm;
+  // x and y of both ends, in pixels.
+  double ends[2][2];
+} ccs_diameter;
+
+// Numbers of one mask. What is unknown, or not there in an empty mask, is NaN.
+typedef struct ccs_measurements {
+  // sizeof(ccs_measurements).
+  uint32_t struct_size;
+  // Zero.
+  uint32_t reserved;
+  uint64_t area_px;
+  // 0 to 1, of the region of interest.
+  double area_fraction;
+  double area_mm2;
+  // Inside the mask, 0 to 1.
+  double mean_probability;
+  // x and y, in pixels.
+  double centroid[2];
+  // All zero for an empty mask.
+  ccs_region bbox;
+  ccs_diameter longest_diameter;
+  // At a right angle to the longest.
+  ccs_diameter perpendicular_diameter;
+} ccs_measurements;
+
+// What one prompt found in one frame. Maps are the frame's height x width, without gaps.
+typedef struct ccs_finding {
+  // 255 for lesion, 0 for none.
+  const uint8_t *mask;
+  // 0 to 1.
+  const float *probability;
+  // Null where the model was opened without them.
+  const float *confounders;
+  // All zero unless ccs_stream_options.measure is 1.
+  ccs_measurements measurements;
+} ccs_finding;
+
+// What a stream tells. All that it points to is lent until the callback returns.
+typedef struct ccs_event {
+  // sizeof(ccs_event).
+  uint32_t struct_size;
+  // One of CCS_EVENT_*.
+  uint32_t kind;
+  // Frames are numbered from 0 in the order of submission.
+  uint64_t sequence;
+  // As it was submitted.
+  uint64_t timestamp_us;
+  // Of the frame, in pixels.
+  uint32_t width;
+  // Of the frame, in pixels.
+  uint32_t height;
+  // One a prompt.
+  const ccs_finding *findings;
+  size_t finding_count;
+  // Counts the calls of ccs_stream_set_prompts that were in effect.
+  uint64_t prompt_generation;
+  // From submission to result.
+  double latency_ms;
+  // 1 where that is more than the deadline.
+  uint32_t late;
+  // Which of the stream's models ran.
+  uint32_t model_index;
+  // One of so many frames is segmented.
+  uint32_t every_nth;
+  // Zero.
+  uint32_t reserved;
+  // Why there is no result; null for other events.
+  const char *message;
+} ccs_event;
+
+// A latency's distribution, in milliseconds.
+typedef struct ccs_latency {
+  double min_ms;
+  double mean_ms;
+  double p50_ms;
+  double p90_ms;
+  double p99_ms;
+  double p999_ms;
+  double max_ms;
+} ccs_latency;
+
+// The counts of a stream since it was opened.
+typedef struct ccs_statistics {
+  // sizeof(ccs_statistics).
+  uint32_t struct_size;
+  // Which of the stream's models runs now.
+  uint32_t model_index;
+  // One of so many frames is segmented now.
+  uint32_t every_nth;
+  // Zero.
+  uint32_t reserved;
+  // The sum of processed, dropped, skipped, failed and those under way.
+  uint64_t submitted;
+  uint64_t processed;
+  // Gave way to newer frames.
+  uint64_t dropped;
+  // Left out to lower the rate.
+  uint64_t skipped;
+  uint64_t failed;
+  // Of processed: after the deadline.
+  uint64_t late;
+  // How often more was given up to keep the deadline.
+  uint64_t degraded;
+  // How often something was taken back.
+  uint64_t recovered;
+  // From submission to result.
+  ccs_latency latency;
+  // Of that, the network.
+  ccs_latency compute;
+  // What the stream itself took: copying, queueing, counting.
+  ccs_latency bookkeeping;
+} ccs_statistics;
+
+// Pixels that the host owns; they are only read, and only during the call.
+typedef struct ccs_frame {
+  // sizeof(ccs_frame).
+  uint32_t struct_size;
+  // One of CCS_FORMAT_*.
+  uint32_t format;
+  const void *pixels;
+  // Bytes that may be read from `pixels` on.
+  size_t pixels_bytes;
+  // In pixels, 1 to 16384.
+  uint32_t width;
+  // In pixels, 1 to 16384.
+  uint32_t height;
+  // From one row to the next, in bytes; 0 for rows without a gap.
+  size_t stride_bytes;
+  // What the network sees of the frame; all zero for all of it.
+  ccs_region region;
+  // Size of a pixel, x and y, in millimetres; both zero where it is unknown.
+  float mm_per_pixel[2];
+} ccs_frame;
+
+// A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
+typedef struct ccs_point {
+  uint32_t x;
+  uint32_t y;
+} ccs_point;
+
+// One closed boundary along pixel edges, a run of points in the array beside it.
+typedef struct ccs_contour {
+  // Index of its first point.
+  size_t first_point;
+  // The last point joins the first.
+  size_t point_count;
+  // 1 for the rim of a hole, 0 for an outer boundary.
+  uint32_t hole;
+  // Zero.
+  uint32_t reserved;
+} ccs_contour;
+
+// Called on the stream's own thread, never twice at once. It must not throw, and it may call any function of this library
+// but ccs_stream_close on its own stream. While it runs, no frame is segmented.
+typedef void (*ccs_callback)(void *user, const ccs_event *event);
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// The message of the calling thread's last failed call: one line of what, why and what to do; "" before the first. It
+// is valid until the next call of this library on the same thread.
+const char *ccs_last_error(void);
+
+// How many handles are not freed yet, of all kinds and threads: to look for leaks.
+uint64_t ccs_open_handles(void);
+
+// The ABI of the library that is linked: to be compared with CCS_ABI_VERSION of the header that was compiled.
+uint32_t ccs_abi_version(void);
+
+// The library's version, such as "0.1.0". It is never freed.
+const char *ccs_version(void);
+
+// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums.
+//
+// # Safety
+// `path` is a zero-terminated string; `options` is null or tells its size; `model` may be written.
+ccs_status ccs_model_open(const char *path, const ccs_model_options *options, ccs_model *model);
+
+// Opens a .ccs file's bytes. They are copied: the host may free them afterwards.
+//
+// # Safety
+// `bytes` has `size` bytes; the rest as for ccs_model_open.
+ccs_status ccs_model_open_memory(const void *bytes, size_t size, const ccs_model_options *options, ccs_model *model);
+
+// Tells what a model is. Set `info->struct_size` before the call.
+//
+// # Safety
+// `info` is null or tells its size, and may be written.
+ccs_status ccs_model_describe(ccs_model model, ccs_model_info *info);
+
+// Runs the model's self-test: does this CPU compute what the packing machine did? `deviation` may be null; it gets the
+// largest difference of a logit as a fraction of the largest, NaN where the bundle carries no test.
+//
+// # Safety
+// `deviation` is null or may be written.
+ccs_status ccs_model_self_test(ccs_model model, float *deviation);
+
+// Frees a model's handle. Prompts, sessions and streams made with it keep what they need. Nothing happens with 0.
+ccs_status ccs_model_free(ccs_model model);
+
+// Encodes a sentence, UTF-8. That takes as long as a frame or longer: do it once, and not between frames.
+//
+// # Safety
+// `text` is a zero-terminated string; `prompt` may be written.
+ccs_status ccs_prompt_new(ccs_model model, const char *text, ccs_prompt *prompt);
+
+// Frees a prompt's handle. Nothing happens with 0.
+ccs_status ccs_prompt_free(ccs_prompt prompt);
+
+// Makes a place to run frames in. The session keeps what it needs of the model.
+//
+// # Safety
+// `options` is null or tells its size; `session` may be written.
+ccs_status ccs_session_new(ccs_model model, const ccs_session_options *options, ccs_session *session);
+
+// Frees a session's handle. Nothing happens with 0.
+ccs_status ccs_session_free(ccs_session session);
+
+// Segments a frame under `prompt_count` prompts: one pass over the image, then a short one for each prompt. The results
+// stay in the session until the next call; the functions below copy them out. After a failure there are none.
+// `timing` may be null.
+//
+// # Safety
+// `frame` is null or a frame whose pixels can be read; `prompts` has `prompt_count` handles; `timing` is null or tells
+// its size, and may be written.
+ccs_status ccs_segment(ccs_session session, const ccs_frame *frame, const ccs_prompt *prompts, size_t prompt_count, ccs_timing *timing);
+
+// Copies the mask of prompt `index`: the frame's height x width, 255 for lesion and 0 for none. `row_stride` counts
+// elements from one row to the next, 0 for rows without a gap; `capacity` counts the elements that `mask` has.
+//
+// # Safety
+// `mask` has `capacity` bytes and may be written.
+ccs_status ccs_mask(ccs_session session, size_t index, uint8_t *mask, size_t capacity, size_t row_stride);
+
+// Copies the probabilities of prompt `index`, 0 to 1; 0 outside of the region of interest. As ccs_mask otherwise.
+//
+// # Safety
+// `probability` has `capacity` floats and may be written.
+ccs_status ccs_probability(ccs_session session, size_t index, float *probability, size_t capacity, size_t row_stride);
+
+// Copies the confounder map of prompt `index`: where the lesion would be found in what the model set aside, 0 to 1. Only
+// of models opened with `confounders`. As ccs_mask otherwise.
+//
+// # Safety
+// `confounders` has `capacity` floats and may be written.
+ccs_status ccs_confounders(ccs_session session, size_t index, float *confounders, size_t capacity, size_t row_stride);
+
+// Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` get how
+// many there are, also where the buffers are too small; ask with capacities of 0 to learn them. Outer boundaries run
+// clockwise on the screen, holes counter-clockwise.
+//
+// # Safety
+// The buffers have the elements that their capacities tell; the counts may be written.
+ccs_status ccs_contours(ccs_session session, size_t index, ccs_contour *contours, size_t contour_capacity, size_t *contour_count, ccs_point *points, size_t point_capacity, size_t *point_count);
+
+// Measures the mask of prompt `index`. Set `measurements->struct_size` before the call.
+//
+// # Safety
+// `measurements` is null or tells its size, and may be written.
+ccs_status ccs_measure(ccs_session session, size_t index, ccs_measurements *measurements);
+
+// Opens a stream: `models` begins with the best, and the others are gone over to when frames are late and
+// `smaller_input` is 1. `prompts` are sentences, UTF-8. `callback` gets the results.
+//
+// # Safety
+// `models` and `prompts` have as many elements as said; `options` is null or tells its size; `stream` may be written;
+// `user` is what `callback` expects, until the stream is closed.
+ccs_status ccs_stream_open(const ccs_model *models, size_t model_count, const char *const *prompts, size_t prompt_count, const ccs_stream_options *options, ccs_callback callback, void *user, ccs_stream *stream);
+
+// Hands a frame to the stream and returns at once: its region of interest is copied. `timestamp_us` is the host's own and
+// comes back with the result. `submission` may be null; it gets one of CCS_SUBMITTED, CCS_SKIPPED, CCS_DROPPED, CCS_FULL.
+//
+// # Safety
+// `frame` is null or a frame whose pixels can be read; `submission` is null or may be written.
+ccs_status ccs_stream_submit(ccs_stream stream, const ccs_frame *frame, uint64_t timestamp_us, uint32_t *submission);
+
+// Looks for something else from the next frame on. Encodes on the calling thread, which should not be the one that
+// submits. After a failure the old prompts stay.
+//
+// # Safety
+// `prompts` has `prompt_count` zero-terminated strings.
+ccs_status ccs_stream_set_prompts(ccs_stream stream, const char *const *prompts, size_t prompt_count);
+
+// Tells the counts so far. Set `statistics->struct_size` before the call.
+//
+// # Safety
+// `statistics` is null or tells its size, and may be written.
+ccs_status ccs_stream_statistics(ccs_stream stream, ccs_statistics *statistics);
+
+// Ends a stream and frees its handle: after the frames that wait where `finish` is 1, after the one under way where it is
+// 0. When it returns, the callback is not called again. Nothing happens with 0 for a handle.
+ccs_status ccs_stream_close(ccs_stream stream, uint32_t finish);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,199 @@
+//! Models and prompts.
+
+use super::failure::{Failure, ccs_status, guard};
+use super::handle::{self, Object, OwnedPrompt, ccs_model, ccs_prompt};
+use super::types::{check_pointer, elements, place, read_or, sized, string, write};
+use crate::bundle::Bundle;
+use crate::{Model, ModelOptions};
+use std::ffi::{c_char, c_void};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a model is made ready; null stands for one thread, 64 cached prompts, no confounders, trained weights only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(non_camel_case_types)]
+pub struct ccs_model_options {
+    /// sizeof(ccs_model_options).
+    pub struct_size: u32,
+    /// Threads that share the work on one frame, 1 to 256; 0 is 1.
+    pub threads: u32,
+    /// Prompts whose encoding is kept; 0 is 64.
+    pub cached_prompts: u32,
+    /// 1 to compute the confounder map too, which costs time.
+    pub confounders: u32,
+    /// 1 to open weights that were never trained: masks mean nothing then.
+    pub allow_untrained: u32,
+}
+
+/// What a model says of itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(non_camel_case_types)]
+pub struct ccs_model_info {
+    /// sizeof(ccs_model_info).
+    pub struct_size: u32,
+    /// The network's input is this many pixels a side.
+    pub input_size: u32,
+    /// A pixel is lesion where its probability is above this.
+    pub threshold: f32,
+    /// 1 where the weights were trained.
+    pub trained: u32,
+    /// UTF-8, zero-terminated; cut where it is longer.
+    pub name: [c_char; 64],
+    /// Of the whole bundle.
+    pub sha256: [u8; 32],
+}
+
+sized!(ccs_model_options, ccs_model_info);
+
+impl Default for ccs_model_options {
+    fn default() -> Self {
+        let struct_size = size_of::<Self>() as u32;
+        Self { struct_size, threads: 0, cached_prompts: 0, confounders: 0, allow_untrained: 0 }
+    }
+}
+
+fn plan(bundle: &Bundle, options: ccs_model_options) -> Result<ccs_model, Failure> {
+    let ccs_model_options { threads, cached_prompts, confounders, allow_untrained, .. } = options;
+    if threads > 256 {
+        return Err(Failure::argument(format!("{threads} threads: give 1 to 256")));
+    }
+    if !bundle.manifest().model.trained && allow_untrained == 0 {
+        let message =
+            "the model's weights were never trained, so its masks mean nothing: set allow_untrained to run it";
+        return Err(Failure::new(ccs_status::Untrained, message));
+    }
+    let default = ModelOptions::default();
+    let options = ModelOptions {
+        confounders: confounders != 0,
+        cached_prompts: if cached_prompts == 0 { default.cached_prompts } else { cached_prompts as usize },
+        threads: threads.max(1) as usize,
+    };
+    let model = Model::from_bundle(bundle, options)?;
+    Ok(ccs_model { id: handle::keep(Object::Model(Arc::new(model))) })
+}
+
+/// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums.
+///
+/// # Safety
+/// `path` is a zero-terminated string; `options` is null or tells its size; `model` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_model_open(
+    path: *const c_char,
+    options: *const ccs_model_options,
+    model: *mut ccs_model,
+) -> ccs_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let (model, path, options) =
+            unsafe { (place(model, "model")?, string(path, "path")?, read_or(options, Default::default())?) };
+        let bundle = Bundle::open(Path::new(path)).map_err(crate::ModelError::from)?;
+        *model = plan(&bundle, options)?;
+        Ok(())
+    })
+}
+
+/// Opens a .ccs file's bytes. They are copied: the host may free them afterwards.
+///
+/// # Safety
+/// `bytes` has `size` bytes; the rest as for ccs_model_open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_model_open_memory(
+    bytes: *const c_void,
+    size: usize,
+    options: *const ccs_model_options,
+    model: *mut ccs_model,
+) -> ccs_status {
+    guard(|| {
+        check_pointer(bytes.cast::<u8>(), "bytes")?;
+        // SAFETY: as the caller promises.
+        let (model, bytes, options) = unsafe {
+            (
+                place(model, "model")?,
+                elements(bytes.cast::<u8>(), size, "bytes")?,
+                read_or(options, Default::default())?,
+            )
+        };
+        let bundle = Bundle::from_bytes(bytes.to_vec()).map_err(crate::ModelError::from)?;
+        *model = plan(&bundle, options)?;
+        Ok(())
+    })
+}
+
+/// Tells what a model is. Set `info->struct_size` before the call.
+///
+/// # Safety
+/// `info` is null or tells its size, and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_model_describe(model: ccs_model, info: *mut ccs_model_info) -> ccs_status {
+    guard(|| {
+        let model = handle::model(model)?;
+        let description = model.description();
+        let mut name = [0; 64];
+        let mut length = description.name.len().min(63);
+        while !description.name.is_char_boundary(length) {
+            length -= 1;
+        }
+        for (to, from) in name.iter_mut().zip(description.name.as_bytes().iter().take(length)) {
+            *to = *from as c_char;
+        }
+        let value = ccs_model_info {
+            struct_size: size_of::<ccs_model_info>() as u32,
+            // Opening bounds it.
+            input_size: description.input_size as u32,
+            threshold: description.threshold,
+            trained: u32::from(description.trained),
+            name,
+            sha256: model.sha256().0,
+        };
+        // SAFETY: as the caller promises.
+        unsafe { write(info, value) }
+    })
+}
+
+/// Runs the model's self-test: does this CPU compute what the packing machine did? `deviation` may be null; it gets the
+/// largest difference of a logit as a fraction of the largest, NaN where the bundle carries no test.
+///
+/// # Safety
+/// `deviation` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_model_self_test(model: ccs_model, deviation: *mut f32) -> ccs_status {
+    guard(|| {
+        let found = handle::model(model)?.self_test()?;
+        if !deviation.is_null() {
+            check_pointer(deviation, "deviation")?;
+            // SAFETY: not null, aligned, and writable as the caller promises.
+            unsafe { deviation.write(found.unwrap_or(f32::NAN)) };
+        }
+        Ok(())
+    })
+}
+
+/// Frees a model's handle. Prompts, sessions and streams made with it keep what they need. Nothing happens with 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn ccs_model_free(model: ccs_model) -> ccs_status {
+    handle::free("model", model.id)
+}
+
+/// Encodes a sentence, UTF-8. That takes as long as a frame or longer: do it once, and not between frames.
+///
+/// # Safety
+/// `text` is a zero-terminated string; `prompt` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_prompt_new(model: ccs_model, text: *const c_char, prompt: *mut ccs_prompt) -> ccs_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let (prompt, text) = unsafe { (place(prompt, "prompt")?, string(text, "text")?) };
+        let model = handle::model(model)?;
+        let encoded = model.prompt(text)?;
+        *prompt = ccs_prompt { id: handle::keep(Object::Prompt(Arc::new(OwnedPrompt { prompt: encoded, model }))) };
+        Ok(())
+    })
+}
+
+/// Frees a prompt's handle. Nothing happens with 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn ccs_prompt_free(prompt: ccs_prompt) -> ccs_status {
+    handle::free("prompt", prompt.id)
+}

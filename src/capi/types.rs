@@ -1,0 +1,323 @@
+//! What crosses the border by pointer, and how it is read.
+
+use super::failure::{Failure, ccs_status};
+use crate::frame::{Frame, PixelFormat, Region};
+use crate::mask::{Diameter, Measurements};
+use std::ffi::{CStr, c_char, c_void};
+
+/// One byte a pixel.
+pub const CCS_FORMAT_GRAY8: u32 = 0;
+/// Two bytes a pixel, low byte first.
+pub const CCS_FORMAT_GRAY16: u32 = 1;
+/// Three bytes a pixel: red, green, blue.
+pub const CCS_FORMAT_RGB8: u32 = 2;
+/// Four bytes a pixel: blue, green, red, and one that is ignored.
+pub const CCS_FORMAT_BGRA8: u32 = 3;
+
+/// A rectangle of whole pixels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub struct ccs_region {
+    /// The left edge.
+    pub x: u32,
+    /// The upper edge.
+    pub y: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// Pixels that the host owns; they are only read, and only during the call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(non_camel_case_types)]
+pub struct ccs_frame {
+    /// sizeof(ccs_frame).
+    pub struct_size: u32,
+    /// One of CCS_FORMAT_*.
+    pub format: u32,
+    pub pixels: *const c_void,
+    /// Bytes that may be read from `pixels` on.
+    pub pixels_bytes: usize,
+    /// In pixels, 1 to 16384.
+    pub width: u32,
+    /// In pixels, 1 to 16384.
+    pub height: u32,
+    /// From one row to the next, in bytes; 0 for rows without a gap.
+    pub stride_bytes: usize,
+    /// What the network sees of the frame; all zero for all of it.
+    pub region: ccs_region,
+    /// Size of a pixel, x and y, in millimetres; both zero where it is unknown.
+    pub mm_per_pixel: [f32; 2],
+}
+
+/// A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub struct ccs_point {
+    pub x: u32,
+    pub y: u32,
+}
+
+/// One closed boundary along pixel edges, a run of points in the array beside it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(non_camel_case_types)]
+pub struct ccs_contour {
+    /// Index of its first point.
+    pub first_point: usize,
+    /// The last point joins the first.
+    pub point_count: usize,
+    /// 1 for the rim of a hole, 0 for an outer boundary.
+    pub hole: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A straight line across a lesion; NaN where there is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(non_camel_case_types)]
+pub struct ccs_diameter {
+    pub length_px: f64,
+    /// NaN where the pixels' size is unknown.
+    pub length_mm: f64,
+    /// x and y of both ends, in pixels.
+    pub ends: [[f64; 2]; 2],
+}
+
+/// Numbers of one mask. What is unknown, or not there in an empty mask, is NaN.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(non_camel_case_types)]
+pub struct ccs_measurements {
+    /// sizeof(ccs_measurements).
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    pub area_px: u64,
+    /// 0 to 1, of the region of interest.
+    pub area_fraction: f64,
+    pub area_mm2: f64,
+    /// Inside the mask, 0 to 1.
+    pub mean_probability: f64,
+    /// x and y, in pixels.
+    pub centroid: [f64; 2],
+    /// All zero for an empty mask.
+    pub bbox: ccs_region,
+    pub longest_diameter: ccs_diameter,
+    /// At a right angle to the longest.
+    pub perpendicular_diameter: ccs_diameter,
+}
+
+impl From<Option<Diameter>> for ccs_diameter {
+    fn from(diameter: Option<Diameter>) -> Self {
+        match diameter {
+            Some(Diameter { length_px, length_mm, ends }) => {
+                Self { length_px, length_mm: length_mm.unwrap_or(f64::NAN), ends }
+            }
+            None => Self { length_px: f64::NAN, length_mm: f64::NAN, ends: [[f64::NAN; 2]; 2] },
+        }
+    }
+}
+
+impl From<Measurements> for ccs_measurements {
+    fn from(measured: Measurements) -> Self {
+        // Sides of a frame fit, see `MAX_SIDE`.
+        let [x, y, width, height] = measured.bbox.unwrap_or_default().map(|side| side as u32);
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            reserved: 0,
+            area_px: measured.area_px as u64,
+            area_fraction: measured.area_fraction,
+            area_mm2: measured.area_mm2.unwrap_or(f64::NAN),
+            mean_probability: measured.mean_probability.unwrap_or(f64::NAN),
+            centroid: measured.centroid.unwrap_or([f64::NAN; 2]),
+            bbox: ccs_region { x, y, width, height },
+            longest_diameter: measured.longest_diameter.into(),
+            perpendicular_diameter: measured.perpendicular_diameter.into(),
+        }
+    }
+}
+
+/// A struct that begins with its own size, as u32.
+///
+/// # Safety
+/// The first field is `struct_size: u32`, and every field may have any value.
+pub(super) unsafe trait Sized32: Copy {
+    const NAME: &'static str;
+}
+
+macro_rules! sized {
+    ($($name:ident),*) => {
+        $(
+            // SAFETY: a repr(C) struct of numbers and pointers whose first field is its size.
+            unsafe impl $crate::capi::types::Sized32 for $name {
+                const NAME: &'static str = stringify!($name);
+            }
+        )*
+    };
+}
+pub(super) use sized;
+
+sized!(ccs_frame, ccs_measurements);
+
+/// Checks a pointer to a struct before anything but its size is read.
+///
+/// # Safety
+/// `pointer` is null or points to memory of at least the size that its first field tells.
+unsafe fn check_size<T: Sized32>(pointer: *const T) -> Result<(), Failure> {
+    check_pointer(pointer, T::NAME)?;
+    // SAFETY: not null and aligned; the caller promises at least the first field.
+    let given = unsafe { pointer.cast::<u32>().read() } as usize;
+    let expected = size_of::<T>();
+    if given != expected {
+        let message = format!(
+            "{0}.struct_size is {given} and this library's is {expected}: set it to sizeof({0}), and compile with the \
+             header of this version",
+            T::NAME
+        );
+        return Err(Failure::new(ccs_status::StructSize, message));
+    }
+    Ok(())
+}
+
+/// Copies a struct of the host's.
+///
+/// # Safety
+/// As [`check_size`].
+pub(super) unsafe fn read<T: Sized32>(pointer: *const T) -> Result<T, Failure> {
+    // SAFETY: as promised.
+    unsafe { check_size(pointer) }?;
+    // SAFETY: not null, aligned and large enough; any value is valid.
+    Ok(unsafe { pointer.read() })
+}
+
+/// Copies a struct of options; null stands for `default`.
+///
+/// # Safety
+/// As [`check_size`].
+pub(super) unsafe fn read_or<T: Sized32>(pointer: *const T, default: T) -> Result<T, Failure> {
+    if pointer.is_null() {
+        return Ok(default);
+    }
+    // SAFETY: as promised.
+    unsafe { read(pointer) }
+}
+
+/// Fills a struct of the host's.
+///
+/// # Safety
+/// As [`check_size`], and the memory may be written.
+pub(super) unsafe fn write<T: Sized32>(pointer: *mut T, value: T) -> Result<(), Failure> {
+    // SAFETY: as promised.
+    unsafe { check_size(pointer) }?;
+    // SAFETY: not null, aligned, large enough and writable.
+    unsafe { pointer.write(value) };
+    Ok(())
+}
+
+pub(super) fn check_pointer<T>(pointer: *const T, what: &str) -> Result<(), Failure> {
+    if pointer.is_null() {
+        return Err(Failure::null(what));
+    }
+    if !pointer.is_aligned() {
+        return Err(Failure::argument(format!("{what} is not aligned to {} bytes", align_of::<T>())));
+    }
+    Ok(())
+}
+
+/// A place for one result, cleared at once so that a failed call leaves no old handle there.
+///
+/// # Safety
+/// `pointer` is null or may be written.
+pub(super) unsafe fn place<'a, T: Default>(pointer: *mut T, what: &str) -> Result<&'a mut T, Failure> {
+    check_pointer(pointer, what)?;
+    // SAFETY: not null, aligned and, as the caller promises, writable and nobody else's during the call.
+    unsafe {
+        pointer.write(T::default());
+        Ok(&mut *pointer)
+    }
+}
+
+/// `count` elements of the host's; none where `count` is 0, whatever the pointer.
+///
+/// # Safety
+/// `pointer` is null or points to `count` elements that nobody writes during the call.
+pub(super) unsafe fn elements<'a, T>(pointer: *const T, count: usize, what: &str) -> Result<&'a [T], Failure> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    check_pointer(pointer, what)?;
+    check_count::<T>(count, what)?;
+    // SAFETY: not null, aligned, within the largest size of an object, and there as the caller promises.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, count) })
+}
+
+/// [`elements`] to write to.
+///
+/// # Safety
+/// `pointer` is null or points to `count` elements that are nobody else's during the call.
+pub(super) unsafe fn elements_mut<'a, T>(pointer: *mut T, count: usize, what: &str) -> Result<&'a mut [T], Failure> {
+    if count == 0 {
+        return Ok(&mut []);
+    }
+    check_pointer(pointer, what)?;
+    check_count::<T>(count, what)?;
+    // SAFETY: as in `elements`, and writable.
+    Ok(unsafe { std::slice::from_raw_parts_mut(pointer, count) })
+}
+
+fn check_count<T>(count: usize, what: &str) -> Result<(), Failure> {
+    match count.checked_mul(size_of::<T>()) {
+        Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),
+        _ => Err(Failure::argument(format!("{count} elements of {what} are more than memory can hold"))),
+    }
+}
+
+/// A string of the host's.
+///
+/// # Safety
+/// `text` is null or ends with a zero byte.
+pub(super) unsafe fn string<'a>(text: *const c_char, what: &str) -> Result<&'a str, Failure> {
+    check_pointer(text, what)?;
+    // SAFETY: not null, and ends with a zero as the caller promises.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().map_err(|_| Failure::argument(format!("{what} is not UTF-8")))
+}
+
+/// The host's pixels as a checked frame.
+///
+/// # Safety
+/// `pointer` is null or a frame whose pixels can be read during the call.
+pub(super) unsafe fn frame<'a>(pointer: *const ccs_frame) -> Result<Frame<'a>, Failure> {
+    // SAFETY: as promised.
+    let given = unsafe { read(pointer) }?;
+    let format = match given.format {
+        CCS_FORMAT_GRAY8 => PixelFormat::Gray8,
+        CCS_FORMAT_GRAY16 => PixelFormat::Gray16Le,
+        CCS_FORMAT_RGB8 => PixelFormat::Rgb8,
+        CCS_FORMAT_BGRA8 => PixelFormat::Bgra8,
+        other => return Err(Failure::argument(format!("{other} is no pixel format: give one of CCS_FORMAT_*"))),
+    };
+    if given.pixels.is_null() {
+        return Err(Failure::null("ccs_frame.pixels"));
+    }
+    // SAFETY: as promised.
+    let data = unsafe { elements(given.pixels.cast::<u8>(), given.pixels_bytes, "ccs_frame.pixels") }?;
+    let (width, height) = (given.width as usize, given.height as usize);
+    let mut frame = match given.stride_bytes {
+        0 => Frame::packed(data, format, width, height)?,
+        stride_bytes => Frame::new(data, format, width, height, stride_bytes)?,
+    };
+    if given.region != ccs_region::default() {
+        let ccs_region { x, y, width, height } = given.region;
+        let [x, y, width, height] = [x, y, width, height].map(|side| side as usize);
+        frame = frame.with_region(Region { x, y, width, height })?;
+    }
+    if given.mm_per_pixel != [0.0; 2] {
+        frame = frame.with_mm_per_pixel(given.mm_per_pixel)?;
+    }
+    Ok(frame)
+}

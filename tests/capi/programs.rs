@@ -1,0 +1,133 @@
+//! The programs in `examples/`, built by the system's compilers against the static library, and run under
+//! AddressSanitizer and valgrind where the machine has them.
+
+use super::{shipped, toy};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// What a static library of Rust needs on Linux.
+const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-ldl", "-lm", "-lc"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The library that cargo builds as the example `capi`.
+fn library() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().and_then(Path::parent).unwrap().join("examples/libcapi.a");
+    assert!(built.is_file(), "{} is not built: add `--example capi` to cargo test", built.display());
+    built
+}
+
+fn has(tool: &str) -> bool {
+    let found = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !found {
+        println!("skipped: this machine has no `{tool}`");
+    }
+    found
+}
+
+/// Compiles and links one program, all warnings being errors.
+fn build(compiler: &str, source: &str, flags: &[&str], into: &Path) -> PathBuf {
+    let program = into.join(Path::new(source).file_stem().unwrap());
+    let output = Command::new(compiler)
+        .args(["-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"])
+        .args(flags)
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg(root().join("examples").join(source))
+        .arg(library())
+        .args(SYSTEM_LIBRARIES)
+        .arg("-o")
+        .arg(&program)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program
+}
+
+fn run(program: impl AsRef<OsStr>, arguments: &[&OsStr]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Command::new(program).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// A folder with the toy model and a picture of 40 x 30 that is bright on the left.
+fn desk() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = toy::write(folder.path());
+    let mut picture = b"P5\n40 30\n255\n".to_vec();
+    picture.extend((0..40 * 30).map(|at| if at % 40 < 20 { 250u8 } else { 10 }));
+    let path = folder.path().join("picture.pgm");
+    std::fs::write(&path, picture).unwrap();
+    (folder, bundle, path)
+}
+
+const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+/// Segments with the C program, and checks what it writes and says. `tool` runs the program.
+fn check_segment(tool: &[&str], program: &Path) {
+    let (folder, bundle, picture) = desk();
+    let mask = folder.path().join("mask.pgm");
+    let call = |bundle: &Path, picture: &Path, prompt: &str| {
+        let words: Vec<&OsStr> = tool.iter().map(OsStr::new).chain([program.as_os_str()]).collect();
+        let arguments: Vec<&OsStr> = words[1..]
+            .iter()
+            .copied()
+            .chain([bundle.as_os_str(), picture.as_os_str(), OsStr::new(prompt), mask.as_os_str()])
+            .collect();
+        run(words[0], &arguments)
+    };
+    let (code, said, errors) = call(&bundle, &picture, "a bright mass");
+    assert_eq!(code, Some(0), "{said}{errors}");
+    assert!(said.starts_with("600 pixels, 6.0 mm2") && said.contains("1 contours of 4 points"), "{said}");
+    let written = std::fs::read(&mask).unwrap();
+    let (header, pixels) = written.split_at(written.len() - 1200);
+    assert_eq!(header, b"P5\n40 30\n255\n");
+    assert!(pixels.iter().enumerate().all(|(at, pixel)| *pixel == if at % 40 < 20 { 255 } else { 0 }));
+    // Failures free what they hold, too.
+    let (code, _, errors) = call(&bundle, &picture, "");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("encode the prompt: the prompt is empty"), "{errors}");
+    let (code, _, errors) = call(&picture, &picture, "a bright mass");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("open the model: ") && errors.contains("is not a causalclipseg bundle"), "{errors}");
+}
+
+#[test]
+fn the_c_program_under_address_sanitizer() {
+    if has("cc") {
+        let folder = tempfile::tempdir().unwrap();
+        let flags = ["-std=c11", SANITIZERS[0], SANITIZERS[1]];
+        check_segment(&[], &build("cc", "segment.c", &flags, folder.path()));
+    }
+}
+
+#[test]
+fn the_c_program_under_valgrind() {
+    if has("cc") && has("valgrind") {
+        let folder = tempfile::tempdir().unwrap();
+        let program = build("cc", "segment.c", &["-std=c11"], folder.path());
+        let tool = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
+        check_segment(&tool, &program);
+    }
+}
+
+#[test]
+fn the_cpp_program_under_address_sanitizer() {
+    if has("c++") {
+        let folder = tempfile::tempdir().unwrap();
+        let flags = ["-std=c++17", SANITIZERS[0], SANITIZERS[1]];
+        let program = build("c++", "live.cpp", &flags, folder.path());
+        let (_folder, toy, _) = desk();
+        for (bundle, prompt) in [(toy, "a bright mass"), (shipped(), "a dark nodule")] {
+            let arguments = [bundle.as_os_str(), OsStr::new(prompt), OsStr::new("60")];
+            let (code, said, errors) = run(&program, &arguments);
+            assert_eq!(code, Some(0), "{said}{errors}");
+            assert!(said.contains("as it should be: there is no result 1"), "{said}");
+            assert!(said.contains("60 frames submitted") && said.contains("prompts 1"), "{said}");
+        }
+    }
+}
