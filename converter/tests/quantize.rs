@@ -159,7 +159,7 @@ fn a_bundle_holds_what_was_quantised() {
     let f32_bytes = pack(checkpoint(), PackOptions { precision: Precision::F32, ..pack_options() }, None).unwrap();
     let (int8, f32) = (bundle.file_bytes() as f64, f32_bytes.to_bytes().unwrap().len() as f64);
     assert!(int8 < 0.35 * f32, "{int8} of {f32}");
-    let model = Model::from_bundle(&bundle, ModelOptions::default()).unwrap();
+    let model = Model::from_bundle(bundle.clone(), ModelOptions::default()).unwrap();
     assert!(model.self_test().unwrap().unwrap() < 0.05);
 }
 

@@ -54,7 +54,7 @@ impl Default for ccs_model_options {
     }
 }
 
-fn plan(bundle: &Bundle, options: ccs_model_options) -> Result<ccs_model, Failure> {
+fn plan(bundle: Bundle, options: ccs_model_options) -> Result<ccs_model, Failure> {
     let ccs_model_options { threads, cached_prompts, confounders, allow_untrained, .. } = options;
     if threads > 256 {
         return Err(Failure::argument(format!("{threads} threads: give 1 to 256")));
@@ -69,8 +69,9 @@ fn plan(bundle: &Bundle, options: ccs_model_options) -> Result<ccs_model, Failur
         confounders: confounders != 0,
         cached_prompts: if cached_prompts == 0 { default.cached_prompts } else { cached_prompts as usize },
         threads: threads.max(1) as usize,
+        ..default
     };
-    let model = Model::from_bundle(bundle, options)?;
+    let model = Model::from_bundle(Arc::new(bundle), options)?;
     Ok(ccs_model { id: handle::keep(Object::Model(Arc::new(model))) })
 }
 
@@ -89,7 +90,7 @@ pub unsafe extern "C" fn ccs_model_open(
         let (model, path, options) =
             unsafe { (place(model, "model")?, string(path, "path")?, read_or(options, Default::default())?) };
         let bundle = Bundle::open(Path::new(path)).map_err(crate::ModelError::from)?;
-        *model = plan(&bundle, options)?;
+        *model = plan(bundle, options)?;
         Ok(())
     })
 }
@@ -116,7 +117,7 @@ pub unsafe extern "C" fn ccs_model_open_memory(
             )
         };
         let bundle = Bundle::from_bytes(bytes.to_vec()).map_err(crate::ModelError::from)?;
-        *model = plan(&bundle, options)?;
+        *model = plan(bundle, options)?;
         Ok(())
     })
 }

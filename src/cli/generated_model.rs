@@ -120,7 +120,7 @@ mod tests {
     use std::sync::Arc;
 
     fn tiny(precision: Precision, size: usize) -> Bundle {
-        let tokenizer = super::super::model_source::open(None).unwrap().tokenizer_json().to_vec();
+        let tokenizer = super::super::model_source::open(None).unwrap().tokenizer_json().unwrap().to_vec();
         generate(Edition::Tiny, precision, size, tokenizer).unwrap()
     }
 

@@ -83,7 +83,7 @@ impl ModelName {
             Self::Embedded => Bundle::from_static(EMBEDDED)?,
             Self::File(path) => Bundle::open(path)?,
             Self::Generated(edition, precision) => {
-                let tokenizer_json = Bundle::from_static(EMBEDDED)?.tokenizer_json().to_vec();
+                let tokenizer_json = Bundle::from_static(EMBEDDED)?.tokenizer_json()?.to_vec();
                 return generate(*edition, *precision, size.unwrap_or(GENERATED_SIZE), tokenizer_json);
             }
         };
