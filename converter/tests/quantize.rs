@@ -132,7 +132,7 @@ fn a_checkpoint_is_read_back() {
 fn a_bundle_holds_what_was_quantised() {
     let (quantised, _) = &*REWRITTEN;
     let builder = pack_quantised(quantised.clone(), pack_options(), None).unwrap();
-    let bundle = Bundle::from_bytes(builder.to_bytes().unwrap()).unwrap();
+    let bundle = std::sync::Arc::new(Bundle::from_bytes(builder.to_bytes().unwrap()).unwrap());
     assert_eq!(bundle.manifest().precision, Precision::Int8);
     assert_eq!(bundle.manifest().model.calibration.as_ref().unwrap()["weight_bits"], 8);
     assert_eq!(bundle.graph(), &strip_fused(&quantised.graph));
@@ -303,9 +303,10 @@ fn what_is_always_zero_has_a_safe_scale() {
     }
     assert!(report.deviation.relative_error.is_finite());
     let engine = Engine::new(&strip_fused(&quantised.graph), &quantised.computed_weights(), EngineOptions::default());
-    let features = engine.as_ref().unwrap().encode_image(&vec![0.0; 3 * 64 * 64]).unwrap();
-    let kernel = engine.as_ref().unwrap().encode_prompt(&[49_406, 320, 49_407]).unwrap();
-    assert!(engine.unwrap().logits(&features, &kernel).unwrap().iter().all(|logit| logit.is_finite()));
+    let engine = engine.unwrap();
+    let kernel = engine.encode_prompt(&[49_406, 320, 49_407]).unwrap();
+    let (logits, _) = engine.segment(&vec![0.0; 3 * 64 * 64], &kernel).unwrap();
+    assert!(logits.iter().all(|logit| logit.is_finite()));
 }
 
 #[test]
