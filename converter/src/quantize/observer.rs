@@ -90,24 +90,26 @@ fn percentile(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
     (low.max(cut_low.min(0.0)), high.min(cut_high.max(0.0)))
 }
 
-/// Ends are searched in turn, since what one of them costs depends on the scale that both make.
 fn least_error(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
     let counts: Vec<(f32, u64)> = histogram.counts().collect();
-    let error = |low: f32, high: f32| squared_error(&counts, grid_of(low, high));
-    let mut best = (low, high);
-    for _ in 0..2 {
-        best.1 = narrowest(high, |high| error(best.0, high));
-        if low < 0.0 {
-            best.0 = narrowest(low, |low| error(low, best.1));
-        }
-    }
-    best
+    narrow(low, high, |low, high| squared_error(&counts, grid_of(low, high)))
 }
 
 fn least_divergence(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
     let counts: Vec<(f32, u64)> = histogram.counts().collect();
-    let share = narrowest(1.0, |share| divergence(&counts, grid_of(share * low, share * high)));
-    (share * low, share * high)
+    narrow(low, high, |low, high| divergence(&counts, grid_of(low, high)))
+}
+
+/// Ends are searched in turn, since what one of them costs depends on the scale that both make.
+fn narrow(low: f32, high: f32, cost: impl Fn(f32, f32) -> f64) -> (f32, f32) {
+    let mut best = (low, high);
+    for _ in 0..2 {
+        best.1 = narrowest(high, |high| cost(best.0, high));
+        if low < 0.0 {
+            best.0 = narrowest(low, |low| cost(low, best.1));
+        }
+    }
+    best
 }
 
 /// Of the parts of `whole` that are tried, the one of least cost; of equal ones the largest.
