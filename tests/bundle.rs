@@ -228,7 +228,7 @@ fn packed_int8_is_whole_or_refused() {
         ("without a scale", |t| t[0].quantisation = None),
         ("its sums `conv.weight.sums` are missing", |t| drop(t.pop())),
         ("not i32 [2]", |t| t[2].shape = vec![2, 1]),
-        ("do not hold", |t| drop(t[0].bytes.pop())),
+        ("do not hold", |t| t[0].bytes.truncate(9)),
         ("do not hold", |t| t[2].packing = Some(Packing::Blocked)),
     ];
     for (what, damage) in damages {
@@ -311,7 +311,8 @@ fn forged_manifests_are_refused() {
         ("overlaps", forged(|m| m["tensors"][1]["offset"] = 0.into())),
         ("listed twice", forged(|m| m["tensors"][1]["name"] = "conv.bias".into())),
         ("missing: conv.weight", forged(|m| m["tensors"][1]["name"] = "other".into())),
-        ("conv.weight is [54]", forged(|m| m["tensors"][1]["shape"] = serde_json::json!([54]))),
+        ("conv.bias is [1, 2]", forged(|m| m["tensors"][0]["shape"] = serde_json::json!([1, 2]))),
+        ("packed", forged(|m| m["tensors"][1]["shape"] = serde_json::json!([54]))),
         ("limit is 16384", forged(|m| m["tensors"] = vec![m["tensors"][0].clone(); 16_385].into())),
         ("with a scale of", forged(|m| m["tensors"][0]["quantisation"] = serde_json::json!({"scale": "conv.bias"}))),
     ] {

@@ -146,6 +146,8 @@ mod tests {
         for id in graph.ids() {
             let node = graph.node(id);
             match node.op {
+                // Only its last row goes on, and that row is rounded.
+                _ if node.name == stage::WORDS => assert_eq!(placements[id.0], Placement::Wide),
                 Op::Attention { .. } | Op::LayerNorm { .. } | Op::QuickGelu => {
                     assert_ne!(placements[id.0], Placement::Wide, "{}", node.name)
                 }

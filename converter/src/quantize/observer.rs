@@ -10,8 +10,9 @@ const SAFE_SCALE: f32 = 1.0 / 255.0;
 /// The share of values that [`Observer::Percentile`] cuts off at each end.
 const CUT_OFF: f64 = 1e-4;
 
-/// Ranges that the searches try, evenly from a quarter of the whole to the whole.
-const CANDIDATES: usize = 61;
+/// Ranges that the searches try, each a sixteenth narrower than the one before: down to a fiftieth of the whole.
+const CANDIDATES: i32 = 61;
+const NARROWING: f32 = 15.0 / 16.0;
 
 /// How a range is chosen from what was observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,29 +90,31 @@ fn percentile(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
     (low.max(cut_low.min(0.0)), high.min(cut_high.max(0.0)))
 }
 
-/// Ends are searched in turn, since what one of them costs depends on the scale that both make.
 fn least_error(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
     let counts: Vec<(f32, u64)> = histogram.counts().collect();
-    let error = |low: f32, high: f32| squared_error(&counts, grid_of(low, high));
+    narrow(low, high, |low, high| squared_error(&counts, grid_of(low, high)))
+}
+
+fn least_divergence(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
+    let counts: Vec<(f32, u64)> = histogram.counts().collect();
+    narrow(low, high, |low, high| divergence(&counts, grid_of(low, high)))
+}
+
+/// Ends are searched in turn, since what one of them costs depends on the scale that both make.
+fn narrow(low: f32, high: f32, cost: impl Fn(f32, f32) -> f64) -> (f32, f32) {
     let mut best = (low, high);
     for _ in 0..2 {
-        best.1 = narrowest(high, |high| error(best.0, high));
+        best.1 = narrowest(high, |high| cost(best.0, high));
         if low < 0.0 {
-            best.0 = narrowest(low, |low| error(low, best.1));
+            best.0 = narrowest(low, |low| cost(low, best.1));
         }
     }
     best
 }
 
-fn least_divergence(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
-    let counts: Vec<(f32, u64)> = histogram.counts().collect();
-    let share = narrowest(1.0, |share| divergence(&counts, grid_of(share * low, share * high)));
-    (share * low, share * high)
-}
-
 /// Of the parts of `whole` that are tried, the one of least cost; of equal ones the largest.
 fn narrowest(whole: f32, cost: impl Fn(f32) -> f64) -> f32 {
-    let candidates = (0..CANDIDATES).map(|index| whole * (1.0 - 0.75 * index as f32 / (CANDIDATES - 1) as f32));
+    let candidates = (0..CANDIDATES).map(|index| whole * NARROWING.powi(index));
     let costs = candidates.map(|candidate| (candidate, cost(candidate)));
     costs.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(whole, |(candidate, _)| candidate)
 }
@@ -170,12 +173,13 @@ mod tests {
     /// A bell with one far outlier: min-max keeps it, the others cut it off and are much finer inside.
     #[test]
     fn outliers_do_not_rule_the_range() {
-        let bell = (0..60_000).map(|index| {
-            let uniform =
-                |salt: u32| ((index as u32 * 12 + salt).wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32;
-            (0..12).map(uniform).sum::<f32>() - 6.0
-        });
-        let seen = histogram(bell.chain([200.0]));
+        let mut state = 1u64;
+        let mut uniform = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 24) as f32
+        };
+        let bell: Vec<f32> = (0..60_000).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect();
+        let seen = histogram(bell.into_iter().chain([200.0]));
         let inside = |observer: Observer| {
             let grid = observer.grid(&seen, false);
             (-20..20).map(|step| step as f32 / 10.0 + 0.013).map(|v| (v - grid.round(v)).abs()).fold(0f32, f32::max)

@@ -85,7 +85,8 @@ impl QuantisedTensor {
 fn best_scale(values: &[f32], bits: WeightBits) -> f32 {
     let bound = f32::from(bits.largest());
     let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-    let whole = largest / bound;
+    // Short of what the largest integer would make infinite.
+    let whole = (largest / bound).min(f32::MAX / 128.0);
     if !(whole.is_finite() && whole >= f32::MIN_POSITIVE) {
         return 1.0;
     }
