@@ -3,9 +3,9 @@
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
 use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKernel, StepTime, Workspace};
 use crate::frame::{Frame, FrameError, Placement, Preprocessor};
+use crate::kernels::Isa;
 use crate::mask::{Mask, MaskError, Probability};
 use crate::prompt::{PromptCache, PromptError, Tokenizer, Tokens};
-use crate::kernels::Isa;
 use ndarray::ArrayView2;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

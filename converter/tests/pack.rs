@@ -54,8 +54,7 @@ fn published(frame: &Frame, fit: Fit, prompt: &str) -> [Probability; 2] {
     let placement = preprocessor.prepare(frame, &mut pixels).unwrap();
     let kernel = engine.encode_prompt(tokens.ids()).unwrap();
     let (logits, confounders) = engine.segment(&pixels, &kernel).unwrap();
-    [logits, confounders.unwrap()]
-        .map(|logits| Probability::from_logits(logits.view(), &placement).unwrap())
+    [logits, confounders.unwrap()].map(|logits| Probability::from_logits(logits.view(), &placement).unwrap())
 }
 
 fn open(precision: Precision, fit: Fit, options_of_model: ModelOptions) -> Model {

@@ -107,9 +107,8 @@ impl Crew {
         let threads = self.threads();
         // SAFETY: extends the lifetime of `work` for the workers. They use it only before they count themselves out of
         // `running`, and this function returns, or unwinds, only after `running` is zero.
-        let work_for_all = unsafe {
-            std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync + 'static)>(work)
-        };
+        let work_for_all =
+            unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync + 'static)>(work) };
         // SAFETY: `&mut self`, and no worker runs between jobs: nobody else reads or writes `job` now.
         unsafe { *shared.job.get() = Some(Job { work: work_for_all, parts }) };
         shared.running.store(self.workers.len(), Ordering::Relaxed);

@@ -2,9 +2,7 @@
 
 use super::networks::{Network, image, mini};
 use super::{PROMPTS, engine, logits};
-use causalclipseg::bundle::{
-    Bundle, BundleBuilder, Dtype, ModelDescription, Precision, Quantisation, StoredTensor,
-};
+use causalclipseg::bundle::{Bundle, BundleBuilder, Dtype, ModelDescription, Precision, Quantisation, StoredTensor};
 use causalclipseg::engine::{EngineChoice, EngineOptions, ReferencePlan, Value};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, Grid, Op, Weights};

@@ -4,6 +4,7 @@
 mod positions;
 
 pub use causalclipseg::network::{
-    Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder, UnknownEdition, golden_image, golden_tensor, stage,
+    Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder, UnknownEdition, golden_image, golden_tensor,
+    stage,
 };
 pub use positions::resize_positions;

@@ -27,11 +27,11 @@ mod sensitivity;
 mod weights;
 
 pub use calibration::Policy;
+pub use causalclipseg::network::{Placement, place, strip_before_relu, strip_fused};
 pub(crate) use checkpoint::FORM_KEY;
 pub use checkpoint::QuantisedCheckpoint;
 pub use comparison::{CompareOptions, Comparison, Pair, compare};
 pub use equalisation::equalise;
-pub use causalclipseg::network::{Placement, place, strip_before_relu, strip_fused};
 pub use inputs::{CalibrationItem, CalibrationReader, CalibrationSet};
 pub use measure::{Deviation, logits};
 pub use observer::Observer;

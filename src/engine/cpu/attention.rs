@@ -25,9 +25,8 @@ impl Attention {
             return Err(EngineError::Internal(format!("`{}` is no attention", step.name)));
         };
         let (q, y) = (Operand::read(list, step, 0), Operand::written(list, step));
-        let unsupported = |reason: &str| {
-            Err(EngineError::Unsupported { node: step.name.clone(), reason: reason.to_string() })
-        };
+        let unsupported =
+            |reason: &str| Err(EngineError::Unsupported { node: step.name.clone(), reason: reason.to_string() });
         let width = q.layout(1).channels;
         let reads = [0, 1, 2].map(|index| Operand::read(list, step, index));
         if reads.iter().any(|read| read.is_u8 || !read.layout(1).is_flat()) || !y.layout(1).is_flat() {

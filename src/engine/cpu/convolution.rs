@@ -118,7 +118,8 @@ impl Convolution {
         if depth != x.channels {
             return Err(unsupported("channels that are no whole groups"));
         }
-        let map = map.as_ref().map(|name| channels_last(source, name, if bytes { y_scale } else { 1.0 })).transpose()?;
+        let map =
+            map.as_ref().map(|name| channels_last(source, name, if bytes { y_scale } else { 1.0 })).transpose()?;
         let flat = filters.kernel == 1
             && *stride == 1
             && x.is_flat()

@@ -19,7 +19,11 @@ pub(super) struct Embedding {
 enum Table {
     Owned(Vec<f32>),
     /// A tensor of a bundle, and in int8 the scale of each row.
-    Mapped { bundle: Arc<Bundle>, name: String, scales: Vec<f32> },
+    Mapped {
+        bundle: Arc<Bundle>,
+        name: String,
+        scales: Vec<f32>,
+    },
 }
 
 impl Embedding {

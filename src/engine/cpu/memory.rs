@@ -16,10 +16,7 @@ pub(super) struct Places {
 
 /// Bytes of a tensor, its border included.
 pub(super) fn tensor_bytes(tensor: &Tensor) -> usize {
-    (tensor.height + 2 * tensor.border)
-        * (tensor.width + 2 * tensor.border)
-        * tensor.channels
-        * tensor.element.bytes()
+    (tensor.height + 2 * tensor.border) * (tensor.width + 2 * tensor.border) * tensor.channels * tensor.element.bytes()
 }
 
 /// The steps during which a tensor's memory is its own, first and last included.

@@ -175,10 +175,7 @@ impl Rowwise {
             StepKind::QuickGelu => Function::QuickGelu,
             StepKind::LayerNorm { prefix } => {
                 let [scale, shift] = ["weight", "bias"].map(|field| source.values(&format!("{prefix}.{field}")));
-                Function::LayerNorm {
-                    scale: scale?.iter().copied().collect(),
-                    shift: shift?.iter().copied().collect(),
-                }
+                Function::LayerNorm { scale: scale?.iter().copied().collect(), shift: shift?.iter().copied().collect() }
             }
             StepKind::AddPositions { table, skip } => {
                 let values = source.values(table)?;

@@ -163,7 +163,8 @@ impl PromptTail {
         let slot = low % self.ring_rows * self.product_row();
         match &self.arithmetic {
             Arithmetic::Int8 { weights, bias, multiplier } => {
-                let epilogue = EpilogueU8 { bias, multiplier, map: None, residual: None, residual_scale: 0.0, offset: 0.0 };
+                let epilogue =
+                    EpilogueU8 { bias, multiplier, map: None, residual: None, residual_scale: 0.0, offset: 0.0 };
                 let output = match self.grid {
                     Some(grid) => {
                         let ring: &mut [u8] = bytemuck::cast_slice_mut(ring);
@@ -172,7 +173,15 @@ impl PromptTail {
                     None => OutputU8::F32 { y: &mut ring[slot..], relu: false },
                 };
                 let x = &source[x.row(low)..];
-                kernels.conv_u8(&mut ConvU8 { window, x, weights: weights.as_slice(), out_channels, epilogue, target, output });
+                kernels.conv_u8(&mut ConvU8 {
+                    window,
+                    x,
+                    weights: weights.as_slice(),
+                    out_channels,
+                    epilogue,
+                    target,
+                    output,
+                });
             }
             Arithmetic::F32 { weights, bias } => {
                 let all: &[f32] = bytemuck::cast_slice(source);
@@ -266,17 +275,14 @@ struct Prompts<'a> {
 
 impl RunStep for PromptTail {
     fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
-        let head = context
-            .heads
-            .get_mut(self.head)
-            .ok_or_else(|| EngineError::Internal("a head without prompts".into()))?;
+        let head =
+            context.heads.get_mut(self.head).ok_or_else(|| EngineError::Internal("a head without prompts".into()))?;
         let begun = Instant::now();
         let count = head.biases.len();
         if count == 0 {
             return Ok(());
         }
-        let prompts =
-            Prompts { count, packed: &head.packed, constants: &head.constants, biases: &head.biases };
+        let prompts = Prompts { count, packed: &head.packed, constants: &head.constants, biases: &head.biases };
         let (kernels, source) = (context.kernels, memory.reads[0]);
         let (height, scale) = (self.blending.height, self.blending.scale);
         let row_logits = count * self.columns();
@@ -308,10 +314,7 @@ impl RunStep for PromptTail {
     }
 
     fn scratch_floats(&self, prompts: usize) -> usize {
-        self.ring_floats()
-            + self.blending.mixed_floats()
-            + COLUMNS * self.channels
-            + DOT_ROWS * self.dot_row(prompts)
+        self.ring_floats() + self.blending.mixed_floats() + COLUMNS * self.channels + DOT_ROWS * self.dot_row(prompts)
     }
 
     fn owned_bytes(&self) -> usize {

@@ -126,7 +126,11 @@ impl WeightSource<'_> {
             }
             WeightLayout::Rows { first_row } => {
                 let matrix = self.matrix(&values, filters)?;
-                matrix.slice_axis(Axis(0), (first_row..first_row + filters.out_channels).into()).iter().copied().collect()
+                matrix
+                    .slice_axis(Axis(0), (first_row..first_row + filters.out_channels).into())
+                    .iter()
+                    .copied()
+                    .collect()
             }
             WeightLayout::Columns => self.matrix(&values, filters)?.t().iter().copied().collect(),
         };

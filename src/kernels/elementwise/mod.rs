@@ -12,7 +12,7 @@ mod pool;
 mod reassemble;
 
 pub use activation::{gate_f32, gate_u8, quick_gelu, softmax};
-pub use blend::{ColumnTerms, RowTerm, blend_columns, blend_rows_f32, blend_rows_u8, TERMS};
+pub use blend::{ColumnTerms, RowTerm, TERMS, blend_columns, blend_rows_f32, blend_rows_u8};
 pub use convert::{add_f32, add_rows_f32, add_u8, dequantize, image_row_f32, image_row_u8, quantize};
 pub use norm::layer_norm;
 pub use pool::{average_pool_f32, average_pool_u8};

@@ -62,7 +62,8 @@ impl Lowering<'_> {
     }
 
     pub(super) fn is_tail(&self, id: NodeId) -> bool {
-        matches!(self.node(id).op, Op::Conv { kernel: 1, stride: 1, padding: 0, bias: None, .. }) && self.tail(id).is_some()
+        matches!(self.node(id).op, Op::Conv { kernel: 1, stride: 1, padding: 0, bias: None, .. })
+            && self.tail(id).is_some()
     }
 
     pub(super) fn prompt_tail(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {

@@ -11,7 +11,11 @@ pub(super) enum Lowered {
     Joined,
     Tensor(TensorId),
     /// The sigmoid of a tensor, computed where it is used.
-    Sigmoid { logits: TensorId, complement: bool, grid: Option<Grid> },
+    Sigmoid {
+        logits: TensorId,
+        complement: bool,
+        grid: Option<Grid>,
+    },
     /// Token ids; no tensor.
     Tokens,
     /// Written by a prompt's tail, which yields it outside the arena.
@@ -73,9 +77,7 @@ impl<'a> Lowering<'a> {
             Op::AddPositions { table, skip, .. } => {
                 self.simple(id, StepKind::AddPositions { table: table.clone(), skip: *skip })
             }
-            Op::Attention { heads, causal } => {
-                self.simple(id, StepKind::Attention { heads: *heads, causal: *causal })
-            }
+            Op::Attention { heads, causal } => self.simple(id, StepKind::Attention { heads: *heads, causal: *causal }),
             Op::LayerNorm { prefix } => self.simple(id, StepKind::LayerNorm { prefix: prefix.clone() }),
             Op::QuickGelu => self.simple(id, StepKind::QuickGelu),
             Op::Embed { table, .. } => self.embed(id, table),
@@ -176,13 +178,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    pub fn push(
-        &mut self,
-        id: NodeId,
-        kind: StepKind,
-        reads: Vec<TensorId>,
-        writes: Destination,
-    ) {
+    pub fn push(&mut self, id: NodeId, kind: StepKind, reads: Vec<TensorId>, writes: Destination) {
         let node = self.node(id);
         let multiply_accumulates = self.graph.multiply_accumulates(id, 1);
         self.list.steps.push(Step { name: node.name.clone(), kind, reads, writes, multiply_accumulates });

@@ -102,28 +102,64 @@ pub enum StepKind {
     /// The image from outside (3 planes of normalised f32) into channels-last.
     LoadImage,
     /// Reads x, then the residual where there is one.
-    Convolution { filters: Filters, stride: usize, padding: usize, map: Option<String>, residual: bool, relu: bool },
-    AveragePool { size: usize },
+    Convolution {
+        filters: Filters,
+        stride: usize,
+        padding: usize,
+        map: Option<String>,
+        residual: bool,
+        relu: bool,
+    },
+    AveragePool {
+        size: usize,
+    },
     /// Reads x and the mask's logits: x * sigmoid(logits), or x * (1 - sigmoid(logits)) where `complement`. Quantised,
     /// the sigmoid is rounded to `mask_grid` first.
-    Gate { complement: bool, mask_grid: Option<Grid> },
+    Gate {
+        complement: bool,
+        mask_grid: Option<Grid>,
+    },
     /// Reads two tensors.
-    Add { relu: bool },
+    Add {
+        relu: bool,
+    },
     /// Adds row `skip + i` of the table to pixel i.
-    AddPositions { table: String, skip: usize },
+    AddPositions {
+        table: String,
+        skip: usize,
+    },
     /// Reads queries, keys and values.
-    Attention { heads: usize, causal: bool },
+    Attention {
+        heads: usize,
+        causal: bool,
+    },
     /// CARAFE's reassembly; reads the map and the kernel logits.
-    Carafe { scale: usize },
+    Carafe {
+        scale: usize,
+    },
     /// Reads nine tap products a channel, tap by tap.
-    Blend { scale: usize, bias: Option<String>, relu: bool },
+    Blend {
+        scale: usize,
+        bias: Option<String>,
+        relu: bool,
+    },
     /// Reads the map before the last tap products: products, blend, ReLU, the sentences' convolution. Writes logits.
     /// `products` is how the products are stored in between.
-    PromptTail { filters: Filters, products: Element, scale: usize, bias: Option<String>, head: usize },
-    LayerNorm { prefix: String },
+    PromptTail {
+        filters: Filters,
+        products: Element,
+        scale: usize,
+        bias: Option<String>,
+        head: usize,
+    },
+    LayerNorm {
+        prefix: String,
+    },
     QuickGelu,
     /// Rows of the table for the prompt's tokens.
-    Embed { table: String },
+    Embed {
+        table: String,
+    },
     /// The last token's row: a prompt ends with the end of text.
     LastToken,
     /// The same values in another element.

@@ -74,8 +74,7 @@ mod tests {
             kernel: 1,
             in_channels: 4,
         };
-        let kind =
-            StepKind::Convolution { filters, stride: 1, padding: 0, map: None, residual: false, relu: false };
+        let kind = StepKind::Convolution { filters, stride: 1, padding: 0, map: None, residual: false, relu: false };
         Step {
             name: weight.into(),
             kind,
@@ -88,24 +87,16 @@ mod tests {
     #[test]
     fn only_wide_products_are_converted_around() {
         let element = Element::U8(Grid { scale: 1.0, zero_point: 3 });
-        let tensor = Tensor {
-            name: "t".into(),
-            height: 2,
-            width: 2,
-            channels: 4,
-            border: 0,
-            element,
-            per_token: false,
-        };
+        let tensor =
+            Tensor { name: "t".into(), height: 2, width: 2, channels: 4, border: 0, element, per_token: false };
         let list = StepList {
             tensors: vec![tensor; 3],
             steps: vec![product("narrow", 0, 1), product("wide", 1, 2)],
             outputs: vec![TensorId(2)],
         };
         let settled = settle(list, |filters| filters.weight == "narrow");
-        let kinds: Vec<(&str, usize, usize)> = (settled.steps.iter())
-            .map(|step| (step.name.as_str(), step.reads[0].0, step.writes.tensor.0))
-            .collect();
+        let kinds: Vec<(&str, usize, usize)> =
+            (settled.steps.iter()).map(|step| (step.name.as_str(), step.reads[0].0, step.writes.tensor.0)).collect();
         assert_eq!(kinds, [("narrow", 0, 1), ("t/convert", 1, 3), ("wide", 3, 4), ("t/convert", 4, 2)]);
         assert_eq!(settled.tensors[3].element, Element::F32);
         assert_eq!(settled.tensors[4].element, Element::F32);

@@ -7,7 +7,8 @@ use crate::graph::{NodeId, Shape};
 impl Lowering<'_> {
     pub(super) fn embed(&mut self, id: NodeId, table: &str) -> Result<Lowered, Unsupported> {
         let tokens = self.node(id).inputs[0];
-        let (Some(Lowered::Tokens), Shape::Tokens { context }) = (self.values[tokens.0], self.node(tokens).shape) else {
+        let (Some(Lowered::Tokens), Shape::Tokens { context }) = (self.values[tokens.0], self.node(tokens).shape)
+        else {
             return Err(self.refuse(id, "an embedding of what are no tokens"));
         };
         let Shape::Sequence { width: channels, .. } = self.node(id).shape else {
@@ -19,7 +20,12 @@ impl Lowering<'_> {
         let tensor = Tensor { name, height: 1, width: context, channels, border: 0, element, per_token: true };
         self.list.tensors.push(tensor);
         let tensor = TensorId(self.list.tensors.len() - 1);
-        self.push(id, StepKind::Embed { table: table.to_string() }, Vec::new(), Destination { tensor, first_channel: 0 });
+        self.push(
+            id,
+            StepKind::Embed { table: table.to_string() },
+            Vec::new(),
+            Destination { tensor, first_channel: 0 },
+        );
         Ok(Lowered::Tensor(tensor))
     }
 
