@@ -127,7 +127,7 @@ mod tests {
         for (height, border, threads) in [(1, 0, 1), (1, 1, 4), (7, 1, 2), (14, 1, 3), (5, 2, 64), (3, 0, 2)] {
             let grid = Affine { scale: 1.0, zero_point: 0.0 };
             let layout = Layout { height, width: 4, channels: 3, border, grid };
-            let mut elements = vec![9u8; (height + 2 * border) * layout.row_stride()];
+            let mut elements = vec![255u8; (height + 2 * border) * layout.row_stride()];
             let mut seen = Vec::new();
             for part in divide(&mut elements, layout, threads).iter_mut() {
                 part.fill_border(0);
@@ -137,7 +137,7 @@ mod tests {
                 }
             }
             assert_eq!(seen, (0..height).collect::<Vec<_>>());
-            assert!(!elements.contains(&9));
+            assert!(!elements.contains(&255));
             let pixels = elements.iter().filter(|value| **value != 0).count();
             assert_eq!(pixels, height * 4 * 3);
         }

@@ -166,15 +166,20 @@ impl Program {
         Ok(())
     }
 
-    /// An output's values after a run, in f32.
+    /// An output's values after a run, in f32, pixel by pixel.
     pub fn output(&self, room: &mut Room, index: usize) -> Option<Vec<f32>> {
         let (range, layout, element) = self.outputs.get(index)?;
         let bytes = &room.arena.as_mut()?.bytes()[range.clone()];
-        let length = layout.height * layout.width * layout.channels;
-        match element {
-            Element::F32 => Some(bytemuck::cast_slice::<u8, f32>(bytes).get(..length)?.to_vec()),
-            Element::U8(grid) => Some(bytes.get(..length)?.iter().map(|stored| grid.dequantise(*stored)).collect()),
+        let mut values = Vec::with_capacity(layout.height * layout.width * layout.channels);
+        for row in 0..layout.height {
+            match element {
+                Element::F32 => values.extend(bytemuck::cast_slice::<u8, f32>(bytes).get(layout.pixels(row))?),
+                Element::U8(grid) => {
+                    values.extend(bytes.get(layout.pixels(row))?.iter().map(|stored| grid.dequantise(*stored)));
+                }
+            }
         }
+        Some(values)
     }
 
     /// The steps with the times of a run.
