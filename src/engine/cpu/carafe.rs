@@ -34,13 +34,8 @@ impl RunStep for Carafe {
             let (weights, room) = rest.split_at_mut(self.logits.row_elements());
             let low = row / scale;
             // The three rows below this one; what is outside the frame is left out below.
-            let mut filled = neighbours.chunks_exact_mut(self.x.row_elements());
-            for tap_row in 0..3 {
-                let (Some(source), Some(slot)) = ((low + tap_row).checked_sub(1), filled.next()) else {
-                    filled.next();
-                    continue;
-                };
-                if source < x.height {
+            for (tap_row, slot) in neighbours.chunks_exact_mut(self.x.row_elements()).enumerate() {
+                if let Some(source) = (low + tap_row).checked_sub(1).filter(|source| *source < x.height) {
                     slot.copy_from_slice(self.x.floats(kernels, sources, &x, source, room));
                 }
             }

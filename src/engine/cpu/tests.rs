@@ -38,7 +38,8 @@ fn stage(graph: &Graph, weights: &Weights, id: NodeId, image: &[f32]) -> Option<
 fn every_stored_value_is_the_references() {
     for input_size in [64, 96] {
         let architecture = Architecture { input_size, ..Architecture::mini() };
-        let (graph, weights) = rewrite(architecture.describe().unwrap(), architecture.golden_weights().unwrap()).unwrap();
+        let (graph, weights) =
+            rewrite(architecture.describe().unwrap(), architecture.golden_weights().unwrap()).unwrap();
         let image: ArrayD<f32> = golden_image(input_size).into_dyn();
         let pixels: Vec<f32> = image.iter().copied().collect();
         let by_tokens = graph.dependents(graph.find("tokens").unwrap());
