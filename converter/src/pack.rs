@@ -6,8 +6,8 @@ use crate::model::Architecture;
 use crate::quantize::{QuantisedCheckpoint, QuantisedTensor, layer_weight, strip_fused};
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::{
-    BundleBuilder, BundleError, Dtype, ModelDescription, Precision, Problem, Quantisation, SelfTest, SelfTestVector,
-    SigningKey, StoredTensor, self_test_image,
+    Bundle, BundleBuilder, BundleError, Dtype, ModelDescription, Precision, Problem, Quantisation, SelfTest,
+    SelfTestVector, SigningKey, StoredTensor, self_test_image,
 };
 use causalclipseg::engine::{Engine, EngineChoice, EngineError, EngineOptions};
 use causalclipseg::frame::{Fit, Normalisation};
@@ -16,6 +16,7 @@ use causalclipseg::lower::{self, LowerError};
 use causalclipseg::prompt::{PromptError, Tokenizer};
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// The sentences of the self-test: a short one, and one with most of the words that prompts use.
 const SELF_TEST_PROMPTS: [&str; 2] =
@@ -24,7 +25,8 @@ const SELF_TEST_PROMPTS: [&str; 2] =
 const SELF_TEST_STEP: usize = 97;
 /// f32 sums in another order differ by far less, a wrong kernel by far more.
 const SELF_TEST_TOLERANCE: f32 = 1e-3;
-/// A sum that differs in its last bit may round to the next step of a grid, and the steps after it follow.
+/// Integers sum to the same everywhere; but where an f32 sum differs in its last bit, a value may round to the next step of
+/// its grid, and those after it follow.
 const INT8_SELF_TEST_TOLERANCE: f32 = 5e-2;
 
 /// What the packer is told beside the weights.
@@ -120,7 +122,15 @@ pub fn pack_quantised(
         calibration: Some(checkpoint.calibration),
     };
     let options = PackOptions { precision: Precision::Int8, ..options };
-    Ok(tensors.into_iter().fold(assemble(contents, options, signing_key)?, BundleBuilder::tensor))
+    let (size, context) = (contents.architecture.input_size, contents.architecture.text.context);
+    let builder = assemble(contents, options, signing_key)?;
+    let builder = tensors.into_iter().fold(builder, BundleBuilder::tensor);
+    // Recorded by the engine that devices run: the reference rounds the same values, but not the same sums.
+    let bundle = Arc::new(Bundle::from_bytes(builder.to_bytes()?)?);
+    let engine = Engine::new(bundle.graph(), &bundle, EngineOptions::default())?;
+    let test = Conditions { size, context, tolerance: INT8_SELF_TEST_TOLERANCE };
+    let self_test = record_self_test(&engine, &bundle.tokenizer_json()?, test)?;
+    Ok(builder.self_test(self_test))
 }
 
 /// The integers of a weight and their scales; of what kernels read the sums, too.
@@ -158,12 +168,17 @@ fn assemble(
 ) -> Result<BundleBuilder, PackError> {
     let Contents { architecture, graph, weights, metadata, calibration } = contents;
     let tokenizer_json = options.tokenizer_json.unwrap_or_else(clip_tokenizer_json);
-    let tolerance = match options.precision {
-        Precision::Int8 => INT8_SELF_TEST_TOLERANCE,
-        _ => SELF_TEST_TOLERANCE,
+    let self_test = match options.precision {
+        // Recorded when the integers are there.
+        Precision::Int8 => SelfTest::default(),
+        _ => {
+            let reference = EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() };
+            let engine = Engine::new(&graph, &weights, reference)?;
+            let (size, context) = (architecture.input_size, architecture.text.context);
+            let test = Conditions { size, context, tolerance: SELF_TEST_TOLERANCE };
+            record_self_test(&engine, &tokenizer_json, test)?
+        }
     };
-    let subject = Subject { graph: &graph, weights: &weights, size: architecture.input_size, tolerance };
-    let self_test = record_self_test(&subject, &tokenizer_json, architecture.text.context)?;
     let description = ModelDescription {
         name: options.name,
         edition: architecture.edition.to_string(),
@@ -193,18 +208,16 @@ fn round_to_f16(value: &mut ArrayD<f32>) {
     value.mapv_inplace(|v| half::f16::from_f32(v).to_f32());
 }
 
-/// The network whose logits are recorded.
-struct Subject<'a> {
-    graph: &'a Graph,
-    weights: &'a Weights,
+/// Of a self-test.
+#[derive(Clone, Copy)]
+struct Conditions {
     size: usize,
+    context: usize,
     tolerance: f32,
 }
 
-fn record_self_test(subject: &Subject, tokenizer_json: &[u8], context: usize) -> Result<SelfTest, PackError> {
-    let Subject { graph, weights, size, tolerance } = *subject;
-    let options = EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() };
-    let engine = Engine::new(graph, weights, options)?;
+fn record_self_test(engine: &Engine, tokenizer_json: &[u8], test: Conditions) -> Result<SelfTest, PackError> {
+    let Conditions { size, context, tolerance } = test;
     let tokenizer = Tokenizer::from_json(tokenizer_json)?;
     let mut vectors = Vec::new();
     for (seed, prompt) in (1..).zip(SELF_TEST_PROMPTS) {

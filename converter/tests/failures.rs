@@ -119,7 +119,10 @@ fn arguments_that_do_not_fit() {
     desk.refused(&mut pack(&["--size", "100"]), &["the input size 100 is not a multiple of 32"]);
     desk.refused(&mut pack(&["--size", "0"]), &["the input size 0"]);
     desk.refused(&mut pack(&["--size", "1000000000000"]), &["the input size 1000000000000"]);
-    desk.refused(&mut pack(&["--precision", "int8"]), &["int8 needs a quantised checkpoint", "pack f32 or f16"]);
+    desk.refused(
+        &mut pack(&["--precision", "int8"]),
+        &["is not a quantised checkpoint", "causalclipseg-convert quantize"],
+    );
     desk.refused(&mut pack(&["--threshold", "2"]), &["a threshold of 2"]);
     desk.refused(&mut pack(&["--threshold", "NaN"]), &["a threshold of NaN"]);
     desk.refused(&mut pack(&["--sign", &name(&short_key)]), &["holds 4 bytes, not the 32 of a private key"]);

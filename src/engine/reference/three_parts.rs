@@ -76,7 +76,9 @@ impl ReferenceEngine {
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<([Vec<Array2<f32>>; 2], f64), EngineError> {
         let image = self.image_array(pixels)?;
+        let begun = Instant::now();
         let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&image))?])?;
+        log::debug!("image: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
         let begun = Instant::now();
         let mut found = [Vec::new(), Vec::new()];
         for (index, (head, map)) in self.heads.iter().zip(maps).enumerate() {
@@ -91,12 +93,14 @@ impl ReferenceEngine {
 
 impl HeadPlan {
     fn run(&self, map: Arc<Tensor>, vector: &[f32]) -> Result<Array2<f32>, EngineError> {
+        let begun = Instant::now();
         let place = if self.map_first { 1 } else { 0 };
         let vector = ArrayD::from_shape_vec(IxDyn(&[vector.len()]), vector.to_vec());
         let vector = vector.map_err(EngineError::reference("take the prompt"))?;
         let kernel = self.plan.tensor(place, Value::Array(&vector))?;
         let inputs = if self.map_first { vec![map, kernel] } else { vec![kernel, map] };
         let outputs = self.plan.run_tensors(inputs)?;
+        log::debug!("head: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
         let read = || -> Option<Array2<f32>> {
             let logits = outputs.into_iter().next()?;
             let logits = Arc::try_unwrap(logits).unwrap_or_else(|shared| shared.as_ref().clone());

@@ -1,0 +1,40 @@
+//! One value of a network by itself, to compare engines stage by stage.
+
+use super::program::{Program, Room};
+use super::weights::WeightSource;
+use crate::engine::EngineError;
+use crate::graph::{Graph, NodeId, Shape};
+use crate::kernels::{Crew, Kernels};
+use crate::lower::steps::{lower, settle};
+use ndarray::{ArrayD, IxDyn};
+
+/// Runs the steps from the image up to a node, and yields its value as the graph shapes it (channels first). `None` where
+/// no step stores it: what is inside a fused step, and what depends on tokens.
+pub fn stored_value(
+    graph: &Graph,
+    source: WeightSource,
+    node: NodeId,
+    image: &[f32],
+    kernels: Kernels,
+) -> Result<Option<ArrayD<f32>>, EngineError> {
+    let part = graph.subgraph(&[graph.find("image")?], &[node])?;
+    let Ok(list) = lower(&part) else { return Ok(None) };
+    let program = Program::new(&settle(list, |filters| source.is_int8(filters)), &source)?;
+    let threads = EngineError::threads(1);
+    let (mut room, mut crew) = (Room::default(), Crew::new(1, |_| ()).map_err(threads)?);
+    program.make_room(&mut room, 1, 0);
+    program.run(&mut room, kernels, &mut crew, (image, &[]), &mut [], None)?;
+    let Some(values) = program.output(&mut room, 0) else { return Ok(None) };
+    let misfit = |error: ndarray::ShapeError| EngineError::Internal(error.to_string());
+    let array = match graph.node(node).shape {
+        Shape::Map { channels, height, width } => {
+            let pixels = ArrayD::from_shape_vec(IxDyn(&[height, width, channels]), values).map_err(misfit)?;
+            pixels.permuted_axes(IxDyn(&[2, 0, 1])).as_standard_layout().into_owned()
+        }
+        Shape::Sequence { width, .. } => {
+            ArrayD::from_shape_vec(IxDyn(&[values.len() / width.max(1), width]), values).map_err(misfit)?
+        }
+        _ => ArrayD::from_shape_vec(IxDyn(&[values.len()]), values).map_err(misfit)?,
+    };
+    Ok(Some(array))
+}
