@@ -363,7 +363,11 @@ fn several_threads_at_once() {
                 }
             });
         }
-        scope.spawn(|| (0..50).for_each(|_| drop(stream.set_prompts(&["dark", "a bright mass"]).unwrap())));
+        scope.spawn(|| {
+            (0..50).for_each(|_| {
+                stream.set_prompts(&["dark", "a bright mass"]).unwrap();
+            });
+        });
         scope.spawn(|| {
             for _ in 0..100 {
                 let Statistics { submitted, processed, dropped, .. } = stream.statistics();

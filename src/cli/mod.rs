@@ -38,7 +38,7 @@ enum Command {
     #[command(name = bench::WORKER_COMMAND, hide = true)]
     BenchWorker,
     /// Segment frames as they come: a clip, a folder, a pipe
-    Stream(stream::Arguments),
+    Stream(Box<stream::Arguments>),
     /// Show what a bundle holds
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU

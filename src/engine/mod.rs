@@ -41,7 +41,7 @@ pub enum EngineChoice {
 /// How an [`Engine`] is made.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
-    /// Also computes what the adversarial head needs, so that [`Workspace::confounder_logits`] answers. Off, it costs
+    /// Also computes what the adversarial head needs, so that [`Engine::confounder_logits`] answers. Off, it costs
     /// nothing.
     pub confounders: bool,
     /// Threads that share the work of one pass. Up to 1, everything runs on the calling thread; above, the engine keeps
@@ -69,7 +69,7 @@ pub struct Engine {
 }
 
 enum Kind {
-    Cpu(CpuEngine),
+    Cpu(Box<CpuEngine>),
     Reference(Box<ReferenceEngine>),
 }
 
@@ -114,7 +114,7 @@ impl Engine {
         };
         let kind = match options.engine {
             EngineChoice::Auto => match CpuEngine::new(graph, source, options) {
-                Ok(engine) => Kind::Cpu(engine),
+                Ok(engine) => Kind::Cpu(Box::new(engine)),
                 Err(EngineError::Unsupported { node, reason }) => {
                     log::warn!("`{node}` runs on plain tract, slowly: {reason}");
                     Kind::reference(graph, source, options)?
@@ -138,7 +138,7 @@ impl Engine {
         self.context
     }
 
-    /// Whether [`Workspace::confounder_logits`] answers.
+    /// Whether [`Engine::confounder_logits`] answers.
     pub fn has_confounders(&self) -> bool {
         match &self.kind {
             Kind::Cpu(engine) => engine.has_confounders(),

@@ -110,7 +110,7 @@ impl Histogram {
     pub fn percentile(&self, percent: f64) -> Duration {
         let count: u64 = self.counts.iter().map(|bucket| bucket.load(Relaxed)).sum();
         // `max` first: it turns NaN into 0.
-        let rank = ((percent.max(0.0).min(100.0) / 100.0 * count as f64).ceil() as u64).clamp(1, count.max(1));
+        let rank = ((percent.clamp(0.0, 100.0) / 100.0 * count as f64).ceil() as u64).clamp(1, count.max(1));
         let mut seen = 0;
         for (index, bucket) in self.counts.iter().enumerate() {
             seen += bucket.load(Relaxed);

@@ -210,7 +210,7 @@ impl Stream {
         }
         let sequence = self.shared.sequence.fetch_add(1, Ordering::Relaxed);
         count(&counters.submitted);
-        if sequence % u64::from(counters.level().every_nth) != 0 {
+        if !sequence.is_multiple_of(u64::from(counters.level().every_nth)) {
             count(&counters.skipped);
             return Ok(Submission::Skipped { sequence });
         }

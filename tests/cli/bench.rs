@@ -96,7 +96,8 @@ fn rows_hold_the_contract_and_the_cross_product() {
 fn the_schema_refuses_other_rows() {
     let desk = Desk::new();
     let good = Value::Array(desk.rows(&["--runs", "2"]));
-    let damages: [(&str, fn(&mut Value)); 8] = [
+    type Damage = (&'static str, fn(&mut Value));
+    let damages: [Damage; 8] = [
         ("a key is gone", |row| drop(row.as_object_mut().unwrap().remove("commit"))),
         ("a key is new", |row| row["surprise"] = json!(1)),
         ("an unknown figure is zero", |row| row["peak_rss_bytes"] = json!(0)),

@@ -40,7 +40,7 @@ impl Deviation {
                 noise += difference.powi(2);
                 signal += f64::from(*expected).powi(2);
                 // Not `max`: a NaN must show.
-                if !(difference.abs() <= largest) {
+                if difference.is_nan() || difference.abs() > largest {
                     largest = difference.abs();
                 }
                 both += usize::from(*found > 0.0 && *expected > 0.0);

@@ -63,10 +63,10 @@ pub fn candidates(graph: &Graph, grids: &[Option<Grid>], quantised: &Integers) -
     let mut seen = BTreeSet::new();
     for id in graph.ids() {
         let node = graph.node(id);
-        if let Some(weight) = layer_weight(&node.op).filter(|weight| quantised.contains_key(*weight)) {
-            if seen.insert(weight.to_string()) {
-                candidates.push((node.name.clone(), wide_layer(graph, weight)));
-            }
+        if let Some(weight) = layer_weight(&node.op).filter(|weight| quantised.contains_key(*weight))
+            && seen.insert(weight.to_string())
+        {
+            candidates.push((node.name.clone(), wide_layer(graph, weight)));
         }
         if grids[id.0].is_some() && is_free(graph, id) {
             let wide = Wide { values: BTreeSet::from([id]), ..Wide::default() };

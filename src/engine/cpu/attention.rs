@@ -98,31 +98,37 @@ fn pack(room: &mut Room, k: &[f32], v: &[f32], width: usize, head: Range<usize>)
     }
 }
 
-/// rows of x times packed weights.
-fn product(
-    kernels: Kernels,
-    x: &[f32],
-    x_stride: usize,
+/// `rows` rows of x, `stride` apart, times packed weights, into rows of `out_channels`.
+struct Product<'a> {
+    x: &'a [f32],
+    stride: usize,
     depth: usize,
     rows: usize,
-    weights: &[f32],
-    zeros: &[f32],
-    out: (&mut [f32], usize, usize),
-) {
-    let (y, y_stride, out_channels) = out;
-    kernels.conv_f32(&mut ConvF32 {
-        window: Window { rows: 1, columns: rows, row_stride: 0, column_stride: x_stride, taps: &[0], depth },
-        x,
-        weights,
-        out_channels,
-        bias: &zeros[..blocks(out_channels) * BLOCK],
-        map: None,
-        residual: None,
-        relu: false,
-        target: Target { row_stride: 0, column_stride: y_stride },
-        y,
-    });
+    weights: &'a [f32],
+    zeros: &'a [f32],
+    out_channels: usize,
 }
+
+impl Product<'_> {
+    fn run(&self, kernels: Kernels, y: &mut [f32]) {
+        let Self { x, stride, depth, rows, weights, zeros, out_channels } = *self;
+        kernels.conv_f32(&mut ConvF32 {
+            window: Window { rows: 1, columns: rows, row_stride: 0, column_stride: stride, taps: &[0], depth },
+            x,
+            weights,
+            out_channels,
+            bias: &zeros[..blocks(out_channels) * BLOCK],
+            map: None,
+            residual: None,
+            relu: false,
+            target: Target { row_stride: 0, column_stride: out_channels },
+            y,
+        });
+    }
+}
+
+/// Takes one query's mixed values of one head: the query's place in the thread's rows, the head's channels.
+type Store<'a> = &'a mut dyn FnMut(usize, Range<usize>, &[f32]);
 
 impl RunStep for Attention {
     fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
@@ -136,22 +142,38 @@ impl RunStep for Attention {
         let layout = self.y.layout(tokens);
         let layout = super::layout::Layout { height: length, width: 1, ..layout };
         let threads = context.crew.threads();
-        let attend = |rows: Range<usize>, scratch: &mut Scratch, store: &mut dyn FnMut(usize, Range<usize>, &[f32])| {
+        let attend = |rows: Range<usize>, scratch: &mut Scratch, store: Store| {
             let mut room = Room::split(scratch, length, head_width);
             let count = rows.len();
             for head in 0..self.heads {
                 let channels = head * head_width..(head + 1) * head_width;
                 pack(&mut room, k, v, width, channels.clone());
                 let queries = &q[rows.start * width + channels.start..];
-                let scores = (&mut *room.scores, length, length);
-                product(kernels, queries, width, head_width, count, room.keys, room.zeros, scores);
+                let scores = Product {
+                    x: queries,
+                    stride: width,
+                    depth: head_width,
+                    rows: count,
+                    weights: room.keys,
+                    zeros: room.zeros,
+                    out_channels: length,
+                };
+                scores.run(kernels, room.scores);
                 for (row, scores) in rows.clone().zip(room.scores.chunks_exact_mut(length)) {
                     let seen = if self.causal { row + 1 } else { length };
                     softmax(kernels, &mut scores[..seen], scale);
                     scores[seen..].fill(0.0);
                 }
-                let mixed = (&mut *room.mixed, head_width, head_width);
-                product(kernels, room.scores, length, length, count, room.values, room.zeros, mixed);
+                let mix = Product {
+                    x: room.scores,
+                    stride: length,
+                    depth: length,
+                    rows: count,
+                    weights: room.values,
+                    zeros: room.zeros,
+                    out_channels: head_width,
+                };
+                mix.run(kernels, room.mixed);
                 for (row, mixed) in room.mixed.chunks_exact(head_width).take(count).enumerate() {
                     store(row, channels.clone(), mixed);
                 }

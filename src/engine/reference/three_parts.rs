@@ -19,6 +19,9 @@ pub(crate) struct ReferenceEngine {
     input: Shape,
 }
 
+/// Of each head, of each prompt.
+pub(crate) type Logits = [Vec<Array2<f32>>; 2];
+
 struct HeadPlan {
     plan: ReferencePlan,
     map_first: bool,
@@ -74,7 +77,7 @@ impl ReferenceEngine {
         &self,
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
-    ) -> Result<([Vec<Array2<f32>>; 2], f64), EngineError> {
+    ) -> Result<(Logits, f64), EngineError> {
         let image = self.image_array(pixels)?;
         let begun = Instant::now();
         let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&image))?])?;

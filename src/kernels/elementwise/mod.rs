@@ -1,7 +1,7 @@
 //! Everything that is no product with weights: loops over rows that a compiler vectorises well, compiled once for each
 //! instruction set.
 //!
-//! Each function is written once, in plain Rust. [`versions!`] compiles its body for AVX2, for AVX-512 and for the
+//! Each function is written once, in plain Rust. The macro `versions!` compiles its body for AVX2, for AVX-512 and for the
 //! target's own baseline, and calls the one that the [`super::Kernels`] value stands for.
 
 mod activation;
