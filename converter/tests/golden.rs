@@ -104,6 +104,21 @@ fn check_both_forms(golden: &Golden) {
     golden.check(&graph, &weights, &STAGES);
     let (graph, weights) = rewrite(graph, weights).unwrap();
     golden.check(&graph, &weights, &STAGES);
+    check_fast_engine(golden, &graph, &weights);
+}
+
+/// The rewritten network on the fast engine's f32 kernels.
+fn check_fast_engine(golden: &Golden, graph: &Graph, weights: &Weights) {
+    let bytes = golden.bytes();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let options = EngineOptions { confounders: true, ..EngineOptions::default() };
+    let engine = Engine::new(graph, weights, options).unwrap();
+    assert!(engine.cpu().is_some(), "it fell back to the reference engine");
+    let kernel = engine.encode_prompt(&tokens(&file)).unwrap();
+    let image = golden_image(golden.architecture.input_size);
+    let (logits, confounders) = engine.segment(image.as_slice().unwrap(), &kernel).unwrap();
+    golden.compare(&file, stage::PRED, &logits.into_dyn());
+    golden.compare(&file, stage::PRED_AD, &confounders.unwrap().into_dyn());
 }
 
 #[test]
