@@ -1,6 +1,7 @@
 /* causalclipseg: text-prompted lesion segmentation for ultrasound.
  *
- * Declares what src/capi defines. How to build, link and use it: docs/embedding.md.
+ * Generated from src/capi by cbindgen: `cargo test --features capi --test capi` writes the header it expects beside this
+ * one where they differ. How to build, link and use it: docs/embedding.md.
  *
  * Research software; not a medical device. */
 
@@ -50,7 +51,11 @@
 #define CCS_FORMAT_BGRA8 3
 
 // What became of a call.
-typedef enum ccs_status {
+enum ccs_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
   // Done.
   CCS_STATUS_OK = 0,
   // A pointer that must not be null is.
@@ -85,34 +90,17 @@ typedef enum ccs_status {
   CCS_STATUS_STOPPED = 15,
   // A defect of the library; the handle may still be used, the result not.
   CCS_STATUS_INTERNAL = 16,
-} ccs_status;
-
-// An opened model.
-typedef struct ccs_model {
-  // 0 stands for none.
-  uint64_t id;
-} ccs_model;
-
-// A sentence, encoded by one model.
-typedef struct ccs_prompt {
-  // 0 stands for none.
-  uint64_t id;
-} ccs_prompt;
-
-// A place to run a model on frames, one call at a time.
-typedef struct ccs_session {
-  // 0 stands for none.
-  uint64_t id;
-} ccs_session;
-
-// A thread that segments frames as they come.
-typedef struct ccs_stream {
-  // 0 stands for none.
-  uint64_t id;
-} ccs_stream;
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum ccs_status ccs_status;
+#else
+typedef int32_t ccs_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
 
 // How a model is made ready; null stands for one thread, 64 cached prompts, no confounders, trained weights only.
-typedef struct ccs_model_options {
+typedef struct {
   // sizeof(ccs_model_options).
   uint32_t struct_size;
   // Threads that share the work on one frame, 1 to 256; 0 is 1.
@@ -125,8 +113,14 @@ typedef struct ccs_model_options {
   uint32_t allow_untrained;
 } ccs_model_options;
 
+// An opened model.
+typedef struct {
+  // 0 stands for none.
+  uint64_t id;
+} ccs_model;
+
 // What a model says of itself.
-typedef struct ccs_model_info {
+typedef struct {
   // sizeof(ccs_model_info).
   uint32_t struct_size;
   // The network's input is this many pixels a side.
@@ -141,16 +135,59 @@ typedef struct ccs_model_info {
   uint8_t sha256[32];
 } ccs_model_info;
 
+// A sentence, encoded by one model.
+typedef struct {
+  // 0 stands for none.
+  uint64_t id;
+} ccs_prompt;
+
 // How a session makes masks; null stands for the model's threshold.
-typedef struct ccs_session_options {
+typedef struct {
   // sizeof(ccs_session_options).
   uint32_t struct_size;
   // A pixel is lesion where its probability is above this, 0 to 1; negative for the model's own.
   float threshold;
 } ccs_session_options;
 
+// A place to run a model on frames, one call at a time.
+typedef struct {
+  // 0 stands for none.
+  uint64_t id;
+} ccs_session;
+
+// A rectangle of whole pixels.
+typedef struct {
+  // The left edge.
+  uint32_t x;
+  // The upper edge.
+  uint32_t y;
+  uint32_t width;
+  uint32_t height;
+} ccs_region;
+
+// Pixels that the host owns; they are only read, and only during the call.
+typedef struct {
+  // sizeof(ccs_frame).
+  uint32_t struct_size;
+  // One of CCS_FORMAT_*.
+  uint32_t format;
+  const void *pixels;
+  // Bytes that may be read from `pixels` on.
+  size_t pixels_bytes;
+  // In pixels, 1 to 16384.
+  uint32_t width;
+  // In pixels, 1 to 16384.
+  uint32_t height;
+  // From one row to the next, in bytes; 0 for rows without a gap.
+  size_t stride_bytes;
+  // What the network sees of the frame; all zero for all of it.
+  ccs_region region;
+  // Size of a pixel, x and y, in millimetres; both zero where it is unknown.
+  float mm_per_pixel[2];
+} ccs_frame;
+
 // Where the time of one frame went, in milliseconds.
-typedef struct ccs_timing {
+typedef struct {
   // sizeof(ccs_timing).
   uint32_t struct_size;
   // Zero.
@@ -163,8 +200,56 @@ typedef struct ccs_timing {
   double postprocess_ms;
 } ccs_timing;
 
+// One closed boundary along pixel edges, a run of points in the array beside it.
+typedef struct {
+  // Index of its first point.
+  size_t first_point;
+  // The last point joins the first.
+  size_t point_count;
+  // 1 for the rim of a hole, 0 for an outer boundary.
+  uint32_t hole;
+  // Zero.
+  uint32_t reserved;
+} ccs_contour;
+
+// A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
+typedef struct {
+  uint32_t x;
+  uint32_t y;
+} ccs_point;
+
+// A straight line across a lesion; NaN where there is none.
+typedef struct {
+  double length_px;
+  // NaN where the pixels' size is unknown.
+  double length_mm;
+  // x and y of both ends, in pixels.
+  double ends[2][2];
+} ccs_diameter;
+
+// Numbers of one mask. What is unknown, or not there in an empty mask, is NaN.
+typedef struct {
+  // sizeof(ccs_measurements).
+  uint32_t struct_size;
+  // Zero.
+  uint32_t reserved;
+  uint64_t area_px;
+  // 0 to 1, of the region of interest.
+  double area_fraction;
+  double area_mm2;
+  // Inside the mask, 0 to 1.
+  double mean_probability;
+  // x and y, in pixels.
+  double centroid[2];
+  // All zero for an empty mask.
+  ccs_region bbox;
+  ccs_diameter longest_diameter;
+  // At a right angle to the longest.
+  ccs_diameter perpendicular_diameter;
+} ccs_measurements;
+
 // How a stream treats its frames; null stands for all zero.
-typedef struct ccs_stream_options {
+typedef struct {
   // sizeof(ccs_stream_options).
   uint32_t struct_size;
   // Frames that may wait, 1 to 8; 0 is 1.
@@ -187,48 +272,8 @@ typedef struct ccs_stream_options {
   uint32_t measure;
 } ccs_stream_options;
 
-// A rectangle of whole pixels.
-typedef struct ccs_region {
-  // The left edge.
-  uint32_t x;
-  // The upper edge.
-  uint32_t y;
-  uint32_t width;
-  uint32_t height;
-} ccs_region;
-
-// A straight line across a lesion; NaN where there is none.
-typedef struct ccs_diameter {
-  double length_px;
-  // NaN where the pixels' size is unknown.
-  double length_mm;
-  // x and y of both ends, in pixels.
-  double ends[2][2];
-} ccs_diameter;
-
-// Numbers of one mask. What is unknown, or not there in an empty mask, is NaN.
-typedef struct ccs_measurements {
-  // sizeof(ccs_measurements).
-  uint32_t struct_size;
-  // Zero.
-  uint32_t reserved;
-  uint64_t area_px;
-  // 0 to 1, of the region of interest.
-  double area_fraction;
-  double area_mm2;
-  // Inside the mask, 0 to 1.
-  double mean_probability;
-  // x and y, in pixels.
-  double centroid[2];
-  // All zero for an empty mask.
-  ccs_region bbox;
-  ccs_diameter longest_diameter;
-  // At a right angle to the longest.
-  ccs_diameter perpendicular_diameter;
-} ccs_measurements;
-
 // What one prompt found in one frame. Maps are the frame's height x width, without gaps.
-typedef struct ccs_finding {
+typedef struct {
   // 255 for lesion, 0 for none.
   const uint8_t *mask;
   // 0 to 1.
@@ -240,7 +285,7 @@ typedef struct ccs_finding {
 } ccs_finding;
 
 // What a stream tells. All that it points to is lent until the callback returns.
-typedef struct ccs_event {
+typedef struct {
   // sizeof(ccs_event).
   uint32_t struct_size;
   // One of CCS_EVENT_*.
@@ -272,8 +317,18 @@ typedef struct ccs_event {
   const char *message;
 } ccs_event;
 
+// Called on the stream's own thread, never twice at once. It must not throw, and it may call any function of this library
+// but ccs_stream_close on its own stream. While it runs, no frame is segmented.
+typedef void (*ccs_callback)(void *user, const ccs_event *event);
+
+// A thread that segments frames as they come.
+typedef struct {
+  // 0 stands for none.
+  uint64_t id;
+} ccs_stream;
+
 // A latency's distribution, in milliseconds.
-typedef struct ccs_latency {
+typedef struct {
   double min_ms;
   double mean_ms;
   double p50_ms;
@@ -284,7 +339,7 @@ typedef struct ccs_latency {
 } ccs_latency;
 
 // The counts of a stream since it was opened.
-typedef struct ccs_statistics {
+typedef struct {
   // sizeof(ccs_statistics).
   uint32_t struct_size;
   // Which of the stream's models runs now.
@@ -315,52 +370,9 @@ typedef struct ccs_statistics {
   ccs_latency bookkeeping;
 } ccs_statistics;
 
-// Pixels that the host owns; they are only read, and only during the call.
-typedef struct ccs_frame {
-  // sizeof(ccs_frame).
-  uint32_t struct_size;
-  // One of CCS_FORMAT_*.
-  uint32_t format;
-  const void *pixels;
-  // Bytes that may be read from `pixels` on.
-  size_t pixels_bytes;
-  // In pixels, 1 to 16384.
-  uint32_t width;
-  // In pixels, 1 to 16384.
-  uint32_t height;
-  // From one row to the next, in bytes; 0 for rows without a gap.
-  size_t stride_bytes;
-  // What the network sees of the frame; all zero for all of it.
-  ccs_region region;
-  // Size of a pixel, x and y, in millimetres; both zero where it is unknown.
-  float mm_per_pixel[2];
-} ccs_frame;
-
-// A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
-typedef struct ccs_point {
-  uint32_t x;
-  uint32_t y;
-} ccs_point;
-
-// One closed boundary along pixel edges, a run of points in the array beside it.
-typedef struct ccs_contour {
-  // Index of its first point.
-  size_t first_point;
-  // The last point joins the first.
-  size_t point_count;
-  // 1 for the rim of a hole, 0 for an outer boundary.
-  uint32_t hole;
-  // Zero.
-  uint32_t reserved;
-} ccs_contour;
-
-// Called on the stream's own thread, never twice at once. It must not throw, and it may call any function of this library
-// but ccs_stream_close on its own stream. While it runs, no frame is segmented.
-typedef void (*ccs_callback)(void *user, const ccs_event *event);
-
 #ifdef __cplusplus
 extern "C" {
-#endif
+#endif // __cplusplus
 
 // The message of the calling thread's last failed call: one line of what, why and what to do; "" before the first. It
 // is valid until the next call of this library on the same thread.
@@ -385,7 +397,10 @@ ccs_status ccs_model_open(const char *path, const ccs_model_options *options, cc
 //
 // # Safety
 // `bytes` has `size` bytes; the rest as for ccs_model_open.
-ccs_status ccs_model_open_memory(const void *bytes, size_t size, const ccs_model_options *options, ccs_model *model);
+ccs_status ccs_model_open_memory(const void *bytes,
+                                 size_t size,
+                                 const ccs_model_options *options,
+                                 ccs_model *model);
 
 // Tells what a model is. Set `info->struct_size` before the call.
 //
@@ -398,7 +413,8 @@ ccs_status ccs_model_describe(ccs_model model, ccs_model_info *info);
 //
 // # Safety
 // `deviation` is null or may be written.
-ccs_status ccs_model_self_test(ccs_model model, float *deviation);
+ccs_status ccs_model_self_test(ccs_model model,
+                               float *deviation);
 
 // Frees a model's handle. Prompts, sessions and streams made with it keep what they need. Nothing happens with 0.
 ccs_status ccs_model_free(ccs_model model);
@@ -428,27 +444,43 @@ ccs_status ccs_session_free(ccs_session session);
 // # Safety
 // `frame` is null or a frame whose pixels can be read; `prompts` has `prompt_count` handles; `timing` is null or tells
 // its size, and may be written.
-ccs_status ccs_segment(ccs_session session, const ccs_frame *frame, const ccs_prompt *prompts, size_t prompt_count, ccs_timing *timing);
+ccs_status ccs_segment(ccs_session session,
+                       const ccs_frame *frame,
+                       const ccs_prompt *prompts,
+                       size_t prompt_count,
+                       ccs_timing *timing);
 
 // Copies the mask of prompt `index`: the frame's height x width, 255 for lesion and 0 for none. `row_stride` counts
 // elements from one row to the next, 0 for rows without a gap; `capacity` counts the elements that `mask` has.
 //
 // # Safety
 // `mask` has `capacity` bytes and may be written.
-ccs_status ccs_mask(ccs_session session, size_t index, uint8_t *mask, size_t capacity, size_t row_stride);
+ccs_status ccs_mask(ccs_session session,
+                    size_t index,
+                    uint8_t *mask,
+                    size_t capacity,
+                    size_t row_stride);
 
 // Copies the probabilities of prompt `index`, 0 to 1; 0 outside of the region of interest. As ccs_mask otherwise.
 //
 // # Safety
 // `probability` has `capacity` floats and may be written.
-ccs_status ccs_probability(ccs_session session, size_t index, float *probability, size_t capacity, size_t row_stride);
+ccs_status ccs_probability(ccs_session session,
+                           size_t index,
+                           float *probability,
+                           size_t capacity,
+                           size_t row_stride);
 
 // Copies the confounder map of prompt `index`: where the lesion would be found in what the model set aside, 0 to 1. Only
 // of models opened with `confounders`. As ccs_mask otherwise.
 //
 // # Safety
 // `confounders` has `capacity` floats and may be written.
-ccs_status ccs_confounders(ccs_session session, size_t index, float *confounders, size_t capacity, size_t row_stride);
+ccs_status ccs_confounders(ccs_session session,
+                           size_t index,
+                           float *confounders,
+                           size_t capacity,
+                           size_t row_stride);
 
 // Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` get how
 // many there are, also where the buffers are too small; ask with capacities of 0 to learn them. Outer boundaries run
@@ -456,7 +488,14 @@ ccs_status ccs_confounders(ccs_session session, size_t index, float *confounders
 //
 // # Safety
 // The buffers have the elements that their capacities tell; the counts may be written.
-ccs_status ccs_contours(ccs_session session, size_t index, ccs_contour *contours, size_t contour_capacity, size_t *contour_count, ccs_point *points, size_t point_capacity, size_t *point_count);
+ccs_status ccs_contours(ccs_session session,
+                        size_t index,
+                        ccs_contour *contours,
+                        size_t contour_capacity,
+                        size_t *contour_count,
+                        ccs_point *points,
+                        size_t point_capacity,
+                        size_t *point_count);
 
 // Measures the mask of prompt `index`. Set `measurements->struct_size` before the call.
 //
@@ -470,21 +509,33 @@ ccs_status ccs_measure(ccs_session session, size_t index, ccs_measurements *meas
 // # Safety
 // `models` and `prompts` have as many elements as said; `options` is null or tells its size; `stream` may be written;
 // `user` is what `callback` expects, until the stream is closed.
-ccs_status ccs_stream_open(const ccs_model *models, size_t model_count, const char *const *prompts, size_t prompt_count, const ccs_stream_options *options, ccs_callback callback, void *user, ccs_stream *stream);
+ccs_status ccs_stream_open(const ccs_model *models,
+                           size_t model_count,
+                           const char *const *prompts,
+                           size_t prompt_count,
+                           const ccs_stream_options *options,
+                           ccs_callback callback,
+                           void *user,
+                           ccs_stream *stream);
 
 // Hands a frame to the stream and returns at once: its region of interest is copied. `timestamp_us` is the host's own and
 // comes back with the result. `submission` may be null; it gets one of CCS_SUBMITTED, CCS_SKIPPED, CCS_DROPPED, CCS_FULL.
 //
 // # Safety
 // `frame` is null or a frame whose pixels can be read; `submission` is null or may be written.
-ccs_status ccs_stream_submit(ccs_stream stream, const ccs_frame *frame, uint64_t timestamp_us, uint32_t *submission);
+ccs_status ccs_stream_submit(ccs_stream stream,
+                             const ccs_frame *frame,
+                             uint64_t timestamp_us,
+                             uint32_t *submission);
 
 // Looks for something else from the next frame on. Encodes on the calling thread, which should not be the one that
 // submits. After a failure the old prompts stay.
 //
 // # Safety
 // `prompts` has `prompt_count` zero-terminated strings.
-ccs_status ccs_stream_set_prompts(ccs_stream stream, const char *const *prompts, size_t prompt_count);
+ccs_status ccs_stream_set_prompts(ccs_stream stream,
+                                  const char *const *prompts,
+                                  size_t prompt_count);
 
 // Tells the counts so far. Set `statistics->struct_size` before the call.
 //
@@ -494,10 +545,11 @@ ccs_status ccs_stream_statistics(ccs_stream stream, ccs_statistics *statistics);
 
 // Ends a stream and frees its handle: after the frames that wait where `finish` is 1, after the one under way where it is
 // 0. When it returns, the callback is not called again. Nothing happens with 0 for a handle.
-ccs_status ccs_stream_close(ccs_stream stream, uint32_t finish);
+ccs_status ccs_stream_close(ccs_stream stream,
+                            uint32_t finish);
 
 #ifdef __cplusplus
-}
-#endif
+}  // extern "C"
+#endif  // __cplusplus
 
-#endif
+#endif  /* CAUSALCLIPSEG_H */
