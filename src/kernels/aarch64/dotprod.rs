@@ -23,7 +23,7 @@ const GROUP_WEIGHTS: usize = BLOCK * GROUP;
 /// sums\[i\] += weights\[4 i + c\] * channels\[4 LANE + c\], over four c.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn sdot<const LANE: u32>(mut sums: int32x4_t, weights: int8x16_t, channels: int8x16_t) -> int32x4_t {
+pub fn sdot<const LANE: u32>(mut sums: int32x4_t, weights: int8x16_t, channels: int8x16_t) -> int32x4_t {
     // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.)
     unsafe {
         asm!(

@@ -27,7 +27,7 @@ const GROUP_WEIGHTS: usize = BLOCK * GROUP;
 /// sums\[2 p + o\] += pixels\[8 p + c\] * weights\[8 o + c\], over eight c.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
-fn usmmla(mut sums: int32x4_t, pixels: uint8x16_t, weights: int8x16_t) -> int32x4_t {
+pub fn usmmla(mut sums: int32x4_t, pixels: uint8x16_t, weights: int8x16_t) -> int32x4_t {
     // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.)
     unsafe {
         asm!(
