@@ -74,7 +74,8 @@ mod tests {
         for kernels in Kernels::available() {
             for arithmetic in [Arithmetic::Int8, Arithmetic::F32] {
                 let peak = kernels.peak_gmacs(arithmetic, Duration::from_millis(2));
-                assert!(peak > 0.01 && peak < 10_000.0, "{}: {peak}", kernels.isa());
+                // Under emulation, on a busy machine, some millions a second.
+                assert!(peak > 1e-4 && peak < 10_000.0, "{}: {peak}", kernels.isa());
             }
         }
     }
