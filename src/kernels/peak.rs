@@ -40,6 +40,11 @@ impl Kernels {
             Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe {
                 super::x86::multiply_add_registers(self.isa, arithmetic, STEPS)
             },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe {
+                super::aarch64::multiply_add_registers(self.isa, arithmetic, STEPS)
+            },
             _ => match arithmetic {
                 Arithmetic::Int8 => plain(1i32, |sum| sum.wrapping_add(sum.wrapping_mul(black_box(3)))),
                 Arithmetic::F32 => plain(1f32, |sum| sum + sum * black_box(0.5)),
@@ -69,7 +74,8 @@ mod tests {
         for kernels in Kernels::available() {
             for arithmetic in [Arithmetic::Int8, Arithmetic::F32] {
                 let peak = kernels.peak_gmacs(arithmetic, Duration::from_millis(2));
-                assert!(peak > 0.01 && peak < 10_000.0, "{}: {peak}", kernels.isa());
+                // Under emulation, on a busy machine, some millions a second.
+                assert!(peak > 1e-4 && peak < 10_000.0, "{}: {peak}", kernels.isa());
             }
         }
     }

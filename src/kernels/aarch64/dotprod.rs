@@ -5,9 +5,11 @@
 //! a block's weights, is the correction.
 //!
 //! # Tile
-//! A vector of 16 channels of a pixel serves four groups: `sdot` picks one by its index, so nothing is spread out. Six
-//! pixels take 24 registers of sums and six of channels; the two left hold weights on their way. Each vector of weights
-//! then serves six instructions, and a load a cycle is enough for two `sdot` a cycle.
+//! A vector of 16 channels of a pixel serves four groups: `sdot` picks one by its index, so nothing is spread out. Five
+//! pixels take 20 registers of sums and five of channels; one holds 0x80, and six are left for weights on their way. A
+//! sixth pixel would fill the registers to the last: the compiler then moves sums about in every step, and nothing is won,
+//! since the share of `sdot` among the arithmetic, 16 in 17, is the same. A vector of weights serves five instructions, so
+//! a load in two cycles and a half feeds two `sdot` a cycle.
 
 use super::int8::{BlockSums, SumU8};
 use crate::kernels::conv::{BLOCK, GROUP, Window};
@@ -23,8 +25,9 @@ const GROUP_WEIGHTS: usize = BLOCK * GROUP;
 /// sums\[i\] += weights\[4 i + c\] * channels\[4 LANE + c\], over four c.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn sdot<const LANE: u32>(mut sums: int32x4_t, weights: int8x16_t, channels: int8x16_t) -> int32x4_t {
-    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.)
+pub fn sdot<const LANE: u32>(mut sums: int32x4_t, weights: int8x16_t, channels: int8x16_t) -> int32x4_t {
+    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.) It is not called
+    // `pure`, so that the compiler leaves the order as written, in which few registers are in use.
     unsafe {
         asm!(
             "sdot {sums:v}.4s, {weights:v}.16b, {channels:v}.4b[{lane}]",

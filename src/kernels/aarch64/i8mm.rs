@@ -10,7 +10,7 @@
 //! # Tile
 //! Six pixels, three pairs, take 24 registers of sums and three of channels, eight at a time; two of weights as loaded and
 //! two interleaved make 31. 24 `usmmla` share eight interleavings of weights and three of pixels: 35 instructions for 768
-//! products, where `usdot` would need 48. A pixel that is alone has no partner to share a register with and goes through
+//! products, where `sudot` would need 48. A pixel that is alone has no partner to share a register with and goes through
 //! `sudot`, the form that picks a group of u8 by its index.
 
 use super::int8::{BlockSums, SumU8};
@@ -27,8 +27,9 @@ const GROUP_WEIGHTS: usize = BLOCK * GROUP;
 /// sums\[2 p + o\] += pixels\[8 p + c\] * weights\[8 o + c\], over eight c.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
-fn usmmla(mut sums: int32x4_t, pixels: uint8x16_t, weights: int8x16_t) -> int32x4_t {
-    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.)
+pub fn usmmla(mut sums: int32x4_t, pixels: uint8x16_t, weights: int8x16_t) -> int32x4_t {
+    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.) It is not called
+    // `pure`, so that the compiler leaves the order as written, in which few registers are in use.
     unsafe {
         asm!(
             "usmmla {sums:v}.4s, {pixels:v}.16b, {weights:v}.16b",
@@ -43,7 +44,7 @@ fn usmmla(mut sums: int32x4_t, pixels: uint8x16_t, weights: int8x16_t) -> int32x
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 fn sudot<const LANE: u32>(mut sums: int32x4_t, weights: int8x16_t, channels: uint8x16_t) -> int32x4_t {
-    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.)
+    // SAFETY: as for `usmmla`.
     unsafe {
         asm!(
             "sudot {sums:v}.4s, {weights:v}.16b, {channels:v}.4b[{lane}]",

@@ -21,6 +21,7 @@ mod int8;
 mod neon;
 mod outputs;
 mod pixels;
+mod registers;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use f32::conv_f32;
 
 use super::Isa;
 use super::conv::ConvU8;
+use super::peak::Arithmetic;
 use std::arch::is_aarch64_feature_detected;
 
 /// Whether this CPU has the instructions of `isa`. The kernels read several bytes as one number and expect the first byte
@@ -53,6 +55,22 @@ pub unsafe fn conv_u8(isa: Isa, conv: &mut ConvU8<'_>) {
             Isa::NeonI8mm => int8::conv_u8::<i8mm::I8mm>(conv),
             Isa::NeonDotprod => int8::conv_u8::<dotprod::Dotprod>(conv),
             _ => int8::conv_u8::<neon::Neon>(conv),
+        }
+    }
+}
+
+/// Multiply-adds on registers alone; returns how many there were.
+///
+/// # Safety
+/// [`has`] says yes to `isa`.
+pub unsafe fn multiply_add_registers(isa: Isa, arithmetic: Arithmetic, steps: u32) -> u64 {
+    // SAFETY: the CPU has the instructions, as the caller promises.
+    unsafe {
+        match (isa, arithmetic) {
+            (_, Arithmetic::F32) => registers::f32(steps),
+            (Isa::NeonI8mm, Arithmetic::Int8) => registers::i8mm(steps),
+            (Isa::NeonDotprod, Arithmetic::Int8) => registers::dotprod(steps),
+            (_, Arithmetic::Int8) => registers::neon(steps),
         }
     }
 }
