@@ -166,7 +166,7 @@ fn peak_gmac_per_s(model: &Model, precision: Precision, threads: usize) -> Optio
         (None, _) => (Kernels::detect().ok()?, Arithmetic::F32),
     };
     // Plain Rust stands in for a loop on registers there, and is no peak.
-    if matches!(kernels.isa(), Isa::Generic | Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm) {
+    if kernels.isa() == Isa::Generic {
         return None;
     }
     let rates = std::thread::scope(|scope| {
