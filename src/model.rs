@@ -235,7 +235,7 @@ impl Session {
         let placement = timed(&mut seconds.preprocess, || self.preprocessor.prepare(frame, &mut self.pixels))?;
         let kernels = prompts.iter().map(|prompt| prompt.kernel.as_ref());
         timed(&mut seconds.image, || self.engine.run(&mut self.workspace, &self.pixels, kernels))?;
-        seconds.head = self.workspace.head_seconds();
+        seconds.head = self.engine.head_seconds(&self.workspace);
         seconds.image -= seconds.head;
         found.resize_with(prompts.len(), Segmentation::default);
         let begun = Instant::now();

@@ -3,11 +3,11 @@
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::export::Form;
 use crate::model::Architecture;
-use crate::quantize::{QuantisedCheckpoint, QuantisedTensor, layer_weight, strip_fused};
+use crate::quantize::{QuantisedCheckpoint, layer_weight, strip_fused};
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::{
-    Bundle, BundleBuilder, BundleError, Dtype, ModelDescription, Precision, Problem, Quantisation, SelfTest,
-    SelfTestVector, SigningKey, StoredTensor, self_test_image,
+    Bundle, BundleBuilder, BundleError, Dtype, ModelDescription, Precision, Problem, SelfTest, SelfTestVector,
+    SigningKey, StoredTensor, self_test_image,
 };
 use causalclipseg::engine::{Engine, EngineChoice, EngineError, EngineOptions};
 use causalclipseg::frame::{Fit, Normalisation};
@@ -55,8 +55,6 @@ pub enum PackError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    #[error("the weight `{weight}` cannot be stored: {reason}")]
-    Scales { weight: String, reason: String },
     #[error("int8 needs a quantised checkpoint; make one with `causalclipseg-convert quantize`, or pack f32 or f16")]
     NotQuantised,
     #[error(
@@ -112,7 +110,9 @@ pub fn pack_quantised(
         tensors.push(StoredTensor::encode(name, value, Dtype::F16)?);
     }
     for (name, tensor) in &checkpoint.quantised {
-        tensors.extend(integers(name, tensor, for_kernels.contains(name.as_str()))?);
+        let integers: Vec<i8> = tensor.stored.iter().copied().collect();
+        let for_kernels = for_kernels.contains(name.as_str());
+        tensors.extend(StoredTensor::int8(name, tensor.stored.shape(), &integers, &tensor.scales, for_kernels)?);
     }
     let contents = Contents {
         architecture: checkpoint.architecture,
@@ -131,24 +131,6 @@ pub fn pack_quantised(
     let test = Conditions { size, context, tolerance: INT8_SELF_TEST_TOLERANCE };
     let self_test = record_self_test(&engine, &bundle.tokenizer_json()?, test)?;
     Ok(builder.self_test(self_test))
-}
-
-/// The integers of a weight and their scales; of what kernels read the sums, too.
-fn integers(name: &str, tensor: &QuantisedTensor, for_kernels: bool) -> Result<Vec<StoredTensor>, PackError> {
-    let scale_name = format!("{name}.scale");
-    let scales = ArrayD::from_shape_vec(vec![tensor.scales.len()], tensor.scales.clone())
-        .map_err(|error| PackError::Scales { weight: name.to_string(), reason: error.to_string() })?;
-    let bytes = tensor.stored.iter().map(|value| *value as u8).collect();
-    let mut stored = StoredTensor::plain(name, Dtype::I8, tensor.stored.shape(), bytes);
-    stored.quantisation = Some(Quantisation { scale: scale_name.clone(), zero_point: 0 });
-    let scales = StoredTensor::encode(&scale_name, &scales, Dtype::F32)?;
-    if !for_kernels {
-        return Ok(vec![stored, scales]);
-    }
-    let sums = tensor.sums();
-    let bytes = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
-    let sums = StoredTensor::plain(&format!("{name}.sums"), Dtype::I32, &[sums.len()], bytes);
-    Ok(vec![stored.pack()?, scales, sums])
 }
 
 /// What a bundle is made of beside the options.

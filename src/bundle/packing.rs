@@ -1,7 +1,7 @@
 //! Weights in the order of the kernels, so that a device runs them from the file as they lie.
 
 use super::error::Problem;
-use super::manifest::{Dtype, Packing};
+use super::manifest::{Dtype, Packing, Quantisation};
 use super::tensor::StoredTensor;
 use crate::graph::{Graph, Op};
 use crate::kernels::conv::{BLOCK, GROUP};
@@ -55,6 +55,31 @@ pub(super) fn unpack(bytes: &[u8], shape: &[usize], dtype: Dtype) -> Result<Vec<
 }
 
 impl StoredTensor {
+    /// A weight in int8: its integers (row-major, `scales` one for each index of the first axis), the tensor of their scales
+    /// and, `for_kernels`, the integers in the kernels' order and the sum of each output's.
+    pub fn int8(
+        name: &str,
+        shape: &[usize],
+        integers: &[i8],
+        scales: &[f32],
+        for_kernels: bool,
+    ) -> Result<Vec<Self>, Problem> {
+        let scale_name = format!("{name}.scale");
+        let scale_bytes = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        let scale = Self::plain(&scale_name, Dtype::F32, &[scales.len()], scale_bytes);
+        let mut stored = Self::plain(name, Dtype::I8, shape, integers.iter().map(|value| *value as u8).collect());
+        stored.quantisation = Some(Quantisation { scale: scale_name, zero_point: 0 });
+        if !for_kernels {
+            return Ok(vec![stored, scale]);
+        }
+        let outputs = shape.first().copied().unwrap_or(1).max(1);
+        let each = (integers.len() / outputs).max(1);
+        let sums = integers.chunks(each).map(|output| output.iter().map(|value| i32::from(*value)).sum::<i32>());
+        let sum_bytes = sums.flat_map(i32::to_le_bytes).collect();
+        let sums = Self::plain(&format!("{name}.sums"), Dtype::I32, &[outputs], sum_bytes);
+        Ok(vec![stored.pack()?, scale, sums])
+    }
+
     /// Puts a row-major weight of a convolution or a linear layer (i8 or f32) into the kernels' order.
     pub fn pack(mut self) -> Result<Self, Problem> {
         let refuse = |reason: String| Problem::layout(format!("tensor `{}`", self.name), reason);

@@ -2,9 +2,7 @@
 //! download. Their masks mean nothing.
 
 use super::Failure;
-use causalclipseg::bundle::{
-    Bundle, BundleBuilder, Dtype, ModelDescription, Precision, Problem, Quantisation, StoredTensor,
-};
+use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Problem, StoredTensor};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, Grid, Op, Weights};
 use causalclipseg::lower::rewrite;
@@ -89,28 +87,14 @@ fn quantise(graph: &Graph, weights: &Weights) -> Result<Vec<StoredTensor>, Probl
 
 /// Of one weight: its integers, their scales and, for kernels, their sums.
 fn integers(name: &str, values: &ArrayD<f32>, for_kernels: bool) -> Result<Vec<StoredTensor>, Problem> {
-    let (mut bytes, mut scales, mut sums) = (Vec::with_capacity(values.len()), Vec::new(), Vec::new());
+    let (mut integers, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
     for output in values.outer_iter() {
         let largest = output.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
-        let stored = output.iter().map(|value| (value / scale).round_ties_even().clamp(-127.0, 127.0) as i8);
-        let first = bytes.len();
-        bytes.extend(stored.map(|value| value as u8));
-        let sum: i32 = bytes.get(first..).unwrap_or_default().iter().map(|byte| i32::from(*byte as i8)).sum();
+        integers.extend(output.iter().map(|value| (value / scale).round_ties_even().clamp(-127.0, 127.0) as i8));
         scales.push(scale);
-        sums.push(sum);
     }
-    let scale_name = format!("{name}.scale");
-    let scale_bytes = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
-    let scales = StoredTensor::plain(&scale_name, Dtype::F32, &[scales.len()], scale_bytes);
-    let mut stored = StoredTensor::plain(name, Dtype::I8, values.shape(), bytes);
-    stored.quantisation = Some(Quantisation { scale: scale_name, zero_point: 0 });
-    if !for_kernels {
-        return Ok(vec![stored, scales]);
-    }
-    let sum_bytes = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
-    let sums = StoredTensor::plain(&format!("{name}.sums"), Dtype::I32, &[sums.len()], sum_bytes);
-    Ok(vec![stored.pack()?, scales, sums])
+    StoredTensor::int8(name, values.shape(), &integers, &scales, for_kernels)
 }
 
 #[cfg(test)]

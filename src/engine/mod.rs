@@ -19,7 +19,7 @@ pub use reference::{ReferencePlan, Value};
 pub use split::Head;
 pub use step_time::StepTime;
 
-use crate::graph::{Graph, Shape, Weights};
+use crate::graph::{Graph, Op, Shape, Weights};
 use crate::kernels::Isa;
 use cpu::{CpuEngine, CpuWorkspace};
 use ndarray::{Array2, ArrayView2};
@@ -86,14 +86,6 @@ pub struct Workspace {
     /// Of the reference engine: for each head, the logits of each prompt.
     reference: [Vec<Array2<f32>>; 2],
     reference_head_seconds: f64,
-    is_reference: bool,
-}
-
-impl Workspace {
-    /// Of the last pass: what was spent where image and prompts meet.
-    pub fn head_seconds(&self) -> f64 {
-        if self.is_reference { self.reference_head_seconds } else { self.cpu.head_seconds() }
-    }
 }
 
 impl Engine {
@@ -123,7 +115,7 @@ impl Engine {
             },
             EngineChoice::Reference => Kind::reference(graph, source, options)?,
         };
-        let vocabulary = cpu::vocabulary(graph).unwrap_or(usize::MAX);
+        let vocabulary = vocabulary(graph).unwrap_or(usize::MAX);
         log::debug!("engine ready after {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
         Ok(Self { kind, input, context, vocabulary })
     }
@@ -213,15 +205,19 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.check_image(pixels)?;
         match &self.kind {
-            Kind::Cpu(engine) => {
-                workspace.is_reference = false;
-                engine.run(&mut workspace.cpu, pixels, prompts, timed)
-            }
+            Kind::Cpu(engine) => engine.run(&mut workspace.cpu, pixels, prompts, timed),
             Kind::Reference(engine) => {
-                workspace.is_reference = true;
                 (workspace.reference, workspace.reference_head_seconds) = engine.run(pixels, prompts)?;
                 Ok(())
             }
+        }
+    }
+
+    /// Of a workspace's last pass: what was spent where image and prompts meet.
+    pub fn head_seconds(&self, workspace: &Workspace) -> f64 {
+        match &self.kind {
+            Kind::Cpu(_) => workspace.cpu.head_seconds(),
+            Kind::Reference(_) => workspace.reference_head_seconds,
         }
     }
 
@@ -293,4 +289,13 @@ impl Kind {
         };
         Ok(Kind::Reference(Box::new(ReferenceEngine::new(graph, &weights, options)?)))
     }
+}
+
+/// Of the smallest table that tokens are read in; its largest id is the end of text.
+fn vocabulary(graph: &Graph) -> Option<usize> {
+    let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
+        Op::Embed { vocabulary, .. } => Some(vocabulary),
+        _ => None,
+    });
+    vocabularies.min()
 }

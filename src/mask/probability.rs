@@ -2,6 +2,7 @@
 
 use super::{Components, Contour, MaskError};
 use crate::frame::{Placement, Region};
+use crate::kernels::elementwise::sigmoid;
 use ndarray::{Array2, ArrayView2, s};
 
 /// The probability of lesion at every pixel of a frame, 0 to 1; 0 outside the frame's region of interest.
@@ -75,23 +76,6 @@ impl Probability {
         mask.update(self, threshold)?;
         Ok(mask)
     }
-}
-
-/// `1 / (1 + e^-logit)` to 1e-6, in plain arithmetic that the compiler turns into vector instructions: with the standard
-/// library's `exp` a large frame spends more time here than in the network.
-///
-/// The power of two is split off by rounding and written into the exponent's bits; the rest, at most `ln 2 / 2`, goes
-/// into the exponential's Taylor series to the sixth power.
-fn sigmoid(logit: f32) -> f32 {
-    /// 1.5 * 2^23: adding it leaves a float's whole part in its low bits.
-    const SHIFT: f32 = 12_582_912.0;
-    let exponent = (-logit * std::f32::consts::LOG2_E).clamp(-126.0, 126.0);
-    let shifted = exponent + SHIFT;
-    let power = f32::from_bits(shifted.to_bits().wrapping_sub(SHIFT.to_bits()).wrapping_add(127) << 23);
-    let rest = (exponent - (shifted - SHIFT)) * std::f32::consts::LN_2;
-    let [c2, c3, c4, c5, c6] = [1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0];
-    let series = 1.0 + rest * (1.0 + rest * (c2 + rest * (c3 + rest * (c4 + rest * (c5 + rest * c6)))));
-    1.0 / (1.0 + power * series)
 }
 
 /// Lesion or not at every pixel of a frame: 255 or 0.

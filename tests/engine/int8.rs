@@ -2,7 +2,7 @@
 
 use super::networks::{Network, image, mini};
 use super::{PROMPTS, engine, logits};
-use causalclipseg::bundle::{Bundle, BundleBuilder, Dtype, ModelDescription, Precision, Quantisation, StoredTensor};
+use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, StoredTensor};
 use causalclipseg::engine::{EngineChoice, EngineOptions, ReferencePlan, Value};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, Grid, Op, Weights};
@@ -54,24 +54,15 @@ fn integers(graph: &Graph, weights: &Weights) -> Vec<StoredTensor> {
     let mut tensors = BTreeMap::new();
     for node in &graph.nodes {
         let (Op::Conv { weight: name, .. } | Op::Linear { weight: name, .. }) = &node.op else { continue };
-        let (mut bytes, mut scales, mut sums) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut integers, mut scales) = (Vec::new(), Vec::new());
         for output in weights[name].outer_iter() {
             let scale = output.iter().fold(1e-9f32, |most, value| most.max(value.abs())) / 127.0;
-            let stored: Vec<i8> = output.iter().map(|value| (value / scale).round_ties_even() as i8).collect();
-            sums.push(stored.iter().map(|value| i32::from(*value)).sum::<i32>());
-            bytes.extend(stored.iter().map(|value| *value as u8));
+            integers.extend(output.iter().map(|value| (value / scale).round_ties_even() as i8));
             scales.push(scale);
         }
-        let mut stored = StoredTensor::plain(name, Dtype::I8, weights[name].shape(), bytes);
-        let scale = format!("{name}.scale");
-        stored.quantisation = Some(Quantisation { scale: scale.clone(), zero_point: 0 });
-        tensors.insert(name.clone(), stored.pack().unwrap());
-        let bytes = |numbers: Vec<[u8; 4]>| numbers.concat();
-        let scale_bytes = bytes(scales.iter().map(|scale| scale.to_le_bytes()).collect());
-        tensors.insert(scale.clone(), StoredTensor::plain(&scale, Dtype::F32, &[scales.len()], scale_bytes));
-        let name = format!("{name}.sums");
-        let sum_bytes = bytes(sums.iter().map(|sum| sum.to_le_bytes()).collect());
-        tensors.insert(name.clone(), StoredTensor::plain(&name, Dtype::I32, &[sums.len()], sum_bytes));
+        for tensor in StoredTensor::int8(name, weights[name].shape(), &integers, &scales, true).unwrap() {
+            tensors.insert(tensor.name.clone(), tensor);
+        }
     }
     tensors.into_values().collect()
 }

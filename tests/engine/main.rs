@@ -97,7 +97,7 @@ fn a_workspace_serves_any_number_of_prompts_in_turn() {
     assert!(error.to_string().contains("257 prompts"), "{error}");
 }
 
-/// A sum before the last stage is no head that a step is known for.
+/// The published form has steps that only the rewrites take away.
 #[test]
 fn unknown_networks_fall_back_to_the_reference() {
     let network = networks::published_mini();

@@ -25,7 +25,7 @@ pub use weights::WeightSource;
 
 use super::split::Head;
 use super::{EngineError, EngineOptions, PromptKernel, StepTime};
-use crate::graph::{Graph, NodeId, Op, Shape};
+use crate::graph::{Graph, NodeId, Shape, TAPS};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{StepKind, lower, settle};
 use ndarray::{ArrayView2, ShapeBuilder};
@@ -89,7 +89,7 @@ impl CpuEngine {
         let prompt_list = settle(lower(&graph.subgraph(&[tokens], &vectors)?)?, |filters| source.is_int8(filters));
         let shape = |head: &Head| match (graph.node(head.kernel).shape, graph.node(head.output).shape) {
             (Shape::Vector { width }, Shape::Map { height, width: columns, .. }) => {
-                Ok([(width - 1) / crate::graph::TAPS - 1, height, columns])
+                Ok([(width - 1) / TAPS - 1, height, columns])
             }
             _ => Err(EngineError::Internal("a head whose kernel is no vector".into())),
         };
@@ -124,11 +124,6 @@ impl CpuEngine {
 
     pub fn has_confounders(&self) -> bool {
         self.heads.len() > 1
-    }
-
-    /// Bytes of weights that are not a mapped file's, and of one workspace's tensors.
-    pub fn memory_bytes(&self) -> (usize, usize) {
-        (self.image.owned_bytes() + self.prompt.owned_bytes(), self.image.arena_bytes())
     }
 
     /// Runs the text encoder on checked tokens, the end of text last.
@@ -185,13 +180,4 @@ impl CpuEngine {
         // Rows of all prompts lie one after the other.
         ArrayView2::from_shape((rows, columns).strides((prompts * columns, 1)), first).ok()
     }
-}
-
-/// The end of text is the largest id of the vocabulary.
-pub(super) fn vocabulary(graph: &Graph) -> Option<usize> {
-    let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
-        Op::Embed { vocabulary, .. } => Some(vocabulary),
-        _ => None,
-    });
-    vocabularies.min()
 }

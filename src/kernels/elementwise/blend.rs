@@ -3,6 +3,9 @@
 
 use super::versions;
 
+/// Taps of a 3 x 3 kernel: as many products a channel.
+const TAPS: usize = 9;
+
 /// Three taps along an axis, each between two neighbours.
 pub const TERMS: usize = 6;
 
@@ -31,14 +34,13 @@ fn accumulate(sum: f32, weight: f32, value: f32) -> f32 {
 #[inline(always)]
 fn blend_rows<T: Copy>(
     terms: &[RowTerm<T>; TERMS],
-    taps: usize,
     channels: usize,
     [offset, scale]: [f32; 2],
     y: &mut [f32],
     value: impl Fn(T) -> f32,
 ) {
     let width = 3 * channels;
-    let stride = taps * channels;
+    let stride = TAPS * channels;
     let weights = terms.map(|term| term.weight);
     for (column, sums) in y.chunks_exact_mut(width).enumerate() {
         let [a, b, c, d, e, f] = terms.map(|term| &term.products[column * stride + term.first..][..width]);
@@ -55,7 +57,7 @@ versions! {
     /// Sums a row's six terms, for each low-resolution column and each of the three taps of a kernel row: `y` is columns x
     /// 3 x channels.
     pub fn blend_rows_f32(kernels, terms: &[RowTerm<'_, f32>; TERMS], channels: usize, y: &mut [f32]) {
-        blend_rows(terms, 9, channels, [0.0, 1.0], y, |value| value)
+        blend_rows(terms, channels, [0.0, 1.0], y, |value| value)
     }
 
     /// The same of products in bytes.
@@ -68,7 +70,7 @@ versions! {
         y: &mut [f32],
     ) {
         let weight: f32 = terms.iter().map(|term| term.weight).sum();
-        blend_rows(terms, 9, channels, [-zero_point * weight, scale], y, f32::from)
+        blend_rows(terms, channels, [-zero_point * weight, scale], y, f32::from)
     }
 
     /// Sums each output column's six terms, adds the bias, and takes the larger of that and zero where `relu`. `y` is one

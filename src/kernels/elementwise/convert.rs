@@ -47,11 +47,4 @@ versions! {
             *y = grid.store((a.1.value(*first) + b.1.value(*second)).max(lowest));
         }
     }
-
-    /// y += row.
-    pub fn add_rows_f32(kernels, row: &[f32], y: &mut [f32]) {
-        for (y, addend) in y.iter_mut().zip(row) {
-            *y += addend;
-        }
-    }
 }

@@ -13,7 +13,7 @@ mod reassemble;
 
 pub use activation::{gate_f32, gate_u8, quick_gelu, softmax};
 pub use blend::{ColumnTerms, RowTerm, TERMS, blend_columns, blend_rows_f32, blend_rows_u8};
-pub use convert::{add_f32, add_rows_f32, add_u8, dequantize, image_row_f32, image_row_u8, quantize};
+pub use convert::{add_f32, add_u8, dequantize, image_row_f32, image_row_u8, quantize};
 pub use norm::layer_norm;
 pub use pool::{average_pool_f32, average_pool_u8};
 pub use reassemble::{reassemble, softmax_taps};
@@ -94,8 +94,10 @@ fn exp(x: f32) -> f32 {
     power * (1.0 + rest * (1.0 + rest * (c2 + rest * (c3 + rest * (c4 + rest * (c5 + rest * c6))))))
 }
 
+/// 1 / (1 + e^-x) to 1e-6. With the standard library's `exp` a large frame spends more time on its probabilities than in the
+/// network.
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 

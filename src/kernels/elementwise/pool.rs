@@ -27,7 +27,6 @@ versions! {
         const LANES: usize = 64;
         let size = rows.len();
         let share = 1.0 / (size * size) as f32;
-        let mean_grid = Affine { scale: x_grid.scale, zero_point: 0.0 };
         for (column, pixel) in y.chunks_exact_mut(channels).enumerate() {
             for (block, outputs) in pixel.chunks_mut(LANES).enumerate() {
                 let mut sums = [0u32; LANES];
@@ -41,7 +40,7 @@ versions! {
                 }
                 for (output, sum) in outputs.iter_mut().zip(&sums) {
                     let mean = *sum as f32 * share - x_grid.zero_point;
-                    *output = y_grid.store(mean * mean_grid.scale);
+                    *output = y_grid.store(mean * x_grid.scale);
                 }
             }
         }

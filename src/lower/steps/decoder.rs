@@ -17,7 +17,7 @@ impl Lowering<'_> {
     pub(super) fn complement(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
         let input = self.node(id).inputs[0];
         match self.values[input.0] {
-            // The complement of eighths of a bit is one again, so a grid that mirrors itself needs no second rounding.
+            // The grid's values from 0 to 1 mirror themselves, so the complement lies on it too.
             Some(Lowered::Sigmoid { logits, complement, grid }) if grid == self.node(id).quantisation => {
                 Ok(Lowered::Sigmoid { logits, complement: !complement, grid })
             }
