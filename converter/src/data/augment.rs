@@ -6,8 +6,10 @@ use rand::{Rng, RngExt};
 /// Mirrors picture and mask left to right, and the prompt's words with them.
 pub fn flip_horizontal(example: &mut Example) {
     let size = example.picture.size;
-    for row in example.picture.pixels.chunks_exact_mut(size).chain(example.picture.mask.chunks_exact_mut(size)) {
-        row.reverse();
+    let picture = &mut example.picture;
+    let others = picture.other_lesions.as_mut().map_or(&mut [] as &mut [u8], Vec::as_mut_slice);
+    for plane in [picture.pixels.as_mut_slice(), picture.mask.as_mut_slice(), others] {
+        plane.chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
     example.prompt = mirror_horizontal(&example.prompt);
 }
@@ -19,6 +21,7 @@ pub fn flip_vertical(example: &mut Example) {
     let flipped = |plane: &[u8]| -> Vec<u8> { plane.rchunks_exact(size).flatten().copied().collect() };
     example.picture.pixels = example.picture.pixels.chunks_exact(area).flat_map(flipped).collect();
     example.picture.mask = flipped(&example.picture.mask);
+    example.picture.other_lesions = example.picture.other_lesions.as_deref().map(flipped);
     example.prompt = mirror_vertical(&example.prompt);
 }
 
@@ -47,8 +50,10 @@ impl Affine {
 /// Applies `affine` to picture and mask; what comes in from outside is black, as beside a scan.
 pub fn apply_affine(picture: &Picture, affine: Affine) -> Picture {
     let (size, area) = (picture.size, picture.area());
-    let mut moved =
-        Picture { pixels: vec![0; picture.pixels.len()], mask: vec![0; picture.mask.len()], ..picture.clone() };
+    let mut moved = picture.clone();
+    moved.pixels.fill(0);
+    moved.mask.fill(0);
+    moved.other_lesions.iter_mut().for_each(|others| others.fill(0));
     for index in 0..area {
         let (x, y) = affine.source_of((index % size) as f32, (index / size) as f32, size as f32);
         let Some(corners) = Corners::around(x, y, size) else { continue };
@@ -56,7 +61,11 @@ pub fn apply_affine(picture: &Picture, affine: Affine) -> Picture {
             let plane = &picture.pixels[channel * area..(channel + 1) * area];
             moved.pixels[channel * area + index] = corners.blend(plane, size).round() as u8;
         }
-        moved.mask[index] = u8::from(corners.blend(&picture.mask, size) >= 0.5);
+        let is_inside = |mask: &[u8]| u8::from(corners.blend(mask, size) >= 0.5);
+        moved.mask[index] = is_inside(&picture.mask);
+        if let (Some(moved), Some(others)) = (&mut moved.other_lesions, &picture.other_lesions) {
+            moved[index] = is_inside(others);
+        }
     }
     moved
 }
@@ -145,7 +154,7 @@ pub(super) mod tests {
             .map(|i| u8::from((left..right).contains(&(i % size)) && (top..bottom).contains(&(i / size))))
             .collect();
         let pixels = mask.iter().map(|lesion| if *lesion == 1 { 40 } else { 100 }).collect();
-        Picture { size, channels: 1, pixels, mask }
+        Picture { size, channels: 1, pixels, mask, other_lesions: None }
     }
 
     fn example() -> Example {

@@ -29,7 +29,7 @@ impl Arrangement {
 /// both have equal pixels.
 ///
 /// A half shows a window of its picture around the lesion where the lesion fits, else the whole picture squeezed. The
-/// smaller size rules where they differ: pass pictures of one size.
+/// smaller size rules where they differ: pass pictures of one size, with one lesion each.
 pub fn compose_pair(first: &Picture, second: &Picture, arrangement: Arrangement, rng: &mut impl Rng) -> [Picture; 2] {
     let (mut first, mut second) = (first.clone(), second.clone());
     if first.channels != second.channels {
@@ -56,7 +56,7 @@ pub fn compose_pair(first: &Picture, second: &Picture, arrangement: Arrangement,
         .collect();
     [0, 1].map(|named| {
         let mask = assemble(&|which| (which == named).then(|| sources[which].mask.clone()));
-        Picture { size, channels: first.channels, pixels: pixels.clone(), mask }
+        Picture { size, channels: first.channels, pixels: pixels.clone(), mask, other_lesions: None }
     })
 }
 
@@ -136,7 +136,7 @@ pub fn wrong_request(picture: &Picture, pathologies: &[Option<Pathology>], rng: 
 /// The halves of a picture that no lesion reaches into.
 fn empty_halves(picture: &Picture) -> Vec<Place> {
     let middle = picture.size / 2;
-    let Some(found) = picture.lesion_box() else { return Vec::new() };
+    let Some(found) = picture.box_of_all_lesions() else { return Vec::new() };
     [
         (found.left >= middle, Place::Left),
         (found.right <= middle, Place::Right),

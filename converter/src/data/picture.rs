@@ -1,6 +1,6 @@
 //! An image and its mask at the network's input size, small enough that thousands fit in memory.
 
-use super::pixels::{Image, MAX_SIDE, Mask, load_image, load_masks};
+use super::pixels::{Image, MAX_SIDE, Mask, load_image, load_masks, load_other_masks};
 use super::{DataError, Sample};
 use causalclipseg::frame::{Fit, Frame, FrameError, Normalisation, PixelFormat, Preprocessor};
 use image::imageops::{self, FilterType};
@@ -16,6 +16,8 @@ pub struct Picture {
     pub pixels: Vec<u8>,
     /// `[size, size]`, 1 is lesion and 0 is not.
     pub mask: Vec<u8>,
+    /// `[size, size]`, 1 is a lesion that the prompt does not name; `None` where no such lesion is known.
+    pub other_lesions: Option<Vec<u8>>,
 }
 
 /// A picture with the prompt that its mask answers.
@@ -43,8 +45,18 @@ impl Picture {
 
     /// The lesion's bounding box, or `None` where there is no lesion.
     pub(super) fn lesion_box(&self) -> Option<LesionBox> {
+        self.box_around(|index| self.mask[index] != 0)
+    }
+
+    /// The box around every lesion that is known, named or not.
+    pub(super) fn box_of_all_lesions(&self) -> Option<LesionBox> {
+        let others = self.other_lesions.as_deref().unwrap_or_default();
+        self.box_around(|index| self.mask[index] != 0 || others.get(index).is_some_and(|lesion| *lesion != 0))
+    }
+
+    fn box_around(&self, is_inside: impl Fn(usize) -> bool) -> Option<LesionBox> {
         let mut found: Option<LesionBox> = None;
-        for (index, _) in self.mask.iter().enumerate().filter(|(_, lesion)| **lesion != 0) {
+        for index in (0..self.area()).filter(|index| is_inside(*index)) {
             let (x, y) = (index % self.size, index / self.size);
             let b = found.get_or_insert(LesionBox { left: x, top: y, right: x + 1, bottom: y + 1 });
             b.left = b.left.min(x);
@@ -80,9 +92,11 @@ pub fn prepare(sample: &Sample, size: usize) -> Result<Picture, DataError> {
     }
     let image = load_image(&sample.image)?;
     let mask = load_masks(sample, image.size())?;
+    let others = load_other_masks(sample, image.size())?;
     let (channels, pixels) = stretch(&image, size)
         .map_err(|error| DataError::Decode { path: sample.image.clone(), reason: error.to_string() })?;
-    Ok(Picture { size, channels, pixels, mask: stretch_mask(&mask, size as u32) })
+    let stretch_mask = |mask: &Mask| stretch_mask(mask, size as u32);
+    Ok(Picture { size, channels, pixels, mask: stretch_mask(&mask), other_lesions: others.as_ref().map(stretch_mask) })
 }
 
 /// The image's planes at the network's size, by the runtime's own preprocessor: training sees what the runtime sees, to

@@ -2,7 +2,7 @@
 
 use super::{DataError, MaskRule, Sample};
 use image::{DynamicImage, ImageReader, Limits};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The longest side that is decoded, in pixels, as in the runtime.
 pub(super) const MAX_SIDE: u32 = 16_384;
@@ -90,9 +90,21 @@ fn threshold(values: &[u16], rule: MaskRule) -> u16 {
 /// # Errors
 /// An unreadable mask, or one of another size than `image_size` (width, height).
 pub fn load_masks(sample: &Sample, image_size: (usize, usize)) -> Result<Mask, DataError> {
+    load_union(sample, &sample.masks, image_size)
+}
+
+/// The union of the masks of the lesions that the sample does not name; `None` where the data set knows of none.
+pub(super) fn load_other_masks(sample: &Sample, image_size: (usize, usize)) -> Result<Option<Mask>, DataError> {
+    match sample.other_masks.as_slice() {
+        [] => Ok(None),
+        masks => load_union(sample, masks, image_size).map(Some),
+    }
+}
+
+fn load_union(sample: &Sample, masks: &[PathBuf], image_size: (usize, usize)) -> Result<Mask, DataError> {
     let (width, height) = image_size;
     let mut union = Mask { width, height, lesion: vec![false; width * height] };
-    for path in &sample.masks {
+    for path in masks {
         let mask = load_mask(path, sample.mask_rule)?;
         if mask.size() != image_size {
             return Err(DataError::SizeMismatch {
@@ -122,7 +134,6 @@ fn decode(path: &Path) -> Result<DynamicImage, DataError> {
 mod tests {
     use super::*;
     use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage};
-    use std::path::PathBuf;
 
     fn saved(image: impl Into<DynamicImage>) -> (tempfile::TempDir, PathBuf) {
         let directory = tempfile::tempdir().unwrap();

@@ -97,8 +97,11 @@ impl Recipe {
         let example = self.alter(sample, picture, rng);
         if chance(self.compose, rng) && dataset.len() > 1 {
             let (partner, other) = dataset.get((index + rng.random_range(1..dataset.len())) % dataset.len())?;
-            let other = self.alter(partner, other, rng);
-            return Some(self.ask_pair([sample, partner], [example.picture, other.picture], rng));
+            // "The lesion on the left" must name one.
+            if [&example.picture, other].iter().all(|picture| picture.other_lesions.is_none()) {
+                let other = self.alter(partner, other, rng);
+                return Some(self.ask_pair([sample, partner], [example.picture, other.picture], rng));
+            }
         }
         Some((0..self.prompts.max(1)).map(|asked| self.ask(sample, &example, asked, rng)).collect())
     }
@@ -106,9 +109,13 @@ impl Recipe {
     /// One question about a single image; its own prompt answers only one of them.
     fn ask(&self, sample: &Sample, example: &Example, asked: usize, rng: &mut impl Rng) -> Example {
         let mut example = example.clone();
+        let is_alone = example.picture.other_lesions.is_none();
         if chance(self.absent, rng) {
-            example.prompt = wrong_request(&example.picture, &[sample.pathology], rng).1;
+            let pathology = sample.pathology.filter(|_| is_alone);
+            example.prompt = wrong_request(&example.picture, &[pathology], rng).1;
             example.picture.mask.fill(0);
+        } else if !is_alone {
+            // Only its own prompt is known to fit this lesion and no other.
         } else if chance(self.empty_prompt, rng) {
             example.prompt.clear();
         } else if asked > 0 || chance(self.rephrase, rng) {
@@ -366,6 +373,36 @@ mod tests {
         let recipe = Recipe { empty_prompt: 1.0, ..Recipe::PLAIN };
         let example = one(&recipe, &dataset, 2, 0);
         assert!(example.prompt.is_empty() && example.picture.lesion_fraction() > 0.0);
+    }
+
+    #[test]
+    fn a_lesion_that_the_prompt_leaves_out_is_not_taken_for_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut samples: Vec<Sample> = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
+        // All show the first image; its own lesion is on the left, the second sample's on the right.
+        let (first, second) = (samples[0].clone(), samples[1].clone());
+        for sample in &mut samples {
+            sample.image.clone_from(&first.image);
+        }
+        samples[0].other_masks.clone_from(&second.masks);
+        let dataset = Dataset::prepare(samples, 64, || ()).unwrap();
+        let recipe = Recipe { absent: 0.5, compose: 0.5, rephrase: 1.0, prompts: 2, ..Recipe::PLAIN };
+        let own = &dataset.get(0).unwrap().0.prompts[0];
+        let (mut absent, mut present) = (0, 0);
+        for epoch in 0..100 {
+            for example in recipe.draw(&dataset, 0, epoch, 3).unwrap() {
+                if example.picture.lesion_fraction() == 0.0 {
+                    let words = words(&example.prompt);
+                    let says = |word: &str| words.iter().any(|w| w == word);
+                    assert!(!says("right") && !says("malignant") && !says("benign"), "{}", example.prompt);
+                    absent += 1;
+                } else {
+                    assert_eq!(&example.prompt, own);
+                    present += 1;
+                }
+            }
+        }
+        assert!(absent > 50 && present > 50, "{absent} {present}");
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub struct Sample {
     pub image: PathBuf,
     /// The lesion is the union of these. None where the data set says there is no lesion.
     pub masks: Vec<PathBuf>,
+    /// Of lesions in the same image that these prompts do not name.
+    pub other_masks: Vec<PathBuf>,
     pub mask_rule: MaskRule,
     /// At least one. Any of them describes the mask; an empty one asks for whatever is there.
     pub prompts: Vec<String>,
@@ -89,6 +91,7 @@ impl Sample {
             case_id,
             image,
             masks: Vec::new(),
+            other_masks: Vec::new(),
             mask_rule,
             prompts: Vec::new(),
             patient: None,

@@ -334,9 +334,10 @@ mod tests {
 
     #[test]
     fn planes_become_pixels() {
-        let colour = Picture { size: 1, channels: 3, pixels: vec![1, 2, 3], mask: vec![1] };
+        let colour = Picture { size: 1, channels: 3, pixels: vec![1, 2, 3], mask: vec![1], other_lesions: None };
         assert_eq!(interleaved(&colour), (vec![1, 2, 3], PixelFormat::Rgb8));
-        let two = Picture { size: 2, channels: 3, pixels: (0..12).collect(), mask: vec![0, 0, 1, 0] };
+        let two =
+            Picture { size: 2, channels: 3, pixels: (0..12).collect(), mask: vec![0, 0, 1, 0], other_lesions: None };
         assert_eq!(interleaved(&two).0, [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]);
         assert_eq!(lesion(&two).lesion, [false, false, true, false]);
     }

@@ -65,7 +65,8 @@ fn val_count(options: &WriteOptions) -> usize {
 }
 
 struct Row {
-    file_name: String,
+    image: String,
+    mask: String,
     prompt: String,
 }
 
@@ -89,8 +90,8 @@ fn write_split(
             if index >= range.end {
                 return Ok(());
             }
-            let row = write_phantom(folder, index, options)?;
-            rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, row));
+            let written = write_phantom(folder, index, options)?;
+            rows.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, written));
             on_written();
         }
     };
@@ -101,22 +102,28 @@ fn write_split(
     })?;
     let mut rows = rows.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     rows.sort_by_key(|(index, _)| *index);
-    Ok(rows.into_iter().map(|(_, row)| row).collect())
+    Ok(rows.into_iter().flat_map(|(_, rows)| rows).collect())
 }
 
-fn write_phantom(folder: &Path, index: usize, options: &WriteOptions) -> Result<Row, PhantomError> {
+/// One image, and a mask and a row for each lesion that can be asked for.
+fn write_phantom(folder: &Path, index: usize, options: &WriteOptions) -> Result<Vec<Row>, PhantomError> {
     let phantom = Phantom::generate(options.seed, index as u64, options.size);
-    let file_name = format!("phantom_{index:05}.png");
-    let mask = phantom.mask(phantom.target);
     let (width, height) = (phantom.width as u32, phantom.height as u32);
-    let image = GrayImage::from_fn(width, height, |x, y| Luma([phantom.pixels[(y * width + x) as usize]]));
-    let lesion = |x, y| if mask.lesion[(y * width + x) as usize] { 255 } else { 0 };
-    let label = GrayImage::from_fn(width, height, |x, y| Luma([lesion(x, y)]));
-    for (part, picture) in [("img", image), ("label", label)] {
-        let path = folder.join(part).join(&file_name);
-        picture.save(&path).map_err(|error| PhantomError::Encode { path, reason: error.to_string() })?;
+    let save = |part: &str, name: &str, value_at: &dyn Fn(usize) -> u8| {
+        let path = folder.join(part).join(name);
+        let picture = GrayImage::from_fn(width, height, |x, y| Luma([value_at((y * width + x) as usize)]));
+        picture.save(&path).map_err(|error| PhantomError::Encode { path, reason: error.to_string() })
+    };
+    let image = format!("phantom_{index:05}.png");
+    save("img", &image, &|pixel| phantom.pixels[pixel])?;
+    let mut rows = Vec::new();
+    for (number, request) in phantom.requests.iter().enumerate() {
+        let mask = if number == 0 { image.clone() } else { format!("phantom_{index:05}_{}.png", number + 1) };
+        let lesion = phantom.mask(request.lesion).lesion;
+        save("label", &mask, &|pixel| if lesion[pixel] { 255 } else { 0 })?;
+        rows.push(Row { image: image.clone(), mask, prompt: request.prompt.clone() });
     }
-    Ok(Row { file_name, prompt: phantom.prompt })
+    Ok(rows)
 }
 
 fn write_prompts(path: &Path, rows: &[Row]) -> Result<(), PhantomError> {
@@ -137,9 +144,9 @@ fn fill_workbook(rows: &[Row]) -> Result<Workbook, XlsxError> {
     }
     for (index, row) in rows.iter().enumerate() {
         let number = index as u32 + 1;
-        sheet.write(number, 0, &row.file_name)?;
+        sheet.write(number, 0, &row.image)?;
         sheet.write(number, 1, &row.prompt)?;
-        sheet.write(number, 2, &row.file_name)?;
+        sheet.write(number, 2, &row.mask)?;
     }
     Ok(workbook)
 }
@@ -147,7 +154,8 @@ fn fill_workbook(rows: &[Row]) -> Result<Workbook, XlsxError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{LoadOptions, load_image, load_masks, load_samples};
+    use crate::data::{LoadOptions, Sample, load_image, load_masks, load_samples};
+    use std::collections::HashSet;
 
     const OPTIONS: WriteOptions = WriteOptions { count: 5, seed: 9, val_fraction: 0.4, size: Some((128, 96)) };
 
@@ -163,13 +171,22 @@ mod tests {
         assert_eq!(written.into_inner(), 5);
         let load = |split| load_samples(&folder, split, &LoadOptions::default()).unwrap();
         let (train, val) = (load(Split::Train), load(Split::Val));
-        assert_eq!((train.len(), val.len()), (3, 2));
-        for (index, sample) in train.iter().chain(&val).enumerate() {
-            let phantom = Phantom::generate(9, index as u64, OPTIONS.size);
-            assert_eq!(sample.prompts, [phantom.prompt.as_str()]);
-            let size = load_image(&sample.image).unwrap().size();
-            assert_eq!(load_masks(sample, size).unwrap(), phantom.mask(phantom.target));
+        let images = |samples: &[Sample]| samples.iter().map(|sample| &sample.image).collect::<HashSet<_>>().len();
+        assert_eq!((images(&train), images(&val)), (3, 2));
+        let mut samples = train.iter().chain(&val);
+        for index in 0..5 {
+            let phantom = Phantom::generate(9, index, OPTIONS.size);
+            for request in &phantom.requests {
+                let sample = samples.next().unwrap();
+                assert_eq!(sample.prompts, [request.prompt.as_str()]);
+                let size = load_image(&sample.image).unwrap().size();
+                assert_eq!(load_masks(sample, size).unwrap(), phantom.mask(request.lesion));
+                assert_eq!(sample.other_masks.len(), phantom.requests.len() - 1);
+                assert!(!sample.other_masks.contains(&sample.masks[0]));
+            }
         }
+        assert!(samples.next().is_none());
+        assert!(train.len() + val.len() > 5, "none of these phantoms has two lesions to ask for");
         assert_eq!(std::fs::read_dir(folder.parent().unwrap()).unwrap().count(), 1, "nothing is left beside");
     }
 

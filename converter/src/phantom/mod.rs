@@ -30,7 +30,7 @@ const SIZES: [(usize, usize); 6] = [(320, 256), (400, 320), (360, 360), (480, 40
 /// The least and the largest side of a phantom, in pixels.
 pub const SIDE_RANGE: std::ops::RangeInclusive<usize> = 96..=2048;
 
-/// A grey image with its lesions and the prompt that names one of them.
+/// A grey image with its lesions and prompts that name one each.
 #[derive(Clone, Debug)]
 pub struct Phantom {
     pub width: usize,
@@ -39,8 +39,16 @@ pub struct Phantom {
     pub pixels: Vec<u8>,
     /// At least one; none overlap.
     pub lesions: Vec<Lesion>,
-    /// The lesion that the prompt names, in `lesions`.
-    pub target: usize,
+    /// At least one: of each lesion that something sets apart. The first was drawn at random, the others follow in the
+    /// order of `lesions`.
+    pub requests: Vec<Request>,
+}
+
+/// A prompt and the lesion that it alone fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its place in [`Phantom::lesions`].
+    pub lesion: usize,
     pub prompt: String,
 }
 
@@ -58,9 +66,13 @@ impl Phantom {
         let lesions = distinguishable_lesions(&geometry, rng);
         let tissue = Tissue::random(width, height, Noise::new(rng), rng);
         let mut pixels = beam::image(&geometry, &tissue, &lesions, rng);
-        let (target, prompt) = request::pick(&lesions, (width, height), rng);
+        let first = request::pick(&lesions, (width, height), rng);
         annotation::draw(&mut pixels, &geometry, &lesions, rng);
-        Self { width, height, pixels, lesions, target, prompt }
+        let others = (0..lesions.len()).filter(|lesion| *lesion != first.lesion);
+        let others: Vec<Request> =
+            others.filter_map(|lesion| request::word(&lesions, lesion, (width, height), rng)).collect();
+        let requests = std::iter::once(first).chain(others).collect();
+        Self { width, height, pixels, lesions, requests }
     }
 
     /// The pixels of one lesion.
@@ -120,7 +132,7 @@ mod tests {
     fn equal_seeds_give_equal_bytes() {
         let one = Phantom::generate(4, 7, None);
         let again = Phantom::generate(4, 7, None);
-        assert_eq!((one.pixels, one.prompt, one.target), (again.pixels, again.prompt, again.target));
+        assert_eq!((one.pixels, one.requests), (again.pixels, again.requests));
         assert_ne!(Phantom::generate(4, 7, Some((160, 128))).pixels, Phantom::generate(4, 8, Some((160, 128))).pixels);
         assert_ne!(Phantom::generate(4, 7, Some((160, 128))).pixels, Phantom::generate(5, 7, Some((160, 128))).pixels);
     }
@@ -151,7 +163,7 @@ mod tests {
             for pixel in 0..phantom.pixels.len() {
                 assert!(masks.iter().filter(|mask| mask.lesion[pixel]).count() <= 1);
             }
-            assert!(phantom.target < masks.len());
+            assert!(phantom.requests.iter().all(|request| request.lesion < masks.len()));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which lesion a prompt names, and by what.
 
+use super::Request;
 use super::lesion::{Echogenicity, Lesion};
 use crate::data::{Place, image_prompt};
 use rand::seq::IndexedRandom;
@@ -8,15 +9,21 @@ use rand::{Rng, RngExt};
 /// A lesion with this many times another's area is large beside it.
 const CLEARLY_LARGER: f32 = 2.0;
 
-/// Picks a lesion and words a prompt that fits it alone: by place, size or echogenicity.
-pub fn pick(lesions: &[Lesion], size: (usize, usize), rng: &mut impl Rng) -> (usize, String) {
+/// Picks a lesion and words a prompt that fits it alone.
+pub fn pick(lesions: &[Lesion], size: (usize, usize), rng: &mut impl Rng) -> Request {
     let order: Vec<usize> = (0..lesions.len()).collect();
     let target = order.choose(rng).copied().unwrap_or(0);
     // Some layouts have a lesion that nothing sets apart; another one then is.
-    let candidates = std::iter::once(target).chain(order.iter().copied().filter(|index| *index != target));
-    let found = candidates.map(|index| (index, marks(lesions, index, size))).find(|(_, marks)| !marks.is_empty());
-    let Some((target, marks)) = found else { return (target, image_prompt(&[], None, rng)) };
-    let mark = marks.choose(rng).copied().unwrap_or(marks[0]);
+    let mut candidates = std::iter::once(target).chain(order.iter().copied().filter(|index| *index != target));
+    candidates
+        .find_map(|lesion| word(lesions, lesion, size, rng))
+        .unwrap_or_else(|| Request { lesion: target, prompt: image_prompt(&[], None, rng) })
+}
+
+/// A prompt that fits this lesion and no other, by place, size or echogenicity; `None` where nothing sets it apart.
+pub fn word(lesions: &[Lesion], lesion: usize, size: (usize, usize), rng: &mut impl Rng) -> Option<Request> {
+    let marks = marks(lesions, lesion, size);
+    let mark = marks.choose(rng).copied()?;
     let mut adjectives = Vec::new();
     let mut place = None;
     let extra = rng.random_bool(0.3);
@@ -30,7 +37,7 @@ pub fn pick(lesions: &[Lesion], size: (usize, usize), rng: &mut impl Rng) -> (us
             }
         }
     }
-    (target, image_prompt(&adjectives, place, rng))
+    Some(Request { lesion, prompt: image_prompt(&adjectives, place, rng) })
 }
 
 /// Whether a prompt can pick one of the lesions.
@@ -101,28 +108,35 @@ mod tests {
 
     #[test]
     fn prompts_fit_their_lesion_alone() {
-        let (mut by_place, mut by_size, mut by_echo) = (0, 0, 0);
+        let (mut by_place, mut by_size, mut by_echo, mut requests) = (0, 0, 0, 0);
+        let mut asked = std::collections::HashSet::new();
         for index in 0..150 {
             let phantom = Phantom::generate(11, index, Some((128, 96)));
-            let target = &phantom.lesions[phantom.target];
-            let others: Vec<&Lesion> = phantom.lesions.iter().filter(|lesion| *lesion != target).collect();
-            let lower = phantom.prompt.to_lowercase();
-            let says = |word: &str| lower.split(|c: char| !c.is_alphabetic()).any(|w| w == word);
             assert!(is_possible(&phantom.lesions, (phantom.width, phantom.height)));
-            if says("left") && !others.is_empty() {
-                by_place += 1;
-                assert!(others.iter().all(|other| other.center.0 > target.center.0), "{lower}");
+            for request in &phantom.requests {
+                let target = &phantom.lesions[request.lesion];
+                let others: Vec<&Lesion> = phantom.lesions.iter().filter(|lesion| *lesion != target).collect();
+                let lower = request.prompt.to_lowercase();
+                let says = |word: &str| lower.split(|c: char| !c.is_alphabetic()).any(|w| w == word);
+                if says("left") && !others.is_empty() {
+                    by_place += 1;
+                    assert!(others.iter().all(|other| other.center.0 > target.center.0), "{lower}");
+                }
+                if says("large") {
+                    by_size += 1;
+                    assert!(others.iter().all(|other| other.area() < target.area()), "{lower}");
+                }
+                if says("bright") || says("hyperechoic") || says("echogenic") {
+                    by_echo += 1;
+                    assert_eq!(target.echogenicity, Echogenicity::Hyperechoic, "{lower}");
+                    assert!(others.iter().all(|other| other.echogenicity != Echogenicity::Hyperechoic), "{lower}");
+                }
+                asked.insert((index, request.lesion));
             }
-            if says("large") {
-                by_size += 1;
-                assert!(others.iter().all(|other| other.area() < target.area()), "{lower}");
-            }
-            if says("bright") || says("hyperechoic") || says("echogenic") {
-                by_echo += 1;
-                assert_eq!(target.echogenicity, Echogenicity::Hyperechoic, "{lower}");
-                assert!(others.iter().all(|other| other.echogenicity != Echogenicity::Hyperechoic), "{lower}");
-            }
+            requests += phantom.requests.len();
         }
+        assert_eq!(asked.len(), requests, "no lesion is asked for twice");
+        assert!(requests > 200, "{requests}");
         assert!(by_place > 5 && by_size > 5 && by_echo > 5, "{by_place} {by_size} {by_echo}");
     }
 }

@@ -52,7 +52,7 @@ impl CalibrationReader {
     /// Adds a synthetic image with the prompt for one of its lesions.
     pub fn add_phantom(&mut self, phantom: &Phantom) -> Result<(), QuantiseError> {
         let frame = Frame::packed(&phantom.pixels, PixelFormat::Gray8, phantom.width, phantom.height)?;
-        self.add(&frame, &phantom.prompt)
+        self.add(&frame, &phantom.requests[0].prompt)
     }
 
     fn add(&mut self, frame: &Frame, prompt: &str) -> Result<(), QuantiseError> {

@@ -9,6 +9,7 @@ mod medclipseg;
 mod medvlsm;
 
 use super::{DataError, Sample, Split};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
@@ -88,7 +89,7 @@ pub fn load_samples(root: &Path, split: Split, options: &LoadOptions) -> Result<
         None => Layout::detect(root)?,
     };
     let wording = options.wording.as_deref();
-    let samples = match layout {
+    let mut samples = match layout {
         Layout::Medclipseg => medclipseg::load(root, split, wording)?,
         Layout::Lvit => lvit::load(root, split)?,
         Layout::Medvlsm => medvlsm::load(root, split, wording)?,
@@ -98,7 +99,20 @@ pub fn load_samples(root: &Path, split: Split, options: &LoadOptions) -> Result<
     if samples.is_empty() {
         return Err(DataError::EmptySplit { path: root.into(), split });
     }
+    note_other_lesions(&mut samples);
     Ok(samples)
+}
+
+/// Tells each sample of the masks that other rows have for its image: what its own prompt leaves out is not absent.
+fn note_other_lesions(samples: &mut [Sample]) {
+    let mut masks_of: HashMap<PathBuf, BTreeSet<PathBuf>> = HashMap::new();
+    for sample in samples.iter() {
+        masks_of.entry(sample.image.clone()).or_default().extend(sample.masks.iter().cloned());
+    }
+    for sample in samples {
+        let all = masks_of.get(&sample.image).into_iter().flatten();
+        sample.other_masks = all.filter(|mask| !sample.masks.contains(mask)).cloned().collect();
+    }
 }
 
 /// Where a file named in a table is, having made sure that the name stays below `folder` and that the file is there.
