@@ -63,7 +63,7 @@ pub enum ModelError {
 /// An opened bundle with its network planned. One serves any number of threads; each makes its own [`Session`].
 pub struct Model {
     description: ModelDescription,
-    sha256: Sha256,
+    bundle: Arc<Bundle>,
     self_test: SelfTest,
     engine: Arc<Engine>,
     tokenizer: Tokenizer,
@@ -93,13 +93,23 @@ impl Model {
     /// Plans the network of an opened bundle, which stays open as long as the model or one of its sessions lives.
     pub fn from_bundle(bundle: Arc<Bundle>, options: ModelOptions) -> Result<Self, ModelError> {
         let begun = Instant::now();
-        let engine = Arc::new(Engine::new(bundle.graph(), &bundle, options.engine_options())?);
+        let read_tokenizer =
+            || -> Result<Tokenizer, ModelError> { Ok(Tokenizer::from_json(&bundle.tokenizer_json()?)?) };
+        let plan_engine = || Engine::new(bundle.graph(), &bundle, options.engine_options());
+        // The tokenizer's table takes longer to read than a small network to plan: a second core does it meanwhile.
+        let (engine, tokenizer) = std::thread::scope(|scope| {
+            match std::thread::Builder::new().name("tokenizer".into()).spawn_scoped(scope, read_tokenizer) {
+                Ok(reader) => (plan_engine(), reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+                Err(_) => (plan_engine(), read_tokenizer()),
+            }
+        });
+        let (engine, tokenizer) = (Arc::new(engine?), tokenizer?);
         let model = Self {
             description: bundle.manifest().model.clone(),
-            sha256: bundle.sha256(),
             self_test: bundle.self_test().clone(),
             engine,
-            tokenizer: Tokenizer::from_json(&bundle.tokenizer_json()?)?,
+            tokenizer,
+            bundle,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
         };
         log::info!("{} ready in {:.0} ms", model.description.name, begun.elapsed().as_secs_f64() * 1e3);
@@ -111,9 +121,9 @@ impl Model {
         &self.description
     }
 
-    /// Of the whole bundle: which model a result came from.
+    /// Of the whole bundle: which model a result came from. The first call reads the file once.
     pub fn sha256(&self) -> Sha256 {
-        self.sha256
+        self.bundle.sha256()
     }
 
     /// Encodes a sentence, or finds it among those encoded before.

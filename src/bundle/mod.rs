@@ -54,6 +54,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// How much of a file opening it reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,6 +75,7 @@ pub struct Bundle {
     graph: Graph,
     self_test: SelfTest,
     tensors: HashMap<String, usize>,
+    sha256: OnceLock<Sha256>,
 }
 
 enum Backing {
@@ -153,7 +155,7 @@ impl Bundle {
         let self_test: SelfTest =
             serde_json::from_slice(&file[layout.parts["self_test"].clone()]).map_err(|e| json("self_test", e))?;
         self_test.check().map_err(|reason| Problem::layout("part `self_test`", reason))?;
-        Ok(Self { file, manifest, layout, graph, self_test, tensors })
+        Ok(Self { file, manifest, layout, graph, self_test, tensors, sha256: OnceLock::new() })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -238,9 +240,9 @@ impl Bundle {
         Ok(signature::verify(self.manifest_bytes(), &self.file[signature.clone()], key)?)
     }
 
-    /// The sum of the whole file, to name it in reports.
+    /// The sum of the whole file, to name it in reports. Summed at the first call, since opening need not wait for it.
     pub fn sha256(&self) -> Sha256 {
-        Sha256::of(&self.file)
+        *self.sha256.get_or_init(|| Sha256::of(&self.file))
     }
 
     /// The size of the whole file, in bytes.

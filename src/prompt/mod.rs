@@ -3,6 +3,7 @@
 mod cache;
 mod clean;
 mod entities;
+mod tokenizer_json;
 mod vocabulary;
 
 pub use cache::PromptCache;
@@ -75,9 +76,8 @@ impl Tokenizer {
     /// largest id, because the network finds it by that.
     pub fn from_json(json: &[u8]) -> Result<Self, PromptError> {
         let unusable = |error: tokenizers::Error| PromptError::Tokenizer(error.to_string());
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(unusable)?;
-        // Files in the wild cut or pad by themselves, which would hide a prompt that is too long.
-        inner.with_truncation(None).map_err(unusable)?.with_padding(None);
+        // Without the file's own cutting and padding, which would hide a prompt that is too long.
+        let inner = tokenizer_json::read(json).map_err(unusable)?;
         let id = |token: &str| {
             inner.token_to_id(token).ok_or_else(|| PromptError::Tokenizer(format!("it has no token `{token}`")))
         };
