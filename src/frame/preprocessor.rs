@@ -6,6 +6,8 @@
 
 use super::resample::Axis;
 use super::{Fit, Frame, FrameError, MAX_SIDE, Normalisation, PixelFormat, Placement, Region};
+use crate::kernels::Kernels;
+use crate::kernels::elementwise::{add_weighted_u8, add_weighted_u16};
 
 /// Resamples and normalises frames into a network's input. Once warm (a frame of the same region size and format has been
 /// prepared) it allocates nothing.
@@ -14,6 +16,7 @@ pub struct Preprocessor {
     input_size: usize,
     normalisation: Normalisation,
     fit: Fit,
+    kernels: Kernels,
     columns: Axis,
     rows: Axis,
     /// One output row before it is resampled sideways; interleaved as in the frame.
@@ -44,8 +47,10 @@ impl Preprocessor {
         if !finite || normalisation.std.iter().any(|std| *std <= 0.0) {
             return Err(FrameError::Normalisation);
         }
+        // All instruction sets give the same bits here, so one that can't be had is the engine's to complain of.
+        let kernels = Kernels::detect().unwrap_or(Kernels::generic());
         let (columns, rows) = Default::default();
-        Ok(Self { input_size, normalisation, fit, columns, rows, line: Vec::new() })
+        Ok(Self { input_size, normalisation, fit, kernels, columns, rows, line: Vec::new() })
     }
 
     /// The side S of the network's input, in pixels.
@@ -107,7 +112,7 @@ impl Preprocessor {
         let (green, blue) = rest.split_at_mut(size * size);
         self.line.resize(frame.region().width * SAMPLES, 0.0);
         for y in 0..fitted.height {
-            mix_rows(frame, self.rows.taps(y), &mut self.line);
+            mix_rows(self.kernels, frame, self.rows.taps(y), &mut self.line);
             let start = (fitted.y + y) * size + fitted.x;
             let span = start..start + fitted.width;
             let planes = red[span.clone()].iter_mut().zip(&mut green[span.clone()]).zip(&mut blue[span]);
@@ -122,18 +127,13 @@ impl Preprocessor {
     }
 }
 
-fn mix_rows(frame: &Frame<'_>, (first, weights): (usize, &[f32]), line: &mut [f32]) {
+fn mix_rows(kernels: Kernels, frame: &Frame<'_>, (first, weights): (usize, &[f32]), line: &mut [f32]) {
     line.fill(0.0);
     for (y, &weight) in (first..).zip(weights) {
         let row = frame.region_row(y);
-        if frame.format() == PixelFormat::Gray16Le {
-            for (sum, sample) in line.iter_mut().zip(row.chunks_exact(2)) {
-                *sum += weight * f32::from(u16::from_le_bytes([sample[0], sample[1]]));
-            }
-        } else {
-            for (sum, &sample) in line.iter_mut().zip(row) {
-                *sum += weight * f32::from(sample);
-            }
+        match frame.format() {
+            PixelFormat::Gray16Le => add_weighted_u16(kernels, weight, row, line),
+            PixelFormat::Gray8 | PixelFormat::Rgb8 | PixelFormat::Bgra8 => add_weighted_u8(kernels, weight, row, line),
         }
     }
 }

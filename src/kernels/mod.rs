@@ -53,8 +53,13 @@ impl Kernels {
                 let isa = name.parse()?;
                 Self::new(isa).ok_or(IsaError::Missing { isa })
             }
-            _ => Ok(Self::available().pop().unwrap_or(Self { isa: Isa::Generic })),
+            _ => Ok(Self::available().pop().unwrap_or(Self::generic())),
         }
+    }
+
+    /// Plain Rust, which every CPU runs.
+    pub fn generic() -> Self {
+        Self { isa: Isa::Generic }
     }
 
     /// Those of one instruction set, if this CPU has it.

@@ -119,3 +119,22 @@ fn norms() {
         }
     }
 }
+
+/// Bit for bit: preprocessing must not depend on the CPU.
+#[test]
+fn weighted_rows() {
+    for kernels in Kernels::available() {
+        for length in LENGTHS {
+            let (row, start) = (bytes(2 * length, 5), numbers(length, 6));
+            let mut sums = start.clone();
+            add_weighted_u8(kernels, 0.37, &row[..length], &mut sums);
+            let expected: Vec<f32> = start.iter().zip(&row).map(|(sum, x)| sum + 0.37 * f32::from(*x)).collect();
+            assert_eq!(sums, expected);
+            let mut sums = start.clone();
+            add_weighted_u16(kernels, 0.37, &row, &mut sums);
+            let samples = row.chunks(2).map(|pair| f32::from(u16::from_le_bytes([pair[0], pair[1]])));
+            let expected: Vec<f32> = start.iter().zip(samples).map(|(sum, x)| sum + 0.37 * x).collect();
+            assert_eq!(sums, expected);
+        }
+    }
+}
