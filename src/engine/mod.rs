@@ -11,6 +11,7 @@ mod split;
 mod step_time;
 #[cfg(test)]
 mod tests;
+mod tract_op;
 
 pub use cpu::{MAX_PROMPTS, WeightSource};
 pub use error::EngineError;
@@ -18,6 +19,7 @@ pub(crate) use reference::coordinate;
 pub use reference::{ReferencePlan, Value};
 pub use split::Head;
 pub use step_time::StepTime;
+pub use tract_op::SegmentOp;
 
 use crate::graph::{Graph, Op, Shape, Weights};
 use crate::kernels::Isa;

@@ -158,3 +158,57 @@ fn an_engine_is_shared_between_threads() {
     shared::<Workspace>();
     shared::<PromptKernel>();
 }
+
+/// As a tract model of one operator, and in a larger one.
+#[test]
+fn the_engine_stands_in_a_tract_graph() {
+    use tract_core::internal::*;
+
+    let (graph, weights) = network();
+    let engine = Arc::new(Engine::new(&graph, &weights, EngineOptions::default()).unwrap());
+    let image = Tensor::from_shape(&[1, 3, SIDE, SIDE], &pixels()).unwrap();
+    let prompts: [[i64; CONTEXT]; 2] = [[3, 5, 11, 0, 0], [7, 11, 0, 0, 0]];
+    let tokens = Tensor::from_shape(&[2, CONTEXT], prompts.as_flattened()).unwrap();
+    let mut model = SegmentOp::new(engine.clone()).into_model().unwrap();
+    let logits = model.output_outlets().unwrap()[0];
+    let probability = model.wire_node("probability", tract_core::ops::nn::sigmoid(), &[logits]).unwrap();
+    model.select_output_outlets(&probability).unwrap();
+    let plan = model.into_optimized().unwrap().into_runnable().unwrap();
+    for _ in 0..2 {
+        let found = plan.run(tvec!(image.clone().into_tvalue(), tokens.clone().into_tvalue())).unwrap();
+        assert_eq!(found[0].shape(), [2, 1, SIDE, SIDE]);
+        let found = found[0].to_plain_array_view::<f32>().unwrap();
+        for (prompt, ids) in prompts.iter().enumerate() {
+            let ids: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
+            let kernel = engine.encode_prompt(&ids).unwrap();
+            let (expected, _) = engine.segment(&pixels(), &kernel).unwrap();
+            for ((y, x), logit) in expected.indexed_iter() {
+                let probability = 1.0 / (1.0 + (-logit).exp());
+                assert!((found[[prompt, 0, y, x]] - probability).abs() < 1e-4);
+            }
+        }
+    }
+    let refused = Tensor::from_shape(&[1, CONTEXT], &[3i64, -5, 11, 0, 0]).unwrap();
+    let error = plan.run(tvec!(image.into_tvalue(), refused.into_tvalue())).unwrap_err();
+    assert!(format!("{error:#}").contains("vocabulary"), "{error:#}");
+}
+
+#[test]
+fn an_operator_refuses_other_shapes() {
+    use tract_core::internal::*;
+
+    let (graph, weights) = network();
+    let op = SegmentOp::new(Arc::new(Engine::new(&graph, &weights, EngineOptions::default()).unwrap()));
+    let image = f32::fact([1, 3, SIDE, SIDE]);
+    let tokens = i64::fact([2, CONTEXT]);
+    assert!(op.output_facts(&[&image, &tokens]).is_ok());
+    for (image, tokens) in [
+        (f32::fact([1, 3, SIDE, SIDE + 1]), tokens.clone()),
+        (i64::fact([1, 3, SIDE, SIDE]), tokens.clone()),
+        (image.clone(), i64::fact([2, CONTEXT + 1])),
+        (image.clone(), f32::fact([2, CONTEXT])),
+    ] {
+        assert!(op.output_facts(&[&image, &tokens]).is_err(), "{image:?} {tokens:?}");
+    }
+    assert!(op.output_facts(&[&image]).is_err());
+}
