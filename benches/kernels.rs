@@ -89,10 +89,12 @@ impl Layer {
     }
 
     /// A run in int8, with an epilogue to u8.
-    fn int8(&self, kernels: Kernels) -> impl FnMut() {
+    fn int8(&self, kernels: Kernels, narrow_pairs: bool) -> impl FnMut() {
         let taps = self.taps();
         let x: Vec<u8> = (0..self.inputs()).map(|index| (index * 7919 % 251) as u8).collect();
-        let weights: Vec<i8> = (0..self.weights()).map(|index| (index * 31 % 255) as u8 as i8).collect();
+        let weight =
+            |index: usize| if narrow_pairs { (index * 31 % 127) as i8 - 63 } else { (index * 31 % 255) as u8 as i8 };
+        let weights: Vec<i8> = (0..self.weights()).map(weight).collect();
         let (bias, multiplier) = (vec![0; self.padded()], vec![3e-4; self.padded()]);
         let (residual, mut y) = (vec![7; self.outputs()], vec![0; self.outputs()]);
         move || {
@@ -100,6 +102,7 @@ impl Layer {
                 window: self.window(&taps),
                 x: &x,
                 weights: &weights,
+                narrow_pairs,
                 out_channels: self.out_channels,
                 epilogue: EpilogueU8 {
                     bias: &bias,
@@ -137,17 +140,18 @@ impl Layer {
     }
 }
 
-fn bench(criterion: &mut Criterion, kernels: Kernels, arithmetic: Arithmetic) {
-    let name = match arithmetic {
-        Arithmetic::Int8 => "int8",
-        Arithmetic::F32 => "f32",
+fn bench(criterion: &mut Criterion, kernels: Kernels, arithmetic: Arithmetic, narrow_pairs: bool) {
+    let name = match (arithmetic, narrow_pairs) {
+        (Arithmetic::Int8, false) => "int8",
+        (Arithmetic::Int8, true) => "int8 with weights of 7 bits",
+        (Arithmetic::F32, _) => "f32",
     };
     let peak = kernels.peak_gmacs(arithmetic, Duration::from_millis(100));
     let mut group = criterion.benchmark_group(format!("{}/{name}", kernels.isa()));
     group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
     for layer in &LAYERS {
         let mut run: Box<dyn FnMut()> = match arithmetic {
-            Arithmetic::Int8 => Box::new(layer.int8(kernels)),
+            Arithmetic::Int8 => Box::new(layer.int8(kernels, narrow_pairs)),
             Arithmetic::F32 => Box::new(layer.f32(kernels)),
         };
         let mut best_seconds = f64::INFINITY;
@@ -176,7 +180,10 @@ fn bench(criterion: &mut Criterion, kernels: Kernels, arithmetic: Arithmetic) {
 fn kernels(criterion: &mut Criterion) {
     for kernels in Kernels::available().into_iter().filter(|kernels| kernels.isa() != Isa::Generic) {
         for arithmetic in [Arithmetic::Int8, Arithmetic::F32] {
-            bench(criterion, kernels, arithmetic);
+            bench(criterion, kernels, arithmetic, false);
+        }
+        if kernels.gains_from_narrow_pairs() {
+            bench(criterion, kernels, Arithmetic::Int8, true);
         }
     }
 }

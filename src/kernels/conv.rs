@@ -105,6 +105,8 @@ pub struct ConvU8<'a> {
     /// Starts at the first output's first tap.
     pub x: &'a [u8],
     pub weights: &'a [i8],
+    /// What [`has_narrow_pairs`] says of the weights, where the instruction set gains from it; false is always right.
+    pub narrow_pairs: bool,
     pub out_channels: usize,
     pub epilogue: EpilogueU8<'a>,
     pub target: Target,
@@ -126,6 +128,12 @@ pub struct ConvF32<'a> {
     pub relu: bool,
     pub target: Target,
     pub y: &'a mut [f32],
+}
+
+/// Whether any two neighbouring weights of one output, times any two bytes, sum to no more than 16 bits with a sign hold:
+/// the largest is 255 * (|a| + |b|). Weights of seven bits always are so.
+pub fn has_narrow_pairs(weights: &[i8]) -> bool {
+    weights.chunks_exact(2).all(|pair| pair[0].unsigned_abs() as u16 + pair[1].unsigned_abs() as u16 <= 128)
 }
 
 /// Blocks that hold `out_channels`.

@@ -84,6 +84,11 @@ impl Kernels {
         self.isa
     }
 
+    /// Whether int8 convolutions run faster when they are told of [`conv::has_narrow_pairs`].
+    pub fn gains_from_narrow_pairs(self) -> bool {
+        self.isa == Isa::Avx2
+    }
+
     /// Runs an int8 convolution.
     pub fn conv_u8(self, conv: &mut ConvU8<'_>) {
         match self.isa {

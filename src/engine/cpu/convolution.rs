@@ -4,6 +4,7 @@ use super::EngineError;
 use super::layout::{Layout, Rows, divide};
 use super::step::{Context, RunStep, StepMemory, exact, floats_mut};
 use super::weights::{Int8Filters, Packed, WeightSource};
+use crate::kernels::Kernels;
 use crate::kernels::conv::{Addend, BLOCK, ConvF32, ConvU8, EpilogueU8, GROUP, OutputU8, Target, Window, blocks};
 use crate::lower::steps::{Element, Filters, Step, StepKind, StepList};
 use ndarray::Ix3;
@@ -33,8 +34,19 @@ struct Residual {
 }
 
 enum Arithmetic {
-    Int8 { weights: Packed<i8>, bias: Vec<i32>, multiplier: Vec<f32>, residual_scale: f32, offset: f32, bytes: bool },
-    F32 { weights: Packed<f32>, bias: Vec<f32> },
+    Int8 {
+        weights: Packed<i8>,
+        narrow_pairs: bool,
+        bias: Vec<i32>,
+        multiplier: Vec<f32>,
+        residual_scale: f32,
+        offset: f32,
+        bytes: bool,
+    },
+    F32 {
+        weights: Packed<f32>,
+        bias: Vec<f32>,
+    },
 }
 
 /// Fills a vector up to whole blocks.
@@ -72,7 +84,7 @@ pub(super) fn fold_int8(
 }
 
 impl Convolution {
-    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
+    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource, kernels: Kernels) -> Result<Self, EngineError> {
         let StepKind::Convolution { filters, stride, padding, map, residual, relu } = &step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no product", step.name)));
         };
@@ -93,7 +105,7 @@ impl Convolution {
         let y_scale = y.grid.scale;
         let (arithmetic, depth) = match (x_tensor.element, source.is_int8(filters)) {
             (Element::U8(_), true) => {
-                let weights = source.int8(filters)?;
+                let weights = source.int8(filters, kernels)?;
                 let (bias, multiplier) = fold_int8(&weights, bias.as_deref(), &x, y_scale, out_channels);
                 let (residual_scale, offset) = match &residual {
                     Some(Residual { layout, element: Element::U8(_) }) => {
@@ -103,8 +115,8 @@ impl Convolution {
                     Some(_) if bytes => return Err(unsupported("a residual in f32 to an output in bytes")),
                     _ => (0.0, 0.0),
                 };
-                let weights = weights.packed;
-                let int8 = Arithmetic::Int8 { weights, bias, multiplier, residual_scale, offset, bytes };
+                let Int8Filters { packed: weights, narrow_pairs, .. } = weights;
+                let int8 = Arithmetic::Int8 { weights, narrow_pairs, bias, multiplier, residual_scale, offset, bytes };
                 (int8, filters.in_channels.next_multiple_of(GROUP))
             }
             (Element::F32, _) if !bytes && residual.as_ref().is_none_or(|r| r.element == Element::F32) => {
@@ -185,7 +197,8 @@ impl Convolution {
         context: &mut Context,
         parts: &mut [Rows<T>],
     ) -> Result<(), EngineError> {
-        let Arithmetic::Int8 { weights, bias, multiplier, residual_scale, offset, .. } = &self.arithmetic else {
+        let Arithmetic::Int8 { weights, narrow_pairs, bias, multiplier, residual_scale, offset, .. } = &self.arithmetic
+        else {
             return Ok(());
         };
         let (x, y, residual) = self.layouts(context.tokens.len());
@@ -213,6 +226,7 @@ impl Convolution {
                 window: self.window(&x, &y, part.rows.len()),
                 x: &reads[0][self.first_tap(&x, first)..],
                 weights,
+                narrow_pairs: *narrow_pairs,
                 out_channels: self.out_channels,
                 epilogue: EpilogueU8 {
                     bias,

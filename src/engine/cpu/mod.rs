@@ -97,8 +97,8 @@ impl CpuEngine {
             .map_err(EngineError::threads(options.threads))?;
         let engine = Self {
             kernels,
-            image: Program::new(&image_list, &source)?,
-            prompt: Program::new(&prompt_list, &source)?,
+            image: Program::new(&image_list, &source, kernels)?,
+            prompt: Program::new(&prompt_list, &source, kernels)?,
             heads: heads.iter().map(shape).collect::<Result<_, _>>()?,
             threads: crew.threads(),
             crew: Mutex::new(crew),

@@ -62,17 +62,22 @@ fn kind_name(kind: &StepKind) -> &'static str {
     }
 }
 
-fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Box<dyn RunStep>, EngineError> {
+fn prepare(
+    list: &StepList,
+    step: &Step,
+    source: &WeightSource,
+    kernels: Kernels,
+) -> Result<Box<dyn RunStep>, EngineError> {
     Ok(match &step.kind {
         StepKind::LoadImage => Box::new(LoadImage::prepare(list, step)),
-        StepKind::Convolution { .. } => Box::new(Convolution::prepare(list, step, source)?),
+        StepKind::Convolution { .. } => Box::new(Convolution::prepare(list, step, source, kernels)?),
         StepKind::AveragePool { .. } => Box::new(AveragePool::prepare(list, step)?),
         StepKind::Gate { .. } => Box::new(Gate::prepare(list, step)?),
         StepKind::Add { .. } => Box::new(Add::prepare(list, step)?),
         StepKind::Attention { .. } => Box::new(Attention::prepare(list, step)?),
         StepKind::Carafe { .. } => Box::new(Carafe::prepare(list, step)?),
         StepKind::Blend { .. } => Box::new(Blend::prepare(list, step, source)?),
-        StepKind::PromptTail { .. } => Box::new(PromptTail::prepare(list, step, source)?),
+        StepKind::PromptTail { .. } => Box::new(PromptTail::prepare(list, step, source, kernels)?),
         StepKind::Embed { .. } => Box::new(Embedding::prepare(list, step, source)?),
         StepKind::LastToken => Box::new(LastToken::prepare(list, step)),
         StepKind::AddPositions { .. } | StepKind::LayerNorm { .. } | StepKind::QuickGelu | StepKind::Convert => {
@@ -82,7 +87,7 @@ fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Box<dy
 }
 
 impl Program {
-    pub fn new(list: &StepList, source: &WeightSource) -> Result<Self, EngineError> {
+    pub fn new(list: &StepList, source: &WeightSource, kernels: Kernels) -> Result<Self, EngineError> {
         let places = Places::plan(list);
         let ready = |step: &Step| -> Result<ReadyStep, EngineError> {
             let reads: Vec<Range<usize>> = step.reads.iter().map(|id| places.range(*id)).collect();
@@ -102,7 +107,7 @@ impl Program {
                 int8,
                 reads,
                 write,
-                work: prepare(list, step, source)?,
+                work: prepare(list, step, source, kernels)?,
             })
         };
         let output = |id| {

@@ -19,7 +19,7 @@ pub fn stored_value(
 ) -> Result<Option<ArrayD<f32>>, EngineError> {
     let part = graph.subgraph(&[graph.find("image")?], &[node])?;
     let Ok(list) = lower(&part) else { return Ok(None) };
-    let program = Program::new(&settle(list, |filters| source.is_int8(filters)), &source)?;
+    let program = Program::new(&settle(list, |filters| source.is_int8(filters)), &source, kernels)?;
     let threads = EngineError::threads(1);
     let (mut room, mut crew) = (Room::default(), Crew::new(1, |_| ()).map_err(threads)?);
     program.make_room(&mut room, 1, 0);

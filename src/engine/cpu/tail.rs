@@ -35,7 +35,7 @@ pub(super) struct PromptTail {
 }
 
 enum Arithmetic {
-    Int8 { weights: Packed<i8>, bias: Vec<i32>, multiplier: Vec<f32> },
+    Int8 { weights: Packed<i8>, narrow_pairs: bool, bias: Vec<i32>, multiplier: Vec<f32> },
     F32 { weights: Packed<f32>, bias: Vec<f32> },
 }
 
@@ -45,7 +45,7 @@ const COLUMNS: usize = 28;
 const DOT_ROWS: usize = 3;
 
 impl PromptTail {
-    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
+    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource, kernels: Kernels) -> Result<Self, EngineError> {
         let StepKind::PromptTail { filters, products, scale, bias, head } = &step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no tail", step.name)));
         };
@@ -59,10 +59,10 @@ impl PromptTail {
             Element::U8(grid) => Some(Affine { scale: grid.scale, zero_point: f32::from(grid.zero_point) }),
         };
         let arithmetic = if is_int8(list, step, filters, source) {
-            let weights = source.int8(filters)?;
+            let weights = source.int8(filters, kernels)?;
             let y_scale = grid.map_or(1.0, |grid| grid.scale);
             let (bias, multiplier) = fold_int8(&weights, None, &x.layout(0), y_scale, out);
-            Arithmetic::Int8 { weights: weights.packed, bias, multiplier }
+            Arithmetic::Int8 { weights: weights.packed, narrow_pairs: weights.narrow_pairs, bias, multiplier }
         } else if !x.is_u8 && grid.is_none() {
             Arithmetic::F32 { weights: source.f32(filters, filters.in_channels)?, bias: padded(Vec::new(), out) }
         } else {
@@ -162,7 +162,7 @@ impl PromptTail {
         let target = Target { row_stride: 0, column_stride: out_channels };
         let slot = low % self.ring_rows * self.product_row();
         match &self.arithmetic {
-            Arithmetic::Int8 { weights, bias, multiplier } => {
+            Arithmetic::Int8 { weights, narrow_pairs, bias, multiplier } => {
                 let epilogue =
                     EpilogueU8 { bias, multiplier, map: None, residual: None, residual_scale: 0.0, offset: 0.0 };
                 let output = match self.grid {
@@ -177,6 +177,7 @@ impl PromptTail {
                     window,
                     x,
                     weights: weights.as_slice(),
+                    narrow_pairs: *narrow_pairs,
                     out_channels,
                     epilogue,
                     target,

@@ -3,6 +3,8 @@
 use super::EngineError;
 use crate::bundle::{Bundle, Dtype};
 use crate::graph::Weights;
+use crate::kernels::Kernels;
+use crate::kernels::conv::has_narrow_pairs;
 use crate::kernels::packing::pack_f32;
 use crate::lower::steps::{Filters, WeightLayout};
 use ndarray::{ArrayD, ArrayView2, Axis, Ix2, Ix4};
@@ -57,6 +59,8 @@ impl<T: bytemuck::Pod> Packed<T> {
 /// Int8 weights: blocks of the kernels, and for each output channel its scale and the sum of its stored weights.
 pub(super) struct Int8Filters {
     pub packed: Packed<i8>,
+    /// As the kernels want to know it; looked for only where they do, since that reads all weights.
+    pub narrow_pairs: bool,
     pub scales: Vec<f32>,
     pub sums: Vec<i32>,
 }
@@ -90,7 +94,7 @@ impl WeightSource<'_> {
     }
 
     /// A product's int8 weights.
-    pub(super) fn int8(&self, filters: &Filters) -> Result<Int8Filters, EngineError> {
+    pub(super) fn int8(&self, filters: &Filters, kernels: Kernels) -> Result<Int8Filters, EngineError> {
         let WeightSource::Bundle(bundle) = self else { return Err(missing(&filters.weight)) };
         let name = &filters.weight;
         let depth = filters.in_channels.next_multiple_of(crate::kernels::conv::GROUP);
@@ -104,7 +108,9 @@ impl WeightSource<'_> {
         };
         let sums = bundle.tensor(&format!("{name}.sums"))?.as_i32().unwrap_or_default();
         let sums = sums.get(first..first + filters.out_channels).ok_or_else(|| missing(name))?.to_vec();
-        Ok(Int8Filters { packed: Packed::Mapped { bundle: (*bundle).clone(), range }, scales, sums })
+        let packed = Packed::Mapped { bundle: (*bundle).clone(), range };
+        let narrow_pairs = kernels.gains_from_narrow_pairs() && has_narrow_pairs(packed.as_slice());
+        Ok(Int8Filters { packed, narrow_pairs, scales, sums })
     }
 
     /// A product's weights in f32, each tap's inputs filled up to `depth` with zeros.

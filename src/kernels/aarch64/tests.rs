@@ -25,6 +25,7 @@ fn the_largest_products_do_not_overflow() {
                     window: Window { rows: 1, columns: pixels, row_stride: 0, column_stride: depth, taps: &[0], depth },
                     x: &vec![x; pixels * depth],
                     weights: &vec![weight; depth * BLOCK],
+                    narrow_pairs: false,
                     out_channels: BLOCK,
                     epilogue: EpilogueU8 {
                         bias: &[0; BLOCK],

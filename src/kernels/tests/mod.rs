@@ -8,7 +8,7 @@
 #[cfg(target_os = "linux")]
 mod bounds;
 
-use super::conv::{Addend, BLOCK, ConvF32, ConvU8, EpilogueU8, OutputU8, Target, Window, blocks};
+use super::conv::{Addend, BLOCK, ConvF32, ConvU8, EpilogueU8, OutputU8, Target, Window, blocks, has_narrow_pairs};
 use super::packing::{pack_f32, pack_i8};
 use super::{Isa, Kernels, generic};
 
@@ -63,6 +63,8 @@ struct Shape {
     output: Output,
     /// Inputs are 0 or 255 and weights -128 or 127, so that products saturate where 16 bits are too few.
     extreme: bool,
+    /// Weights of seven bits.
+    narrow: bool,
 }
 
 const PLAIN: Shape = Shape {
@@ -79,6 +81,7 @@ const PLAIN: Shape = Shape {
     offset: 0.0,
     output: Output::U8 { zero_point: 7, lowest: 0 },
     extreme: false,
+    narrow: false,
 };
 
 fn awkward() -> Vec<Shape> {
@@ -145,6 +148,7 @@ fn random_shapes(count: usize) -> Vec<Shape> {
                 Output::F32 { relu: false },
             ]),
             extreme: random.below(3) == 0,
+            narrow: false,
         })
         .collect()
 }
@@ -220,11 +224,16 @@ impl Shape {
     }
 
     fn numbers_u8(&self, random: &mut Random) -> Numbers<u8, i8, i32> {
-        let extreme = self.extreme;
+        let (extreme, narrow) = (self.extreme, self.narrow);
         self.numbers(
             random,
             |random| if extreme { random.pick(&[0, 255, 255]) } else { random.below(256) as u8 },
-            |random| if extreme { random.pick(&[-128, 127, 127]) } else { random.below(256) as u8 as i8 },
+            |random| match (narrow, extreme) {
+                (false, true) => random.pick(&[-128, 127, 127]),
+                (false, false) => random.below(256) as u8 as i8,
+                (true, true) => random.pick(&[-64, 64, 64]),
+                (true, false) => random.below(127) as i8 - 63,
+            },
             |random| random.below(20_001) as i32 - 10_000,
             pack_i8,
         )
@@ -239,6 +248,7 @@ impl Shape {
             window: self.window(&numbers.taps),
             x: &numbers.x,
             weights: &numbers.weights,
+            narrow_pairs: has_narrow_pairs(&numbers.weights),
             out_channels: self.out_channels,
             epilogue: EpilogueU8 {
                 bias: &numbers.bias,
@@ -316,7 +326,8 @@ fn shapes() -> Vec<Shape> {
     if cfg!(miri) {
         return small();
     }
-    [awkward(), random_shapes(150)].concat()
+    let shapes = [awkward(), random_shapes(150)].concat();
+    shapes.into_iter().flat_map(|shape| [shape, Shape { narrow: true, ..shape }]).collect()
 }
 
 type RunU8<'a> = (&'a str, Box<dyn Fn(&mut ConvU8<'_>)>);
@@ -340,12 +351,21 @@ fn int8_is_bit_equal_to_the_plain_implementation() {
     let runs = runs_u8();
     for shape in shapes() {
         let numbers = shape.numbers_u8(&mut random);
+        assert!(has_narrow_pairs(&numbers.weights) || !shape.narrow);
         let expected = shape.run_u8(&numbers, &generic::conv_u8);
         for (name, run) in &runs {
             let found = shape.run_u8(&numbers, run);
             let differs = found.iter().zip(&expected).position(|(found, expected)| found != expected);
             assert_eq!(differs, None, "{name}, {shape:?}");
         }
+    }
+}
+
+#[test]
+fn pairs_of_weights_fit_16_bits_up_to_a_bound() {
+    assert!(has_narrow_pairs(&[64, -64, 127, 1, -128, 0, 0, 0]));
+    for wide in [[64, 65], [-128, 1], [127, -2], [-128, -128]] {
+        assert!(!has_narrow_pairs(&[&[0; 6][..], &wide].concat()), "{wide:?}");
     }
 }
 

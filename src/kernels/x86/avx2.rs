@@ -1,10 +1,14 @@
 //! AVX2 with FMA: eight outputs a vector, two vectors a block.
 //!
-//! In int8 the instruction that multiplies bytes, `vpmaddubsw`, saturates at 16 bits where both products are large, so it
-//! is of no use here. Bytes are widened instead: of each four inputs the even ones and the odd ones become 16-bit numbers
-//! side by side, likewise the weights, and `vpmaddwd` adds two products each in 32 bits, exactly. Widening costs two
-//! instructions for a pixel and three for a vector of weights. The tile is 4 pixels x 16 outputs: eight sums, four vectors
-//! of widened weights, two of inputs and a mask fill 15 of the 16 registers.
+//! In int8 the instruction that multiplies bytes, `vpmaddubsw`, saturates at 16 bits where both products are large. Where
+//! weights are small enough that it can't (see [`super::super::conv::has_narrow_pairs`]), it multiplies, and `vpmaddwd` by
+//! ones adds its pairs in 32 bits. The tile is then 5 pixels x 16 outputs: ten sums, two vectors of weights, one of inputs,
+//! one of products and the ones fill 15 of the 16 registers.
+//!
+//! Any other weights are widened, and the bytes with them: of each four inputs the even ones and the odd ones become 16-bit
+//! numbers side by side, and `vpmaddwd` adds two products each in 32 bits, exactly. Widening costs two instructions for a
+//! pixel and three for a vector of weights. The tile is 4 pixels x 16 outputs: eight sums, four vectors of widened weights,
+//! two of inputs and a mask fill 15 registers.
 //!
 //! In f32 the tile is 6 pixels x 16 outputs: twelve sums, two vectors of weights, one of inputs.
 
@@ -18,7 +22,8 @@ use super::tile::{define_sum, table};
 /// The microkernels of an int8 convolution.
 pub fn choose_u8(conv: &ConvU8<'_>) -> MicrokernelsU8 {
     let (to_u8, to_f32) = finish::choose_u8(&conv.epilogue);
-    MicrokernelsU8 { sum: int8::SUM, to_u8, to_f32 }
+    let sum = if conv.narrow_pairs { narrow_int8::SUM } else { int8::SUM };
+    MicrokernelsU8 { sum, to_u8, to_f32 }
 }
 
 /// The microkernels of a convolution in f32.
@@ -93,6 +98,65 @@ mod int8 {
         second: |_: &Operands<u8, i8, i32>| 8 * GROUP,
         streams: 1,
         pixels: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3
+    }
+}
+
+mod narrow_int8 {
+    use super::*;
+
+    pub const SUM: &[&[SumTile<u8, i8, i32>]] = &[&table!(false: 1 2 3 4 5)];
+
+    /// # Safety
+    /// `sums` must point to 8 values.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load(sums: *const i32) -> __m256i {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm256_loadu_si256(sums.cast()) }
+    }
+
+    /// # Safety
+    /// `sums` must point to 8 values.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store(sums: *mut i32, values: __m256i) {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm256_storeu_si256(sums.cast(), values) }
+    }
+
+    /// # Safety
+    /// `weights` must point to 32 weights.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn load_weights(weights: *const i8) -> __m256i {
+        // SAFETY: as the caller vouches.
+        unsafe { _mm256_loadu_si256(weights.cast()) }
+    }
+
+    /// # Safety
+    /// `x` must point to four inputs.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn broadcast(x: *const u8) -> __m256i {
+        // SAFETY: as the caller vouches.
+        _mm256_set1_epi32(unsafe { x.cast::<i32>().read_unaligned() })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn multiply_add(sums: __m256i, inputs: __m256i, weights: __m256i) -> __m256i {
+        let pairs = _mm256_maddubs_epi16(inputs, weights);
+        _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    }
+
+    define_sum! {
+        features: "avx2,fma",
+        types: u8, i8 => i32,
+        inputs_per_step: GROUP,
+        lanes: 8,
+        second: |_: &Operands<u8, i8, i32>| 8 * GROUP,
+        streams: 1,
+        pixels: 0 a0 b0, 1 a1 b1, 2 a2 b2, 3 a3 b3, 4 a4 b4
     }
 }
 
