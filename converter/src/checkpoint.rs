@@ -4,10 +4,11 @@ use crate::model::{Architecture, ArchitectureError, resize_positions};
 use crate::quantize::FORM_KEY;
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
+use causalclipseg::prompt::{WORDS_KEY, words};
 use half::f16;
 use ndarray::{ArrayD, Ix2};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -157,6 +158,42 @@ impl Checkpoint {
         self.check()?;
         Ok(self)
     }
+}
+
+/// The words of training prompts that a checkpoint's metadata tells, in small letters; none where it tells none.
+pub fn read_words(metadata: &BTreeMap<String, String>) -> BTreeSet<String> {
+    metadata.get(WORDS_KEY).into_iter().flat_map(|text| words(text)).collect()
+}
+
+/// As metadata hold them.
+pub fn join_words(words: &BTreeSet<String>) -> String {
+    words.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Adds words of training prompts to those that a checkpoint file, quantised or not, tells of, and writes it to `output`,
+/// whole or not at all; tensors stay as they are. Yields all words.
+pub fn record_words(
+    path: &Path,
+    output: &Path,
+    words: BTreeSet<String>,
+) -> Result<BTreeSet<String>, CheckpointError> {
+    let format = |error: safetensors::SafeTensorError| CheckpointError::Format {
+        path: path.into(),
+        reason: error.to_string(),
+    };
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+    let mut metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    if !metadata.contains_key(ARCHITECTURE_KEY) {
+        return Err(CheckpointError::NoArchitecture { path: path.into() });
+    }
+    let mut all = read_words(&metadata);
+    all.extend(words);
+    metadata.insert(WORDS_KEY.into(), join_words(&all));
+    let tensors = SafeTensors::deserialize(&bytes).map_err(format)?.tensors();
+    let written = safetensors::serialize(tensors, Some(metadata.into_iter().collect())).map_err(format)?;
+    replace_file(output, |file| file.write_all(&written))?;
+    Ok(all)
 }
 
 /// A tensor's numbers as f32, or `None` where it holds no floats.

@@ -76,3 +76,35 @@ fn usage_errors_exit_with_2() {
     converter().args(["init", "--edition", "rn200", "-o", "x"]).assert().code(2);
     converter().args(["import", "-o", "x"]).assert().code(2);
 }
+
+/// Recorded for a checkpoint of before, then passed on by whatever is made of it.
+#[test]
+fn the_words_of_training_prompts_are_passed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (checkpoint, phantoms, imported, bundle) =
+        (at("c.safetensors"), at("phantoms"), at("i.safetensors"), at("b.ccs"));
+    let run = |arguments: &[&std::ffi::OsStr]| converter().args(arguments).assert().success();
+    run(&["init".as_ref(), "--edition".as_ref(), "tiny".as_ref(), "--size".as_ref(), "64".as_ref(), "-o".as_ref(), checkpoint.as_ref()]);
+    run(&["phantom".as_ref(), "--count".as_ref(), "3".as_ref(), "--split".as_ref(), "0".as_ref(), "-o".as_ref(), phantoms.as_ref()]);
+    let before = std::fs::read(&checkpoint).unwrap();
+    let said = run(&["words".as_ref(), checkpoint.as_ref(), "--data".as_ref(), phantoms.as_ref()]);
+    let said = String::from_utf8(said.get_output().stdout.clone()).unwrap();
+    let words = metadata(&checkpoint)["words"].as_str().unwrap().to_string();
+    assert!(said.contains(&format!("{} words", words.split(' ').count())), "{said}");
+    assert!(["lesion", "left", "the", "gallbladder"].iter().all(|word| words.split(' ').any(|known| known == *word)), "{words}");
+    // What follows the header is as it was.
+    let tensors = |bytes: &[u8]| bytes[8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize..].to_vec();
+    assert!(tensors(&before) == tensors(&std::fs::read(&checkpoint).unwrap()));
+
+    run(&["import".as_ref(), checkpoint.as_ref(), "--storage".as_ref(), "f16".as_ref(), "-o".as_ref(), imported.as_ref()]);
+    assert_eq!(metadata(&imported)["words"], words.as_str());
+    run(&["pack".as_ref(), "--checkpoint".as_ref(), imported.as_ref(), "-o".as_ref(), bundle.as_ref()]);
+    let opened = causalclipseg::bundle::Bundle::open(&bundle).unwrap();
+    assert_eq!(opened.manifest().model.provenance["words"], words);
+
+    let text = at("text");
+    std::fs::write(&text, "weights").unwrap();
+    assert_fails(converter().arg("words").arg(&text).arg("--data").arg(&phantoms), &["text is not a safetensors file"]);
+    assert_fails(converter().arg("words").arg(&checkpoint).arg("--data").arg(at("none")), &["none"]);
+}

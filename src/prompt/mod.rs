@@ -6,7 +6,7 @@ mod entities;
 mod vocabulary;
 
 pub use cache::PromptCache;
-pub use vocabulary::{KnownWords, WORDS_KEY};
+pub use vocabulary::{KnownWords, WORDS_KEY, words};
 
 use std::borrow::Borrow;
 

@@ -9,6 +9,7 @@ mod pack;
 mod phantom;
 mod quantize;
 mod train;
+mod words;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use clap::{Parser, Subcommand};
@@ -41,6 +42,7 @@ enum Command {
     Phantom(phantom::Phantom),
     Quantize(quantize::Quantize),
     Train(train::Train),
+    Words(words::Words),
 }
 
 impl Command {
@@ -54,6 +56,7 @@ impl Command {
             Command::Phantom(command) => command.run(),
             Command::Quantize(command) => command.run(),
             Command::Train(command) => command.run(),
+            Command::Words(command) => command.run(),
         }
     }
 }

@@ -9,13 +9,14 @@ mod tests;
 
 pub use read::{Limits, ReadError};
 
-use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError};
+use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError, join_words, read_words};
 use crate::model::{Architecture, ArchitectureError};
 use causalclipseg::graph::{GraphError, Weights};
+use causalclipseg::prompt::WORDS_KEY;
 use read::Contents;
 use sha2::{Digest, Sha256};
 use sizes::Known;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
@@ -93,6 +94,8 @@ struct Gathered {
     /// Sizes that one of this crate's own checkpoints carries.
     architecture: Option<Architecture>,
     is_marked_untrained: bool,
+    /// Of the training prompts that this crate's own checkpoints tell of.
+    words: BTreeSet<String>,
 }
 
 impl Gathered {
@@ -103,6 +106,7 @@ impl Gathered {
         if let Some(own) = contents.metadata.get(ARCHITECTURE_KEY) {
             self.architecture = serde_json::from_str(own).ok();
         }
+        self.words.extend(read_words(&contents.metadata));
         self.is_marked_untrained |= contents.metadata.get("trained").is_some_and(|trained| trained == "false");
         for (name, value) in contents.tensors {
             match names::published(&name) {
@@ -172,6 +176,9 @@ impl Gathered {
             ("source_sha256".to_string(), self.digests.join(", ")),
             ("trained".to_string(), is_trained.to_string()),
         ]);
+        if !self.words.is_empty() {
+            metadata.insert(WORDS_KEY.into(), join_words(&self.words));
+        }
         metadata.extend(seed.map(|seed| ("seed".to_string(), seed.to_string())));
         metadata
     }
