@@ -5,7 +5,7 @@ use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKern
 use crate::frame::{Frame, FrameError, Placement, Preprocessor};
 use crate::kernels::Isa;
 use crate::mask::{Mask, MaskError, Probability};
-use crate::prompt::{PromptCache, PromptError, Tokenizer, Tokens};
+use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
 use ndarray::ArrayView2;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +25,8 @@ pub struct ModelOptions {
     pub engine: EngineChoice,
     /// The instruction set of the fast engine's kernels; the best that the CPU has where it is `None`.
     pub isa: Option<Isa>,
+    /// The most that [`Model::memory_bytes`] may be; a model that needs more is refused before it runs. `None`: any.
+    pub memory_cap_bytes: Option<u64>,
     /// Runs first in each thread that the model keeps, with its number from 1: to bind it to a core, for example.
     pub on_thread_start: Option<fn(usize)>,
 }
@@ -32,7 +34,7 @@ pub struct ModelOptions {
 impl Default for ModelOptions {
     fn default() -> Self {
         let EngineOptions { confounders, threads, engine, isa, on_thread_start } = EngineOptions::default();
-        Self { confounders, cached_prompts: 64, threads, engine, isa, on_thread_start }
+        Self { confounders, cached_prompts: 64, threads, engine, isa, memory_cap_bytes: None, on_thread_start }
     }
 }
 
@@ -58,6 +60,10 @@ pub enum ModelError {
     Mask(#[from] MaskError),
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
+    #[error("the model needs {needed} bytes of memory and may take {allowed}: raise the cap, or take a smaller model")]
+    Memory { needed: u64, allowed: u64 },
+    #[error("this network runs on plain tract, whose memory has no known bound: open the model without a memory cap")]
+    MemoryUnknown,
 }
 
 /// An opened bundle with its network planned. One serves any number of threads; each makes its own [`Session`].
@@ -68,6 +74,8 @@ pub struct Model {
     engine: Arc<Engine>,
     tokenizer: Tokenizer,
     prompts: Mutex<PromptCache<Prompt>>,
+    known_words: Option<KnownWords>,
+    bundle_bytes: u64,
 }
 
 /// A sentence, encoded: what [`Session::segment`] looks for. Cheap to clone.
@@ -75,12 +83,18 @@ pub struct Model {
 pub struct Prompt {
     text: Arc<str>,
     kernel: Arc<PromptKernel>,
+    has_unknown_words: bool,
 }
 
 impl Prompt {
     /// The sentence as it was given.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it has words that the model's training never showed it, as far as the bundle tells.
+    pub fn has_unknown_words(&self) -> bool {
+        self.has_unknown_words
     }
 }
 
@@ -93,6 +107,9 @@ impl Model {
     /// Plans the network of an opened bundle, which stays open as long as the model or one of its sessions lives.
     pub fn from_bundle(bundle: Arc<Bundle>, options: ModelOptions) -> Result<Self, ModelError> {
         let begun = Instant::now();
+        let bundle_bytes = bundle.file_bytes() as u64;
+        // What is too large by itself is not planned first.
+        check_memory(bundle_bytes, options.memory_cap_bytes)?;
         let engine = Arc::new(Engine::new(bundle.graph(), &bundle, options.engine_options())?);
         let model = Self {
             description: bundle.manifest().model.clone(),
@@ -101,7 +118,13 @@ impl Model {
             engine,
             tokenizer: Tokenizer::from_json(&bundle.tokenizer_json()?)?,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
+            known_words: KnownWords::from_provenance(&bundle.manifest().model.provenance),
+            bundle_bytes,
         };
+        if options.memory_cap_bytes.is_some() {
+            let needed = model.memory_bytes(1).ok_or(ModelError::MemoryUnknown)?;
+            check_memory(needed, options.memory_cap_bytes)?;
+        }
         log::info!("{} ready in {:.0} ms", model.description.name, begun.elapsed().as_secs_f64() * 1e3);
         Ok(model)
     }
@@ -114,6 +137,15 @@ impl Model {
     /// Of the whole bundle: which model a result came from.
     pub fn sha256(&self) -> Sha256 {
         self.sha256
+    }
+
+    /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied), the
+    /// weights beside it, the tensors of a frame and of a prompt, the network's input and its logits. Not in it: the
+    /// tokenizer (some 10 MB), cached prompts (a few KB each), what comes with the size of frames (five bytes a pixel and
+    /// prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, which does not say.
+    pub fn memory_bytes(&self, prompts: usize) -> Option<u64> {
+        let input = 3 * self.description.input_size * self.description.input_size * size_of::<f32>();
+        Some(self.bundle_bytes + (self.engine.memory_bytes(prompts)? + input) as u64)
     }
 
     /// Encodes a sentence, or finds it among those encoded before.
@@ -134,11 +166,12 @@ impl Model {
     fn encode(&self, text: &str, tokens: Tokens) -> Result<Prompt, ModelError> {
         // A panic elsewhere leaves the cache as it was before or after an entry, both of which are whole.
         let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_unknown_words = self.known_words.as_ref().is_some_and(|known| !known.unknown_in(text).is_empty());
         if let Some(cached) = prompts.get(tokens.ids()) {
-            return Ok(Prompt { text: text.into(), kernel: cached.kernel.clone() });
+            return Ok(Prompt { text: text.into(), kernel: cached.kernel.clone(), has_unknown_words });
         }
         let kernel = Arc::new(self.engine.encode_prompt(tokens.ids())?);
-        let prompt = Prompt { text: text.into(), kernel };
+        let prompt = Prompt { text: text.into(), kernel, has_unknown_words };
         prompts.insert(tokens, prompt.clone());
         Ok(prompt)
     }
@@ -274,6 +307,13 @@ impl Segmentation {
             None => self.confounders = None,
         }
         Ok(())
+    }
+}
+
+fn check_memory(needed: u64, cap: Option<u64>) -> Result<(), ModelError> {
+    match cap {
+        Some(allowed) if needed > allowed => Err(ModelError::Memory { needed, allowed }),
+        _ => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How far a result can be trusted, from what the network and the frame themselves say.
 
 use super::{Mask, MaskError, Probability};
-use crate::frame::{Frame, Region};
+use crate::frame::{Frame, PixelFormat, Region};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,18 @@ impl Quality {
     /// # Errors
     /// [`MaskError::Size`] where they differ in size.
     pub fn of(mask: &Mask, probability: &Probability, confounders: Option<&Probability>) -> Result<Self, MaskError> {
+        let mut quality = Self::default();
+        quality.update(mask, probability, confounders)?;
+        Ok(quality)
+    }
+
+    /// [`Quality::of`] in the memory of an earlier one. Errors as there; what was there is lost then.
+    pub fn update(
+        &mut self,
+        mask: &Mask,
+        probability: &Probability,
+        confounders: Option<&Probability>,
+    ) -> Result<(), MaskError> {
         let (pixels, values) = (mask.pixels(), probability.values());
         let check = |what, other: ArrayView2<'_, f32>| {
             let (actual, frame) = ([other.ncols(), other.nrows()], [pixels.ncols(), pixels.nrows()]);
@@ -80,19 +92,14 @@ impl Quality {
         if let Some(confounders) = confounders {
             check("confounder map", confounders.values())?;
         }
-        let mut area_px_at = [0; 3];
-        let (mut max_probability, mut sum, mut least, mut inside) = (0.0f32, 0.0, f32::INFINITY, 0usize);
-        for (pixel, p) in pixels.iter().zip(values) {
-            max_probability = max_probability.max(*p);
-            for (area, threshold) in area_px_at.iter_mut().zip(STABILITY_THRESHOLDS) {
-                *area += usize::from(*p > threshold);
-            }
-            if *pixel != 0 {
-                sum += f64::from(*p);
-                least = least.min(*p);
-                inside += 1;
+        let mut seen = Tally::default();
+        for (pixels, values) in pixels.rows().into_iter().zip(values.rows()) {
+            match (pixels.as_slice(), values.as_slice()) {
+                (Some(pixels), Some(values)) => seen.add(pixels, values),
+                _ => seen.add(&pixels.to_vec(), &values.to_vec()),
             }
         }
+        let Tally { area_px_at, inside, sum, least, most: max_probability } = seen;
         let claimed = confounders.map(|confounders| {
             pixels.iter().zip(confounders.values()).filter(|(pixel, p)| **pixel != 0 && **p > RESPONSE).count()
         });
@@ -100,7 +107,9 @@ impl Quality {
         let stability = if widest > 0 { narrowest as f64 / widest as f64 } else { 0.0 };
         let share = |part: f64| (inside > 0).then(|| part / inside as f64);
         let mean_probability = share(sum);
-        let mut quality = Self {
+        let mut flags = std::mem::take(&mut self.flags);
+        flags.clear();
+        *self = Self {
             score: mean_probability.unwrap_or(0.0) * stability,
             mean_probability,
             min_probability: (inside > 0).then_some(f64::from(least)),
@@ -108,14 +117,61 @@ impl Quality {
             area_px_at,
             stability,
             confounder_share: claimed.and_then(|claimed| share(claimed as f64)),
-            flags: Vec::new(),
+            flags,
         };
         if inside == 0 {
-            quality.flags.push(Flag::NothingFound);
-        } else if quality.score < LOW_SCORE {
-            quality.flags.push(Flag::LowScore);
+            self.flags.push(Flag::NothingFound);
+        } else if self.score < LOW_SCORE {
+            self.flags.push(Flag::LowScore);
         }
-        Ok(quality)
+        Ok(())
+    }
+}
+
+/// What is counted over a map.
+struct Tally {
+    area_px_at: [usize; 3],
+    inside: usize,
+    /// Of the probabilities inside, and the least of them.
+    sum: f64,
+    least: f32,
+    /// Of all probabilities.
+    most: f32,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { area_px_at: [0; 3], inside: 0, sum: 0.0, least: f32::INFINITY, most: 0.0 }
+    }
+}
+
+impl Tally {
+    /// Adds one row. Lanes are independent of each other, which is what makes this fast: a live stream does it with every
+    /// frame.
+    fn add(&mut self, pixels: &[u8], values: &[f32]) {
+        const LANES: usize = 16;
+        let (mut areas, mut inside) = ([[0u32; LANES]; 3], [0u32; LANES]);
+        let (mut sums, mut least, mut most) = ([0.0f32; LANES], [self.least; LANES], [self.most; LANES]);
+        for (pixels, values) in pixels.chunks(LANES).zip(values.chunks(LANES)) {
+            for (lane, (pixel, p)) in pixels.iter().zip(values).enumerate() {
+                for (area, threshold) in areas.iter_mut().zip(STABILITY_THRESHOLDS) {
+                    area[lane] += u32::from(*p > threshold);
+                }
+                let is_inside = *pixel != 0;
+                inside[lane] += u32::from(is_inside);
+                sums[lane] += if is_inside { *p } else { 0.0 };
+                let candidate = if is_inside { *p } else { f32::INFINITY };
+                least[lane] = if candidate < least[lane] { candidate } else { least[lane] };
+                most[lane] = if *p > most[lane] { *p } else { most[lane] };
+            }
+        }
+        for (area, lanes) in self.area_px_at.iter_mut().zip(areas) {
+            *area += lanes.iter().sum::<u32>() as usize;
+        }
+        self.inside += inside.iter().sum::<u32>() as usize;
+        self.sum += sums.iter().map(|sum| f64::from(*sum)).sum::<f64>();
+        self.least = least.into_iter().fold(self.least, f32::min);
+        self.most = most.into_iter().fold(self.most, f32::max);
     }
 }
 
@@ -127,19 +183,15 @@ pub struct FrameWatch {
 
 impl FrameWatch {
     /// What is wrong with the frame's region of interest, whatever is found on it.
-    pub fn flags(&mut self, frame: &Frame<'_>) -> Vec<Flag> {
+    pub fn flags(&mut self, frame: &Frame<'_>) -> impl Iterator<Item = Flag> + Clone + use<> {
         let seen = Appearance::of(frame);
         let frozen = self.last.replace(seen.digest) == Some(seen.digest);
-        let mut flags = Vec::new();
-        if seen.deviation < BLANK_DEVIATION {
-            flags.push(Flag::BlankFrame);
-        } else if seen.correlation < NOISE_CORRELATION {
-            flags.push(Flag::NoiseFrame);
-        }
-        if frozen {
-            flags.push(Flag::FrozenFrame);
-        }
-        flags
+        let content = if seen.deviation < BLANK_DEVIATION {
+            Some(Flag::BlankFrame)
+        } else {
+            (seen.correlation < NOISE_CORRELATION).then_some(Flag::NoiseFrame)
+        };
+        content.into_iter().chain(frozen.then_some(Flag::FrozenFrame))
     }
 }
 
@@ -153,29 +205,30 @@ struct Appearance {
     digest: u64,
 }
 
+/// Of a frame's rows, one in so many is looked at for contrast; for the digest all are.
+const ROW_STEP: usize = 4;
+
 impl Appearance {
     fn of(frame: &Frame<'_>) -> Self {
         let Region { x, y, width, height } = frame.region();
-        let (mut sum, mut squares, mut products, mut pairs) = (0u64, 0u64, 0u64, 0u64);
-        let (mut left, mut right) = (0u64, 0u64);
-        let mut digest = Fnv::default();
-        for v in y..y + height {
-            let mut last = None;
-            for u in x..x + width {
-                let rgb = frame.rgb(u, v);
-                digest.add(rgb);
-                // Rec. 601's weights, in 256ths.
-                let grey = (77 * u64::from(rgb[0]) + 150 * u64::from(rgb[1]) + 29 * u64::from(rgb[2])) >> 8;
-                sum += grey;
-                squares += grey * grey;
-                if let Some(last) = last.replace(grey) {
-                    products += last * grey;
-                    (left, right) = (left + last, right + grey);
-                    pairs += 1;
-                }
+        let (mut sums, mut digest) = (Sums::default(), Fnv::default());
+        for row in 0..height {
+            let bytes = frame.region_row(row);
+            digest.add(bytes);
+            if !row.is_multiple_of(ROW_STEP) {
+                continue;
+            }
+            match frame.format() {
+                PixelFormat::Gray8 => sums.add(bytes.iter().map(|grey| u64::from(*grey))),
+                _ => sums.add((x..x + width).map(|x| {
+                    let [red, green, blue] = frame.rgb(x, y + row).map(u64::from);
+                    // Rec. 601's weights, in 256ths.
+                    (77 * red + 150 * green + 29 * blue) >> 8
+                })),
             }
         }
-        let count = (width * height).max(1) as f64;
+        let Sums { count, sum, squares, pairs, products, left, right } = sums;
+        let count = count.max(1) as f64;
         let mean = sum as f64 / count;
         let variance = (squares as f64 / count - mean * mean).max(0.0);
         let of_pairs = pairs.max(1) as f64;
@@ -185,7 +238,35 @@ impl Appearance {
     }
 }
 
-/// Fowler, Noll and Vo's hash, variant 1a, 64 bit: a multiplication a pixel, and no secret to keep.
+/// Over grey values and over pairs of neighbours in a row.
+#[derive(Default)]
+struct Sums {
+    count: u64,
+    sum: u64,
+    squares: u64,
+    pairs: u64,
+    products: u64,
+    left: u64,
+    right: u64,
+}
+
+impl Sums {
+    fn add(&mut self, row: impl Iterator<Item = u64>) {
+        let mut last = None;
+        for grey in row {
+            self.count += 1;
+            self.sum += grey;
+            self.squares += grey * grey;
+            if let Some(last) = last.replace(grey) {
+                self.products += last * grey;
+                (self.left, self.right) = (self.left + last, self.right + grey);
+                self.pairs += 1;
+            }
+        }
+    }
+}
+
+/// Fowler, Noll and Vo's hash, variant 1a, 64 bit, taken eight bytes at a time: fast, and no secret to keep.
 struct Fnv(u64);
 
 impl Default for Fnv {
@@ -195,15 +276,24 @@ impl Default for Fnv {
 }
 
 impl Fnv {
-    fn add(&mut self, [r, g, b]: [u8; 3]) {
-        self.0 = (self.0 ^ u64::from(u32::from_le_bytes([r, g, b, 0]))).wrapping_mul(0x0100_0000_01b3);
+    fn add(&mut self, row: &[u8]) {
+        let (words, rest) = row.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        rest.iter().for_each(|byte| self.mix(u64::from(*byte)));
+    }
+
+    fn mix(&mut self, value: u64) {
+        // Only low bits reach high ones in a product; the rotation brings them back.
+        self.0 = (self.0 ^ value).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Fit, Normalisation, PixelFormat, Preprocessor};
+    use crate::frame::{Fit, Normalisation, Preprocessor};
     use ndarray::Array2;
 
     /// The probabilities of given logits, 4 x 4.
@@ -266,7 +356,9 @@ mod tests {
         };
         let noise: Vec<u8> = (0..4096).map(&mut noise).collect();
         let smooth: Vec<u8> = (0..4096usize).map(|at| (128.0 + 90.0 * ((at % 64) as f32 / 9.0).sin()) as u8).collect();
-        let mut flags = |data: &[u8]| watch.flags(&Frame::packed(data, PixelFormat::Gray8, 64, 64).unwrap());
+        let mut flags = |data: &[u8]| {
+            watch.flags(&Frame::packed(data, PixelFormat::Gray8, 64, 64).unwrap()).collect::<Vec<_>>()
+        };
         assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame]);
         assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame, Flag::FrozenFrame]);
         assert_eq!(flags(&noise), [Flag::NoiseFrame]);
@@ -282,7 +374,7 @@ mod tests {
         let mut data: Vec<u8> = (0..64).map(|at| if at % 8 < 4 { 0 } else { 200 }).collect();
         let flags = |data: &[u8], watch: &mut FrameWatch| {
             let frame = Frame::packed(data, PixelFormat::Gray8, 8, 8).unwrap();
-            watch.flags(&frame.with_region(Region { x: 0, y: 0, width: 4, height: 8 }).unwrap())
+            watch.flags(&frame.with_region(Region { x: 0, y: 0, width: 4, height: 8 }).unwrap()).collect::<Vec<_>>()
         };
         let mut watch = FrameWatch::default();
         assert_eq!(flags(&data, &mut watch), [Flag::BlankFrame]);
