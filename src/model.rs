@@ -2,11 +2,12 @@
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
 use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKernel, StepTime, Workspace};
-use crate::frame::{Frame, FrameError, Placement, Preprocessor};
+use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, INPUTS_KEY, Normalisation, Placement, Preprocessor};
 use crate::kernels::Isa;
 use crate::mask::{Mask, MaskError, Probability};
 use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
 use ndarray::ArrayView2;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -75,6 +76,7 @@ pub struct Model {
     tokenizer: Tokenizer,
     prompts: Mutex<PromptCache<Prompt>>,
     known_words: Option<KnownWords>,
+    familiar: Option<Arc<FamiliarInputs>>,
     bundle_bytes: u64,
 }
 
@@ -119,6 +121,7 @@ impl Model {
             tokenizer: Tokenizer::from_json(&bundle.tokenizer_json()?)?,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
             known_words: KnownWords::from_provenance(&bundle.manifest().model.provenance),
+            familiar: familiar_inputs(&bundle.manifest().model.provenance),
             bundle_bytes,
         };
         if options.memory_cap_bytes.is_some() {
@@ -187,7 +190,19 @@ impl Model {
         let preprocessor = Preprocessor::new(input_size, normalisation, fit)?;
         let pixels = vec![0.0; 3 * input_size * input_size];
         let (engine, workspace) = (self.engine.clone(), Workspace::default());
-        Ok(Session { engine, workspace, threshold, preprocessor, pixels })
+        let familiar = self.familiar.clone();
+        let appearance = Appearance::of(&[], 0, normalisation);
+        Ok(Session {
+            engine,
+            workspace,
+            threshold,
+            preprocessor,
+            pixels,
+            input_size,
+            normalisation,
+            familiar,
+            appearance,
+        })
     }
 
     /// Runs the bundle's self-test. Yields the largest deviation of any logit from what the packing machine got, as a
@@ -213,6 +228,12 @@ pub struct Session {
     preprocessor: Preprocessor,
     /// The network's input, 3 x size x size.
     pixels: Vec<f32>,
+    input_size: usize,
+    normalisation: Normalisation,
+    /// Where the bundle tells it.
+    familiar: Option<Arc<FamiliarInputs>>,
+    /// Of the last frame, where there is something to compare it with.
+    appearance: Appearance,
 }
 
 /// What one prompt found in one frame.
@@ -265,7 +286,13 @@ impl Session {
         found: &mut Vec<Segmentation>,
     ) -> Result<StageSeconds, ModelError> {
         let mut seconds = StageSeconds::default();
-        let placement = timed(&mut seconds.preprocess, || self.preprocessor.prepare(frame, &mut self.pixels))?;
+        let placement = timed(&mut seconds.preprocess, || {
+            let placement = self.preprocessor.prepare(frame, &mut self.pixels)?;
+            if self.familiar.is_some() {
+                self.appearance = Appearance::of(&self.pixels, self.input_size, self.normalisation);
+            }
+            Ok::<_, ModelError>(placement)
+        })?;
         let kernels = prompts.iter().map(|prompt| prompt.kernel.as_ref());
         timed(&mut seconds.image, || self.engine.run(&mut self.workspace, &self.pixels, kernels))?;
         seconds.head = self.engine.head_seconds(&self.workspace);
@@ -282,6 +309,12 @@ impl Session {
         }
         seconds.postprocess = begun.elapsed().as_secs_f64();
         Ok(seconds)
+    }
+
+    /// Whether the frame that was segmented last looks like none of the images that the model was trained on, as far as the
+    /// bundle tells: in brightness, contrast, grain, and shares of black and white.
+    pub fn is_unfamiliar(&self) -> bool {
+        self.familiar.as_ref().is_some_and(|familiar| familiar.is_unfamiliar(self.appearance))
     }
 
     /// Runs a frame once, and says where its time went: each step of the network, in the order in which they run.
@@ -308,6 +341,15 @@ impl Segmentation {
         }
         Ok(())
     }
+}
+
+fn familiar_inputs(provenance: &BTreeMap<String, String>) -> Option<Arc<FamiliarInputs>> {
+    let text = provenance.get(INPUTS_KEY)?;
+    let familiar = FamiliarInputs::from_json(text);
+    if familiar.is_none() {
+        log::warn!("what the bundle says of its training images cannot be read: no frame is flagged as unfamiliar");
+    }
+    familiar.map(Arc::new)
 }
 
 fn check_memory(needed: u64, cap: Option<u64>) -> Result<(), ModelError> {

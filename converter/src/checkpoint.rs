@@ -7,7 +7,7 @@ use causalclipseg::io::{WriteError, replace_file};
 use causalclipseg::prompt::{WORDS_KEY, words};
 use half::f16;
 use ndarray::{ArrayD, Ix2};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -112,11 +112,11 @@ impl Checkpoint {
         Ok(replace_file(path, |file| file.write_all(&bytes))?)
     }
 
-    fn unwritable(&self, path: &Path, error: &safetensors::SafeTensorError) -> CheckpointError {
+    fn unwritable(&self, path: &Path, error: &SafeTensorError) -> CheckpointError {
         CheckpointError::Format { path: path.into(), reason: error.to_string() }
     }
 
-    fn serialize(&self, storage: Storage) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    fn serialize(&self, storage: Storage) -> Result<Vec<u8>, SafeTensorError> {
         // Biases and norms cost little and matter most: they stay in f32.
         let dtype = |value: &ArrayD<f32>| match storage {
             Storage::F16 if value.ndim() > 1 => Dtype::F16,
@@ -133,7 +133,7 @@ impl Checkpoint {
         let views = encoded
             .iter()
             .map(|(name, value, bytes)| Ok((*name, TensorView::new(dtype(value), value.shape().to_vec(), bytes)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+            .collect::<Result<Vec<_>, SafeTensorError>>()?;
         let mut metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
         let architecture = serde_json::to_string(&self.architecture).expect("sizes are plain numbers");
         metadata.insert(ARCHITECTURE_KEY.into(), architecture);
@@ -170,30 +170,26 @@ pub fn join_words(words: &BTreeSet<String>) -> String {
     words.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// Adds words of training prompts to those that a checkpoint file, quantised or not, tells of, and writes it to `output`,
-/// whole or not at all; tensors stay as they are. Yields all words.
-pub fn record_words(
-    path: &Path,
-    output: &Path,
-    words: BTreeSet<String>,
-) -> Result<BTreeSet<String>, CheckpointError> {
-    let format = |error: safetensors::SafeTensorError| CheckpointError::Format {
-        path: path.into(),
-        reason: error.to_string(),
-    };
+/// The sizes and the free text of a checkpoint file, quantised or not.
+pub fn read_metadata(path: &Path) -> Result<(Architecture, BTreeMap<String, String>), CheckpointError> {
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-    let mut metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    if !metadata.contains_key(ARCHITECTURE_KEY) {
-        return Err(CheckpointError::NoArchitecture { path: path.into() });
-    }
-    let mut all = read_words(&metadata);
-    all.extend(words);
-    metadata.insert(WORDS_KEY.into(), join_words(&all));
+    let format = |reason: String| CheckpointError::Format { path: path.into(), reason };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
+    let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let text = metadata.get(ARCHITECTURE_KEY).ok_or_else(|| CheckpointError::NoArchitecture { path: path.into() })?;
+    let architecture: Architecture =
+        serde_json::from_str(text).map_err(|error| format(format!("its architecture: {error}")))?;
+    architecture.validate().map_err(|source| CheckpointError::Architecture { path: path.into(), source })?;
+    Ok((architecture, metadata))
+}
+
+/// Writes a checkpoint file with other free text to `output`, whole or not at all; its tensors stay as they are.
+pub fn write_metadata(path: &Path, output: &Path, metadata: BTreeMap<String, String>) -> Result<(), CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+    let format = |error: SafeTensorError| CheckpointError::Format { path: path.into(), reason: error.to_string() };
     let tensors = SafeTensors::deserialize(&bytes).map_err(format)?.tensors();
     let written = safetensors::serialize(tensors, Some(metadata.into_iter().collect())).map_err(format)?;
-    replace_file(output, |file| file.write_all(&written))?;
-    Ok(all)
+    Ok(replace_file(output, |file| file.write_all(&written))?)
 }
 
 /// A tensor's numbers as f32, or `None` where it holds no floats.

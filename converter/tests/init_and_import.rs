@@ -79,32 +79,45 @@ fn usage_errors_exit_with_2() {
 
 /// Recorded for a checkpoint of before, then passed on by whatever is made of it.
 #[test]
-fn the_words_of_training_prompts_are_passed_on() {
+fn what_a_checkpoint_was_trained_on_is_passed_on() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let (checkpoint, phantoms, imported, bundle) =
-        (at("c.safetensors"), at("phantoms"), at("i.safetensors"), at("b.ccs"));
-    let run = |arguments: &[&std::ffi::OsStr]| converter().args(arguments).assert().success();
-    run(&["init".as_ref(), "--edition".as_ref(), "tiny".as_ref(), "--size".as_ref(), "64".as_ref(), "-o".as_ref(), checkpoint.as_ref()]);
-    run(&["phantom".as_ref(), "--count".as_ref(), "3".as_ref(), "--split".as_ref(), "0".as_ref(), "-o".as_ref(), phantoms.as_ref()]);
+    let [checkpoint, imported, bundle] = ["c.safetensors", "i.safetensors", "b.ccs"].map(at);
+    let [few, many] = ["few", "many"].map(at);
+    let run = |command: &mut Command| {
+        let output = command.assert().success().get_output().clone();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(converter().args(["init", "--edition", "tiny", "--size", "64", "-o"]).arg(&checkpoint));
+    for (count, phantoms) in [("3", &few), ("100", &many)] {
+        let arguments = ["phantom", "--size", "96x96", "--split", "0", "--count", count, "-o"];
+        run(converter().args(arguments).arg(phantoms));
+    }
     let before = std::fs::read(&checkpoint).unwrap();
-    let said = run(&["words".as_ref(), checkpoint.as_ref(), "--data".as_ref(), phantoms.as_ref()]);
-    let said = String::from_utf8(said.get_output().stdout.clone()).unwrap();
+    let said = run(converter().arg("provenance").arg(&checkpoint).arg("--data").arg(&few));
     let words = metadata(&checkpoint)["words"].as_str().unwrap().to_string();
-    assert!(said.contains(&format!("{} words", words.split(' ').count())), "{said}");
-    assert!(["lesion", "left", "the", "gallbladder"].iter().all(|word| words.split(' ').any(|known| known == *word)), "{words}");
+    let known: Vec<&str> = words.split(' ').collect();
+    assert!(said.contains(&format!("{} words, no looks: 3 images", known.len())), "{said}");
+    assert!(["lesion", "left", "the", "gallbladder"].iter().all(|word| known.contains(word)), "{words}");
+    assert!(metadata(&checkpoint)["inputs"].is_null());
+    let said = run(converter().arg("provenance").arg(&checkpoint).arg("--data").arg(&many).arg("--data").arg(&few));
+    assert!(said.contains("words, the looks of 100 images"), "{said}");
     // What follows the header is as it was.
     let tensors = |bytes: &[u8]| bytes[8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize..].to_vec();
     assert!(tensors(&before) == tensors(&std::fs::read(&checkpoint).unwrap()));
 
-    run(&["import".as_ref(), checkpoint.as_ref(), "--storage".as_ref(), "f16".as_ref(), "-o".as_ref(), imported.as_ref()]);
-    assert_eq!(metadata(&imported)["words"], words.as_str());
-    run(&["pack".as_ref(), "--checkpoint".as_ref(), imported.as_ref(), "-o".as_ref(), bundle.as_ref()]);
+    run(converter().arg("import").arg(&checkpoint).args(["--storage", "f16", "-o"]).arg(&imported));
+    run(converter().arg("pack").arg("--checkpoint").arg(&imported).arg("-o").arg(&bundle));
     let opened = causalclipseg::bundle::Bundle::open(&bundle).unwrap();
-    assert_eq!(opened.manifest().model.provenance["words"], words);
+    let provenance = &opened.manifest().model.provenance;
+    let recorded = metadata(&checkpoint);
+    assert_eq!(metadata(&imported)["words"], recorded["words"]);
+    assert_eq!(provenance["words"], recorded["words"].as_str().unwrap());
+    assert_eq!(provenance["inputs"], recorded["inputs"].as_str().unwrap());
+    assert!(causalclipseg::frame::FamiliarInputs::from_json(&provenance["inputs"]).is_some());
 
     let text = at("text");
     std::fs::write(&text, "weights").unwrap();
-    assert_fails(converter().arg("words").arg(&text).arg("--data").arg(&phantoms), &["text is not a safetensors file"]);
-    assert_fails(converter().arg("words").arg(&checkpoint).arg("--data").arg(at("none")), &["none"]);
+    assert_fails(converter().arg("provenance").arg(&text).arg("--data").arg(&few), &["text is not a safetensors file"]);
+    assert_fails(converter().arg("provenance").arg(&checkpoint).arg("--data").arg(at("none")), &["none"]);
 }

@@ -255,7 +255,13 @@ fn learns_to_obey_the_prompt() {
         validate_every: 30,
         ..config()
     };
-    let data = Data { training: &Discs(64), validation: &Discs(8), validation_pairs: None, origin: "discs".into(), words: words() };
+    let data = Data {
+        training: &Discs(64),
+        validation: &Discs(8),
+        validation_pairs: None,
+        origin: "discs".into(),
+        words: words(),
+    };
     let mut run = Run::start(config, start(), data, &folder.path().join("run"), &device).unwrap();
     let Ending::Finished { best: Some(best) } = run.go(&AtomicBool::new(false), &mut Silent).unwrap() else {
         panic!("the run did not finish")

@@ -179,6 +179,7 @@ pub unsafe extern "C" fn ccs_segment(
         state.unknown_words.clear();
         state.unknown_words.extend(prompts.iter().map(|prompt| prompt.has_unknown_words()));
         let seconds = state.session.segment_into(&frame, &prompts, &mut state.found)?;
+        state.frame_flags.extend(state.session.is_unfamiliar().then_some(Flag::UnfamiliarFrame));
         if let Some(threshold) = state.threshold {
             for found in &mut state.found {
                 found.mask.update(&found.probability, threshold)?;

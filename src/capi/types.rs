@@ -123,6 +123,8 @@ pub const CCS_FLAG_INVALID_FRAME: u32 = 8;
 pub const CCS_FLAG_NOTHING_FOUND: u32 = 16;
 /// The score is too low to be relied on.
 pub const CCS_FLAG_LOW_SCORE: u32 = 32;
+/// The frame looks like none of the images that the model was trained on.
+pub const CCS_FLAG_UNFAMILIAR_FRAME: u32 = 128;
 /// The prompt has words that the model's training never showed it.
 pub const CCS_FLAG_UNKNOWN_WORDS: u32 = 64;
 
@@ -158,6 +160,7 @@ impl From<&Quality> for ccs_quality {
             Flag::BlankFrame => CCS_FLAG_BLANK_FRAME,
             Flag::FrozenFrame => CCS_FLAG_FROZEN_FRAME,
             Flag::NoiseFrame => CCS_FLAG_NOISE_FRAME,
+            Flag::UnfamiliarFrame => CCS_FLAG_UNFAMILIAR_FRAME,
             Flag::InvalidFrame => CCS_FLAG_INVALID_FRAME,
             Flag::NothingFound => CCS_FLAG_NOTHING_FOUND,
             Flag::LowScore => CCS_FLAG_LOW_SCORE,

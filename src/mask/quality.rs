@@ -33,6 +33,8 @@ pub enum Flag {
     FrozenFrame,
     /// Neighbouring pixels have little to do with each other: not an ultrasound image.
     NoiseFrame,
+    /// The frame looks like none of the images that the model was trained on.
+    UnfamiliarFrame,
     /// The source itself says that the frame was lost.
     InvalidFrame,
     /// No pixel is above the threshold.
@@ -356,9 +358,8 @@ mod tests {
         };
         let noise: Vec<u8> = (0..4096).map(&mut noise).collect();
         let smooth: Vec<u8> = (0..4096usize).map(|at| (128.0 + 90.0 * ((at % 64) as f32 / 9.0).sin()) as u8).collect();
-        let mut flags = |data: &[u8]| {
-            watch.flags(&Frame::packed(data, PixelFormat::Gray8, 64, 64).unwrap()).collect::<Vec<_>>()
-        };
+        let mut flags =
+            |data: &[u8]| watch.flags(&Frame::packed(data, PixelFormat::Gray8, 64, 64).unwrap()).collect::<Vec<_>>();
         assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame]);
         assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame, Flag::FrozenFrame]);
         assert_eq!(flags(&noise), [Flag::NoiseFrame]);

@@ -186,7 +186,8 @@ impl Worker {
         self.quality.truncate(if options.quality { self.found.len() } else { 0 });
         if options.quality {
             self.quality.resize_with(self.found.len(), Quality::default);
-            let of_frame = self.watch.flags(&frame);
+            let unfamiliar = session.is_unfamiliar().then_some(Flag::UnfamiliarFrame);
+            let of_frame = self.watch.flags(&frame).chain(unfamiliar);
             for ((quality, found), prompt) in self.quality.iter_mut().zip(&self.found).zip(prompts) {
                 quality.update(&found.mask, &found.probability, found.confounders.as_ref())?;
                 quality.flags.extend(of_frame.clone());

@@ -167,7 +167,8 @@ fn models_that_need_more_than_they_may() {
     refused(status, Memory, "may take 1048576");
     assert_eq!(model.id, 0);
     // A network that plain tract runs.
-    let (bytes, options) = (toy::builder().to_bytes().unwrap(), ccs_model_options { memory_cap_bytes: 1 << 40, ..Default::default() });
+    let (bytes, options) =
+        (toy::builder().to_bytes().unwrap(), ccs_model_options { memory_cap_bytes: 1 << 40, ..Default::default() });
     let mut model = ccs_model::default();
     // SAFETY: pointers are to this function's own.
     let status = unsafe { ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model) };

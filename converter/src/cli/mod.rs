@@ -7,9 +7,9 @@ mod import;
 mod init;
 mod pack;
 mod phantom;
+mod provenance;
 mod quantize;
 mod train;
-mod words;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use clap::{Parser, Subcommand};
@@ -40,9 +40,9 @@ enum Command {
     Export(export::Export),
     Pack(pack::Pack),
     Phantom(phantom::Phantom),
+    Provenance(provenance::Provenance),
     Quantize(quantize::Quantize),
     Train(train::Train),
-    Words(words::Words),
 }
 
 impl Command {
@@ -54,9 +54,9 @@ impl Command {
             Command::Export(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Phantom(command) => command.run(),
+            Command::Provenance(command) => command.run(),
             Command::Quantize(command) => command.run(),
             Command::Train(command) => command.run(),
-            Command::Words(command) => command.run(),
         }
     }
 }

@@ -75,7 +75,10 @@ mod tests {
         let flipped = prompt_words(&[sample("left")], &Recipe { flip: 0.5, ..Recipe::PLAIN });
         assert_eq!(flipped.into_iter().collect::<Vec<_>>(), ["left", "right"]);
         let known = prompt_words(&[sample("left")], &Recipe::default());
-        assert!(["gallbladder", "tumour", "delineate", "rightmost"].map(|word| known.contains(word)) == [true, true, true, false]);
+        assert!(
+            ["gallbladder", "tumour", "delineate", "rightmost"].map(|word| known.contains(word))
+                == [true, true, true, false]
+        );
         // No sample says what its lesion is, so no prompt does.
         assert!(!known.contains("benign"));
     }

@@ -11,6 +11,7 @@ pub use read::{Limits, ReadError};
 
 use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError, join_words, read_words};
 use crate::model::{Architecture, ArchitectureError};
+use causalclipseg::frame::INPUTS_KEY;
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::prompt::WORDS_KEY;
 use read::Contents;
@@ -96,6 +97,8 @@ struct Gathered {
     is_marked_untrained: bool,
     /// Of the training prompts that this crate's own checkpoints tell of.
     words: BTreeSet<String>,
+    /// How their training images look.
+    inputs: Option<String>,
 }
 
 impl Gathered {
@@ -107,6 +110,7 @@ impl Gathered {
             self.architecture = serde_json::from_str(own).ok();
         }
         self.words.extend(read_words(&contents.metadata));
+        self.inputs = contents.metadata.get(INPUTS_KEY).cloned().or(self.inputs.take());
         self.is_marked_untrained |= contents.metadata.get("trained").is_some_and(|trained| trained == "false");
         for (name, value) in contents.tensors {
             match names::published(&name) {
@@ -176,6 +180,7 @@ impl Gathered {
             ("source_sha256".to_string(), self.digests.join(", ")),
             ("trained".to_string(), is_trained.to_string()),
         ]);
+        metadata.extend(self.inputs.clone().map(|inputs| (INPUTS_KEY.to_string(), inputs)));
         if !self.words.is_empty() {
             metadata.insert(WORDS_KEY.into(), join_words(&self.words));
         }

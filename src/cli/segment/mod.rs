@@ -152,6 +152,7 @@ impl Run<'_> {
             let number = (!input.is_still()).then_some(index + 1);
             let of_frame = watch.flags(&buffer.frame()?);
             let (found, seconds) = session.segment(&buffer.frame()?, &self.prompts)?;
+            let unfamiliar = session.is_unfamiliar();
             if self.arguments.deidentify {
                 buffer.blank_outside_region();
             }
@@ -166,6 +167,7 @@ impl Run<'_> {
                 let text = asked.map(Prompt::text).unwrap_or_default();
                 let mut quality = Quality::of(&mask, &probability, confounders.as_ref())?;
                 quality.flags.extend(of_frame.clone());
+                quality.flags.extend(unfamiliar.then_some(Flag::UnfamiliarFrame));
                 quality.flags.extend((!buffer.valid).then_some(Flag::InvalidFrame));
                 let unknown = asked.is_some_and(Prompt::has_unknown_words);
                 quality.flags.extend(unknown.then_some(Flag::UnknownWords));
