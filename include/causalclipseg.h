@@ -68,6 +68,9 @@
 // The score is too low to be relied on.
 #define CCS_FLAG_LOW_SCORE 32
 
+// The frame looks like none of the images that the model was trained on.
+#define CCS_FLAG_UNFAMILIAR_FRAME 128
+
 // The prompt has words that the model's training never showed it.
 #define CCS_FLAG_UNKNOWN_WORDS 64
 
