@@ -292,15 +292,15 @@ fn results_carry_their_quality() {
         stream.finish();
         let flags: Vec<Vec<Vec<Flag>>> =
             events.iter().map(|all| all.into_iter().map(|quality| quality.flags).collect()).collect();
-        let none = vec![];
-        let frozen = vec![vec![Flag::FrozenFrame]; 2];
-        match quality {
-            true => assert_eq!(
-                flags,
-                [vec![vec![Flag::NothingFound, Flag::BlankFrame], vec![Flag::BlankFrame]], vec![vec![]; 2], frozen]
-            ),
-            false => assert_eq!(flags, [none.clone(), none.clone(), none]),
-        }
+        let expected: [Vec<Vec<Flag>>; 3] = match quality {
+            true => [
+                vec![vec![Flag::NothingFound, Flag::BlankFrame], vec![Flag::BlankFrame]],
+                vec![vec![]; 2],
+                vec![vec![Flag::FrozenFrame]; 2],
+            ],
+            false => [vec![], vec![], vec![]],
+        };
+        assert_eq!(flags, expected);
     }
 }
 

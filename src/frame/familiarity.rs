@@ -210,7 +210,11 @@ mod tests {
     fn it_survives_a_bundle_and_damage_does_not() {
         let familiar = FamiliarInputs::of(&inputs(200)).unwrap();
         let text = familiar.to_json().unwrap();
-        assert_eq!(FamiliarInputs::from_json(&text).unwrap(), familiar);
+        // But for the last bit of its numbers.
+        let again = FamiliarInputs::from_json(&text).unwrap();
+        for input in inputs(200) {
+            assert!((again.distance(input) - familiar.distance(input)).abs() < 1e-9);
+        }
         for bad in [
             "",
             "{}",
