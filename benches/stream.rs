@@ -45,15 +45,16 @@ fn run(
     let stream = Stream::start(vec![model.clone()], &["a dark nodule"], options, |_| {})?;
     let submitting = causalclipseg::stream::Histogram::new();
     let done = AtomicBool::new(false);
+    let (stream_ref, done_ref) = (&stream, &done);
     std::thread::scope(|scope| -> Result<(), Box<dyn std::error::Error>> {
         if let Some(change) = change {
-            scope.spawn(|| {
+            scope.spawn(move || {
                 for number in 0.. {
-                    if done.load(Ordering::Relaxed) {
+                    if done_ref.load(Ordering::Relaxed) {
                         break;
                     }
                     let text = format!("a dark nodule of {number} millimetres in the upper left part of the image");
-                    stream.set_prompts(&[&text]).expect("a sentence of a dozen words");
+                    stream_ref.set_prompts(&[&text]).expect("a sentence of a dozen words");
                     std::thread::sleep(change);
                 }
             });
