@@ -144,7 +144,7 @@ impl Model {
 
     /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied), the
     /// weights beside it, the tensors of a frame and of a prompt, the network's input and its logits. Not in it: the
-    /// tokenizer (some 10 MB), cached prompts (a few KB each), what comes with the size of frames (five bytes a pixel and
+    /// tokenizer (some 20 MB), cached prompts (a few KB each), what comes with the size of frames (five bytes a pixel and
     /// prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, which does not say.
     pub fn memory_bytes(&self, prompts: usize) -> Option<u64> {
         let input = 3 * self.description.input_size * self.description.input_size * size_of::<f32>();
