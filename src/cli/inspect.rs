@@ -2,6 +2,7 @@
 
 use super::{Failure, model_source, say};
 use causalclipseg::bundle::{Bundle, Precision};
+use causalclipseg::frame::INPUTS_KEY;
 use causalclipseg::graph::{Graph, NodeId};
 use causalclipseg::prompt::WORDS_KEY;
 use clap::ValueEnum;
@@ -78,6 +79,7 @@ fn summary(bundle: &Bundle) -> Table {
     for (key, value) in &model.provenance {
         let value = match key.as_str() {
             WORDS_KEY => format!("{} of training prompts", value.split_whitespace().count()),
+            INPUTS_KEY => "how the training images look".to_string(),
             _ => value.clone(),
         };
         table.add_row([key.clone(), value]);
