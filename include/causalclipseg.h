@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 // Raised whenever a function, a struct or a constant changes in a way that an older host would notice.
-#define CCS_ABI_VERSION 1
+#define CCS_ABI_VERSION 2
 
 // A frame with its results.
 #define CCS_EVENT_FRAME 0
@@ -49,6 +49,30 @@
 
 // Four bytes a pixel: blue, green, red, and one that is ignored.
 #define CCS_FORMAT_BGRA8 3
+
+// The frame has no contrast.
+#define CCS_FLAG_BLANK_FRAME 1
+
+// The frame is the last one, pixel for pixel.
+#define CCS_FLAG_FROZEN_FRAME 2
+
+// The frame is noise, not an ultrasound image.
+#define CCS_FLAG_NOISE_FRAME 4
+
+// The source says that the frame was lost.
+#define CCS_FLAG_INVALID_FRAME 8
+
+// No pixel is above the threshold.
+#define CCS_FLAG_NOTHING_FOUND 16
+
+// The score is too low to be relied on.
+#define CCS_FLAG_LOW_SCORE 32
+
+// The frame looks like none of the images that the model was trained on.
+#define CCS_FLAG_UNFAMILIAR_FRAME 128
+
+// The prompt has words that the model's training never showed it.
+#define CCS_FLAG_UNKNOWN_WORDS 64
 
 // What became of a call.
 enum ccs_status
@@ -90,6 +114,8 @@ enum ccs_status
   CCS_STATUS_STOPPED = 15,
   // A defect of the library; the handle may still be used, the result not.
   CCS_STATUS_INTERNAL = 16,
+  // The model needs more than ccs_model_options.memory_cap_bytes.
+  CCS_STATUS_MEMORY = 17,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -111,6 +137,11 @@ typedef struct {
   uint32_t confounders;
   // 1 to open weights that were never trained: masks mean nothing then.
   uint32_t allow_untrained;
+  // Zero.
+  uint32_t reserved;
+  // The most that the model and one session may hold, see ccs_model_info.memory_bytes; 0: any. A model that needs more is
+  // refused with CCS_STATUS_MEMORY, before any frame runs.
+  uint64_t memory_cap_bytes;
 } ccs_model_options;
 
 // An opened model.
@@ -129,6 +160,10 @@ typedef struct {
   float threshold;
   // 1 where the weights were trained.
   uint32_t trained;
+  // What the model and one session hold once one prompt was run in it: bundle, weights, tensors, input and logits. Not
+  // in it: the tokenizer, cached prompts, results (five bytes a pixel of a frame and prompt, nine with confounders). 0
+  // where the network runs on an engine that does not know.
+  uint64_t memory_bytes;
   // UTF-8, zero-terminated; cut where it is longer.
   char name[64];
   // Of the whole bundle.
@@ -248,6 +283,29 @@ typedef struct {
   ccs_diameter perpendicular_diameter;
 } ccs_measurements;
 
+// How far one result can be trusted; docs/formats.md tells what was measured. Probabilities and shares are 0 to 1, and NaN
+// where there is no mask to take them of.
+typedef struct {
+  // sizeof(ccs_quality).
+  uint32_t struct_size;
+  // The sum of CCS_FLAG_*.
+  uint32_t flags;
+  // One number for all: orders results by how well they agree with a reader, and is no probability.
+  double score;
+  // Inside the mask.
+  double mean_probability;
+  // Inside the mask.
+  double min_probability;
+  // Wherever it is.
+  double max_probability;
+  // Pixels above 0.3, 0.5 and 0.7.
+  uint64_t area_px_at[3];
+  // The last of these over the first.
+  double stability;
+  // Of the mask, how much the confounder map claims too; NaN without one.
+  double confounder_share;
+} ccs_quality;
+
 // How a stream treats its frames; null stands for all zero.
 typedef struct {
   // sizeof(ccs_stream_options).
@@ -270,6 +328,10 @@ typedef struct {
   uint32_t smaller_input;
   // 1: measure every mask, see ccs_finding.
   uint32_t measure;
+  // 1: leave out ccs_finding.quality and the time that it takes.
+  uint32_t no_quality;
+  // Zero.
+  uint32_t reserved;
 } ccs_stream_options;
 
 // What one prompt found in one frame. Maps are the frame's height x width, without gaps.
@@ -282,6 +344,8 @@ typedef struct {
   const float *confounders;
   // All zero unless ccs_stream_options.measure is 1.
   ccs_measurements measurements;
+  // All zero where ccs_stream_options.no_quality is 1.
+  ccs_quality quality;
 } ccs_finding;
 
 // What a stream tells. All that it points to is lent until the callback returns.
@@ -364,9 +428,11 @@ typedef struct {
   uint64_t recovered;
   // From submission to result.
   ccs_latency latency;
-  // Of that, the network.
+  // Of that, from the queue to the worker.
+  ccs_latency queue;
+  // Of that, the network and the quality.
   ccs_latency compute;
-  // What the stream itself took: copying, queueing, counting.
+  // What else the stream took: copying, counting.
   ccs_latency bookkeeping;
 } ccs_statistics;
 
@@ -502,6 +568,15 @@ ccs_status ccs_contours(ccs_session session,
 // # Safety
 // `measurements` is null or tells its size, and may be written.
 ccs_status ccs_measure(ccs_session session, size_t index, ccs_measurements *measurements);
+
+// Tells how far the result of prompt `index` can be trusted. A frame counts as frozen where it is the one that this
+// session segmented before, pixel for pixel. Set `quality->struct_size` before the call.
+//
+// # Safety
+// `quality` is null or tells its size, and may be written.
+ccs_status ccs_judge(ccs_session session,
+                     size_t index,
+                     ccs_quality *quality);
 
 // Opens a stream: `models` begins with the best, and the others are gone over to when frames are late and
 // `smaller_input` is 1. `prompts` are sentences, UTF-8. `callback` gets the results.

@@ -181,6 +181,12 @@ public:
         check(ccs_measure(get(), index, &value));
         return value;
     }
+    /// How far the result can be trusted.
+    ccs_quality judge(std::size_t index) const {
+        auto value = sized<ccs_quality>();
+        check(ccs_judge(get(), index, &value));
+        return value;
+    }
     ccs_session get() const noexcept { return handle_.get(); }
 
 private:

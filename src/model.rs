@@ -2,11 +2,12 @@
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
 use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKernel, StepTime, Workspace};
-use crate::frame::{Frame, FrameError, Placement, Preprocessor};
+use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, INPUTS_KEY, Normalisation, Placement, Preprocessor};
 use crate::kernels::Isa;
 use crate::mask::{Mask, MaskError, Probability};
-use crate::prompt::{PromptCache, PromptError, Tokenizer, Tokens};
+use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
 use ndarray::ArrayView2;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -25,6 +26,8 @@ pub struct ModelOptions {
     pub engine: EngineChoice,
     /// The instruction set of the fast engine's kernels; the best that the CPU has where it is `None`.
     pub isa: Option<Isa>,
+    /// The most that [`Model::memory_bytes`] may be; a model that needs more is refused before it runs. `None`: any.
+    pub memory_cap_bytes: Option<u64>,
     /// Runs first in each thread that the model keeps, with its number from 1: to bind it to a core, for example.
     pub on_thread_start: Option<fn(usize)>,
 }
@@ -32,7 +35,7 @@ pub struct ModelOptions {
 impl Default for ModelOptions {
     fn default() -> Self {
         let EngineOptions { confounders, threads, engine, isa, on_thread_start } = EngineOptions::default();
-        Self { confounders, cached_prompts: 64, threads, engine, isa, on_thread_start }
+        Self { confounders, cached_prompts: 64, threads, engine, isa, memory_cap_bytes: None, on_thread_start }
     }
 }
 
@@ -58,6 +61,10 @@ pub enum ModelError {
     Mask(#[from] MaskError),
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
+    #[error("the model needs {needed} bytes of memory and may take {allowed}: raise the cap, or take a smaller model")]
+    Memory { needed: u64, allowed: u64 },
+    #[error("this network runs on plain tract, whose memory has no known bound: open the model without a memory cap")]
+    MemoryUnknown,
 }
 
 /// An opened bundle with its network planned. One serves any number of threads; each makes its own [`Session`].
@@ -68,6 +75,8 @@ pub struct Model {
     engine: Arc<Engine>,
     tokenizer: Tokenizer,
     prompts: Mutex<PromptCache<Prompt>>,
+    known_words: Option<KnownWords>,
+    familiar: Option<Arc<FamiliarInputs>>,
 }
 
 /// A sentence, encoded: what [`Session::segment`] looks for. Cheap to clone.
@@ -75,12 +84,18 @@ pub struct Model {
 pub struct Prompt {
     text: Arc<str>,
     kernel: Arc<PromptKernel>,
+    has_unknown_words: bool,
 }
 
 impl Prompt {
     /// The sentence as it was given.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Whether it has words that the model's training never showed it, as far as the bundle tells.
+    pub fn has_unknown_words(&self) -> bool {
+        self.has_unknown_words
     }
 }
 
@@ -93,25 +108,23 @@ impl Model {
     /// Plans the network of an opened bundle, which stays open as long as the model or one of its sessions lives.
     pub fn from_bundle(bundle: Arc<Bundle>, options: ModelOptions) -> Result<Self, ModelError> {
         let begun = Instant::now();
-        let read_tokenizer =
-            || -> Result<Tokenizer, ModelError> { Ok(Tokenizer::from_json(&bundle.tokenizer_json()?)?) };
-        let plan_engine = || Engine::new(bundle.graph(), &bundle, options.engine_options());
-        // The tokenizer's table takes longer to read than a small network to plan: a second core does it meanwhile.
-        let (engine, tokenizer) = std::thread::scope(|scope| {
-            match std::thread::Builder::new().name("tokenizer".into()).spawn_scoped(scope, read_tokenizer) {
-                Ok(reader) => (plan_engine(), reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
-                Err(_) => (plan_engine(), read_tokenizer()),
-            }
-        });
-        let (engine, tokenizer) = (Arc::new(engine?), tokenizer?);
+        // What is too large by itself is not planned first.
+        check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
+        let (engine, tokenizer) = plan(&bundle, options.engine_options())?;
         let model = Self {
             description: bundle.manifest().model.clone(),
             self_test: bundle.self_test().clone(),
-            engine,
+            engine: Arc::new(engine),
             tokenizer,
             bundle,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
+            known_words: KnownWords::from_provenance(&bundle.manifest().model.provenance),
+            familiar: familiar_inputs(&bundle.manifest().model.provenance),
         };
+        if options.memory_cap_bytes.is_some() {
+            let needed = model.memory_bytes(1).ok_or(ModelError::MemoryUnknown)?;
+            check_memory(needed, options.memory_cap_bytes)?;
+        }
         log::info!("{} ready in {:.0} ms", model.description.name, begun.elapsed().as_secs_f64() * 1e3);
         Ok(model)
     }
@@ -124,6 +137,15 @@ impl Model {
     /// Of the whole bundle: which model a result came from. The first call reads the file once.
     pub fn sha256(&self) -> Sha256 {
         self.bundle.sha256()
+    }
+
+    /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied), the
+    /// weights beside it, the tensors of a frame and of a prompt, the network's input and its logits. Not in it: the
+    /// tokenizer (some 20 MB), cached prompts (a few KB each), what comes with the size of frames (five bytes a pixel and
+    /// prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, which does not say.
+    pub fn memory_bytes(&self, prompts: usize) -> Option<u64> {
+        let input = 3 * self.description.input_size * self.description.input_size * size_of::<f32>();
+        Some((self.bundle.file_bytes() + self.engine.memory_bytes(prompts)? + input) as u64)
     }
 
     /// Encodes a sentence, or finds it among those encoded before.
@@ -144,11 +166,12 @@ impl Model {
     fn encode(&self, text: &str, tokens: Tokens) -> Result<Prompt, ModelError> {
         // A panic elsewhere leaves the cache as it was before or after an entry, both of which are whole.
         let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_unknown_words = self.known_words.as_ref().is_some_and(|known| !known.unknown_in(text).is_empty());
         if let Some(cached) = prompts.get(tokens.ids()) {
-            return Ok(Prompt { text: text.into(), kernel: cached.kernel.clone() });
+            return Ok(Prompt { text: text.into(), kernel: cached.kernel.clone(), has_unknown_words });
         }
         let kernel = Arc::new(self.engine.encode_prompt(tokens.ids())?);
-        let prompt = Prompt { text: text.into(), kernel };
+        let prompt = Prompt { text: text.into(), kernel, has_unknown_words };
         prompts.insert(tokens, prompt.clone());
         Ok(prompt)
     }
@@ -164,7 +187,19 @@ impl Model {
         let preprocessor = Preprocessor::new(input_size, normalisation, fit)?;
         let pixels = vec![0.0; 3 * input_size * input_size];
         let (engine, workspace) = (self.engine.clone(), Workspace::default());
-        Ok(Session { engine, workspace, threshold, preprocessor, pixels })
+        let familiar = self.familiar.clone();
+        let appearance = Appearance::of(&[], 0, normalisation);
+        Ok(Session {
+            engine,
+            workspace,
+            threshold,
+            preprocessor,
+            pixels,
+            input_size,
+            normalisation,
+            familiar,
+            appearance,
+        })
     }
 
     /// Runs the bundle's self-test. Yields the largest deviation of any logit from what the packing machine got, as a
@@ -190,6 +225,12 @@ pub struct Session {
     preprocessor: Preprocessor,
     /// The network's input, 3 x size x size.
     pixels: Vec<f32>,
+    input_size: usize,
+    normalisation: Normalisation,
+    /// Where the bundle tells it.
+    familiar: Option<Arc<FamiliarInputs>>,
+    /// Of the last frame, where there is something to compare it with.
+    appearance: Appearance,
 }
 
 /// What one prompt found in one frame.
@@ -242,7 +283,13 @@ impl Session {
         found: &mut Vec<Segmentation>,
     ) -> Result<StageSeconds, ModelError> {
         let mut seconds = StageSeconds::default();
-        let placement = timed(&mut seconds.preprocess, || self.preprocessor.prepare(frame, &mut self.pixels))?;
+        let placement = timed(&mut seconds.preprocess, || {
+            let placement = self.preprocessor.prepare(frame, &mut self.pixels)?;
+            if self.familiar.is_some() {
+                self.appearance = Appearance::of(&self.pixels, self.input_size, self.normalisation);
+            }
+            Ok::<_, ModelError>(placement)
+        })?;
         let kernels = prompts.iter().map(|prompt| prompt.kernel.as_ref());
         timed(&mut seconds.image, || self.engine.run(&mut self.workspace, &self.pixels, kernels))?;
         seconds.head = self.engine.head_seconds(&self.workspace);
@@ -259,6 +306,12 @@ impl Session {
         }
         seconds.postprocess = begun.elapsed().as_secs_f64();
         Ok(seconds)
+    }
+
+    /// Whether the frame that was segmented last looks like none of the images that the model was trained on, as far as the
+    /// bundle tells: in brightness, contrast, grain, and shares of black and white.
+    pub fn is_unfamiliar(&self) -> bool {
+        self.familiar.as_ref().is_some_and(|familiar| familiar.is_unfamiliar(self.appearance))
     }
 
     /// Runs a frame once, and says where its time went: each step of the network, in the order in which they run.
@@ -285,6 +338,36 @@ impl Segmentation {
         }
         Ok(())
     }
+}
+
+fn familiar_inputs(provenance: &BTreeMap<String, String>) -> Option<Arc<FamiliarInputs>> {
+    let text = provenance.get(INPUTS_KEY)?;
+    let familiar = FamiliarInputs::from_json(text);
+    if familiar.is_none() {
+        log::warn!("what the bundle says of its training images cannot be read: no frame is flagged as unfamiliar");
+    }
+    familiar.map(Arc::new)
+}
+
+fn check_memory(needed: u64, cap: Option<u64>) -> Result<(), ModelError> {
+    match cap {
+        Some(allowed) if needed > allowed => Err(ModelError::Memory { needed, allowed }),
+        _ => Ok(()),
+    }
+}
+
+/// The engine and the tokenizer of a bundle. The tokenizer's table takes longer to read than a small network to plan, so a
+/// second core does it meanwhile.
+fn plan(bundle: &Arc<Bundle>, options: EngineOptions) -> Result<(Engine, Tokenizer), ModelError> {
+    let read_tokenizer = || -> Result<Tokenizer, ModelError> { Ok(Tokenizer::from_json(&bundle.tokenizer_json()?)?) };
+    let plan_engine = || Engine::new(bundle.graph(), bundle, options);
+    let (engine, tokenizer) = std::thread::scope(|scope| {
+        match std::thread::Builder::new().name("tokenizer".into()).spawn_scoped(scope, read_tokenizer) {
+            Ok(reader) => (plan_engine(), reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+            Err(_) => (plan_engine(), read_tokenizer()),
+        }
+    });
+    Ok((engine?, tokenizer?))
 }
 
 fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {

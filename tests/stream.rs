@@ -6,6 +6,7 @@ mod toy;
 
 use causalclipseg::bundle::Bundle;
 use causalclipseg::frame::{Frame, PixelFormat, Region};
+use causalclipseg::mask::Flag;
 use causalclipseg::stream::{
     Backlog, DegradePolicy, Level, Statistics, Stream, StreamError, StreamEvent, StreamOptions, Submission,
 };
@@ -268,6 +269,38 @@ fn smoothing_is_off_unless_asked_for() {
             last = first_probability;
         }
         assert!((last - expected).abs() < 0.01, "{smoothing}: {last}");
+    }
+}
+
+#[test]
+fn results_carry_their_quality() {
+    for quality in [true, false] {
+        let (seen, events) = mpsc::channel();
+        let receive = move |event: StreamEvent<'_>| {
+            if let StreamEvent::Frame(result) = event {
+                seen.send(result.quality.to_vec()).unwrap();
+            }
+        };
+        let options = StreamOptions { backlog: Backlog::KeepOrder, quality, ..StreamOptions::default() };
+        let stream = Stream::start(vec![model()], &["a bright mass", "dark"], options, receive).unwrap();
+        let mut pixels = [0; 64 * 48];
+        pixels[..64 * 24].fill(255);
+        // The last one again.
+        for data in [&[0; 64 * 48], &pixels, &pixels] {
+            stream.submit_wait(&grey(data, 64), 0, Duration::from_secs(60)).unwrap();
+        }
+        stream.finish();
+        let flags: Vec<Vec<Vec<Flag>>> =
+            events.iter().map(|all| all.into_iter().map(|quality| quality.flags).collect()).collect();
+        let expected: [Vec<Vec<Flag>>; 3] = match quality {
+            true => [
+                vec![vec![Flag::NothingFound, Flag::BlankFrame], vec![Flag::BlankFrame]],
+                vec![vec![]; 2],
+                vec![vec![Flag::FrozenFrame]; 2],
+            ],
+            false => [vec![], vec![], vec![]],
+        };
+        assert_eq!(flags, expected);
     }
 }
 

@@ -4,10 +4,11 @@ use crate::model::{Architecture, ArchitectureError, resize_positions};
 use crate::quantize::FORM_KEY;
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
+use causalclipseg::prompt::{WORDS_KEY, words};
 use half::f16;
 use ndarray::{ArrayD, Ix2};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::collections::{BTreeMap, HashMap};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -111,11 +112,11 @@ impl Checkpoint {
         Ok(replace_file(path, |file| file.write_all(&bytes))?)
     }
 
-    fn unwritable(&self, path: &Path, error: &safetensors::SafeTensorError) -> CheckpointError {
+    fn unwritable(&self, path: &Path, error: &SafeTensorError) -> CheckpointError {
         CheckpointError::Format { path: path.into(), reason: error.to_string() }
     }
 
-    fn serialize(&self, storage: Storage) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    fn serialize(&self, storage: Storage) -> Result<Vec<u8>, SafeTensorError> {
         // Biases and norms cost little and matter most: they stay in f32.
         let dtype = |value: &ArrayD<f32>| match storage {
             Storage::F16 if value.ndim() > 1 => Dtype::F16,
@@ -132,7 +133,7 @@ impl Checkpoint {
         let views = encoded
             .iter()
             .map(|(name, value, bytes)| Ok((*name, TensorView::new(dtype(value), value.shape().to_vec(), bytes)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+            .collect::<Result<Vec<_>, SafeTensorError>>()?;
         let mut metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
         let architecture = serde_json::to_string(&self.architecture).expect("sizes are plain numbers");
         metadata.insert(ARCHITECTURE_KEY.into(), architecture);
@@ -157,6 +158,38 @@ impl Checkpoint {
         self.check()?;
         Ok(self)
     }
+}
+
+/// The words of training prompts that a checkpoint's metadata tells, in small letters; none where it tells none.
+pub fn read_words(metadata: &BTreeMap<String, String>) -> BTreeSet<String> {
+    metadata.get(WORDS_KEY).into_iter().flat_map(|text| words(text)).collect()
+}
+
+/// As metadata hold them.
+pub fn join_words(words: &BTreeSet<String>) -> String {
+    words.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// The sizes and the free text of a checkpoint file, quantised or not.
+pub fn read_metadata(path: &Path) -> Result<(Architecture, BTreeMap<String, String>), CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+    let format = |reason: String| CheckpointError::Format { path: path.into(), reason };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
+    let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let text = metadata.get(ARCHITECTURE_KEY).ok_or_else(|| CheckpointError::NoArchitecture { path: path.into() })?;
+    let architecture: Architecture =
+        serde_json::from_str(text).map_err(|error| format(format!("its architecture: {error}")))?;
+    architecture.validate().map_err(|source| CheckpointError::Architecture { path: path.into(), source })?;
+    Ok((architecture, metadata))
+}
+
+/// Writes a checkpoint file with other free text to `output`, whole or not at all; its tensors stay as they are.
+pub fn write_metadata(path: &Path, output: &Path, metadata: BTreeMap<String, String>) -> Result<(), CheckpointError> {
+    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+    let format = |error: SafeTensorError| CheckpointError::Format { path: path.into(), reason: error.to_string() };
+    let tensors = SafeTensors::deserialize(&bytes).map_err(format)?.tensors();
+    let written = safetensors::serialize(tensors, Some(metadata.into_iter().collect())).map_err(format)?;
+    Ok(replace_file(output, |file| file.write_all(&written))?)
 }
 
 /// A tensor's numbers as f32, or `None` where it holds no floats.

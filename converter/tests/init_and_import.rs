@@ -76,3 +76,48 @@ fn usage_errors_exit_with_2() {
     converter().args(["init", "--edition", "rn200", "-o", "x"]).assert().code(2);
     converter().args(["import", "-o", "x"]).assert().code(2);
 }
+
+/// Recorded for a checkpoint of before, then passed on by whatever is made of it.
+#[test]
+fn what_a_checkpoint_was_trained_on_is_passed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let [checkpoint, imported, bundle] = ["c.safetensors", "i.safetensors", "b.ccs"].map(at);
+    let [few, many] = ["few", "many"].map(at);
+    let run = |command: &mut Command| {
+        let output = command.assert().success().get_output().clone();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(converter().args(["init", "--edition", "tiny", "--size", "64", "-o"]).arg(&checkpoint));
+    for (count, phantoms) in [("3", &few), ("100", &many)] {
+        let arguments = ["phantom", "--size", "96x96", "--split", "0", "--count", count, "-o"];
+        run(converter().args(arguments).arg(phantoms));
+    }
+    let before = std::fs::read(&checkpoint).unwrap();
+    let said = run(converter().arg("provenance").arg(&checkpoint).arg("--data").arg(&few));
+    let words = metadata(&checkpoint)["words"].as_str().unwrap().to_string();
+    let known: Vec<&str> = words.split(' ').collect();
+    assert!(said.contains(&format!("{} words, no looks: 3 images", known.len())), "{said}");
+    assert!(["lesion", "left", "the", "gallbladder"].iter().all(|word| known.contains(word)), "{words}");
+    assert!(metadata(&checkpoint)["inputs"].is_null());
+    let said = run(converter().arg("provenance").arg(&checkpoint).arg("--data").arg(&many).arg("--data").arg(&few));
+    assert!(said.contains("words, the looks of 100 images"), "{said}");
+    // What follows the header is as it was.
+    let tensors = |bytes: &[u8]| bytes[8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize..].to_vec();
+    assert!(tensors(&before) == tensors(&std::fs::read(&checkpoint).unwrap()));
+
+    run(converter().arg("import").arg(&checkpoint).args(["--storage", "f16", "-o"]).arg(&imported));
+    run(converter().arg("pack").arg("--checkpoint").arg(&imported).arg("-o").arg(&bundle));
+    let opened = causalclipseg::bundle::Bundle::open(&bundle).unwrap();
+    let provenance = &opened.manifest().model.provenance;
+    let recorded = metadata(&checkpoint);
+    assert_eq!(metadata(&imported)["words"], recorded["words"]);
+    assert_eq!(provenance["words"], recorded["words"].as_str().unwrap());
+    assert_eq!(provenance["inputs"], recorded["inputs"].as_str().unwrap());
+    assert!(causalclipseg::frame::FamiliarInputs::from_json(&provenance["inputs"]).is_some());
+
+    let text = at("text");
+    std::fs::write(&text, "weights").unwrap();
+    assert_fails(converter().arg("provenance").arg(&text).arg("--data").arg(&few), &["text is not a safetensors file"]);
+    assert_fails(converter().arg("provenance").arg(&checkpoint).arg("--data").arg(at("none")), &["none"]);
+}

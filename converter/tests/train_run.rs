@@ -8,7 +8,7 @@ use causalclipseg_convert::train::{
     Adam, Batch, Data, Decay, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig,
     Outcome, Phase, Question, Run, Schedule, Source, SourceError, TrainError, TrainingConfig, read_log,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -62,8 +62,12 @@ fn config() -> TrainingConfig {
     }
 }
 
+fn words() -> BTreeSet<String> {
+    BTreeSet::from(["bright".into(), "disc".into()])
+}
+
 fn data() -> Data<'static> {
-    Data { training: &Discs(12), validation: &Discs(4), validation_pairs: None, origin: "discs".into() }
+    Data { training: &Discs(12), validation: &Discs(4), validation_pairs: None, origin: "discs".into(), words: words() }
 }
 
 struct Silent;
@@ -121,6 +125,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     run.go(&go_on, &mut Silent).unwrap();
     let (a, b) = (final_weights(&whole), final_weights(&parts));
     assert_eq!(a.architecture, b.architecture);
+    assert_eq!((a.metadata["words"].as_str(), b.metadata["words"].as_str()), ("bright disc", "bright disc"));
     assert_eq!(a.architecture.input_size, 64);
     for (name, expected) in &a.weights {
         assert_eq!(expected, &b.weights[name], "{name} differs");
@@ -250,7 +255,13 @@ fn learns_to_obey_the_prompt() {
         validate_every: 30,
         ..config()
     };
-    let data = Data { training: &Discs(64), validation: &Discs(8), validation_pairs: None, origin: "discs".into() };
+    let data = Data {
+        training: &Discs(64),
+        validation: &Discs(8),
+        validation_pairs: None,
+        origin: "discs".into(),
+        words: words(),
+    };
     let mut run = Run::start(config, start(), data, &folder.path().join("run"), &device).unwrap();
     let Ending::Finished { best: Some(best) } = run.go(&AtomicBool::new(false), &mut Silent).unwrap() else {
         panic!("the run did not finish")

@@ -47,6 +47,8 @@ pub enum ccs_status {
     Stopped = 15,
     /// A defect of the library; the handle may still be used, the result not.
     Internal = 16,
+    /// The model needs more than ccs_model_options.memory_cap_bytes.
+    Memory = 17,
 }
 
 /// A status and its message.
@@ -93,6 +95,7 @@ impl From<ModelError> for Failure {
             ModelError::Engine(_) | ModelError::Mask(_) => ccs_status::Engine,
             ModelError::Prompt(_) => ccs_status::Prompt,
             ModelError::Frame(_) => ccs_status::Frame,
+            ModelError::Memory { .. } | ModelError::MemoryUnknown => ccs_status::Memory,
         };
         Self::new(status, error.to_string())
     }

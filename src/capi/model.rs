@@ -24,6 +24,11 @@ pub struct ccs_model_options {
     pub confounders: u32,
     /// 1 to open weights that were never trained: masks mean nothing then.
     pub allow_untrained: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The most that the model and one session may hold, see ccs_model_info.memory_bytes; 0: any. A model that needs more is
+    /// refused with CCS_STATUS_MEMORY, before any frame runs.
+    pub memory_cap_bytes: u64,
 }
 
 /// What a model says of itself.
@@ -39,6 +44,10 @@ pub struct ccs_model_info {
     pub threshold: f32,
     /// 1 where the weights were trained.
     pub trained: u32,
+    /// What the model and one session hold once one prompt was run in it: bundle, weights, tensors, input and logits. Not
+    /// in it: the tokenizer, cached prompts, results (five bytes a pixel of a frame and prompt, nine with confounders). 0
+    /// where the network runs on an engine that does not know.
+    pub memory_bytes: u64,
     /// UTF-8, zero-terminated; cut where it is longer.
     pub name: [c_char; 64],
     /// Of the whole bundle.
@@ -50,12 +59,20 @@ sized!(ccs_model_options, ccs_model_info);
 impl Default for ccs_model_options {
     fn default() -> Self {
         let struct_size = size_of::<Self>() as u32;
-        Self { struct_size, threads: 0, cached_prompts: 0, confounders: 0, allow_untrained: 0 }
+        Self {
+            struct_size,
+            threads: 0,
+            cached_prompts: 0,
+            confounders: 0,
+            allow_untrained: 0,
+            reserved: 0,
+            memory_cap_bytes: 0,
+        }
     }
 }
 
 fn plan(bundle: Bundle, options: ccs_model_options) -> Result<ccs_model, Failure> {
-    let ccs_model_options { threads, cached_prompts, confounders, allow_untrained, .. } = options;
+    let ccs_model_options { threads, cached_prompts, confounders, allow_untrained, memory_cap_bytes, .. } = options;
     if threads > 256 {
         return Err(Failure::argument(format!("{threads} threads: give 1 to 256")));
     }
@@ -69,6 +86,7 @@ fn plan(bundle: Bundle, options: ccs_model_options) -> Result<ccs_model, Failure
         confounders: confounders != 0,
         cached_prompts: if cached_prompts == 0 { default.cached_prompts } else { cached_prompts as usize },
         threads: threads.max(1) as usize,
+        memory_cap_bytes: (memory_cap_bytes != 0).then_some(memory_cap_bytes),
         ..default
     };
     let model = Model::from_bundle(Arc::new(bundle), options)?;
@@ -145,6 +163,7 @@ pub unsafe extern "C" fn ccs_model_describe(model: ccs_model, info: *mut ccs_mod
             input_size: description.input_size as u32,
             threshold: description.threshold,
             trained: u32::from(description.trained),
+            memory_bytes: model.memory_bytes(1).unwrap_or(0),
             name,
             sha256: model.sha256().0,
         };

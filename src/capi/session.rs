@@ -4,10 +4,10 @@ use super::failure::{Failure, ccs_status, guard};
 use super::handle::{self, Object, ccs_model, ccs_prompt, ccs_session};
 use super::types::place;
 use super::types::{
-    ccs_contour, ccs_frame, ccs_measurements, ccs_point, check_pointer, elements, elements_mut, frame, read_or, sized,
-    write,
+    ccs_contour, ccs_frame, ccs_measurements, ccs_point, ccs_quality, check_pointer, elements, elements_mut, frame,
+    read_or, sized, write,
 };
-use crate::mask::{Contour, Measurements};
+use crate::mask::{Contour, Flag, FrameWatch, Measurements, Quality};
 use crate::{Model, Segmentation, Session};
 use ndarray::ArrayView2;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
@@ -53,6 +53,11 @@ pub(super) struct SessionState {
     /// Of each result, once somebody asked.
     contours: Vec<Option<Vec<Contour>>>,
     mm_per_pixel: Option<[f32; 2]>,
+    watch: FrameWatch,
+    /// Of the last frame, whatever was found on it.
+    frame_flags: Vec<Flag>,
+    /// Of each prompt.
+    unknown_words: Vec<bool>,
 }
 
 impl SessionState {
@@ -101,6 +106,9 @@ pub unsafe extern "C" fn ccs_session_new(
             count: 0,
             contours: Vec::new(),
             mm_per_pixel: None,
+            watch: FrameWatch::default(),
+            frame_flags: Vec::new(),
+            unknown_words: Vec::new(),
         };
         *out = ccs_session { id: handle::keep(Object::Session(Arc::new(Mutex::new(state)))) };
         Ok(())
@@ -166,7 +174,12 @@ pub unsafe extern "C" fn ccs_segment(
             unsafe { super::types::read(timing.cast_const()) }?;
         }
         let prompts: Vec<_> = owned.iter().map(|prompt| prompt.prompt.clone()).collect();
+        state.frame_flags.clear();
+        state.frame_flags.extend(state.watch.flags(&frame));
+        state.unknown_words.clear();
+        state.unknown_words.extend(prompts.iter().map(|prompt| prompt.has_unknown_words()));
         let seconds = state.session.segment_into(&frame, &prompts, &mut state.found)?;
+        state.frame_flags.extend(state.session.is_unfamiliar().then_some(Flag::UnfamiliarFrame));
         if let Some(threshold) = state.threshold {
             for found in &mut state.found {
                 found.mask.update(&found.probability, threshold)?;
@@ -362,5 +375,25 @@ pub unsafe extern "C" fn ccs_measure(
         let measured = Measurements::of(&found.mask, contours, Some(&found.probability), mm_per_pixel)?;
         // SAFETY: as the caller promises.
         unsafe { write(measurements, measured.into()) }
+    })
+}
+
+/// Tells how far the result of prompt `index` can be trusted. A frame counts as frozen where it is the one that this
+/// session segmented before, pixel for pixel. Set `quality->struct_size` before the call.
+///
+/// # Safety
+/// `quality` is null or tells its size, and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_judge(session: ccs_session, index: usize, quality: *mut ccs_quality) -> ccs_status {
+    guard(|| {
+        let session = handle::session(session)?;
+        let mut state = enter(&session)?;
+        let found = state.result(index)?;
+        let mut judged = Quality::of(&found.mask, &found.probability, found.confounders.as_ref())?;
+        judged.flags.extend(&state.frame_flags);
+        let unknown = state.unknown_words.get(index).copied().unwrap_or(false);
+        judged.flags.extend(unknown.then_some(Flag::UnknownWords));
+        // SAFETY: as the caller promises.
+        unsafe { write(quality, (&judged).into()) }
     })
 }

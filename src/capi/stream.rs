@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, ccs_status, guard};
 use super::handle::{self, Object, ccs_model, ccs_stream};
-use super::types::{ccs_frame, ccs_measurements, elements, frame, place, read_or, sized, string, write};
+use super::types::{ccs_frame, ccs_measurements, ccs_quality, elements, frame, place, read_or, sized, string, write};
 use crate::mask::Measurements;
 use crate::stream::{Backlog, DegradePolicy, FrameResult, Stream, StreamEvent, StreamOptions, Submission, Summary};
 use std::ffi::{CString, c_char, c_void};
@@ -35,6 +35,10 @@ pub struct ccs_stream_options {
     pub smaller_input: u32,
     /// 1: measure every mask, see ccs_finding.
     pub measure: u32,
+    /// 1: leave out ccs_finding.quality and the time that it takes.
+    pub no_quality: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// A frame with its results.
@@ -59,6 +63,8 @@ pub struct ccs_finding {
     pub confounders: *const f32,
     /// All zero unless ccs_stream_options.measure is 1.
     pub measurements: ccs_measurements,
+    /// All zero where ccs_stream_options.no_quality is 1.
+    pub quality: ccs_quality,
 }
 
 /// What a stream tells. All that it points to is lent until the callback returns.
@@ -154,9 +160,11 @@ pub struct ccs_statistics {
     pub recovered: u64,
     /// From submission to result.
     pub latency: ccs_latency,
-    /// Of that, the network.
+    /// Of that, from the queue to the worker.
+    pub queue: ccs_latency,
+    /// Of that, the network and the quality.
     pub compute: ccs_latency,
-    /// What the stream itself took: copying, queueing, counting.
+    /// What else the stream took: copying, counting.
     pub bookkeeping: ccs_latency,
 }
 
@@ -183,6 +191,11 @@ unsafe impl Send for Callback {}
 
 const NO_MEASUREMENTS: ccs_measurements = {
     // SAFETY: a struct of numbers, for which zero is a value.
+    unsafe { std::mem::zeroed() }
+};
+
+const NO_QUALITY: ccs_quality = {
+    // SAFETY: as above.
     unsafe { std::mem::zeroed() }
 };
 
@@ -233,7 +246,7 @@ impl Callback {
 
     fn tell_frame(&mut self, result: &FrameResult<'_>) {
         self.findings.clear();
-        for found in result.found {
+        for (index, found) in result.found.iter().enumerate() {
             let measurements = if self.measure {
                 let contours = found.mask.contours();
                 let mm_per_pixel = result.frame.mm_per_pixel();
@@ -252,6 +265,7 @@ impl Callback {
                     .and_then(|map| map.values().as_slice().map(<[f32]>::as_ptr))
                     .unwrap_or(ptr::null()),
                 measurements,
+                quality: result.quality.get(index).map_or(NO_QUALITY, Into::into),
             });
         }
         self.call(&ccs_event {
@@ -297,6 +311,7 @@ impl ccs_stream_options {
                 smaller_input: self.smaller_input != 0,
                 ..DegradePolicy::OFF
             },
+            quality: self.no_quality == 0,
         })
     }
 }
@@ -416,6 +431,7 @@ pub unsafe extern "C" fn ccs_stream_statistics(stream: ccs_stream, statistics: *
             degraded: found.degraded,
             recovered: found.recovered,
             latency: found.latency_ms.into(),
+            queue: found.queue_ms.into(),
             compute: found.compute_ms.into(),
             bookkeeping: found.bookkeeping_ms.into(),
         };

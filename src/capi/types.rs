@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, ccs_status};
 use crate::frame::{Frame, PixelFormat, Region};
-use crate::mask::{Diameter, Measurements};
+use crate::mask::{Diameter, Flag, Measurements, Quality};
 use std::ffi::{CStr, c_char, c_void};
 
 /// One byte a pixel.
@@ -111,6 +111,75 @@ pub struct ccs_measurements {
     pub perpendicular_diameter: ccs_diameter,
 }
 
+/// The frame has no contrast.
+pub const CCS_FLAG_BLANK_FRAME: u32 = 1;
+/// The frame is the last one, pixel for pixel.
+pub const CCS_FLAG_FROZEN_FRAME: u32 = 2;
+/// The frame is noise, not an ultrasound image.
+pub const CCS_FLAG_NOISE_FRAME: u32 = 4;
+/// The source says that the frame was lost.
+pub const CCS_FLAG_INVALID_FRAME: u32 = 8;
+/// No pixel is above the threshold.
+pub const CCS_FLAG_NOTHING_FOUND: u32 = 16;
+/// The score is too low to be relied on.
+pub const CCS_FLAG_LOW_SCORE: u32 = 32;
+/// The frame looks like none of the images that the model was trained on.
+pub const CCS_FLAG_UNFAMILIAR_FRAME: u32 = 128;
+/// The prompt has words that the model's training never showed it.
+pub const CCS_FLAG_UNKNOWN_WORDS: u32 = 64;
+
+/// How far one result can be trusted; docs/formats.md tells what was measured. Probabilities and shares are 0 to 1, and NaN
+/// where there is no mask to take them of.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(non_camel_case_types)]
+pub struct ccs_quality {
+    /// sizeof(ccs_quality).
+    pub struct_size: u32,
+    /// The sum of CCS_FLAG_*.
+    pub flags: u32,
+    /// One number for all: orders results by how well they agree with a reader, and is no probability.
+    pub score: f64,
+    /// Inside the mask.
+    pub mean_probability: f64,
+    /// Inside the mask.
+    pub min_probability: f64,
+    /// Wherever it is.
+    pub max_probability: f64,
+    /// Pixels above 0.3, 0.5 and 0.7.
+    pub area_px_at: [u64; 3],
+    /// The last of these over the first.
+    pub stability: f64,
+    /// Of the mask, how much the confounder map claims too; NaN without one.
+    pub confounder_share: f64,
+}
+
+impl From<&Quality> for ccs_quality {
+    fn from(quality: &Quality) -> Self {
+        let bit = |flag: &Flag| match flag {
+            Flag::BlankFrame => CCS_FLAG_BLANK_FRAME,
+            Flag::FrozenFrame => CCS_FLAG_FROZEN_FRAME,
+            Flag::NoiseFrame => CCS_FLAG_NOISE_FRAME,
+            Flag::UnfamiliarFrame => CCS_FLAG_UNFAMILIAR_FRAME,
+            Flag::InvalidFrame => CCS_FLAG_INVALID_FRAME,
+            Flag::NothingFound => CCS_FLAG_NOTHING_FOUND,
+            Flag::LowScore => CCS_FLAG_LOW_SCORE,
+            Flag::UnknownWords => CCS_FLAG_UNKNOWN_WORDS,
+        };
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            flags: quality.flags.iter().map(bit).fold(0, |all, bit| all | bit),
+            score: quality.score,
+            mean_probability: quality.mean_probability.unwrap_or(f64::NAN),
+            min_probability: quality.min_probability.unwrap_or(f64::NAN),
+            max_probability: quality.max_probability,
+            area_px_at: quality.area_px_at.map(|area| area as u64),
+            stability: quality.stability,
+            confounder_share: quality.confounder_share.unwrap_or(f64::NAN),
+        }
+    }
+}
+
 impl From<Option<Diameter>> for ccs_diameter {
     fn from(diameter: Option<Diameter>) -> Self {
         match diameter {
@@ -161,7 +230,7 @@ macro_rules! sized {
 }
 pub(super) use sized;
 
-sized!(ccs_frame, ccs_measurements);
+sized!(ccs_frame, ccs_measurements, ccs_quality);
 
 /// Checks a pointer to a struct before anything but its size is read.
 ///

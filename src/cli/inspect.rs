@@ -2,7 +2,9 @@
 
 use super::{Failure, model_source, say};
 use causalclipseg::bundle::{Bundle, Precision};
+use causalclipseg::frame::INPUTS_KEY;
 use causalclipseg::graph::{Graph, NodeId};
+use causalclipseg::prompt::WORDS_KEY;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table};
 use serde_json::json;
@@ -75,7 +77,12 @@ fn summary(bundle: &Bundle) -> Table {
         table.add_row([key.to_string(), value]);
     }
     for (key, value) in &model.provenance {
-        table.add_row([key, value]);
+        let value = match key.as_str() {
+            WORDS_KEY => format!("{} of training prompts", value.split_whitespace().count()),
+            INPUTS_KEY => "how the training images look".to_string(),
+            _ => value.clone(),
+        };
+        table.add_row([key.clone(), value]);
     }
     table
 }

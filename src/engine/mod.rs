@@ -140,6 +140,15 @@ impl Engine {
         }
     }
 
+    /// Bytes that the engine and one workspace hold once `prompts` prompts were run in it, the bundle left out; `None`
+    /// where plain tract runs the network, which does not say.
+    pub fn memory_bytes(&self, prompts: usize) -> Option<usize> {
+        match &self.kind {
+            Kind::Cpu(engine) => Some(engine.memory_bytes(prompts)),
+            Kind::Reference(_) => None,
+        }
+    }
+
     /// The fast engine, where it runs this network.
     pub fn cpu(&self) -> Option<&CpuEngine> {
         match &self.kind {

@@ -4,10 +4,12 @@
 //! square input and says with a [`Placement`] where it went; the placement restores a map of the network to the region's
 //! own size.
 
+mod familiarity;
 mod placement;
 mod preprocessor;
 mod resample;
 
+pub use familiarity::{Appearance, FamiliarInputs, INPUTS_KEY};
 pub use placement::Placement;
 pub use preprocessor::Preprocessor;
 

@@ -6,6 +6,7 @@
 
 mod components;
 mod contour;
+mod frame_watch;
 mod measurement;
 mod overlay;
 mod probability;
@@ -14,10 +15,11 @@ mod record;
 
 pub use components::Components;
 pub use contour::Contour;
+pub use frame_watch::FrameWatch;
 pub use measurement::{Diameter, Measurements};
 pub use overlay::{Finding, Overlay};
 pub use probability::{Mask, Probability};
-pub use quality::{Flag, FrameWatch, LOW_SCORE, Quality, STABILITY_THRESHOLDS};
+pub use quality::{Flag, LOW_SCORE, Quality, STABILITY_THRESHOLDS};
 pub use record::{Record, SequenceRecord, contours_in_mm};
 
 use crate::frame::FrameError;

@@ -1,7 +1,6 @@
 //! How far a result can be trusted, from what the network and the frame themselves say.
 
 use super::{Mask, MaskError, Probability};
-use crate::frame::{Frame, Region};
 use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +9,6 @@ pub const STABILITY_THRESHOLDS: [f32; 3] = [0.3, 0.5, 0.7];
 
 /// A probability above this counts as response of the confounder map.
 const RESPONSE: f32 = 0.5;
-
-/// Below this standard deviation of brightness, of 255, a frame shows nothing: a lost signal, a frozen black screen.
-/// Ultrasound images have 20 to 60.
-const BLANK_DEVIATION: f64 = 4.0;
-
-/// Below this correlation of neighbouring pixels a frame is noise: ultrasound's speckle spreads over several pixels and
-/// gives 0.8 to 0.99, white noise 0.
-const NOISE_CORRELATION: f64 = 0.6;
 
 /// Below this score a result is not to be relied on. Chosen on BUS-BRA's validation images with the shipped model, where it
 /// marks one result in ten and most of those with a Dice below 0.5 (docs/formats.md).
@@ -33,6 +24,8 @@ pub enum Flag {
     FrozenFrame,
     /// Neighbouring pixels have little to do with each other: not an ultrasound image.
     NoiseFrame,
+    /// The frame looks like none of the images that the model was trained on.
+    UnfamiliarFrame,
     /// The source itself says that the frame was lost.
     InvalidFrame,
     /// No pixel is above the threshold.
@@ -71,6 +64,18 @@ impl Quality {
     /// # Errors
     /// [`MaskError::Size`] where they differ in size.
     pub fn of(mask: &Mask, probability: &Probability, confounders: Option<&Probability>) -> Result<Self, MaskError> {
+        let mut quality = Self::default();
+        quality.update(mask, probability, confounders)?;
+        Ok(quality)
+    }
+
+    /// [`Quality::of`] in the memory of an earlier one. Errors as there; what was there is lost then.
+    pub fn update(
+        &mut self,
+        mask: &Mask,
+        probability: &Probability,
+        confounders: Option<&Probability>,
+    ) -> Result<(), MaskError> {
         let (pixels, values) = (mask.pixels(), probability.values());
         let check = |what, other: ArrayView2<'_, f32>| {
             let (actual, frame) = ([other.ncols(), other.nrows()], [pixels.ncols(), pixels.nrows()]);
@@ -80,19 +85,14 @@ impl Quality {
         if let Some(confounders) = confounders {
             check("confounder map", confounders.values())?;
         }
-        let mut area_px_at = [0; 3];
-        let (mut max_probability, mut sum, mut least, mut inside) = (0.0f32, 0.0, f32::INFINITY, 0usize);
-        for (pixel, p) in pixels.iter().zip(values) {
-            max_probability = max_probability.max(*p);
-            for (area, threshold) in area_px_at.iter_mut().zip(STABILITY_THRESHOLDS) {
-                *area += usize::from(*p > threshold);
-            }
-            if *pixel != 0 {
-                sum += f64::from(*p);
-                least = least.min(*p);
-                inside += 1;
+        let mut seen = Tally::default();
+        for (pixels, values) in pixels.rows().into_iter().zip(values.rows()) {
+            match (pixels.as_slice(), values.as_slice()) {
+                (Some(pixels), Some(values)) => seen.add(pixels, values),
+                _ => seen.add(&pixels.to_vec(), &values.to_vec()),
             }
         }
+        let Tally { area_px_at, inside, sum, least, most: max_probability } = seen;
         let claimed = confounders.map(|confounders| {
             pixels.iter().zip(confounders.values()).filter(|(pixel, p)| **pixel != 0 && **p > RESPONSE).count()
         });
@@ -100,7 +100,9 @@ impl Quality {
         let stability = if widest > 0 { narrowest as f64 / widest as f64 } else { 0.0 };
         let share = |part: f64| (inside > 0).then(|| part / inside as f64);
         let mean_probability = share(sum);
-        let mut quality = Self {
+        let mut flags = std::mem::take(&mut self.flags);
+        flags.clear();
+        *self = Self {
             score: mean_probability.unwrap_or(0.0) * stability,
             mean_probability,
             min_probability: (inside > 0).then_some(f64::from(least)),
@@ -108,102 +110,68 @@ impl Quality {
             area_px_at,
             stability,
             confounder_share: claimed.and_then(|claimed| share(claimed as f64)),
-            flags: Vec::new(),
+            flags,
         };
         if inside == 0 {
-            quality.flags.push(Flag::NothingFound);
-        } else if quality.score < LOW_SCORE {
-            quality.flags.push(Flag::LowScore);
+            self.flags.push(Flag::NothingFound);
+        } else if self.score < LOW_SCORE {
+            self.flags.push(Flag::LowScore);
         }
-        Ok(quality)
+        Ok(())
     }
 }
 
-/// Looks at the frames themselves, one after the other; it remembers a digest of the last one.
-#[derive(Clone, Debug, Default)]
-pub struct FrameWatch {
-    last: Option<u64>,
+/// What is counted over a map.
+struct Tally {
+    area_px_at: [usize; 3],
+    inside: usize,
+    /// Of the probabilities inside, and the least of them.
+    sum: f64,
+    least: f32,
+    /// Of all probabilities.
+    most: f32,
 }
 
-impl FrameWatch {
-    /// What is wrong with the frame's region of interest, whatever is found on it.
-    pub fn flags(&mut self, frame: &Frame<'_>) -> Vec<Flag> {
-        let seen = Appearance::of(frame);
-        let frozen = self.last.replace(seen.digest) == Some(seen.digest);
-        let mut flags = Vec::new();
-        if seen.deviation < BLANK_DEVIATION {
-            flags.push(Flag::BlankFrame);
-        } else if seen.correlation < NOISE_CORRELATION {
-            flags.push(Flag::NoiseFrame);
-        }
-        if frozen {
-            flags.push(Flag::FrozenFrame);
-        }
-        flags
+impl Default for Tally {
+    fn default() -> Self {
+        Self { area_px_at: [0; 3], inside: 0, sum: 0.0, least: f32::INFINITY, most: 0.0 }
     }
 }
 
-/// What a region of a frame looks like, in numbers.
-struct Appearance {
-    /// Of brightness, 0 to 255.
-    deviation: f64,
-    /// Of brightness between neighbours in a row, -1 to 1; 1 where there is no contrast.
-    correlation: f64,
-    /// Equal for equal pixels, and by chance only for others.
-    digest: u64,
-}
-
-impl Appearance {
-    fn of(frame: &Frame<'_>) -> Self {
-        let Region { x, y, width, height } = frame.region();
-        let (mut sum, mut squares, mut products, mut pairs) = (0u64, 0u64, 0u64, 0u64);
-        let (mut left, mut right) = (0u64, 0u64);
-        let mut digest = Fnv::default();
-        for v in y..y + height {
-            let mut last = None;
-            for u in x..x + width {
-                let rgb = frame.rgb(u, v);
-                digest.add(rgb);
-                // Rec. 601's weights, in 256ths.
-                let grey = (77 * u64::from(rgb[0]) + 150 * u64::from(rgb[1]) + 29 * u64::from(rgb[2])) >> 8;
-                sum += grey;
-                squares += grey * grey;
-                if let Some(last) = last.replace(grey) {
-                    products += last * grey;
-                    (left, right) = (left + last, right + grey);
-                    pairs += 1;
+impl Tally {
+    /// Adds one row. Lanes are independent of each other, which is what makes this fast: a live stream does it with every
+    /// frame.
+    fn add(&mut self, pixels: &[u8], values: &[f32]) {
+        const LANES: usize = 16;
+        let (mut areas, mut inside) = ([[0u32; LANES]; 3], [0u32; LANES]);
+        let (mut sums, mut least, mut most) = ([0.0f32; LANES], [self.least; LANES], [self.most; LANES]);
+        for (pixels, values) in pixels.chunks(LANES).zip(values.chunks(LANES)) {
+            for (lane, (pixel, p)) in pixels.iter().zip(values).enumerate() {
+                for (area, threshold) in areas.iter_mut().zip(STABILITY_THRESHOLDS) {
+                    area[lane] += u32::from(*p > threshold);
                 }
+                let is_inside = *pixel != 0;
+                inside[lane] += u32::from(is_inside);
+                sums[lane] += if is_inside { *p } else { 0.0 };
+                let candidate = if is_inside { *p } else { f32::INFINITY };
+                least[lane] = if candidate < least[lane] { candidate } else { least[lane] };
+                most[lane] = if *p > most[lane] { *p } else { most[lane] };
             }
         }
-        let count = (width * height).max(1) as f64;
-        let mean = sum as f64 / count;
-        let variance = (squares as f64 / count - mean * mean).max(0.0);
-        let of_pairs = pairs.max(1) as f64;
-        let covariance = products as f64 / of_pairs - left as f64 / of_pairs * (right as f64 / of_pairs);
-        let correlation = if pairs > 0 && variance > 0.0 { covariance / variance } else { 1.0 };
-        Self { deviation: variance.sqrt(), correlation, digest: digest.0 }
-    }
-}
-
-/// Fowler, Noll and Vo's hash, variant 1a, 64 bit: a multiplication a pixel, and no secret to keep.
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Fnv {
-    fn add(&mut self, [r, g, b]: [u8; 3]) {
-        self.0 = (self.0 ^ u64::from(u32::from_le_bytes([r, g, b, 0]))).wrapping_mul(0x0100_0000_01b3);
+        for (area, lanes) in self.area_px_at.iter_mut().zip(areas) {
+            *area += lanes.iter().sum::<u32>() as usize;
+        }
+        self.inside += inside.iter().sum::<u32>() as usize;
+        self.sum += sums.iter().map(|sum| f64::from(*sum)).sum::<f64>();
+        self.least = least.into_iter().fold(self.least, f32::min);
+        self.most = most.into_iter().fold(self.most, f32::max);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{Fit, Normalisation, PixelFormat, Preprocessor};
+    use crate::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
     use ndarray::Array2;
 
     /// The probabilities of given logits, 4 x 4.
@@ -254,40 +222,5 @@ mod tests {
             Quality::of(&p.mask(0.5).unwrap(), &p, Some(&other)),
             Err(MaskError::Size { what: "confounder map", .. })
         ));
-    }
-
-    #[test]
-    fn frames_that_show_nothing_or_stand_still() {
-        let mut watch = FrameWatch::default();
-        let mut state = 1u32;
-        let mut noise = |_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        };
-        let noise: Vec<u8> = (0..4096).map(&mut noise).collect();
-        let smooth: Vec<u8> = (0..4096usize).map(|at| (128.0 + 90.0 * ((at % 64) as f32 / 9.0).sin()) as u8).collect();
-        let mut flags = |data: &[u8]| watch.flags(&Frame::packed(data, PixelFormat::Gray8, 64, 64).unwrap());
-        assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame]);
-        assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame, Flag::FrozenFrame]);
-        assert_eq!(flags(&noise), [Flag::NoiseFrame]);
-        assert_eq!(flags(&smooth), []);
-        assert_eq!(flags(&smooth), [Flag::FrozenFrame]);
-        let mut moved = smooth.clone();
-        moved[4095] ^= 1;
-        assert_eq!(flags(&moved), []);
-    }
-
-    #[test]
-    fn only_the_region_is_looked_at() {
-        let mut data: Vec<u8> = (0..64).map(|at| if at % 8 < 4 { 0 } else { 200 }).collect();
-        let flags = |data: &[u8], watch: &mut FrameWatch| {
-            let frame = Frame::packed(data, PixelFormat::Gray8, 8, 8).unwrap();
-            watch.flags(&frame.with_region(Region { x: 0, y: 0, width: 4, height: 8 }).unwrap())
-        };
-        let mut watch = FrameWatch::default();
-        assert_eq!(flags(&data, &mut watch), [Flag::BlankFrame]);
-        // A clock beside the scan ticks on.
-        data[7] = 0;
-        assert_eq!(flags(&data, &mut watch), [Flag::BlankFrame, Flag::FrozenFrame]);
     }
 }

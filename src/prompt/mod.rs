@@ -7,7 +7,7 @@ mod tokenizer_json;
 mod vocabulary;
 
 pub use cache::PromptCache;
-pub use vocabulary::{KnownWords, WORDS_KEY};
+pub use vocabulary::{KnownWords, WORDS_KEY, words};
 
 use std::borrow::Borrow;
 

@@ -22,8 +22,8 @@ impl KnownWords {
     }
 }
 
-/// Letters and digits that stand together; punctuation and case say nothing.
-fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+/// A sentence's words in small letters: letters and digits that stand together. Punctuation and case say nothing.
+pub fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 

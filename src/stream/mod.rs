@@ -56,6 +56,8 @@ pub struct StreamOptions {
     pub smoothing: f32,
     /// What may be given up when frames are late; nothing by default.
     pub degrade: DegradePolicy,
+    /// Whether results carry a [`crate::mask::Quality`].
+    pub quality: bool,
 }
 
 impl Default for StreamOptions {
@@ -68,6 +70,7 @@ impl Default for StreamOptions {
             threshold: None,
             smoothing: 0.0,
             degrade: DegradePolicy::OFF,
+            quality: true,
         }
     }
 }
@@ -226,7 +229,7 @@ impl Stream {
             count(&counters.dropped);
             exchange.give_back(oldest);
         }
-        slot.handling = submitted.elapsed();
+        (slot.handling, slot.queued) = (submitted.elapsed(), Instant::now());
         if let Err(slot) = exchange.enqueue(slot) {
             count(&counters.dropped);
             exchange.give_back(slot);

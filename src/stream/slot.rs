@@ -14,6 +14,8 @@ pub(super) struct Slot {
     pub submitted: Instant,
     /// What submitting took, the last step left out.
     pub handling: Duration,
+    /// When it was put into the queue.
+    pub queued: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,14 +40,16 @@ pub(super) fn packed_bytes(frame: &Frame<'_>) -> usize {
 impl Slot {
     pub fn new() -> Self {
         let shape = Shape { format: PixelFormat::Gray8, width: 0, height: 0, region: Region::default() };
+        let now = Instant::now();
         Self {
             pixels: Vec::new(),
             shape,
             mm_per_pixel: None,
             sequence: 0,
             timestamp_us: 0,
-            submitted: Instant::now(),
+            submitted: now,
             handling: Duration::ZERO,
+            queued: now,
         }
     }
 

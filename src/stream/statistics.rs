@@ -30,11 +30,12 @@ pub struct Statistics {
     pub level: Level,
     /// From submission to result.
     pub latency_ms: Summary,
-    /// Of that: the network with its preprocessing and postprocessing.
+    /// Of that: from the queue to the worker. Where the worker is idle, what it takes to wake it up.
+    pub queue_ms: Summary,
+    /// Of that: the network with its preprocessing and postprocessing, and the quality.
     pub compute_ms: Summary,
     /// Everything else that the stream did for a frame that was processed, on both threads: copying it, queueing it,
-    /// bookkeeping. Waiting for the worker to wake up or to finish another frame is not in it, and neither is what the
-    /// receiver of results does.
+    /// bookkeeping. The way through the queue is `queue_ms`, and what the receiver of results does is in neither.
     pub bookkeeping_ms: Summary,
 }
 
@@ -54,6 +55,7 @@ pub(super) struct Counters {
     /// Zero counts as one.
     pub level_every_nth: AtomicU32,
     pub latency: Histogram,
+    pub queue: Histogram,
     pub compute: Histogram,
     pub bookkeeping: Histogram,
 }
@@ -86,6 +88,7 @@ impl Counters {
             recovered: read(&self.recovered),
             level: self.level(),
             latency_ms: self.latency.summary(),
+            queue_ms: self.queue.summary(),
             compute_ms: self.compute.summary(),
             bookkeeping_ms: self.bookkeeping.summary(),
             // Last, so that no frame is counted as done before it is counted at all.

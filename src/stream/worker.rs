@@ -6,7 +6,7 @@ use super::slot::Slot;
 use super::statistics::count;
 use super::{Backlog, CLOSING, FINISHING, Shared, StreamError};
 use crate::frame::Frame;
-use crate::mask::Probability;
+use crate::mask::{Flag, FrameWatch, Probability, Quality};
 use crate::{Model, ModelError, Prompt, Segmentation, Session, StageSeconds};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,6 +49,8 @@ pub struct FrameResult<'a> {
     pub prompt_generation: u64,
     /// One a prompt.
     pub found: &'a [Segmentation],
+    /// One a prompt; empty where [`StreamOptions::quality`](super::StreamOptions::quality) is off.
+    pub quality: &'a [Quality],
     /// A pixel is lesion where its probability is above this.
     pub threshold: f32,
     pub seconds: StageSeconds,
@@ -76,6 +78,8 @@ pub(super) struct Worker {
     governor: Option<Governor>,
     level: Level,
     found: Vec<Segmentation>,
+    quality: Vec<Quality>,
+    watch: FrameWatch,
     /// The smoothed maps of the frames before, one a prompt.
     memory: Vec<Probability>,
     panics: u32,
@@ -91,8 +95,9 @@ impl Worker {
         let sessions = models.iter().map(|model| model.session()).collect::<Result<_, ModelError>>()?;
         let options = &shared.options;
         let governor = options.deadline.map(|deadline| Governor::new(options.degrade, deadline, models.len()));
-        let (level, found, memory) = Default::default();
-        Ok(Self { shared, models, sessions, prompts, receive, governor, level, found, memory, panics: 0 })
+        let (level, found, quality, watch, memory) = Default::default();
+        let panics = 0;
+        Ok(Self { shared, models, sessions, prompts, receive, governor, level, found, quality, watch, memory, panics })
     }
 
     /// Segments until the stream ends.
@@ -149,6 +154,7 @@ impl Worker {
 
     fn process(&mut self, slot: &Slot) -> Result<(), ModelError> {
         let begun = Instant::now();
+        let waited = begun.saturating_duration_since(slot.queued);
         let Shared { options, counters, mailbox, .. } = &*self.shared;
         if let Some(prompts) = mailbox.take_newest() {
             self.prompts = prompts;
@@ -177,11 +183,23 @@ impl Worker {
                 found.mask.update(&found.probability, threshold)?;
             }
         }
+        self.quality.truncate(if options.quality { self.found.len() } else { 0 });
+        if options.quality {
+            self.quality.resize_with(self.found.len(), Quality::default);
+            let unfamiliar = session.is_unfamiliar().then_some(Flag::UnfamiliarFrame);
+            let of_frame = self.watch.flags(&frame).chain(unfamiliar);
+            for ((quality, found), prompt) in self.quality.iter_mut().zip(&self.found).zip(prompts) {
+                quality.update(&found.mask, &found.probability, found.confounders.as_ref())?;
+                quality.flags.extend(of_frame.clone());
+                quality.flags.extend(prompt.has_unknown_words().then_some(Flag::UnknownWords));
+            }
+        }
         let compute = computing.elapsed();
 
         let latency = slot.submitted.elapsed();
         let late = options.deadline.is_some_and(|deadline| latency > deadline);
         counters.latency.record(latency);
+        counters.queue.record(waited);
         counters.compute.record(compute);
         count(&counters.processed);
         if late {
@@ -195,6 +213,7 @@ impl Worker {
             prompts,
             prompt_generation: self.prompts.generation(),
             found: &self.found,
+            quality: &self.quality,
             threshold,
             seconds,
             latency,

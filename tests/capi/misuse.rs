@@ -145,6 +145,37 @@ fn frames_that_are_none() {
 }
 
 #[test]
+fn models_that_need_more_than_they_may() {
+    let path = CString::new(shipped().to_str().unwrap()).unwrap();
+    let start = |memory_cap_bytes| {
+        let (options, mut model) = (ccs_model_options { memory_cap_bytes, ..Default::default() }, ccs_model::default());
+        // SAFETY: pointers are to this function's own.
+        (unsafe { ccs_model_open(path.as_ptr(), &options, &mut model) }, model)
+    };
+    let (status, model) = start(0);
+    ok(status);
+    // SAFETY: numbers, for which zero is a value.
+    let mut info = ccs_model_info { struct_size: size_of::<ccs_model_info>() as u32, ..unsafe { std::mem::zeroed() } };
+    // SAFETY: the pointer is to this function's own.
+    ok(unsafe { ccs_model_describe(model, &mut info) });
+    let needed = info.memory_bytes;
+    assert!(needed > std::fs::metadata(shipped()).unwrap().len(), "{needed}");
+    ok(start(needed).0);
+    refused(start(needed - 1).0, Memory, &format!("needs {needed} bytes of memory and may take {}", needed - 1));
+    // The bundle alone is more.
+    let (status, model) = start(1 << 20);
+    refused(status, Memory, "may take 1048576");
+    assert_eq!(model.id, 0);
+    // A network that plain tract runs.
+    let (bytes, options) =
+        (toy::builder().to_bytes().unwrap(), ccs_model_options { memory_cap_bytes: 1 << 40, ..Default::default() });
+    let mut model = ccs_model::default();
+    // SAFETY: pointers are to this function's own.
+    let status = unsafe { ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model) };
+    refused(status, Memory, "no known bound");
+}
+
+#[test]
 fn sessions_that_are_not_made() {
     let model = open(false);
     let mut session = ccs_session { id: 3 };
@@ -223,6 +254,10 @@ fn buffers_that_are_too_small() {
         let mut small = ccs_measurements { struct_size: 12, ..measurements() };
         refused(ccs_measure(session, 0, &mut small), StructSize, "ccs_measurements");
         refused(ccs_model_describe(model, ptr::null_mut()), Null, "ccs_model_info is null");
+        refused(ccs_judge(session, 0, ptr::null_mut()), Null, "ccs_quality is null");
+        let mut quality = ccs_quality { struct_size: 8, ..std::mem::zeroed() };
+        refused(ccs_judge(session, 0, &mut quality), StructSize, "ccs_quality");
+        refused(ccs_judge(session, 1, &mut quality), NoResult, "no result 1");
     }
 }
 

@@ -2,7 +2,7 @@
 //! AddressSanitizer and valgrind where the machine has them.
 
 use super::{shipped, toy};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -33,17 +33,21 @@ fn has(tool: &str) -> bool {
     found
 }
 
-/// Compiles and links one program, all warnings being errors.
+/// Compiles and links one program with the headers and the library as cargo left them.
 fn build(compiler: &str, source: &str, flags: &[&str], into: &Path) -> PathBuf {
+    let mut linked: Vec<OsString> = vec!["-I".into(), root().join("include").into(), library().into()];
+    linked.extend(SYSTEM_LIBRARIES.map(OsString::from));
+    build_with(compiler, source, flags, &linked, into)
+}
+
+/// All warnings being errors; `linked` is where header and library are.
+fn build_with(compiler: &str, source: &str, flags: &[&str], linked: &[OsString], into: &Path) -> PathBuf {
     let program = into.join(Path::new(source).file_stem().unwrap());
     let output = Command::new(compiler)
         .args(["-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"])
         .args(flags)
-        .arg("-I")
-        .arg(root().join("include"))
         .arg(root().join("examples").join(source))
-        .arg(library())
-        .args(SYSTEM_LIBRARIES)
+        .args(linked)
         .arg("-o")
         .arg(&program)
         .output()
@@ -143,4 +147,37 @@ fn the_cpp_program_under_address_sanitizer() {
             assert!(said.contains("60 frames submitted") && said.contains("prompts 1"), "{said}");
         }
     }
+}
+
+#[test]
+fn the_c_program_by_way_of_pkg_config() {
+    if !has("cc") || !has("pkg-config") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (built, prefix) = (folder.path().join("built"), folder.path().join("usr"));
+    let install = |prefix: &OsStr| {
+        let script = root().join("include/install.sh");
+        Command::new("sh").arg(script).arg(&built).arg(prefix).output().unwrap()
+    };
+    let refused = |output: Output, part: &str| {
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.starts_with("error: ") && message.contains(part) && message.lines().count() == 1, "{message}");
+    };
+    refused(install(prefix.as_os_str()), "holds no libcausalclipseg");
+    std::fs::create_dir(&built).unwrap();
+    std::os::unix::fs::symlink(library(), built.join("libcausalclipseg.a")).unwrap();
+    refused(install("usr".as_ref()), "no absolute path");
+    assert!(install(prefix.as_os_str()).status.success());
+
+    let asked = Command::new("pkg-config")
+        .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"))
+        .args(["--static", "--cflags", "--libs", "causalclipseg"])
+        .output()
+        .unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    let flags = String::from_utf8(asked.stdout).unwrap();
+    let flags: Vec<OsString> = flags.split_whitespace().map(OsString::from).collect();
+    check_segment(&[], &build_with("cc", "segment.c", &["-std=c11"], &flags, folder.path()));
 }

@@ -132,6 +132,37 @@ fn a_sessions_own_threshold() {
     assert_eq!(mask, [255; 4]);
 }
 
+#[test]
+fn results_say_how_far_to_trust_them() {
+    let bytes = toy::forged(&toy::builder().to_bytes().unwrap(), |manifest| {
+        manifest["model"]["provenance"]["words"] = "a bright mass".into();
+    });
+    let mut model = ccs_model::default();
+    // SAFETY: all pointers are to this function's own, here and below.
+    ok(unsafe { ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), ptr::null(), &mut model) });
+    let (known, unknown, session) = (encode(model, "A bright mass."), encode(model, "dark"), session(model));
+    let judge = |index| {
+        // SAFETY: numbers, for which zero is a value.
+        let mut quality = ccs_quality { struct_size: size_of::<ccs_quality>() as u32, ..unsafe { std::mem::zeroed() } };
+        ok(unsafe { ccs_judge(session, index, &mut quality) });
+        quality
+    };
+    let pixels = picture();
+    ok(segment(session, &grey(&pixels, 12), &[known, unknown]));
+    let [first, second] = [judge(0), judge(1)];
+    assert_eq!((first.flags, second.flags), (0, CCS_FLAG_UNKNOWN_WORDS));
+    assert_eq!((first.area_px_at, first.stability), ([48; 3], 1.0));
+    assert!(first.score > 0.99 && first.min_probability > 0.99 && first.mean_probability > 0.99);
+    assert!(first.confounder_share.is_nan());
+    // The same frame again, and one that shows nothing.
+    ok(segment(session, &grey(&pixels, 12), &[known]));
+    assert_eq!(judge(0).flags, CCS_FLAG_FROZEN_FRAME);
+    ok(segment(session, &grey(&[0; 96], 12), &[known]));
+    let empty = judge(0);
+    assert_eq!(empty.flags, CCS_FLAG_BLANK_FRAME | CCS_FLAG_NOTHING_FOUND);
+    assert!(empty.score == 0.0 && empty.mean_probability.is_nan());
+}
+
 /// What the callback saw: kind, sequence, timestamp, lesion pixels, generation.
 type Seen = Mutex<Vec<(u32, u64, u64, u64, u64)>>;
 
@@ -145,6 +176,7 @@ unsafe extern "C" fn note(user: *mut c_void, event: *const ccs_event) {
         let mask = unsafe { std::slice::from_raw_parts(finding.mask, (event.width * event.height) as usize) };
         lesion_px = mask.iter().filter(|pixel| **pixel != 0).count() as u64;
         assert_eq!(finding.measurements.area_px, lesion_px);
+        assert_eq!(finding.quality.area_px_at[1], lesion_px);
         assert!(finding.confounders.is_null() && event.latency_ms > 0.0 && event.message.is_null());
     }
     seen.lock().unwrap().push((event.kind, event.sequence, event.timestamp_us, lesion_px, event.prompt_generation));
@@ -209,5 +241,6 @@ fn a_stream_counts() {
     }
     assert_eq!((counts.submitted, counts.failed, counts.late, counts.every_nth), (50, 0, 0, 1));
     assert!(counts.processed > 0 && counts.latency.max_ms >= counts.compute.min_ms);
+    assert!(counts.latency.max_ms >= counts.queue.min_ms && counts.queue.max_ms > 0.0);
     ok(ccs_stream_close(stream, 0));
 }

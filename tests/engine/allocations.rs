@@ -1,4 +1,4 @@
-//! Once warm, a frame allocates nothing: counted by the allocator of this test program.
+//! Once warm, a frame allocates nothing, and an engine holds what it says: counted by the allocator of this test program.
 
 use super::networks::{image, mini};
 use super::{PROMPTS, engine};
@@ -9,6 +9,8 @@ use std::cell::Cell;
 thread_local! {
     /// Of this thread alone: other tests run beside this one.
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that it made and that nobody freed here.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -17,11 +19,13 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        LIVE.with(|live| live.set(live.get() + layout.size() as isize));
         // SAFETY: the caller's promises are the system's conditions.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.with(|live| live.set(live.get() - layout.size() as isize));
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -49,4 +53,20 @@ fn a_warm_frame_allocates_nothing() {
         fast.run(&mut workspace, &pixels, kernels[..count].iter()).unwrap();
     }
     assert_eq!(counted() - before, 0);
+}
+
+#[test]
+fn an_engine_holds_what_it_says() {
+    let (network, pixels) = (mini(64), image(64));
+    for count in [1, 3] {
+        let before = LIVE.with(Cell::get);
+        let fast = engine(&network.graph, &network.weights, EngineOptions::default());
+        let kernels: Vec<PromptKernel> = PROMPTS.iter().map(|tokens| fast.encode_prompt(tokens).unwrap()).collect();
+        let mut workspace = Workspace::default();
+        fast.run(&mut workspace, &pixels, kernels[..count].iter()).unwrap();
+        let held = (LIVE.with(Cell::get) - before) as f64;
+        let said = fast.memory_bytes(count).unwrap() as f64;
+        // What it does not count are names, shapes and biases.
+        assert!(said <= held && held <= 1.1 * said, "{count} prompts: said {said}, held {held}");
+    }
 }

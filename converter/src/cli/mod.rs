@@ -7,6 +7,7 @@ mod import;
 mod init;
 mod pack;
 mod phantom;
+mod provenance;
 mod quantize;
 mod train;
 
@@ -39,6 +40,7 @@ enum Command {
     Export(export::Export),
     Pack(pack::Pack),
     Phantom(phantom::Phantom),
+    Provenance(provenance::Provenance),
     Quantize(quantize::Quantize),
     Train(train::Train),
 }
@@ -52,6 +54,7 @@ impl Command {
             Command::Export(command) => command.run(),
             Command::Pack(command) => command.run(),
             Command::Phantom(command) => command.run(),
+            Command::Provenance(command) => command.run(),
             Command::Quantize(command) => command.run(),
             Command::Train(command) => command.run(),
         }

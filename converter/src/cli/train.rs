@@ -3,7 +3,7 @@
 use super::Failure;
 use causalclipseg::prompt::Tokenizer;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::data::{LoadOptions, Recipe, Sample, Split, load_samples, split_fold};
+use causalclipseg_convert::data::{LoadOptions, Recipe, Sample, Split, load_samples, prompt_words, split_fold};
 use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
@@ -11,6 +11,7 @@ use causalclipseg_convert::train::{
     prepare_sizes, random_start,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,11 +100,13 @@ struct Sources {
     training: DataSetSource,
     validation: DataSetSource,
     pairs: Option<DataSetSource>,
+    words: BTreeSet<String>,
 }
 
 impl Sources {
     fn load(args: &Train, config: &TrainingConfig) -> Result<Self, Failure> {
         let (training, validation) = splits(args, config)?;
+        let words = prompt_words(&training, &config.recipe);
         let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
         let bar = bar("preparing images");
         bar.set_length(((training.len() + validation.len()) * sizes.len()) as u64);
@@ -119,6 +122,7 @@ impl Sources {
             pairs: (config.validation_pairs > 0)
                 .then(|| source(Arc::clone(&validation), pairs).limited(config.validation_pairs)),
             validation: source(validation, Recipe::PLAIN),
+            words,
         })
     }
 
@@ -129,6 +133,7 @@ impl Sources {
             training: &self.training,
             validation: &self.validation,
             validation_pairs: self.pairs.as_ref().map(|source| source as &dyn Source),
+            words: self.words.clone(),
             origin: match args.fold {
                 Some((fold, count)) => format!("{name}, fold {fold} of {count} held back"),
                 None => name,

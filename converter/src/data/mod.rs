@@ -16,6 +16,7 @@ mod prompts;
 mod recipe;
 mod sample;
 mod table;
+mod vocabulary;
 
 pub use augment::{Affine, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, flip_vertical};
 pub use compose::{Absence, Arrangement, compose_pair, wrong_request};
@@ -31,3 +32,4 @@ pub use prompts::{
 };
 pub use recipe::Recipe;
 pub use sample::{MaskRule, Sample, Split};
+pub use vocabulary::prompt_words;

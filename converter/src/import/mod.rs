@@ -9,13 +9,15 @@ mod tests;
 
 pub use read::{Limits, ReadError};
 
-use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError};
+use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError, join_words, read_words};
 use crate::model::{Architecture, ArchitectureError};
+use causalclipseg::frame::INPUTS_KEY;
 use causalclipseg::graph::{GraphError, Weights};
+use causalclipseg::prompt::WORDS_KEY;
 use read::Contents;
 use sha2::{Digest, Sha256};
 use sizes::Known;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
@@ -93,6 +95,10 @@ struct Gathered {
     /// Sizes that one of this crate's own checkpoints carries.
     architecture: Option<Architecture>,
     is_marked_untrained: bool,
+    /// Of the training prompts that this crate's own checkpoints tell of.
+    words: BTreeSet<String>,
+    /// How their training images look.
+    inputs: Option<String>,
 }
 
 impl Gathered {
@@ -103,6 +109,8 @@ impl Gathered {
         if let Some(own) = contents.metadata.get(ARCHITECTURE_KEY) {
             self.architecture = serde_json::from_str(own).ok();
         }
+        self.words.extend(read_words(&contents.metadata));
+        self.inputs = contents.metadata.get(INPUTS_KEY).cloned().or(self.inputs.take());
         self.is_marked_untrained |= contents.metadata.get("trained").is_some_and(|trained| trained == "false");
         for (name, value) in contents.tensors {
             match names::published(&name) {
@@ -172,6 +180,10 @@ impl Gathered {
             ("source_sha256".to_string(), self.digests.join(", ")),
             ("trained".to_string(), is_trained.to_string()),
         ]);
+        metadata.extend(self.inputs.clone().map(|inputs| (INPUTS_KEY.to_string(), inputs)));
+        if !self.words.is_empty() {
+            metadata.insert(WORDS_KEY.into(), join_words(&self.words));
+        }
         metadata.extend(seed.map(|seed| ("seed".to_string(), seed.to_string())));
         metadata
     }

@@ -14,12 +14,13 @@ use super::optimizer::Adam;
 use super::source::Source;
 use super::start::open_masks;
 use super::state::{Best, EpochSums, Progress, State, restore_average, write_whole};
-use crate::checkpoint::{Checkpoint, Storage};
+use crate::checkpoint::{Checkpoint, Storage, join_words, read_words};
 use crate::model::Architecture;
 use burn::tensor::Device;
 use causalclipseg::graph::Weights;
+use causalclipseg::prompt::WORDS_KEY;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -39,6 +40,9 @@ pub struct Data<'a> {
     pub validation_pairs: Option<&'a dyn Source>,
     /// Where the data come from, for the checkpoints' metadata.
     pub origin: String,
+    /// Of the training prompts, in small letters, for the checkpoints' metadata: a bundle can then tell a word that its
+    /// model never met.
+    pub words: BTreeSet<String>,
 }
 
 /// How a run ended.
@@ -129,6 +133,8 @@ impl<'a> Run<'a> {
         let game = Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?;
         std::fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
         write_whole(&folder.join(CONFIG), config.to_toml().as_bytes())?;
+        let mut words = read_words(&start.metadata);
+        words.extend(data.words.iter().cloned());
         let run = Self {
             config,
             folder: folder.into(),
@@ -137,7 +143,7 @@ impl<'a> Run<'a> {
             network,
             average,
             game,
-            progress: Progress::default(),
+            progress: Progress { words, ..Progress::default() },
         };
         run.save()?;
         Ok(run)
@@ -151,6 +157,8 @@ impl<'a> Run<'a> {
         let config = TrainingConfig::load(&folder.join(CONFIG))?;
         check_counts(&data)?;
         let state = State::load(&folder.join(STATE))?;
+        let mut progress = state.progress;
+        progress.words.extend(data.words.iter().cloned());
         let network = Network::new(state.architecture.describe()?, &state.weights, device)?;
         let average = restore_average(state.average, config.average_decay, device);
         let [theta, phi] = Game::optimizers(&config.optimizer);
@@ -165,7 +173,7 @@ impl<'a> Run<'a> {
             network,
             average,
             game,
-            progress: state.progress,
+            progress,
         };
         run.trim_log()?;
         Ok(run)
@@ -403,6 +411,9 @@ impl<'a> Run<'a> {
             ("data".to_string(), self.data.origin.clone()),
             ("epochs".to_string(), (self.progress.epoch + usize::from(name == BEST)).to_string()),
         ]);
+        if !self.progress.words.is_empty() {
+            metadata.insert(WORDS_KEY.into(), join_words(&self.progress.words));
+        }
         if let Some(best) = self.progress.best {
             metadata.insert("best_validation_dice".into(), format!("{:.4}", best.dice));
         }

@@ -10,7 +10,7 @@ use causalclipseg::io::replace_file;
 use ndarray::ArrayD;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::Path;
 
@@ -31,6 +31,9 @@ pub struct Progress {
     pub seconds: f64,
     pub sums: EpochSums,
     pub best: Option<Best>,
+    /// Of all prompts that the weights were taught, also by the runs before this one.
+    #[serde(default)]
+    pub words: BTreeSet<String>,
 }
 
 /// The best validation so far.

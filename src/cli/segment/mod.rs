@@ -10,7 +10,6 @@ use causalclipseg::frame::Region;
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
 use causalclipseg::io::{Depth, OutputNames};
 use causalclipseg::mask::{Flag, FrameWatch, Measurements, Quality, Record, contours_in_mm};
-use causalclipseg::prompt::KnownWords;
 use causalclipseg::{Model, ModelOptions, Prompt, Segmentation, Session};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -106,8 +105,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(&arguments.output)
         .map_err(|error| format!("cannot make the folder {}: {error}; choose another", arguments.output.display()))?;
 
-    let mut run =
-        Run { arguments, known: KnownWords::from_provenance(&model.description().provenance), model: &model, prompts };
+    let mut run = Run { arguments, model: &model, prompts };
     let mut session = model.session()?;
     let mut table = super::table();
     table.set_header(["input", "prompt", "area", "mean probability", "quality", "time"]);
@@ -139,8 +137,6 @@ struct Run<'a> {
     arguments: &'a Arguments,
     model: &'a Model,
     prompts: Vec<Prompt>,
-    /// Where the bundle names them.
-    known: Option<KnownWords>,
 }
 
 impl Run<'_> {
@@ -156,6 +152,7 @@ impl Run<'_> {
             let number = (!input.is_still()).then_some(index + 1);
             let of_frame = watch.flags(&buffer.frame()?);
             let (found, seconds) = session.segment(&buffer.frame()?, &self.prompts)?;
+            let unfamiliar = session.is_unfamiliar();
             if self.arguments.deidentify {
                 buffer.blank_outside_region();
             }
@@ -166,11 +163,13 @@ impl Run<'_> {
                 let contours = mask.contours();
                 let frame = buffer.frame()?;
                 let mm_per_pixel = frame.mm_per_pixel();
-                let text = self.prompts.get(prompt).map(Prompt::text).unwrap_or_default();
+                let asked = self.prompts.get(prompt);
+                let text = asked.map(Prompt::text).unwrap_or_default();
                 let mut quality = Quality::of(&mask, &probability, confounders.as_ref())?;
-                quality.flags.extend(&of_frame);
+                quality.flags.extend(of_frame.clone());
+                quality.flags.extend(unfamiliar.then_some(Flag::UnfamiliarFrame));
                 quality.flags.extend((!buffer.valid).then_some(Flag::InvalidFrame));
-                let unknown = self.known.as_ref().is_some_and(|known| !known.unknown_in(text).is_empty());
+                let unknown = asked.is_some_and(Prompt::has_unknown_words);
                 quality.flags.extend(unknown.then_some(Flag::UnknownWords));
                 let record = Record {
                     input: path.display().to_string(),

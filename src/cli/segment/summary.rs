@@ -68,6 +68,7 @@ impl Summary {
                 // The area says so.
                 Flag::NothingFound => "",
                 Flag::LowScore => ", low",
+                Flag::UnfamiliarFrame => ", unfamiliar frame",
                 Flag::UnknownWords => ", unknown words",
             };
         }

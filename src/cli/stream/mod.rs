@@ -7,7 +7,7 @@ use super::Failure;
 use super::model_source::{self, ModelSource};
 use causalclipseg::frame::Region;
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
-use causalclipseg::mask::Measurements;
+use causalclipseg::mask::{Measurements, Quality};
 use causalclipseg::stream::{
     Backlog, DegradePolicy, Level, Statistics, Stream, StreamEvent, StreamOptions, Submission, Summary,
 };
@@ -96,6 +96,7 @@ struct FrameLine<'a> {
     prompt: &'a str,
     #[serde(flatten)]
     measurements: Measurements,
+    quality: Option<&'a Quality>,
     latency_ms: f64,
     late: bool,
     level: Level,
@@ -196,7 +197,7 @@ fn play(arguments: &Arguments, feed: &mut Feed, stream: &Stream, soak: &Soak) ->
 fn tell(event: &StreamEvent<'_>, lines: bool) {
     match event {
         StreamEvent::Frame(result) if lines => {
-            for (found, prompt) in result.found.iter().zip(result.prompts) {
+            for (index, (found, prompt)) in result.found.iter().zip(result.prompts).enumerate() {
                 let (contours, mm_per_pixel) = (found.mask.contours(), result.frame.mm_per_pixel());
                 let measured = Measurements::of(&found.mask, &contours, Some(&found.probability), mm_per_pixel);
                 let line = FrameLine {
@@ -204,6 +205,7 @@ fn tell(event: &StreamEvent<'_>, lines: bool) {
                     timestamp_us: result.timestamp_us,
                     prompt: prompt.text(),
                     measurements: measured.unwrap_or_default(),
+                    quality: result.quality.get(index),
                     latency_ms: result.latency.as_secs_f64() * 1e3,
                     late: result.late,
                     level: result.level,
@@ -240,6 +242,7 @@ fn say_tables(report: &Report<'_>) -> Result<(), Failure> {
         times.add_row([name.to_string()].into_iter().chain(cells));
     };
     add("from frame to result", &report.statistics.latency_ms);
+    add("of that waiting in the queue", &report.statistics.queue_ms);
     add("of that the network", &report.statistics.compute_ms);
     add("of that queue and bookkeeping", &report.statistics.bookkeeping_ms);
     super::say(format!("{counts}\n{times}"))?;

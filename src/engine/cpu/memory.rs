@@ -87,8 +87,13 @@ pub(super) struct Arena {
 }
 
 impl Arena {
+    /// What an arena of a length takes.
+    pub fn bytes_of(length: usize) -> usize {
+        length + ALIGNMENT
+    }
+
     pub fn new(length: usize) -> Self {
-        let bytes = vec![0; length + ALIGNMENT];
+        let bytes = vec![0; Self::bytes_of(length)];
         let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         Self { bytes, start, length }
     }

@@ -44,7 +44,8 @@ pub struct CpuEngine {
     /// Channels of the features, rows and columns of the logits, of each head.
     heads: Vec<[usize; 3]>,
     crew: Mutex<Crew>,
-    prompt_room: Mutex<Room>,
+    /// What prompts are encoded in: by the calling thread alone, so that no frame waits for the crew meanwhile.
+    prompt_room: Mutex<(Room, Crew)>,
     threads: usize,
 }
 
@@ -95,6 +96,7 @@ impl CpuEngine {
         };
         let crew = Crew::new(options.threads, options.on_thread_start.unwrap_or(|_| ()))
             .map_err(EngineError::threads(options.threads))?;
+        let alone = Crew::new(1, |_| ()).map_err(EngineError::threads(1))?;
         let engine = Self {
             kernels,
             image: Program::new(&image_list, &source, kernels)?,
@@ -102,7 +104,7 @@ impl CpuEngine {
             heads: heads.iter().map(shape).collect::<Result<_, _>>()?,
             threads: crew.threads(),
             crew: Mutex::new(crew),
-            prompt_room: Mutex::default(),
+            prompt_room: Mutex::new((Room::default(), alone)),
         };
         log::debug!(
             "fast engine on {}: {} steps an image, {:.1} MB of tensors, {:.1} MB of weights of its own",
@@ -122,6 +124,16 @@ impl CpuEngine {
         self.threads
     }
 
+    /// Bytes that the engine and one workspace hold once warm: weights that are not in the bundle, tensors, logits.
+    pub(super) fn memory_bytes(&self, prompts: usize) -> usize {
+        let heads = self.heads.iter().map(|head| HeadRun::bytes(*head, prompts));
+        self.image.owned_bytes()
+            + self.prompt.owned_bytes()
+            + self.image.room_bytes(self.threads, prompts)
+            + self.prompt.room_bytes(1, 0)
+            + heads.sum::<usize>()
+    }
+
     pub fn has_confounders(&self) -> bool {
         self.heads.len() > 1
     }
@@ -129,11 +141,11 @@ impl CpuEngine {
     /// Runs the text encoder on checked tokens, the end of text last.
     pub(super) fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
         // A panic elsewhere leaves memory whose content the next run overwrites.
-        let mut room = self.prompt_room.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut crew = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
-        self.prompt.make_room(&mut room, self.threads, 0);
-        self.prompt.run(&mut room, self.kernels, &mut crew, (&[], tokens), &mut [], None)?;
-        let vectors = (0..self.heads.len()).map(|index| self.prompt.output(&mut room, index).map(Into::into));
+        let mut guard = self.prompt_room.lock().unwrap_or_else(PoisonError::into_inner);
+        let (room, crew) = &mut *guard;
+        self.prompt.make_room(room, 1, 0);
+        self.prompt.run(room, self.kernels, crew, (&[], tokens), &mut [], None)?;
+        let vectors = (0..self.heads.len()).map(|index| self.prompt.output(room, index).map(Into::into));
         let vectors = vectors.collect::<Option<_>>();
         vectors.map(|vectors| PromptKernel { vectors }).ok_or_else(|| EngineError::Internal("no prompt kernel".into()))
     }

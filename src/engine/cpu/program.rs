@@ -131,12 +131,21 @@ impl Program {
         self.steps.iter().map(|step| step.work.owned_bytes()).sum()
     }
 
+    /// Bytes of a run's memory: tensors and the threads' own.
+    pub fn room_bytes(&self, threads: usize, prompts: usize) -> usize {
+        Arena::bytes_of(self.bytes) + threads * self.scratch_floats(prompts) * size_of::<f32>()
+    }
+
+    fn scratch_floats(&self, prompts: usize) -> usize {
+        self.steps.iter().map(|step| step.work.scratch_floats(prompts)).max().unwrap_or(0)
+    }
+
     /// Makes room for a number of threads and prompts. Allocates where it has not been as much before.
     pub fn make_room(&self, room: &mut Room, threads: usize, prompts: usize) {
         if room.arena.as_ref().is_none_or(|arena| arena.len() < self.bytes) {
             room.arena = Some(Arena::new(self.bytes));
         }
-        let floats = self.steps.iter().map(|step| step.work.scratch_floats(prompts)).max().unwrap_or(0);
+        let floats = self.scratch_floats(prompts);
         if room.scratch.len() < threads {
             room.scratch.resize_with(threads, Scratch::default);
         }

@@ -102,6 +102,12 @@ impl PromptTail {
 
 /// A sentence's kernel (9 x channels weights, nine constants, a bias) beside others, packed for the kernels.
 impl HeadRun {
+    /// What it takes for a head of so many channels, rows and columns, and so many prompts.
+    pub(super) fn bytes([channels, rows, columns]: [usize; 3], prompts: usize) -> usize {
+        let padded = blocks(TAPS * prompts) * BLOCK;
+        (padded * channels + padded + prompts + rows * prompts * columns) * size_of::<f32>()
+    }
+
     /// Takes the prompts of a frame. Allocates only where there are more of them than ever before.
     pub(super) fn set_prompts<'k>(
         &mut self,

@@ -1,0 +1,76 @@
+//! `provenance`: which words and which images a checkpoint was trained on.
+
+use super::Failure;
+use causalclipseg::frame::{Appearance, FamiliarInputs, Fit, INPUTS_KEY, Normalisation, Preprocessor};
+use causalclipseg::io::Image;
+use causalclipseg::prompt::WORDS_KEY;
+use causalclipseg_convert::checkpoint::{join_words, read_metadata, read_words, write_metadata};
+use causalclipseg_convert::data::{LoadOptions, Sample, Split, load_samples, prompt_words};
+use causalclipseg_convert::model::Architecture;
+use causalclipseg_convert::train::TrainingConfig;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Record what a checkpoint was trained on: the words of its prompts, and how its images look
+///
+/// `import`, `quantize` and `pack` pass both on. Results of a bundle that has them are flagged `unknown_words` where the
+/// prompt has others, and `unfamiliar_frame` where the image looks like none of these: its brightness, contrast, grain, and
+/// shares of black and white. No image and no sentence can be made of what is recorded.
+#[derive(Debug, Args)]
+pub struct Provenance {
+    /// Checkpoint of this program, quantised or not; its tensors stay as they are
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// A data set that it was trained on. May be given several times: the training prompts of all of them count, beside
+    /// the words that `train` recorded, and the training images of the first
+    #[arg(long, required = true, value_name = "DIR")]
+    data: Vec<PathBuf>,
+    /// The configuration it was trained with, for what the recipe asks beside the data sets' own prompts [default: the
+    /// recipe's defaults, which ask all there is]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to write the checkpoint [default: over the old one]
+    #[arg(short, long, value_name = "CKPT")]
+    output: Option<PathBuf>,
+}
+
+impl Provenance {
+    pub fn run(self) -> Result<(), Failure> {
+        let (architecture, mut metadata) = read_metadata(&self.checkpoint)?;
+        let config = self.config.as_deref().map(TrainingConfig::load).transpose()?.unwrap_or_default();
+        let load = |folder: &PathBuf| load_samples(folder, Split::Train, &LoadOptions::default());
+        let sets = self.data.iter().map(load).collect::<Result<Vec<Vec<Sample>>, _>>()?;
+        let progress = super::spinner("looking at the images");
+        let looks = sets.first().map(|samples| appearances(samples, &architecture)).transpose()?.unwrap_or_default();
+        progress.finish_and_clear();
+        let mut words = read_words(&metadata);
+        sets.iter().for_each(|samples| words.extend(prompt_words(samples, &config.recipe)));
+        metadata.insert(WORDS_KEY.into(), join_words(&words));
+        let inputs = match FamiliarInputs::of(&looks).and_then(|familiar| familiar.to_json()) {
+            Some(inputs) => {
+                metadata.insert(INPUTS_KEY.into(), inputs);
+                format!("the looks of {} images", looks.len())
+            }
+            None => {
+                // Those of another set would be wrong.
+                metadata.remove(INPUTS_KEY);
+                format!("no looks: {} images that vary are fewer than {}", looks.len(), FamiliarInputs::LEAST)
+            }
+        };
+        let output = self.output.as_ref().unwrap_or(&self.checkpoint);
+        write_metadata(&self.checkpoint, output, metadata)?;
+        super::say(format!("{}: {} words, {inputs}", output.display(), words.len()))
+    }
+}
+
+/// As the network sees them where a frame is stretched, which is what `pack` has it do unless it is told otherwise.
+fn appearances(samples: &[Sample], architecture: &Architecture) -> Result<Vec<Appearance>, Failure> {
+    let size = architecture.input_size;
+    let mut preprocessor = Preprocessor::new(size, Normalisation::CLIP, Fit::Stretch)?;
+    let mut pixels = vec![0.0; 3 * size * size];
+    let mut look = |sample: &Sample| -> Result<Appearance, Failure> {
+        preprocessor.prepare(&Image::open(&sample.image)?.frame(), &mut pixels)?;
+        Ok(Appearance::of(&pixels, size, Normalisation::CLIP))
+    };
+    samples.iter().map(&mut look).collect()
+}

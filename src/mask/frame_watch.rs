@@ -1,0 +1,168 @@
+//! What is wrong with frames themselves, whatever is found on them: nothing to see, noise, standing still.
+
+use super::Flag;
+use crate::frame::{Frame, PixelFormat, Region};
+
+/// Below this standard deviation of brightness, of 255, a frame shows nothing: a lost signal, a frozen black screen.
+/// Ultrasound images have 20 to 60.
+const BLANK_DEVIATION: f64 = 4.0;
+
+/// Below this correlation of neighbouring pixels a frame is noise: ultrasound's speckle spreads over several pixels and
+/// gives 0.8 to 0.99, white noise 0.
+const NOISE_CORRELATION: f64 = 0.6;
+
+/// Looks at the frames themselves, one after the other; it remembers a digest of the last one.
+#[derive(Clone, Debug, Default)]
+pub struct FrameWatch {
+    last: Option<u64>,
+}
+
+impl FrameWatch {
+    /// What is wrong with the frame's region of interest, whatever is found on it.
+    pub fn flags(&mut self, frame: &Frame<'_>) -> impl Iterator<Item = Flag> + Clone + use<> {
+        let seen = Appearance::of(frame);
+        let frozen = self.last.replace(seen.digest) == Some(seen.digest);
+        let content = if seen.deviation < BLANK_DEVIATION {
+            Some(Flag::BlankFrame)
+        } else {
+            (seen.correlation < NOISE_CORRELATION).then_some(Flag::NoiseFrame)
+        };
+        content.into_iter().chain(frozen.then_some(Flag::FrozenFrame))
+    }
+}
+
+/// What a region of a frame looks like, in numbers.
+struct Appearance {
+    /// Of brightness, 0 to 255.
+    deviation: f64,
+    /// Of brightness between neighbours in a row, -1 to 1; 1 where there is no contrast.
+    correlation: f64,
+    /// Equal for equal pixels, and by chance only for others.
+    digest: u64,
+}
+
+/// Of a frame's rows, one in so many is looked at for contrast; for the digest all are.
+const ROW_STEP: usize = 4;
+
+impl Appearance {
+    fn of(frame: &Frame<'_>) -> Self {
+        let Region { x, y, width, height } = frame.region();
+        let (mut sums, mut digest) = (Sums::default(), Fnv::default());
+        for row in 0..height {
+            let bytes = frame.region_row(row);
+            digest.add(bytes);
+            if !row.is_multiple_of(ROW_STEP) {
+                continue;
+            }
+            match frame.format() {
+                PixelFormat::Gray8 => sums.add(bytes.iter().map(|grey| u64::from(*grey))),
+                _ => sums.add((x..x + width).map(|x| {
+                    let [red, green, blue] = frame.rgb(x, y + row).map(u64::from);
+                    // Rec. 601's weights, in 256ths.
+                    (77 * red + 150 * green + 29 * blue) >> 8
+                })),
+            }
+        }
+        let Sums { count, sum, squares, pairs, products, left, right } = sums;
+        let count = count.max(1) as f64;
+        let mean = sum as f64 / count;
+        let variance = (squares as f64 / count - mean * mean).max(0.0);
+        let of_pairs = pairs.max(1) as f64;
+        let covariance = products as f64 / of_pairs - left as f64 / of_pairs * (right as f64 / of_pairs);
+        let correlation = if pairs > 0 && variance > 0.0 { covariance / variance } else { 1.0 };
+        Self { deviation: variance.sqrt(), correlation, digest: digest.0 }
+    }
+}
+
+/// Over grey values and over pairs of neighbours in a row.
+#[derive(Default)]
+struct Sums {
+    count: u64,
+    sum: u64,
+    squares: u64,
+    pairs: u64,
+    products: u64,
+    left: u64,
+    right: u64,
+}
+
+impl Sums {
+    fn add(&mut self, row: impl Iterator<Item = u64>) {
+        let mut last = None;
+        for grey in row {
+            self.count += 1;
+            self.sum += grey;
+            self.squares += grey * grey;
+            if let Some(last) = last.replace(grey) {
+                self.products += last * grey;
+                (self.left, self.right) = (self.left + last, self.right + grey);
+                self.pairs += 1;
+            }
+        }
+    }
+}
+
+/// Fowler, Noll and Vo's hash, variant 1a, 64 bit, taken eight bytes at a time: fast, and no secret to keep.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, row: &[u8]) {
+        let (words, rest) = row.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        rest.iter().for_each(|byte| self.mix(u64::from(*byte)));
+    }
+
+    fn mix(&mut self, value: u64) {
+        // Only low bits reach high ones in a product; the rotation brings them back.
+        self.0 = (self.0 ^ value).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_that_show_nothing_or_stand_still() {
+        let mut watch = FrameWatch::default();
+        let mut state = 1u32;
+        let mut noise = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let noise: Vec<u8> = (0..4096).map(&mut noise).collect();
+        let smooth: Vec<u8> = (0..4096usize).map(|at| (128.0 + 90.0 * ((at % 64) as f32 / 9.0).sin()) as u8).collect();
+        let mut flags =
+            |data: &[u8]| watch.flags(&Frame::packed(data, PixelFormat::Gray8, 64, 64).unwrap()).collect::<Vec<_>>();
+        assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame]);
+        assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame, Flag::FrozenFrame]);
+        assert_eq!(flags(&noise), [Flag::NoiseFrame]);
+        assert_eq!(flags(&smooth), []);
+        assert_eq!(flags(&smooth), [Flag::FrozenFrame]);
+        let mut moved = smooth.clone();
+        moved[4095] ^= 1;
+        assert_eq!(flags(&moved), []);
+    }
+
+    #[test]
+    fn only_the_region_is_looked_at() {
+        let mut data: Vec<u8> = (0..64).map(|at| if at % 8 < 4 { 0 } else { 200 }).collect();
+        let flags = |data: &[u8], watch: &mut FrameWatch| {
+            let frame = Frame::packed(data, PixelFormat::Gray8, 8, 8).unwrap();
+            watch.flags(&frame.with_region(Region { x: 0, y: 0, width: 4, height: 8 }).unwrap()).collect::<Vec<_>>()
+        };
+        let mut watch = FrameWatch::default();
+        assert_eq!(flags(&data, &mut watch), [Flag::BlankFrame]);
+        // A clock beside the scan ticks on.
+        data[7] = 0;
+        assert_eq!(flags(&data, &mut watch), [Flag::BlankFrame, Flag::FrozenFrame]);
+    }
+}
