@@ -1,7 +1,9 @@
 //! A model ready to run, and the sessions that run it on frames.
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
-use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKernel, StepTime, Workspace};
+use crate::engine::{
+    Device, Engine, EngineChoice, EngineError, EngineOptions, GpuPrecision, PromptKernel, RanOn, StepTime, Workspace,
+};
 use crate::frame::{Frame, FrameError, Placement, Preprocessor};
 use crate::kernels::Isa;
 use crate::mask::{Mask, MaskError, Probability};
@@ -23,6 +25,12 @@ pub struct ModelOptions {
     pub threads: usize,
     /// Which engine runs the network.
     pub engine: EngineChoice,
+    /// What image passes run on. Where a GPU can't, or stops working, the CPU stands in: [`Session::fallback`] says so.
+    pub device: Device,
+    /// In what numbers a GPU keeps weights and maps.
+    pub gpu_precision: GpuPrecision,
+    /// A folder for compiled shaders, kept from start to start; the user's own. See [`EngineOptions::pipeline_cache`].
+    pub pipeline_cache: Option<&'static Path>,
     /// The instruction set of the fast engine's kernels; the best that the CPU has where it is `None`.
     pub isa: Option<Isa>,
     /// Runs first in each thread that the model keeps, with its number from 1: to bind it to a core, for example.
@@ -31,15 +39,45 @@ pub struct ModelOptions {
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        let EngineOptions { confounders, threads, engine, isa, on_thread_start } = EngineOptions::default();
-        Self { confounders, cached_prompts: 64, threads, engine, isa, on_thread_start }
+        let EngineOptions {
+            confounders,
+            threads,
+            engine,
+            device,
+            gpu_precision,
+            pipeline_cache,
+            isa,
+            on_thread_start,
+        } = EngineOptions::default();
+        let cached_prompts = 64;
+        Self {
+            confounders,
+            cached_prompts,
+            threads,
+            engine,
+            device,
+            gpu_precision,
+            pipeline_cache,
+            isa,
+            on_thread_start,
+        }
     }
 }
 
 impl ModelOptions {
     fn engine_options(&self) -> EngineOptions {
-        let ModelOptions { confounders, threads, engine, isa, on_thread_start, .. } = *self;
-        EngineOptions { confounders, threads, engine, isa, on_thread_start }
+        let ModelOptions {
+            confounders,
+            threads,
+            engine,
+            device,
+            gpu_precision,
+            pipeline_cache,
+            isa,
+            on_thread_start,
+            ..
+        } = *self;
+        EngineOptions { confounders, threads, engine, device, gpu_precision, pipeline_cache, isa, on_thread_start }
     }
 }
 
@@ -249,6 +287,22 @@ impl Session {
         }
         seconds.postprocess = begun.elapsed().as_secs_f64();
         Ok(seconds)
+    }
+
+    /// What ran the last frame.
+    pub fn ran_on(&self) -> RanOn {
+        self.workspace.ran_on()
+    }
+
+    /// Why the CPU stands in for a GPU that was asked for; `None` as long as everything is as asked.
+    pub fn fallback(&self) -> Option<&str> {
+        self.engine.fallback()
+    }
+
+    /// Where the last frame's time on a GPU went, if one ran it.
+    #[cfg(feature = "gpu")]
+    pub fn gpu_times(&self) -> Option<crate::engine::GpuTimes> {
+        self.workspace.gpu_times()
     }
 
     /// Runs a frame once, and says where its time went: each step of the network, in the order in which they run.

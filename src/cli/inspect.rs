@@ -39,10 +39,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "bytes": bundle.file_bytes(),
             "manifest": bundle.manifest(),
             "layers": layers,
+            "adapters": adapters(),
         });
         return say(serde_json::to_string_pretty(&everything)?);
     }
     say(summary(&bundle))?;
+    say_adapters()?;
     if arguments.layers {
         say(layers(bundle.graph()))?;
     }
@@ -78,6 +80,43 @@ fn summary(bundle: &Bundle) -> Table {
         table.add_row([key, value]);
     }
     table
+}
+
+/// The GPUs that `--device gpu:N` counts; `null` where this build has no engine for one.
+fn adapters() -> serde_json::Value {
+    #[cfg(feature = "gpu")]
+    return json!(causalclipseg::engine::adapters());
+    #[cfg(not(feature = "gpu"))]
+    serde_json::Value::Null
+}
+
+#[cfg(not(feature = "gpu"))]
+fn say_adapters() -> Result<(), Failure> {
+    Ok(())
+}
+
+#[cfg(feature = "gpu")]
+fn say_adapters() -> Result<(), Failure> {
+    let adapters = causalclipseg::engine::adapters();
+    if adapters.is_empty() {
+        return say("no GPU adapter: --device gpu would run on the CPU");
+    }
+    let mut table = super::table();
+    table.set_header(["--device", "adapter", "kind", "backend", "driver", "f16", "own clock", "largest tensor"]);
+    let yes = |flag: bool| if flag { "yes" } else { "no" }.to_string();
+    for adapter in adapters {
+        table.add_row([
+            format!("gpu:{}", adapter.index),
+            adapter.name,
+            adapter.kind.to_string(),
+            adapter.backend,
+            adapter.driver,
+            yes(adapter.f16),
+            yes(adapter.timestamps),
+            format!("{:.0} MB", adapter.most_bytes as f64 / 1e6),
+        ]);
+    }
+    say(table)
 }
 
 fn layers(graph: &Graph) -> Table {

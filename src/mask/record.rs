@@ -40,6 +40,12 @@ pub struct Record {
     pub model: Option<String>,
     /// From pixels to mask, reading and writing files left out.
     pub seconds: Option<f64>,
+    /// What ran the network: cpu or gpu.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// Why the CPU stood in for a GPU that was asked for; absent where all is as asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_fallback: Option<String>,
 }
 
 /// A sequence under one prompt: what stands in its JSON file.

@@ -1,0 +1,149 @@
+//! Convolutions, linear layers, projections.
+
+use super::plain;
+use super::rig::{Trial, check, gpu, numbers, storages, stored, tensor, weight};
+use crate::graph::Weights;
+use crate::lower::steps::{Filters, StepKind, WeightLayout};
+
+struct Case {
+    size: [usize; 3],
+    out: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    map: bool,
+    residual: bool,
+    relu: bool,
+    /// Channels of the written tensor before these, and after.
+    around: [usize; 2],
+}
+
+const fn case(size: [usize; 3], out: usize, kernel: usize, stride: usize) -> Case {
+    let padding = kernel / 2;
+    Case { size, out, kernel, stride, padding, map: false, residual: false, relu: false, around: [0, 0] }
+}
+
+#[test]
+fn convolutions_of_any_shape() {
+    let Some(gpu) = gpu() else { return };
+    let cases = [
+        case([1, 1, 1], 1, 1, 1),
+        case([1, 17, 3], 5, 1, 1),
+        // The stem.
+        case([9, 11, 3], 7, 3, 2),
+        case([5, 1, 6], 4, 3, 1),
+        Case { relu: true, ..case([7, 7, 20], 66, 1, 1) },
+        Case { residual: true, relu: true, ..case([8, 9, 17], 33, 3, 1) },
+        Case { map: true, ..case([3, 5, 8], 10, 1, 1) },
+        Case { map: true, residual: true, relu: true, ..case([13, 10, 36], 130, 1, 1) },
+        Case { around: [8, 4], ..case([4, 3, 12], 16, 1, 1) },
+        Case { around: [4, 0], ..case([4, 3, 12], 7, 3, 1) },
+        Case { padding: 0, ..case([6, 6, 5], 9, 3, 1) },
+        Case { padding: 0, ..case([7, 9, 10], 6, 1, 2) },
+    ];
+    for (number, case) in cases.iter().enumerate() {
+        for storage in storages(&gpu) {
+            let Case { size, out, kernel, stride, padding, map, residual, relu, around } = *case;
+            let [height, width, channels] = size;
+            let seed = 10 * number as u64;
+            let own = |count: usize, seed: u64| stored(storage, &numbers(count, seed));
+            let x = own(height * width * channels, seed);
+            let weights = own(out * channels * kernel * kernel, seed + 1);
+            let bias = numbers(out, seed + 2);
+            let of = plain::Convolution { weights: &weights, bias: &bias, kernel, stride, padding };
+            let (mut expected, [out_height, out_width, _]) = plain::convolution(&x, size, &of);
+            let pixels = out_height * out_width;
+            let map_values = own(out * pixels, seed + 3);
+            let added = own(out * pixels, seed + 4);
+            for (index, value) in expected.iter_mut().enumerate() {
+                let (pixel, channel) = (index / out, index % out);
+                *value += if map { map_values[channel * pixels + pixel] } else { 0.0 };
+                *value += if residual { added[index] } else { 0.0 };
+                *value = if relu { value.max(0.0) } else { *value };
+            }
+            let trial = Trial {
+                kind: StepKind::Convolution {
+                    filters: Filters {
+                        weight: "w".into(),
+                        layout: WeightLayout::Convolution,
+                        bias: Some("b".into()),
+                        out_channels: out,
+                        kernel,
+                        in_channels: channels,
+                    },
+                    stride,
+                    padding,
+                    map: map.then(|| "m".into()),
+                    residual,
+                    relu,
+                },
+                reads: [tensor(height, width, channels)]
+                    .into_iter()
+                    .chain(residual.then(|| tensor(out_height, out_width, out)))
+                    .collect(),
+                writes: tensor(out_height, out_width, around[0] + out + around[1]),
+                first_channel: around[0],
+                weights: Weights::from([
+                    ("w".into(), weight(&[out, channels, kernel, kernel], weights)),
+                    ("b".into(), weight(&[out], bias)),
+                    ("m".into(), weight(&[out, out_height, out_width], map_values)),
+                ]),
+            };
+            let inputs: Vec<Vec<f32>> = [x].into_iter().chain(residual.then_some(added)).collect();
+            check(&gpu, storage, &trial, &inputs, &expected, &format!("convolution {number}"));
+        }
+    }
+}
+
+/// Rows of a larger weight, and a matrix that lies the other way.
+#[test]
+fn weights_lie_in_any_way() {
+    let Some(gpu) = gpu() else { return };
+    let (pixels, channels, out, first_row) = (5, 9, 6, 4);
+    for layout in [WeightLayout::Rows { first_row }, WeightLayout::Columns] {
+        for storage in storages(&gpu) {
+            let x = stored(storage, &numbers(pixels * channels, 1));
+            let rows = stored(storage, &numbers((first_row + out) * channels, 2));
+            let bias = numbers(first_row + out, 3);
+            let (own, own_bias, matrix, shape) = match layout {
+                WeightLayout::Columns => {
+                    let own = rows[..out * channels].to_vec();
+                    let turned = (0..channels * out).map(|index| own[index % out * channels + index / out]);
+                    (own.clone(), vec![0.0; out], turned.collect(), [channels, out])
+                }
+                _ => {
+                    let own = rows[first_row * channels..].to_vec();
+                    (own, bias[first_row..].to_vec(), rows, [first_row + out, channels])
+                }
+            };
+            let of = plain::Convolution { weights: &own, bias: &own_bias, kernel: 1, stride: 1, padding: 0 };
+            let (expected, _) = plain::convolution(&x, [1, pixels, channels], &of);
+            let has_bias = layout != WeightLayout::Columns;
+            let trial = Trial {
+                kind: StepKind::Convolution {
+                    filters: Filters {
+                        weight: "w".into(),
+                        layout,
+                        bias: has_bias.then(|| "b".into()),
+                        out_channels: out,
+                        kernel: 1,
+                        in_channels: channels,
+                    },
+                    stride: 1,
+                    padding: 0,
+                    map: None,
+                    residual: false,
+                    relu: false,
+                },
+                reads: vec![tensor(1, pixels, channels)],
+                writes: tensor(1, pixels, out),
+                first_channel: 0,
+                weights: Weights::from([
+                    ("w".into(), weight(&shape, matrix)),
+                    ("b".into(), weight(&[first_row + out], bias)),
+                ]),
+            };
+            check(&gpu, storage, &trial, &[x], &expected, &format!("{layout:?}"));
+        }
+    }
+}
