@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Tokens of a prompt for which the text encoder's cost is given.
 const TYPICAL_TOKENS: usize = 20;
@@ -30,7 +31,7 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let bundle = model_source::open(arguments.bundle.as_deref())?;
+    let bundle = Arc::new(model_source::open(arguments.bundle.as_deref())?);
     if arguments.format == Format::Json {
         let layers =
             arguments.layers.then(|| bundle.graph().ids().map(|id| layer_json(bundle.graph(), id)).collect::<Vec<_>>());
@@ -40,6 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "manifest": bundle.manifest(),
             "layers": layers,
             "adapters": adapters(),
+            "gpu_bytes": gpu_bytes(&bundle),
         });
         return say(serde_json::to_string_pretty(&everything)?);
     }
@@ -51,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn summary(bundle: &Bundle) -> Table {
+fn summary(bundle: &Arc<Bundle>) -> Table {
     let manifest = bundle.manifest();
     let model = &manifest.model;
     let precision = match manifest.precision {
@@ -76,6 +78,8 @@ fn summary(bundle: &Bundle) -> Table {
     for (key, value) in rows {
         table.add_row([key.to_string(), value]);
     }
+    #[cfg(feature = "gpu")]
+    table.add_row(["on a GPU".to_string(), gpu_memory(bundle)]);
     for (key, value) in &model.provenance {
         table.add_row([key, value]);
     }
@@ -88,6 +92,31 @@ fn adapters() -> serde_json::Value {
     return json!(causalclipseg::engine::adapters());
     #[cfg(not(feature = "gpu"))]
     serde_json::Value::Null
+}
+
+#[cfg(feature = "gpu")]
+fn gpu_memory(bundle: &Arc<Bundle>) -> String {
+    use causalclipseg::engine::GpuMemory;
+    let megabytes = |f16| GpuMemory::of(bundle.graph(), bundle, f16).map(|of| (of.weights + of.maps) as f64 / 1e6);
+    match (megabytes(false), megabytes(true)) {
+        (Ok(f32), Ok(f16)) => format!("{f32:.1} MB of memory in f32, {f16:.1} MB in f16"),
+        (Err(error), _) | (_, Err(error)) => error.to_string(),
+    }
+}
+
+/// What the model takes of a GPU's memory, by the numbers that it is kept in; `null` where no GPU can run it.
+fn gpu_bytes(bundle: &Arc<Bundle>) -> serde_json::Value {
+    #[cfg(feature = "gpu")]
+    {
+        use causalclipseg::engine::GpuMemory;
+        let memory = |f16| GpuMemory::of(bundle.graph(), bundle, f16).ok();
+        json!({ "f32": memory(false), "f16": memory(true) })
+    }
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = bundle;
+        serde_json::Value::Null
+    }
 }
 
 #[cfg(not(feature = "gpu"))]

@@ -21,7 +21,7 @@ pub use cpu::{MAX_PROMPTS, WeightSource};
 pub use device::{Device, GpuPrecision, RanOn, UnknownDevice};
 pub use error::EngineError;
 #[cfg(feature = "gpu")]
-pub use gpu::{AdapterDescription, GpuEngine, GpuSummary, GpuTimes, adapters};
+pub use gpu::{AdapterDescription, GpuEngine, GpuMemory, GpuSummary, GpuTimes, adapters};
 pub(crate) use reference::coordinate;
 pub use reference::{ReferencePlan, Value};
 pub use split::Head;

@@ -2,7 +2,7 @@
 
 use super::networks::{Network, end_of_text, image, mini, tiny};
 use super::{assert_close, has_adapter, largest, logits, on_gpu};
-use causalclipseg::engine::{Engine, EngineOptions, GpuPrecision, RanOn, Workspace, adapters};
+use causalclipseg::engine::{Engine, EngineOptions, GpuMemory, GpuPrecision, RanOn, Workspace, adapters};
 use causalclipseg::lower::rewrite;
 use causalclipseg::network::{Architecture, Edition, golden_image, stage};
 use safetensors::SafeTensors;
@@ -148,6 +148,14 @@ fn large_networks_yield_the_authors_logits() {
         println!("skipped: rn50 and rn101 run with CAUSALCLIPSEG_GPU_LARGE=1");
         return;
     }
+    let rn101 = Architecture::of(Edition::Rn101, 224);
+    let (graph, weights) = rewrite(rn101.describe().unwrap(), rn101.golden_weights().unwrap()).unwrap();
+    for f16 in [false, true] {
+        let memory = GpuMemory::of(&graph, &weights, f16).unwrap();
+        println!("rn101, f16 {f16}: {memory:?}");
+        assert!(!f16 || memory.weights + memory.maps <= 400_000_000, "{memory:?}");
+    }
+    drop(weights);
     if has_adapter() {
         golden("rn50", &Architecture::of(Edition::Rn50, 224));
         golden("rn101", &Architecture::of(Edition::Rn101, 224));

@@ -39,6 +39,7 @@ use program::Program;
 use shader::Storage;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tail::TailRoom;
 
 /// What a GPU was made ready with.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,19 +79,28 @@ fn image_steps(graph: &Graph, confounders: bool) -> Result<(StepList, Vec<Head>)
     Ok((lower(&part)?, heads))
 }
 
-/// What a network takes of a GPU's memory, worked out without one: weights, and maps of a frame.
-///
-/// # Errors
-/// [`GpuError::Unsupported`] where a step has no shader.
-pub fn memory_bytes<'a>(
-    graph: &Graph,
-    source: impl Into<WeightSource<'a>>,
-    precision: GpuPrecision,
-) -> Result<[u64; 2], GpuError> {
-    let storage = if precision == GpuPrecision::F16 { Storage::F16 } else { Storage::F32 };
-    let (list, _) = image_steps(graph, false)?;
-    let plan = Plan::new(&list, &source.into(), storage)?;
-    Ok([plan.constant_bytes(), plan.tensor_bytes()])
+/// What a network takes of a GPU's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct GpuMemory {
+    /// Weights and constant maps.
+    pub weights: u64,
+    /// The maps of a frame of one sentence, its pixels and its logits.
+    pub maps: u64,
+}
+
+impl GpuMemory {
+    /// Works it out without a GPU; `f16` says in what numbers.
+    ///
+    /// # Errors
+    /// [`GpuError::Unsupported`] where a step has no shader.
+    pub fn of<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, f16: bool) -> Result<Self, GpuError> {
+        let storage = if f16 { Storage::F16 } else { Storage::F32 };
+        let (list, _) = image_steps(graph, false)?;
+        let plan = Plan::new(&list, &source.into(), storage)?;
+        let heads: u64 = plan.tails().map(|tail| TailRoom::bytes(tail, 1)).sum();
+        let maps = plan.tensor_bytes() + 4 * plan.image_floats as u64 + heads;
+        Ok(Self { weights: plan.constant_bytes(), maps })
+    }
 }
 
 impl GpuEngine {

@@ -54,6 +54,14 @@ impl TailRoom {
         KernelLayout::new(count, self.tail.low.channels)
     }
 
+    /// Bytes of the kernels, the dot products and the logits of `count` sentences.
+    pub fn bytes(tail: &Tail, count: usize) -> u64 {
+        let layout = KernelLayout::new(count, tail.low.channels);
+        let pixels = tail.height() * tail.width();
+        let floats = layout.chunk_floats() * layout.chunks() + pixels * (4 * layout.groups() + count);
+        4 * floats as u64
+    }
+
     /// Buffers and dispatches for `count` sentences, at least one.
     pub fn sentences(&self, gpu: &GpuContext, count: usize) -> Result<Sentences, GpuError> {
         let layout = self.layout(count);
@@ -90,7 +98,7 @@ impl TailRoom {
             let groups = spread(layout.in_chunk(chunk) * pixels);
             dispatches.push(gpu.bind(logits_pipeline.clone(), shape_binding(&shapes, shape), &bindings, groups)?);
         }
-        let bytes = kernel_bytes + dot_bytes + logit_bytes + shapes.size();
+        let bytes = Self::bytes(&self.tail, count) + shapes.size();
         Ok(Sentences { layout, kernels, logits, dispatches, bytes })
     }
 }
