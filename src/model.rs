@@ -39,16 +39,8 @@ pub struct ModelOptions {
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        let EngineOptions {
-            confounders,
-            threads,
-            engine,
-            device,
-            gpu_precision,
-            pipeline_cache,
-            isa,
-            on_thread_start,
-        } = EngineOptions::default();
+        let EngineOptions { confounders, threads, engine, device, gpu_precision, pipeline_cache, isa, on_thread_start } =
+            EngineOptions::default();
         let cached_prompts = 64;
         Self {
             confounders,

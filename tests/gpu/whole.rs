@@ -108,8 +108,7 @@ fn golden(name: &str, architecture: &Architecture) {
     let words = file.tensor("tokens").unwrap();
     let tokens: Vec<u32> =
         words.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect();
-    let (graph, weights) =
-        rewrite(architecture.describe().unwrap(), architecture.golden_weights().unwrap()).unwrap();
+    let (graph, weights) = rewrite(architecture.describe().unwrap(), architecture.golden_weights().unwrap()).unwrap();
     let gpu = Engine::new(&graph, &weights, on_gpu(GpuPrecision::F32)).unwrap();
     drop(weights);
     let kernel = gpu.encode_prompt(&tokens).unwrap();

@@ -1,7 +1,7 @@
 //! The command line of `bench`.
 
-use super::super::model_source::ModelName;
 use super::super::device::PrecisionName;
+use super::super::model_source::ModelName;
 use super::configuration::{Axes, EngineName};
 use super::pace::{Length, Pace};
 use super::report::Format;

@@ -90,11 +90,9 @@ fn choice(device: Device, adapters: &[AdapterDescription]) -> Result<usize, GpuE
     match device {
         Device::Gpu { index: Some(index) } if index < adapters.len() => Ok(index),
         Device::Gpu { index: Some(index) } => Err(GpuError::NoSuchAdapter { index, count: adapters.len() }),
-        Device::Gpu { index: None } => adapters
-            .iter()
-            .min_by_key(|adapter| rank(adapter))
-            .map(|adapter| adapter.index)
-            .ok_or(GpuError::NoAdapter),
+        Device::Gpu { index: None } => {
+            adapters.iter().min_by_key(|adapter| rank(adapter)).map(|adapter| adapter.index).ok_or(GpuError::NoAdapter)
+        }
         Device::Auto | Device::Cpu if adapters.is_empty() => Err(GpuError::NoAdapter),
         Device::Auto | Device::Cpu => {
             let real = adapters.iter().filter(|adapter| adapter.kind != "software");

@@ -119,12 +119,7 @@ fn to_f16(value: f32) -> f16 {
 }
 
 /// Channels last, filled up to fours with zeros.
-fn pixel_by_pixel(
-    pixels: usize,
-    channels: usize,
-    storage: Storage,
-    value: impl Fn(usize, usize) -> f32,
-) -> Vec<u8> {
+fn pixel_by_pixel(pixels: usize, channels: usize, storage: Storage, value: impl Fn(usize, usize) -> f32) -> Vec<u8> {
     let stride = 4 * quads(channels);
     let mut numbers = vec![0.0; pixels * stride];
     for (pixel, numbers) in numbers.chunks_exact_mut(stride).enumerate() {

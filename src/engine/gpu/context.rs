@@ -48,9 +48,8 @@ impl GpuContext {
         };
         let opened = catch_unwind(AssertUnwindSafe(|| pollster::block_on(adapter.request_device(&descriptor))));
         let refused = |reason: String| GpuError::Refused { reason: one_line(&reason) };
-        let (device, queue) = opened
-            .map_err(|_| refused("its driver panicked".into()))?
-            .map_err(|error| refused(error.to_string()))?;
+        let (device, queue) =
+            opened.map_err(|_| refused("its driver panicked".into()))?.map_err(|error| refused(error.to_string()))?;
         let trouble = Arc::new(Mutex::new(Trouble::default()));
         let heard = trouble.clone();
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -70,11 +69,7 @@ impl GpuContext {
 
     /// Runs what talks to the device. Errors come from `work` itself, from wgpu's error scopes, from the callbacks, and from
     /// panics: wgpu panics where waiting for a lost device fails.
-    pub fn guarded<T>(
-        &self,
-        what: &'static str,
-        work: impl FnOnce() -> Result<T, GpuError>,
-    ) -> Result<T, GpuError> {
+    pub fn guarded<T>(&self, what: &'static str, work: impl FnOnce() -> Result<T, GpuError>) -> Result<T, GpuError> {
         let driver = |reason: String| GpuError::Driver { what, reason: one_line(&reason) };
         self.check(what)?;
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -119,7 +114,10 @@ impl GpuContext {
         match self.device.poll(poll) {
             Ok(_) => Ok(()),
             Err(wgpu::PollError::Timeout) => Err(GpuError::Timeout { seconds: self.patience.as_secs() }),
-            Err(error) => Err(GpuError::Driver { what: "wait", reason: one_line(&error.to_string()) }),
+            // A device that is gone takes work without a word, and never did it.
+            Err(wgpu::PollError::WrongSubmissionIndex(..)) => {
+                Err(GpuError::Lost { reason: "it takes no more work".into() })
+            }
         }
     }
 }

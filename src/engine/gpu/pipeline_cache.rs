@@ -112,7 +112,8 @@ mod tests {
         let good = file(b"shaders", Sha256::of(b"shaders").0);
         std::fs::write(&path, &good).unwrap();
         assert_eq!(read(&path).unwrap(), b"shaders");
-        for bad in [&good[..good.len() - 1], &good[..20], &[], b"CCSPIPE1", &file(b"shaderz", Sha256::of(b"shaders").0)] {
+        for bad in [&good[..good.len() - 1], &good[..20], &[], b"CCSPIPE1", &file(b"shaderz", Sha256::of(b"shaders").0)]
+        {
             std::fs::write(&path, bad).unwrap();
             assert_eq!(read(&path), None);
         }

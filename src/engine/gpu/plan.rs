@@ -129,11 +129,7 @@ impl Plan {
                 return Err(GpuError::Unsupported { node, reason: "a tensor of bytes, or one by token".into() });
             }
         }
-        let extent = |tensor: &Tensor| Extent {
-            height: tensor.height,
-            width: tensor.width,
-            channels: tensor.channels,
-        };
+        let extent = |tensor: &Tensor| Extent { height: tensor.height, width: tensor.width, channels: tensor.channels };
         let extents: Vec<Extent> = list.tensors.iter().map(extent).collect();
         let bytes = |extent: &Extent| (extent.pixels() * extent.quads()) as u64 * storage.quad_bytes();
         let tensor_bytes: Vec<u64> = extents.iter().map(bytes).collect();
@@ -377,9 +373,7 @@ impl Planning<'_> {
         let weights = self.constant(Constant::Weights { filters: filters.clone(), form });
         let channels = self.constant(Constant::Channels { filters: filters.clone(), scaled });
         let map_binding = match map {
-            Some(name) => {
-                self.constant(Constant::Map { name: name.clone(), channels: out, pixels: height * width })
-            }
+            Some(name) => self.constant(Constant::Map { name: name.clone(), channels: out, pixels: height * width }),
             None => Binding::Tensor(x_id),
         };
         let added = match (residual, step.reads.get(1)) {

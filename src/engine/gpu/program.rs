@@ -172,9 +172,9 @@ impl Program {
                     let pipeline = pipelines.get(&dispatch.variant)?;
                     let bindings = buffers(dispatch, &plan, &image, &slots, &constants)?;
                     let shape = shape_binding(&shapes, offset);
-                    ReadyJob::Dispatch(gpu.guarded("bind memory", || {
-                        gpu.bind(pipeline, shape, &bindings, dispatch.groups)
-                    })?)
+                    ReadyJob::Dispatch(
+                        gpu.guarded("bind memory", || gpu.bind(pipeline, shape, &bindings, dispatch.groups))?,
+                    )
                 }
                 Work::Tail(tail) => {
                     let slot = plan.slots.of_tensor.get(tail.products.0).copied().flatten();

@@ -46,11 +46,7 @@ impl KernelLayout {
     }
 
     /// Writes the kernels (9 x channels weights, nine constants, a bias) into `floats`.
-    pub fn place<'k>(
-        self,
-        kernels: impl Iterator<Item = &'k [f32]>,
-        floats: &mut Vec<f32>,
-    ) -> Result<(), GpuError> {
+    pub fn place<'k>(self, kernels: impl Iterator<Item = &'k [f32]>, floats: &mut Vec<f32>) -> Result<(), GpuError> {
         let stride = 4 * self.groups();
         floats.clear();
         floats.resize(self.chunks() * self.chunk_floats(), 0.0);

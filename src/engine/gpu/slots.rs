@@ -80,11 +80,8 @@ mod tests {
             writes: Destination { tensor: TensorId(*writes), first_channel: 0 },
             multiply_accumulates: 0,
         };
-        let list = StepList {
-            tensors: vec![tensor; 5],
-            steps: steps.iter().map(step).collect(),
-            outputs: vec![TensorId(4)],
-        };
+        let list =
+            StepList { tensors: vec![tensor; 5], steps: steps.iter().map(step).collect(), outputs: vec![TensorId(4)] };
         let slots = Slots::plan(&list, &bytes);
         let lives = lifetimes(&list);
         for a in 0..5 {

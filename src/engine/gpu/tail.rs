@@ -89,8 +89,7 @@ impl TailRoom {
         let mut dispatches = Vec::with_capacity(2 * layout.chunks());
         for (chunk, shape) in logit_shapes.into_iter().enumerate() {
             let offset = chunk as u64 * chunk_bytes;
-            let kernels =
-                BufferBinding { buffer: &kernels, offset, size: std::num::NonZeroU64::new(chunk_bytes) };
+            let kernels = BufferBinding { buffer: &kernels, offset, size: std::num::NonZeroU64::new(chunk_bytes) };
             let bindings = [whole(&self.products), whole(&self.bias), kernels.clone(), whole(&dots)];
             let groups = [width.div_ceil(64) as u32, height as u32, 1];
             dispatches.push(gpu.bind(tail.clone(), shape_binding(&shapes, tail_shape), &bindings, groups)?);

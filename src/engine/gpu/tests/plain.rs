@@ -129,9 +129,8 @@ pub fn upsample(x: &[f32], size: Size, scale: usize) -> (Vec<f32>, Size) {
         for column in 0..width * scale {
             let (left, right, over) = source(column, width);
             for channel in 0..channels {
-                let line = |row| {
-                    (1.0 - over) * at(x, size, row, left, channel) + over * at(x, size, row, right, channel)
-                };
+                let line =
+                    |row| (1.0 - over) * at(x, size, row, left, channel) + over * at(x, size, row, right, channel);
                 y.push((1.0 - down) * line(above) + down * line(below));
             }
         }
