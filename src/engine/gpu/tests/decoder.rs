@@ -28,6 +28,7 @@ fn reassemblies() {
                 writes: tensor(height * scale, width * scale, channels),
                 first_channel: 0,
                 weights: Weights::new(),
+                bundle: None,
             };
             check(&gpu, storage, &trial, &[x, logits], &expected, &format!("reassembly of {size:?} by {scale}"));
         }
@@ -51,6 +52,7 @@ fn blends() {
                     writes: tensor(out_height, out_width, channels),
                     first_channel: 0,
                     weights: Weights::from([("b".into(), weight(&[channels], bias))]),
+                    bundle: None,
                 };
                 check(&gpu, storage, &trial, &[products], &expected, &format!("blend of {size:?} by {scale}"));
             }

@@ -12,6 +12,7 @@ fn trial(kind: StepKind, reads: usize, [height, width, channels]: [usize; 3]) ->
         writes: tensor(height, width, channels),
         first_channel: 0,
         weights: Weights::new(),
+        bundle: None,
     }
 }
 

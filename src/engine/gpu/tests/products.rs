@@ -2,8 +2,12 @@
 
 use super::plain;
 use super::rig::{Trial, check, gpu, numbers, storages, stored, tensor, weight};
-use crate::graph::Weights;
+use crate::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, StoredTensor};
+use crate::frame::{Fit, Normalisation};
+use crate::graph::{GraphBuilder, Op, Shape, Weights};
 use crate::lower::steps::{Filters, StepKind, WeightLayout};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 struct Case {
     size: [usize; 3],
@@ -88,6 +92,7 @@ fn convolutions_of_any_shape() {
                     ("b".into(), weight(&[out], bias)),
                     ("m".into(), weight(&[out, out_height, out_width], map_values)),
                 ]),
+                bundle: None,
             };
             let inputs: Vec<Vec<f32>> = [x].into_iter().chain(residual.then_some(added)).collect();
             check(&gpu, storage, &trial, &inputs, &expected, &format!("convolution {number}"));
@@ -142,8 +147,82 @@ fn weights_lie_in_any_way() {
                     ("w".into(), weight(&shape, matrix)),
                     ("b".into(), weight(&[first_row + out], bias)),
                 ]),
+                bundle: None,
             };
             check(&gpu, storage, &trial, &[x], &expected, &format!("{layout:?}"));
+        }
+    }
+}
+
+/// A bundle of one convolution in int8.
+fn int8_bundle(
+    [height, width, channels]: [usize; 3],
+    shape: [usize; 4],
+    integers: &[i8],
+    scales: &[f32],
+) -> Arc<Bundle> {
+    let [out_channels, _, kernel, _] = shape;
+    let mut g = GraphBuilder::new();
+    let x = g.input("image", Shape::Map { channels, height, width }).unwrap();
+    let op = Op::Conv { weight: "w".into(), bias: None, out_channels, kernel, stride: 1, padding: kernel / 2 };
+    let y = g.add(op, &[x]).unwrap();
+    let model = ModelDescription {
+        name: "one".into(),
+        edition: "tiny".into(),
+        input_size: 32,
+        normalisation: Normalisation::CLIP,
+        fit: Fit::Stretch,
+        threshold: 0.5,
+        trained: false,
+        gmac: 0.0,
+        provenance: BTreeMap::new(),
+        calibration: None,
+    };
+    let zeros = Weights::from([("w".into(), weight(&shape, vec![0.0; integers.len()]))]);
+    let builder = BundleBuilder::new(model, g.finish(&[y]), &zeros, Precision::Int8).unwrap();
+    let tensors = StoredTensor::int8("w", &shape, integers, scales, true).unwrap();
+    let builder = tensors.into_iter().fold(builder, BundleBuilder::tensor);
+    Arc::new(Bundle::from_bytes(builder.to_bytes().unwrap()).unwrap())
+}
+
+#[test]
+fn integers_of_any_shape() {
+    let Some(gpu) = gpu() else { return };
+    for (size, out, kernel) in [([3, 4, 1], 1, 1), ([5, 6, 3], 7, 3), ([2, 9, 18], 33, 1), ([4, 4, 20], 66, 3)] {
+        for storage in storages(&gpu) {
+            let [height, width, channels] = size;
+            let each = channels * kernel * kernel;
+            let integers: Vec<i8> = numbers(out * each, 50).iter().map(|value| (127.9 * value) as i8).collect();
+            let scales: Vec<f32> = numbers(out, 51).iter().map(|value| 0.001 + 0.02 * value.abs()).collect();
+            let weights: Vec<f32> =
+                integers.iter().enumerate().map(|(index, value)| f32::from(*value) * scales[index / each]).collect();
+            let x = stored(storage, &numbers(height * width * channels, 52));
+            let (bias, padding) = (vec![0.0; out], kernel / 2);
+            let of = plain::Convolution { weights: &weights, bias: &bias, kernel, stride: 1, padding };
+            let (expected, _) = plain::convolution(&x, size, &of);
+            let trial = Trial {
+                kind: StepKind::Convolution {
+                    filters: Filters {
+                        weight: "w".into(),
+                        layout: WeightLayout::Convolution,
+                        bias: None,
+                        out_channels: out,
+                        kernel,
+                        in_channels: channels,
+                    },
+                    stride: 1,
+                    padding,
+                    map: None,
+                    residual: false,
+                    relu: false,
+                },
+                reads: vec![tensor(height, width, channels)],
+                writes: tensor(height, width, out),
+                first_channel: 0,
+                weights: Weights::new(),
+                bundle: Some(int8_bundle(size, [out, channels, kernel, kernel], &integers, &scales)),
+            };
+            check(&gpu, storage, &trial, &[x], &expected, &format!("integers of {size:?}"));
         }
     }
 }

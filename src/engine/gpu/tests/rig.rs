@@ -5,6 +5,7 @@ use super::super::frame::map;
 use super::super::plan::Plan;
 use super::super::program::{Program, ReadyJob};
 use super::super::shader::Storage;
+use crate::bundle::Bundle;
 use crate::engine::{Device, WeightSource};
 use crate::graph::Weights;
 use crate::lower::steps::{Destination, Element, Step, StepKind, StepList, Tensor, TensorId};
@@ -66,6 +67,8 @@ pub struct Trial {
     pub writes: Tensor,
     pub first_channel: usize,
     pub weights: Weights,
+    /// Where the weights are from, instead.
+    pub bundle: Option<Arc<Bundle>>,
 }
 
 fn list(trial: &Trial) -> StepList {
@@ -86,7 +89,7 @@ pub const BEFORE: f32 = 77.0;
 
 /// Runs the step. Yields the written tensor, channels filled up to fours.
 pub fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32>]) -> Vec<f32> {
-    let source = WeightSource::Memory(&trial.weights);
+    let source = trial.bundle.as_ref().map_or(WeightSource::Memory(&trial.weights), WeightSource::Bundle);
     let plan = Plan::new(&list(trial), &source, storage).unwrap();
     let program = Program::new(gpu.clone(), plan, &source, None).unwrap();
     let slot = |id: usize| &program.slots[program.plan.slots.of_tensor[id].unwrap()];
