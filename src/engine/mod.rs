@@ -106,6 +106,7 @@ pub struct PromptKernel {
     vectors: Vec<Arc<[f32]>>,
 }
 
+#[cfg(feature = "gpu")]
 impl PromptKernel {
     /// Of one head; empty where the engine that encoded it had no such head.
     fn of_head(&self, head: usize) -> &[f32] {
