@@ -11,7 +11,7 @@ pub enum Device {
     /// A GPU of its own silicon where there is one that can, and the CPU otherwise. Drivers that compute on the CPU do not
     /// count: our own kernels are faster.
     Auto,
-    /// The GPU with this number in [`super::adapters`]; the most capable one where it is `None`. Where it can't, or stops
+    /// The GPU with this number in the list of adapters; the most capable one where it is `None`. Where it can't, or stops
     /// working, the CPU stands in.
     Gpu { index: Option<usize> },
 }

@@ -1,10 +1,10 @@
 //! The GPU engine: the step list of the image pass on a device of Vulkan, Metal or DX12, through wgpu.
 //!
-//! A step list becomes a [`plan`](self) of dispatches before there is a device; then buffers are made, weights uploaded and
+//! A step list becomes a plan of dispatches before there is a device; then buffers are made, weights uploaded and
 //! shaders compiled once, and a frame is one submission. Maps are channels-last with channels in fours, in f32 or f16; weights
 //! of int8 models stay integers in memory; sums are in f32. Sentences are encoded on the CPU.
 //!
-//! Whatever goes wrong is a [`GpuError`], and the CPU stands in: see [`super::accelerator`].
+//! Whatever goes wrong is a [`GpuError`], and the CPU stands in: see `accelerator.rs`.
 
 mod adapter;
 mod constants;
