@@ -1,7 +1,9 @@
 //! A model ready to run, and the sessions that run it on frames.
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
-use crate::engine::{Engine, EngineChoice, EngineError, EngineOptions, PromptKernel, StepTime, Workspace};
+use crate::engine::{
+    Device, Engine, EngineChoice, EngineError, EngineOptions, GpuPrecision, PromptKernel, RanOn, StepTime, Workspace,
+};
 use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, INPUTS_KEY, Normalisation, Placement, Preprocessor};
 use crate::kernels::Isa;
 use crate::mask::{Mask, MaskError, Probability};
@@ -24,6 +26,12 @@ pub struct ModelOptions {
     pub threads: usize,
     /// Which engine runs the network.
     pub engine: EngineChoice,
+    /// What image passes run on. Where a GPU can't, or stops working, the CPU stands in: [`Session::fallback`] says so.
+    pub device: Device,
+    /// In what numbers a GPU keeps weights and maps.
+    pub gpu_precision: GpuPrecision,
+    /// A folder for compiled shaders, kept from start to start; the user's own. See [`EngineOptions::pipeline_cache`].
+    pub pipeline_cache: Option<&'static Path>,
     /// The instruction set of the fast engine's kernels; the best that the CPU has where it is `None`.
     pub isa: Option<Isa>,
     /// The most that [`Model::memory_bytes`] may be; a model that needs more is refused before it runs. `None`: any.
@@ -34,15 +42,37 @@ pub struct ModelOptions {
 
 impl Default for ModelOptions {
     fn default() -> Self {
-        let EngineOptions { confounders, threads, engine, isa, on_thread_start } = EngineOptions::default();
-        Self { confounders, cached_prompts: 64, threads, engine, isa, memory_cap_bytes: None, on_thread_start }
+        let EngineOptions { confounders, threads, engine, device, gpu_precision, pipeline_cache, isa, on_thread_start } =
+            EngineOptions::default();
+        Self {
+            confounders,
+            cached_prompts: 64,
+            threads,
+            engine,
+            device,
+            gpu_precision,
+            pipeline_cache,
+            isa,
+            memory_cap_bytes: None,
+            on_thread_start,
+        }
     }
 }
 
 impl ModelOptions {
     fn engine_options(&self) -> EngineOptions {
-        let ModelOptions { confounders, threads, engine, isa, on_thread_start, .. } = *self;
-        EngineOptions { confounders, threads, engine, isa, on_thread_start }
+        let ModelOptions {
+            confounders,
+            threads,
+            engine,
+            device,
+            gpu_precision,
+            pipeline_cache,
+            isa,
+            on_thread_start,
+            ..
+        } = *self;
+        EngineOptions { confounders, threads, engine, device, gpu_precision, pipeline_cache, isa, on_thread_start }
     }
 }
 
@@ -116,10 +146,10 @@ impl Model {
             self_test: bundle.self_test().clone(),
             engine: Arc::new(engine),
             tokenizer,
-            bundle,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
             known_words: KnownWords::from_provenance(&bundle.manifest().model.provenance),
             familiar: familiar_inputs(&bundle.manifest().model.provenance),
+            bundle,
         };
         if options.memory_cap_bytes.is_some() {
             let needed = model.memory_bytes(1).ok_or(ModelError::MemoryUnknown)?;
@@ -312,6 +342,22 @@ impl Session {
     /// bundle tells: in brightness, contrast, grain, and shares of black and white.
     pub fn is_unfamiliar(&self) -> bool {
         self.familiar.as_ref().is_some_and(|familiar| familiar.is_unfamiliar(self.appearance))
+    }
+
+    /// What ran the last frame.
+    pub fn ran_on(&self) -> RanOn {
+        self.workspace.ran_on()
+    }
+
+    /// Why the CPU stands in for a GPU that was asked for; `None` as long as everything is as asked.
+    pub fn fallback(&self) -> Option<&str> {
+        self.engine.fallback()
+    }
+
+    /// Where the last frame's time on a GPU went, if one ran it.
+    #[cfg(feature = "gpu")]
+    pub fn gpu_times(&self) -> Option<crate::engine::GpuTimes> {
+        self.workspace.gpu_times()
     }
 
     /// Runs a frame once, and says where its time went: each step of the network, in the order in which they run.

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Tokens of a prompt for which the text encoder's cost is given.
 const TYPICAL_TOKENS: usize = 20;
@@ -32,7 +33,7 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let bundle = model_source::open(arguments.bundle.as_deref())?;
+    let bundle = Arc::new(model_source::open(arguments.bundle.as_deref())?);
     if arguments.format == Format::Json {
         let layers =
             arguments.layers.then(|| bundle.graph().ids().map(|id| layer_json(bundle.graph(), id)).collect::<Vec<_>>());
@@ -41,17 +42,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "bytes": bundle.file_bytes(),
             "manifest": bundle.manifest(),
             "layers": layers,
+            "adapters": adapters(),
+            "gpu_bytes": gpu_bytes(&bundle),
         });
         return say(serde_json::to_string_pretty(&everything)?);
     }
     say(summary(&bundle))?;
+    say_adapters()?;
     if arguments.layers {
         say(layers(bundle.graph()))?;
     }
     Ok(())
 }
 
-fn summary(bundle: &Bundle) -> Table {
+fn summary(bundle: &Arc<Bundle>) -> Table {
     let manifest = bundle.manifest();
     let model = &manifest.model;
     let precision = match manifest.precision {
@@ -76,6 +80,8 @@ fn summary(bundle: &Bundle) -> Table {
     for (key, value) in rows {
         table.add_row([key.to_string(), value]);
     }
+    #[cfg(feature = "gpu")]
+    table.add_row(["on a GPU".to_string(), gpu_memory(bundle)]);
     for (key, value) in &model.provenance {
         let value = match key.as_str() {
             WORDS_KEY => format!("{} of training prompts", value.split_whitespace().count()),
@@ -85,6 +91,68 @@ fn summary(bundle: &Bundle) -> Table {
         table.add_row([key.clone(), value]);
     }
     table
+}
+
+/// The GPUs that `--device gpu:N` counts; `null` where this build has no engine for one.
+fn adapters() -> serde_json::Value {
+    #[cfg(feature = "gpu")]
+    return json!(causalclipseg::engine::adapters());
+    #[cfg(not(feature = "gpu"))]
+    serde_json::Value::Null
+}
+
+#[cfg(feature = "gpu")]
+fn gpu_memory(bundle: &Arc<Bundle>) -> String {
+    use causalclipseg::engine::GpuMemory;
+    let megabytes = |f16| GpuMemory::of(bundle.graph(), bundle, f16).map(|of| (of.weights + of.maps) as f64 / 1e6);
+    match (megabytes(false), megabytes(true)) {
+        (Ok(f32), Ok(f16)) => format!("{f32:.1} MB of memory in f32, {f16:.1} MB in f16"),
+        (Err(error), _) | (_, Err(error)) => error.to_string(),
+    }
+}
+
+/// What the model takes of a GPU's memory, by the numbers that it is kept in; `null` where no GPU can run it.
+fn gpu_bytes(bundle: &Arc<Bundle>) -> serde_json::Value {
+    #[cfg(feature = "gpu")]
+    {
+        use causalclipseg::engine::GpuMemory;
+        let memory = |f16| GpuMemory::of(bundle.graph(), bundle, f16).ok();
+        json!({ "f32": memory(false), "f16": memory(true) })
+    }
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = bundle;
+        serde_json::Value::Null
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn say_adapters() -> Result<(), Failure> {
+    Ok(())
+}
+
+#[cfg(feature = "gpu")]
+fn say_adapters() -> Result<(), Failure> {
+    let adapters = causalclipseg::engine::adapters();
+    if adapters.is_empty() {
+        return say("no GPU adapter: --device gpu would run on the CPU");
+    }
+    let mut table = super::table();
+    table.set_header(["--device", "adapter", "kind", "backend", "driver", "f16", "own clock", "largest tensor"]);
+    let yes = |flag: bool| if flag { "yes" } else { "no" }.to_string();
+    for adapter in adapters {
+        table.add_row([
+            format!("gpu:{}", adapter.index),
+            adapter.name,
+            adapter.kind.to_string(),
+            adapter.backend,
+            adapter.driver,
+            yes(adapter.f16),
+            yes(adapter.timestamps),
+            format!("{:.0} MB", adapter.most_bytes as f64 / 1e6),
+        ]);
+    }
+    say(table)
 }
 
 fn layers(graph: &Graph) -> Table {

@@ -1,6 +1,7 @@
 //! The `causalclipseg` command: arguments, files and tables around the library.
 
 mod bench;
+mod device;
 mod generated_model;
 mod inspect;
 mod model_source;

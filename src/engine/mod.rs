@@ -1,11 +1,16 @@
 //! Runs a network: one image pass for any number of prompts, and one prompt pass for any number of images.
 //!
 //! [`cpu`] runs fused steps on SIMD kernels; a network that it does not know runs on plain tract, in three parts, with a line
-//! in the log. [`ReferencePlan`] runs any graph, whole or in part, on plain tract operators: the truth that the fast engine
+//! in the log. A [`Device`] other than the CPU runs image passes on a GPU (feature `gpu`), and the CPU stands in where that
+//! can't. [`ReferencePlan`] runs any graph, whole or in part, on plain tract operators: the truth that the fast engine
 //! is tested against.
 
+mod accelerator;
 pub mod cpu;
+mod device;
 mod error;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod reference;
 mod split;
 mod step_time;
@@ -14,7 +19,10 @@ mod tests;
 mod tract_op;
 
 pub use cpu::{MAX_PROMPTS, WeightSource};
+pub use device::{Device, GpuPrecision, RanOn, UnknownDevice};
 pub use error::EngineError;
+#[cfg(feature = "gpu")]
+pub use gpu::{AdapterDescription, GpuEngine, GpuMemory, GpuSummary, GpuTimes, adapters};
 pub(crate) use reference::coordinate;
 pub use reference::{ReferencePlan, Value};
 pub use split::Head;
@@ -23,10 +31,12 @@ pub use tract_op::SegmentOp;
 
 use crate::graph::{Graph, Op, Shape, Weights};
 use crate::kernels::Isa;
+use accelerator::Accelerator;
 use cpu::{CpuEngine, CpuWorkspace};
 use ndarray::{Array2, ArrayView2};
 use reference::ReferenceEngine;
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,6 +60,13 @@ pub struct EngineOptions {
     /// the others. Results do not depend on it.
     pub threads: usize,
     pub engine: EngineChoice,
+    /// What image passes run on, where the fast engine is chosen.
+    pub device: Device,
+    /// In what numbers a GPU keeps weights and maps.
+    pub gpu_precision: GpuPrecision,
+    /// A folder for compiled shaders, kept from start to start where the GPU's driver can. The user's own: what lies there is
+    /// handed to the driver.
+    pub pipeline_cache: Option<&'static Path>,
     /// The fast engine's instruction set; the best that the CPU has where it is `None`.
     pub isa: Option<Isa>,
     /// Runs first in each thread that the fast engine keeps, with its number from 1: to bind it to a core, for example.
@@ -58,13 +75,23 @@ pub struct EngineOptions {
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { confounders: false, threads: 1, engine: EngineChoice::Auto, isa: None, on_thread_start: None }
+        Self {
+            confounders: false,
+            threads: 1,
+            engine: EngineChoice::Auto,
+            device: Device::Cpu,
+            gpu_precision: GpuPrecision::Auto,
+            pipeline_cache: None,
+            isa: None,
+            on_thread_start: None,
+        }
     }
 }
 
 /// A network ready to run. Shared freely between threads, each with a [`Workspace`] of its own.
 pub struct Engine {
     kind: Kind,
+    accelerator: Accelerator,
     input: Shape,
     context: usize,
     vocabulary: usize,
@@ -81,6 +108,14 @@ pub struct PromptKernel {
     vectors: Vec<Arc<[f32]>>,
 }
 
+#[cfg(feature = "gpu")]
+impl PromptKernel {
+    /// Of one head; empty where the engine that encoded it had no such head.
+    fn of_head(&self, head: usize) -> &[f32] {
+        self.vectors.get(head).map_or(&[], |vector| vector)
+    }
+}
+
 /// The memory of one caller's image passes, and the last one's logits.
 #[derive(Default)]
 pub struct Workspace {
@@ -88,6 +123,22 @@ pub struct Workspace {
     /// Of the reference engine: for each head, the logits of each prompt.
     reference: [Vec<Array2<f32>>; 2],
     reference_head_seconds: f64,
+    #[cfg(feature = "gpu")]
+    gpu: gpu::GpuRun,
+    ran_on: RanOn,
+}
+
+impl Workspace {
+    /// What ran the last pass.
+    pub fn ran_on(&self) -> RanOn {
+        self.ran_on
+    }
+
+    /// Where the last pass's time went, if a GPU ran it.
+    #[cfg(feature = "gpu")]
+    pub fn gpu_times(&self) -> Option<GpuTimes> {
+        (self.ran_on == RanOn::Gpu).then_some(self.gpu.times)
+    }
 }
 
 impl Engine {
@@ -117,9 +168,33 @@ impl Engine {
             },
             EngineChoice::Reference => Kind::reference(graph, source, options)?,
         };
+        let accelerator = match options.engine {
+            EngineChoice::Auto => Accelerator::new(graph, source, &options),
+            EngineChoice::Reference => Accelerator::default(),
+        };
         let vocabulary = vocabulary(graph).unwrap_or(usize::MAX);
         log::debug!("engine ready after {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
-        Ok(Self { kind, input, context, vocabulary })
+        Ok(Self { kind, accelerator, input, context, vocabulary })
+    }
+
+    /// Why the CPU stands in for a GPU that was asked for; `None` as long as everything is as asked.
+    pub fn fallback(&self) -> Option<&str> {
+        self.accelerator.fallback()
+    }
+
+    /// The GPU that runs image passes, as long as one does.
+    #[cfg(feature = "gpu")]
+    pub fn gpu(&self) -> Option<&GpuEngine> {
+        self.accelerator.gpu()
+    }
+
+    /// Gives the GPU up, as a driver does that resets it, so that a host can rehearse what follows: the next frame runs on the
+    /// CPU.
+    #[cfg(feature = "gpu")]
+    pub fn lose_gpu(&self) {
+        if let Some(gpu) = self.accelerator.gpu() {
+            gpu.lose();
+        }
     }
 
     /// What an image pass takes: channels, height and width.
@@ -198,6 +273,13 @@ impl Engine {
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<Vec<StepTime>, EngineError> {
+        #[cfg(feature = "gpu")]
+        {
+            self.check_image(pixels)?;
+            if let Some(times) = self.accelerator.time_steps(pixels, prompts.clone()) {
+                return Ok(times);
+            }
+        }
         match &self.kind {
             Kind::Cpu(engine) => {
                 self.run_with(workspace, pixels, prompts, true)?;
@@ -215,6 +297,12 @@ impl Engine {
         timed: bool,
     ) -> Result<(), EngineError> {
         self.check_image(pixels)?;
+        #[cfg(feature = "gpu")]
+        if !timed && self.accelerator.run(&mut workspace.gpu, pixels, prompts.clone()) {
+            workspace.ran_on = RanOn::Gpu;
+            return Ok(());
+        }
+        workspace.ran_on = RanOn::Cpu;
         match &self.kind {
             Kind::Cpu(engine) => engine.run(&mut workspace.cpu, pixels, prompts, timed),
             Kind::Reference(engine) => {
@@ -226,6 +314,10 @@ impl Engine {
 
     /// Of a workspace's last pass: what was spent where image and prompts meet.
     pub fn head_seconds(&self, workspace: &Workspace) -> f64 {
+        #[cfg(feature = "gpu")]
+        if workspace.ran_on == RanOn::Gpu {
+            return workspace.gpu.times.head;
+        }
         match &self.kind {
             Kind::Cpu(_) => workspace.cpu.head_seconds(),
             Kind::Reference(_) => workspace.reference_head_seconds,
@@ -256,6 +348,8 @@ impl Engine {
         prompt: usize,
     ) -> Result<ArrayView2<'w, f32>, EngineError> {
         let found = match &self.kind {
+            #[cfg(feature = "gpu")]
+            _ if workspace.ran_on == RanOn::Gpu => workspace.gpu.logits(head, prompt, self.extent()),
             Kind::Cpu(engine) => engine.logits(&workspace.cpu, head, prompt),
             Kind::Reference(_) => workspace.reference[head].get(prompt).map(|logits| logits.view()),
         };
@@ -275,6 +369,15 @@ impl Engine {
             false => None,
         };
         Ok((self.logits(&workspace, 0)?.to_owned(), confounders))
+    }
+
+    /// Rows and columns of logits, which are those of the input.
+    #[cfg(feature = "gpu")]
+    fn extent(&self) -> [usize; 2] {
+        match self.input {
+            Shape::Map { height, width, .. } => [height, width],
+            _ => [0, 0],
+        }
     }
 
     fn check_image(&self, pixels: &[f32]) -> Result<(), EngineError> {

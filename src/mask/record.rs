@@ -40,6 +40,12 @@ pub struct Record {
     pub model: Option<String>,
     /// From pixels to mask, reading and writing files left out.
     pub seconds: Option<f64>,
+    /// What ran the network: cpu or gpu.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// Why the CPU stood in for a GPU that was asked for; absent where all is as asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_fallback: Option<String>,
 }
 
 /// A sequence under one prompt: what stands in its JSON file.
@@ -87,11 +93,13 @@ mod tests {
             threshold: 0.5,
             model: None,
             seconds: Some(0.25),
+            device: Some("cpu".into()),
+            device_fallback: None,
         };
         let json = serde_json::to_value(&record).unwrap();
         let expected = serde_json::json!({
             "input": "scan.png", "prompt": "a mass", "area_px": 1, "area_fraction": 0.5, "area_mm2": null,
-            "bbox": [1, 0, 1, 1], "mean_probability": null, "seconds": 0.25,
+            "bbox": [1, 0, 1, 1], "mean_probability": null, "seconds": 0.25, "device": "cpu",
             "contours": [{"hole": false, "points": [[1, 0], [2, 0], [2, 1], [1, 1]]}],
             "contours_mm": [[[0.5, 0.0], [1.0, 0.0], [1.0, 0.25], [0.5, 0.25]]],
         });

@@ -263,15 +263,16 @@ fn bad_input_is_one_line() {
     }
     let unknown = desk.bench(&["--isa", "mmx"]).assert().code(2);
     assert!(text(&unknown.get_output().stderr).contains("no instruction set `mmx`"));
-    let failures: [(&[&str], &str); 6] = [
-        (&["--device", "gpu"], "no GPU engine"),
+    let without_gpu: (&[&str], &str) = (&["--device", "gpu"], "no GPU engine");
+    let failures: [(&[&str], &str); 5] = [
         (&["--size", "64"], "takes 32 x 32 pixels, not 64 x 64"),
         (&["--baseline", "missing.json"], "check the path"),
         (&["--check", "missing"], "give a folder of images"),
         (&["-m", "missing.ccs"], "missing.ccs"),
         (&["--isa", if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" }], "this CPU cannot run"),
     ];
-    for (arguments, part) in failures {
+    let without_gpu = cfg!(not(feature = "gpu")).then_some(without_gpu);
+    for (arguments, part) in failures.into_iter().chain(without_gpu) {
         let mut command = causalclipseg();
         command.args(["bench", "--runs", "2"]);
         if !arguments.contains(&"-m") {

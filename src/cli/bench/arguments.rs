@@ -1,10 +1,12 @@
 //! The command line of `bench`.
 
+use super::super::device::PrecisionName;
 use super::super::model_source::ModelName;
-use super::configuration::{Axes, DeviceName, EngineName};
+use super::configuration::{Axes, EngineName};
 use super::pace::{Length, Pace};
 use super::report::Format;
 use super::warm_up::WarmUp;
+use causalclipseg::engine::Device;
 use causalclipseg::kernels::Isa;
 use causalclipseg::machine::parse_cores;
 use std::path::PathBuf;
@@ -33,9 +35,15 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     prompts: Vec<u16>,
-    /// What computes
-    #[arg(long = "device", value_delimiter = ',', value_enum, default_value = "cpu")]
-    devices: Vec<DeviceName>,
+    /// What computes: cpu, gpu, gpu:N with a number from `inspect`, auto
+    #[arg(long = "device", value_name = "DEVICE,...", value_delimiter = ',', default_value = "cpu")]
+    devices: Vec<Device>,
+    /// In what numbers a GPU keeps weights and maps
+    #[arg(long, value_enum, default_value = "auto")]
+    gpu_precision: PrecisionName,
+    /// Folder for a GPU's compiled shaders [default: none, so that each process compiles them]
+    #[arg(long, value_name = "DIR")]
+    gpu_cache: Option<PathBuf>,
     /// Which engine computes
     #[arg(long = "engine", value_delimiter = ',', value_enum, default_value = "auto")]
     engines: Vec<EngineName>,
@@ -124,6 +132,8 @@ pub(super) struct Plan {
     pub check: Option<PathBuf>,
     pub check_against: Option<PathBuf>,
     pub cooldown_seconds: f64,
+    pub gpu_precision: PrecisionName,
+    pub gpu_cache: Option<PathBuf>,
     pub cores: Cores,
 }
 
@@ -163,6 +173,8 @@ impl From<Arguments> for Plan {
             check: arguments.check,
             check_against: arguments.check_against,
             cooldown_seconds: arguments.cooldown,
+            gpu_precision: arguments.gpu_precision,
+            gpu_cache: arguments.gpu_cache,
             cores: match arguments.affinity {
                 Some(cores) => Cores::These(cores.to_vec()),
                 None if arguments.big_cores => Cores::Big,
@@ -289,6 +301,8 @@ mod tests {
             &["--size", "0"],
             &["--isa", "mmx"],
             &["--engine", "steam"],
+            &["--device", "foo"],
+            &["--device", "cpu,gpu:x"],
             &["-m", "random:rn999"],
             &["--frame", "640"],
             &["--frame", "0x5"],

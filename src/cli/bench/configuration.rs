@@ -1,6 +1,7 @@
 //! What one row of the report measures.
 
 use super::super::model_source::ModelName;
+use causalclipseg::engine::Device;
 use causalclipseg::kernels::Isa;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,8 +16,8 @@ pub(super) enum EngineName {
     Reference,
 }
 
-/// What computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// What computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DeviceName {
     Cpu,
@@ -31,7 +32,7 @@ pub(super) struct Configuration {
     pub size: Option<usize>,
     pub threads: usize,
     pub prompts: usize,
-    pub device: DeviceName,
+    pub device: Device,
     pub engine: EngineName,
     /// `None`: the fastest that the CPU has.
     pub isa: Option<Isa>,
@@ -44,7 +45,7 @@ pub(super) struct Axes {
     pub sizes: Vec<usize>,
     pub threads: Vec<usize>,
     pub prompts: Vec<usize>,
-    pub devices: Vec<DeviceName>,
+    pub devices: Vec<Device>,
     pub engines: Vec<EngineName>,
     pub isas: Vec<Isa>,
 }
@@ -90,6 +91,9 @@ impl fmt::Display for Configuration {
             write!(f, " at {size}")?;
         }
         write!(f, ", {threads} {}, {prompts} {}", plural(*threads, "thread"), plural(*prompts, "prompt"))?;
+        if self.device != Device::Cpu {
+            write!(f, ", {}", self.device)?;
+        }
         if self.engine == EngineName::Reference {
             write!(f, ", reference engine")?;
         }
@@ -115,7 +119,7 @@ mod tests {
             sizes: vec![],
             threads: vec![1, 2, 1],
             prompts: vec![1, 8],
-            devices: vec![DeviceName::Cpu],
+            devices: vec![Device::Cpu],
             engines: vec![EngineName::Auto, EngineName::Reference],
             isas: vec![Isa::Generic, Isa::Avx2],
         };

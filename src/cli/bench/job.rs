@@ -1,6 +1,8 @@
 //! What the measuring process is told and what it tells: one JSON document each way.
 
-use super::configuration::{DeviceName, EngineName};
+use super::super::device::PrecisionName;
+use super::configuration::EngineName;
+use super::gpu::GpuFacts;
 use super::layers::LayerTime;
 use super::pace::Pace;
 use super::samples::Samples;
@@ -17,7 +19,10 @@ pub(super) struct Job {
     pub bundle: Option<PathBuf>,
     pub threads: usize,
     pub prompts: usize,
-    pub device: DeviceName,
+    /// As the command line names it.
+    pub device: String,
+    pub gpu_precision: PrecisionName,
+    pub gpu_cache: Option<PathBuf>,
     pub engine: EngineName,
     pub isa: Option<String>,
     /// Width and height of the frame, in pixels.
@@ -68,6 +73,10 @@ pub(super) struct Outcome {
     pub after: Condition,
     /// The cores that the process was on, where it was to stay on some and did.
     pub cores: Option<Vec<usize>>,
+    /// Of the GPU, where one ran every frame.
+    pub gpu: Option<GpuFacts>,
+    /// Why the CPU stood in for a GPU that was asked for.
+    pub device_fallback: Option<String>,
     pub layers: Option<Vec<LayerTime>>,
     pub check: Option<Agreement>,
     pub interrupted: bool,

@@ -12,6 +12,7 @@ mod baseline;
 mod check;
 mod clock;
 mod configuration;
+mod gpu;
 mod job;
 mod layers;
 mod model_workload;
@@ -32,6 +33,7 @@ pub(super) use process::WORKER_COMMAND;
 pub(super) use worker::run as run_worker;
 
 use super::Failure;
+use super::device::refuse_without_engine;
 use super::model_source::ModelName;
 use arguments::{Cores, Plan};
 use baseline::Baseline;
@@ -101,9 +103,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 
 /// What would otherwise fail after minutes of measuring.
 fn refuse_early(plan: &Plan) -> Result<(), Failure> {
-    if plan.axes.devices.contains(&DeviceName::Gpu) {
-        return Err("this build has no GPU engine; use --device cpu".into());
-    }
+    plan.axes.devices.iter().try_for_each(|device| refuse_without_engine(*device))?;
     if let Some(isa) = plan.axes.isas.iter().copied().find(|isa| Kernels::new(*isa).is_none()) {
         return Err(IsaError::Missing { isa }.into());
     }
@@ -233,7 +233,9 @@ impl Bench {
         Ok(Job {
             threads: configuration.threads,
             prompts: configuration.prompts,
-            device: configuration.device,
+            device: configuration.device.to_string(),
+            gpu_precision: plan.gpu_precision,
+            gpu_cache: plan.gpu_cache.clone(),
             engine: configuration.engine,
             isa: configuration.isa.map(|isa| isa.name().to_string()),
             frame: plan.frame,
@@ -284,7 +286,9 @@ impl Bench {
     fn rows(&self) -> Vec<Row> {
         let measured = self.configurations.iter().zip(&self.outcomes);
         let rows = measured.filter_map(|(configuration, outcomes)| {
-            let Configuration { threads, prompts, device, .. } = *configuration;
+            let Configuration { threads, prompts, .. } = *configuration;
+            let ran_on_gpu = outcomes.iter().all(|outcome| outcome.gpu.is_some());
+            let device = if ran_on_gpu { DeviceName::Gpu } else { DeviceName::Cpu };
             let mut row = Row::of(threads, prompts, device, outcomes, &self.context)?;
             if !self.plan.layers {
                 row.layers = None;

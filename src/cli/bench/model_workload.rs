@@ -2,6 +2,7 @@
 
 use super::super::Failure;
 use super::allocations;
+use super::gpu::GpuTimes;
 use super::workload::{FrameRecord, Stages, Workload};
 use causalclipseg::frame::{Frame, PixelFormat};
 use causalclipseg::{Model, Prompt, Segmentation, Session};
@@ -31,6 +32,8 @@ pub(super) struct ModelWorkload<'m> {
     prompts: Vec<Prompt>,
     found: Vec<Segmentation>,
     new_sentences: u32,
+    /// Of each frame since it was cleared, where a GPU ran it.
+    pub gpu_times: GpuTimes,
 }
 
 impl<'m> ModelWorkload<'m> {
@@ -48,6 +51,7 @@ impl<'m> ModelWorkload<'m> {
             prompts: Vec::new(),
             found: Vec::new(),
             new_sentences: 0,
+            gpu_times: GpuTimes::default(),
         })
     }
 }
@@ -63,6 +67,7 @@ impl Workload for ModelWorkload<'_> {
         let frame = Frame::packed(&self.pixels, PixelFormat::Gray8, self.width, self.height)?;
         let seconds = self.session.segment_into(&frame, &self.prompts, &mut self.found)?;
         black_box(&self.found);
+        self.gpu_times.note(&self.session);
         let allocations = Some(allocations::counted() - allocated);
         let causalclipseg::StageSeconds { preprocess, image, head, postprocess } = seconds;
         Ok(FrameRecord { stages: Stages { preprocess, image, prompt, head, postprocess }, allocations })

@@ -52,6 +52,10 @@ fn for_people(rows: &[Row], format: Format) -> String {
     parts.push(stages(rows, styled(format)).to_string());
     parts.push(heading("What it takes"));
     parts.push(resources(rows, styled(format)).to_string());
+    if rows.iter().any(|row| row.gpu.is_some()) {
+        parts.push(heading("On the GPU, in ms a frame"));
+        parts.push(gpus(rows, styled(format)).to_string());
+    }
     if rows.iter().any(|row| row.check.is_some()) {
         parts.push(heading("Masks against the reference engine in f32"));
         parts.push(agreement(rows, styled(format)).to_string());
@@ -151,6 +155,37 @@ fn stages(rows: &[Row], mut table: Table) -> Table {
         cells.extend(row.stages_ms.values().map(ms));
         cells.extend([row.prompt_encode_ms, row.prompt_cached_ms, row.open_ms, row.first_frame_ms].map(ms));
         table.add_row(cells);
+    }
+    right_aligned(table)
+}
+
+fn gpus(rows: &[Row], mut table: Table) -> Table {
+    table.set_header([
+        "configuration",
+        "adapter",
+        "numbers",
+        "upload",
+        "compute",
+        "measured by",
+        "read back",
+        "made ready in",
+        "shaders",
+        "memory, MB",
+    ]);
+    for row in rows {
+        let Some(gpu) = &row.gpu else { continue };
+        table.add_row([
+            row.label(),
+            format!("{} ({}, {})", gpu.adapter, gpu.kind, gpu.backend),
+            gpu.precision.clone(),
+            ms(gpu.upload_ms),
+            ms(gpu.compute_ms),
+            if gpu.timestamps { "the device" } else { "waiting" }.to_string(),
+            ms(gpu.read_back_ms),
+            ms(gpu.ready_ms),
+            gpu.shaders.to_string(),
+            format!("{:.1}", gpu.bytes as f64 / 1e6),
+        ]);
     }
     right_aligned(table)
 }

@@ -3,6 +3,7 @@
 
 use super::baseline::Comparison;
 use super::configuration::DeviceName;
+use super::gpu::GpuFacts;
 use super::job::{Agreement, Outcome};
 use super::layers::LayerTime;
 use super::statistics::{Interval, interval, mean, median};
@@ -93,6 +94,10 @@ pub(super) struct Row {
     /// What the benchmark's own loop adds to a frame.
     pub harness_us: f64,
     pub interrupted: bool,
+    /// Of the GPU, where one ran every frame.
+    pub gpu: Option<GpuFacts>,
+    /// Why the CPU stood in for a GPU that was asked for.
+    pub device_fallback: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Comparison>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -170,6 +175,8 @@ impl Row {
             deadline_misses: known(|outcome| outcome.deadline_misses).map(|all| all.iter().sum()),
             harness_us: median(&all(|outcome| outcome.harness_us)),
             interrupted: outcomes.iter().any(|outcome| outcome.interrupted),
+            gpu: GpuFacts::of_rounds(outcomes),
+            device_fallback: outcomes.iter().find_map(|outcome| outcome.device_fallback.clone()),
             baseline: None,
             check: outcomes.iter().rev().find_map(|outcome| outcome.check.clone()),
             layers: outcomes.iter().rev().find_map(|outcome| outcome.layers.clone()),
@@ -237,6 +244,8 @@ pub(super) mod example {
             before: Condition { governor: None, frequency_mhz: Some(2000.0), temperature_c: None },
             after: Condition { governor: None, frequency_mhz: Some(1900.0), temperature_c: None },
             cores: Some(vec![0, 1]),
+            gpu: None,
+            device_fallback: None,
             layers: None,
             check: None,
             interrupted: false,

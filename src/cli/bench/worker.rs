@@ -1,9 +1,11 @@
 //! The measuring process: fresh for every configuration and round, so that opening is cold, the memory peak is this
 //! configuration's own, and one configuration's threads, caches and crashes are not another's.
 
+use super::super::device::for_ever;
 use super::super::{Failure, model_source};
 use super::clock::{Clock, Stop, SystemClock};
 use super::configuration::EngineName;
+use super::gpu::GpuFacts;
 use super::job::{Condition, Job, ModelFacts, Outcome};
 use super::model_workload::ModelWorkload;
 use super::pace::{self, Length, Pace};
@@ -94,7 +96,10 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     let peak_before = peak_gmac_per_s(&model, facts.precision, job.threads);
     let before = condition();
     let deadline = job.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
+    workload.gpu_times.clear();
     let steady = pace::run(&mut workload, clock, job.pace, deadline, stop)?;
+    let gpu = GpuFacts::of(&model, &workload.gpu_times);
+    let device_fallback = model.engine().fallback().map(str::to_string);
     let after = condition();
     let peak_rss_bytes = machine.peak_resident_bytes();
     if steady.frames == 0 {
@@ -111,10 +116,15 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     };
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let cpu = model.engine().cpu();
+    let (engine, isa) = match (&gpu, cpu) {
+        (Some(gpu), _) => ("gpu", gpu.precision.clone()),
+        (None, Some(cpu)) => ("cpu", cpu.kernels().isa().to_string()),
+        (None, None) => ("reference", "tract's choice".into()),
+    };
     Ok(Outcome {
         model: facts,
-        engine: if cpu.is_some() { "cpu" } else { "reference" }.into(),
-        isa: cpu.map_or("tract's choice".into(), |engine| engine.kernels().isa().to_string()),
+        engine: engine.into(),
+        isa,
         gmac,
         open_ms: ms(open),
         first_frame_ms: ms(first_frame),
@@ -127,13 +137,15 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
         deadline_misses: steady.deadline_misses,
         allocations: steady.allocations,
         latencies_ns: steady.latencies_ns,
-        // The better of the two: other work on the machine must not flatter the model.
-        peak_gmac_per_s: [peak_before, peak_after].into_iter().flatten().reduce(f64::max),
+        // The better of the two: other work on the machine must not flatter the model. A GPU's is not measured.
+        peak_gmac_per_s: [peak_before, peak_after].into_iter().flatten().reduce(f64::max).filter(|_| gpu.is_none()),
         peak_rss_bytes,
         harness_us,
         before,
         after,
         cores,
+        gpu,
+        device_fallback,
         layers,
         check,
         interrupted: steady.interrupted,
@@ -152,6 +164,9 @@ fn options(job: &Job) -> Result<ModelOptions, Failure> {
         threads: job.threads,
         engine,
         isa: job.isa.as_deref().map(str::parse).transpose()?,
+        device: job.device.parse()?,
+        gpu_precision: job.gpu_precision.into(),
+        pipeline_cache: job.gpu_cache.clone().map(for_ever),
         ..ModelOptions::default()
     })
 }

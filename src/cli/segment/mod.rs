@@ -5,6 +5,7 @@ mod results;
 mod summary;
 
 use super::Failure;
+use super::device::DeviceArguments;
 use super::model_source::ModelSource;
 use causalclipseg::frame::Region;
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
@@ -60,15 +61,8 @@ pub(super) struct Arguments {
     /// Threads that share the work on one image; results do not depend on it
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
-    /// What computes
-    #[arg(long, value_enum, default_value = "cpu")]
-    device: Device,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Device {
-    Cpu,
-    Gpu,
+    #[command(flatten)]
+    device: DeviceArguments,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,14 +83,11 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    if arguments.device == Device::Gpu {
-        return Err("this build has no GPU engine; use --device cpu".into());
-    }
-    let options = ModelOptions {
+    let options = arguments.device.options(ModelOptions {
         confounders: arguments.confounders,
         threads: usize::from(arguments.threads),
         ..ModelOptions::default()
-    };
+    })?;
     let model = Model::from_bundle(Arc::new(arguments.source.open()?), options)?;
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
     let inputs = input::list(arguments)?;
@@ -187,6 +178,8 @@ impl Run<'_> {
                     threshold,
                     model: Some(self.model.description().name.clone()),
                     seconds: Some(seconds.total()),
+                    device: Some(session.ran_on().name().to_string()),
+                    device_fallback: session.fallback().map(str::to_string),
                 };
                 summary.add(&record);
                 let found = Found {

@@ -19,6 +19,8 @@ mod step;
 mod tail;
 mod weights;
 
+#[cfg(feature = "gpu")]
+pub(super) use program::kind_name;
 pub use stage::stored_value;
 pub use step::HeadRun;
 pub use weights::WeightSource;

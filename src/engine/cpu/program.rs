@@ -41,7 +41,8 @@ pub(super) struct Room {
     scratch: Vec<Scratch>,
 }
 
-fn kind_name(kind: &StepKind) -> &'static str {
+/// What reports call a kind of step.
+pub(in crate::engine) fn kind_name(kind: &StepKind) -> &'static str {
     match kind {
         StepKind::LoadImage => "load_image",
         StepKind::Convolution { filters, .. } if filters.kernel == 1 => "product",

@@ -1,0 +1,118 @@
+//! What a GPU tells of itself and of its frames.
+
+use super::job::Outcome;
+use super::statistics::median;
+use causalclipseg::{Model, Session};
+use serde::{Deserialize, Serialize};
+
+/// Of a GPU that ran every frame. Times are means of the measured frames, in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct GpuFacts {
+    pub adapter: String,
+    pub backend: String,
+    /// discrete, integrated, virtual, software or other.
+    pub kind: String,
+    pub driver: String,
+    /// f32 or f16.
+    pub precision: String,
+    /// Of the device's memory.
+    pub bytes: u64,
+    /// Of these, weights and constant maps.
+    pub weight_bytes: u64,
+    /// Compiled variants of shaders.
+    pub shaders: usize,
+    /// From opening the device to the last compiled shader; part of `open_ms`.
+    pub ready_ms: f64,
+    /// Until pixels, sentences and commands were handed over.
+    pub upload_ms: f64,
+    pub compute_ms: f64,
+    /// Until the logits were in the host's memory.
+    pub read_back_ms: f64,
+    /// Whether the device told its own time; otherwise `compute_ms` is how long the host waited.
+    pub timestamps: bool,
+}
+
+/// Sums over frames, in seconds.
+#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct GpuTimes {
+    frames: u64,
+    upload: f64,
+    compute: f64,
+    read_back: f64,
+    by_timestamps: bool,
+    /// Frames that the CPU ran.
+    others: u64,
+}
+
+impl GpuTimes {
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes the last frame of a session along.
+    #[cfg(feature = "gpu")]
+    pub fn note(&mut self, session: &Session) {
+        match session.gpu_times() {
+            Some(times) => {
+                self.frames += 1;
+                self.upload += times.upload;
+                self.compute += times.compute;
+                self.read_back += times.read_back;
+                self.by_timestamps = times.by_timestamps;
+            }
+            None => self.others += 1,
+        }
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    pub fn note(&mut self, _: &Session) {
+        self.others += 1;
+    }
+
+    #[cfg(feature = "gpu")]
+    fn mean_ms(&self, seconds: f64) -> f64 {
+        1e3 * seconds / self.frames.max(1) as f64
+    }
+}
+
+impl GpuFacts {
+    /// `None` where the CPU ran frames.
+    #[cfg(feature = "gpu")]
+    pub fn of(model: &Model, times: &GpuTimes) -> Option<Self> {
+        let summary = model.engine().gpu().filter(|_| times.others == 0)?.summary();
+        Some(Self {
+            adapter: summary.adapter.name,
+            backend: summary.adapter.backend,
+            kind: summary.adapter.kind.to_string(),
+            driver: summary.adapter.driver,
+            precision: summary.precision.to_string(),
+            bytes: summary.bytes,
+            weight_bytes: summary.weight_bytes,
+            shaders: summary.shaders,
+            ready_ms: 1e3 * summary.ready_seconds,
+            upload_ms: times.mean_ms(times.upload),
+            compute_ms: times.mean_ms(times.compute),
+            read_back_ms: times.mean_ms(times.read_back),
+            timestamps: times.by_timestamps,
+        })
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    pub fn of(_: &Model, _: &GpuTimes) -> Option<Self> {
+        None
+    }
+
+    /// Medians of the rounds; `None` where the CPU ran one.
+    pub fn of_rounds(outcomes: &[Outcome]) -> Option<Self> {
+        let rounds: Vec<&Self> = outcomes.iter().map(|outcome| outcome.gpu.as_ref()).collect::<Option<_>>()?;
+        let of = |figure: fn(&Self) -> f64| median(&rounds.iter().map(|facts| figure(facts)).collect::<Vec<f64>>());
+        Some(Self {
+            ready_ms: of(|facts| facts.ready_ms),
+            upload_ms: of(|facts| facts.upload_ms),
+            compute_ms: of(|facts| facts.compute_ms),
+            read_back_ms: of(|facts| facts.read_back_ms),
+            ..(*rounds.first()?).clone()
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! What computes, as the command line says it.
+
+use super::Failure;
+use causalclipseg::ModelOptions;
+use causalclipseg::engine::{Device, GpuPrecision};
+use clap::ValueEnum;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(super) struct DeviceArguments {
+    /// What computes: cpu, gpu, gpu:N with a number from `inspect`, or auto for a GPU where there is one; where a GPU can't, the
+    /// CPU stands in
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    device: Device,
+    /// In what numbers a GPU keeps weights and maps
+    #[arg(long, value_enum, default_value = "auto")]
+    gpu_precision: PrecisionName,
+    /// Folder for a GPU's compiled shaders [default: causalclipseg in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    gpu_cache: Option<PathBuf>,
+}
+
+/// In what numbers a GPU keeps weights and maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PrecisionName {
+    /// f16 for a model in f16 or int8, where the GPU has it
+    Auto,
+    F32,
+    F16,
+}
+
+impl From<PrecisionName> for GpuPrecision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Auto => GpuPrecision::Auto,
+            PrecisionName::F32 => GpuPrecision::F32,
+            PrecisionName::F16 => GpuPrecision::F16,
+        }
+    }
+}
+
+impl DeviceArguments {
+    /// Options with the device in them.
+    pub fn options(&self, options: ModelOptions) -> Result<ModelOptions, Failure> {
+        refuse_without_engine(self.device)?;
+        let pipeline_cache = match self.device {
+            Device::Cpu => None,
+            _ => self.gpu_cache.clone().or_else(cache_folder).map(for_ever),
+        };
+        let (device, gpu_precision) = (self.device, self.gpu_precision.into());
+        Ok(ModelOptions { device, gpu_precision, pipeline_cache, ..options })
+    }
+}
+
+/// A GPU that was asked for by name, in a build that has no engine for one.
+pub(super) fn refuse_without_engine(device: Device) -> Result<(), Failure> {
+    match device {
+        Device::Gpu { .. } if cfg!(not(feature = "gpu")) => {
+            Err("this build has no GPU engine; use --device cpu".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A path that lives as long as the command.
+pub(super) fn for_ever(path: PathBuf) -> &'static Path {
+    Box::leak(path.into_boxed_path())
+}
+
+/// Where the user's programs keep what they can make again.
+fn cache_folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let own = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+    let own = if cfg!(windows) { folder("LOCALAPPDATA") } else { own };
+    own.map(|folder| folder.join("causalclipseg"))
+}

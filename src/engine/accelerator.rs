@@ -1,0 +1,111 @@
+//! A GPU beside the CPU: it runs frames as long as it can, and the CPU stands in from the first failure on.
+
+use super::cpu::WeightSource;
+use super::{Device, EngineOptions};
+use crate::graph::Graph;
+use std::sync::OnceLock;
+
+/// What the device of an engine came to.
+#[derive(Default)]
+pub(super) struct Accelerator {
+    #[cfg(feature = "gpu")]
+    gpu: Option<super::gpu::GpuEngine>,
+    /// Why the CPU stands in for a GPU that was asked for.
+    fallback: OnceLock<String>,
+}
+
+impl Accelerator {
+    /// Never fails: what goes wrong is a reason for the CPU, and a line in the log.
+    pub fn new(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Self {
+        if options.device == Device::Cpu {
+            return Self::default();
+        }
+        #[cfg(feature = "gpu")]
+        match super::gpu::GpuEngine::new(graph, source, options) {
+            Ok(gpu) => Self { gpu: Some(gpu), fallback: OnceLock::new() },
+            Err(error @ (super::gpu::GpuError::NoAdapter | super::gpu::GpuError::SoftwareOnly))
+                if options.device == Device::Auto =>
+            {
+                log::info!("frames run on the CPU: {error}");
+                Self::default()
+            }
+            Err(error) => Self::without(error.to_string()),
+        }
+        #[cfg(not(feature = "gpu"))]
+        {
+            let _ = (graph, source);
+            match options.device {
+                Device::Gpu { .. } => Self::without("this build has no GPU engine".into()),
+                Device::Cpu | Device::Auto => Self::default(),
+            }
+        }
+    }
+
+    fn without(reason: String) -> Self {
+        let accelerator = Self::default();
+        accelerator.fall_back(reason);
+        accelerator
+    }
+
+    /// Tells once that the CPU stands in from now on.
+    fn fall_back(&self, reason: String) {
+        if self.fallback.set(reason).is_ok()
+            && let Some(reason) = self.fallback.get()
+        {
+            log::warn!("the GPU is not used: {reason}; frames run on the CPU");
+        }
+    }
+
+    pub fn fallback(&self) -> Option<&str> {
+        self.fallback.get().map(String::as_str)
+    }
+}
+
+#[cfg(feature = "gpu")]
+mod with_gpu {
+    use super::Accelerator;
+    use crate::engine::gpu::{GpuEngine, GpuError, GpuRun};
+    use crate::engine::{MAX_PROMPTS, PromptKernel, StepTime};
+
+    impl Accelerator {
+        /// The GPU, as long as it works.
+        pub fn gpu(&self) -> Option<&GpuEngine> {
+            self.gpu.as_ref().filter(|_| self.fallback.get().is_none())
+        }
+
+        /// Runs a frame. False where the CPU has to.
+        pub fn run<'k>(
+            &self,
+            run: &mut GpuRun,
+            pixels: &[f32],
+            prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        ) -> bool {
+            // The CPU has the error for too many.
+            let Some(gpu) = self.gpu().filter(|_| prompts.len() <= MAX_PROMPTS) else { return false };
+            match gpu.run(run, pixels, prompts) {
+                Ok(()) => true,
+                // The caller's mistake, not the device's; the CPU makes the same of it.
+                Err(GpuError::Engine(_)) => false,
+                Err(error) => {
+                    self.fall_back(error.to_string());
+                    false
+                }
+            }
+        }
+
+        pub fn time_steps<'k>(
+            &self,
+            pixels: &[f32],
+            prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        ) -> Option<Vec<StepTime>> {
+            match self.gpu().filter(|_| prompts.len() <= MAX_PROMPTS)?.time_steps(pixels, prompts) {
+                Ok(times) => Some(times),
+                Err(GpuError::Engine(_)) => None,
+                Err(error) => {
+                    self.fall_back(error.to_string());
+                    None
+                }
+            }
+        }
+    }
+}

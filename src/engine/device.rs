@@ -1,0 +1,99 @@
+//! What computes: the CPU, or a GPU that the system offers.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What the image pass of a network runs on. Sentences are encoded on the CPU always: each is encoded once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    #[default]
+    Cpu,
+    /// A GPU of its own silicon where there is one that can, and the CPU otherwise. Drivers that compute on the CPU do not
+    /// count: our own kernels are faster.
+    Auto,
+    /// The GPU with this number in the list of adapters; the most capable one where it is `None`. Where it can't, or stops
+    /// working, the CPU stands in.
+    Gpu { index: Option<usize> },
+}
+
+/// A name that no device has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no device `{name}`; write cpu, gpu, gpu:N or auto")]
+pub struct UnknownDevice {
+    pub name: String,
+}
+
+impl FromStr for Device {
+    type Err = UnknownDevice;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDevice> {
+        let refuse = || UnknownDevice { name: name.into() };
+        match name {
+            "cpu" => Ok(Device::Cpu),
+            "auto" => Ok(Device::Auto),
+            "gpu" => Ok(Device::Gpu { index: None }),
+            _ => {
+                let number = name.strip_prefix("gpu:").ok_or_else(refuse)?;
+                // `parse` takes a sign too.
+                let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+                let index = number.parse().ok().filter(|_| is_number).ok_or_else(refuse)?;
+                Ok(Device::Gpu { index: Some(index) })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Auto => f.write_str("auto"),
+            Device::Gpu { index: None } => f.write_str("gpu"),
+            Device::Gpu { index: Some(index) } => write!(f, "gpu:{index}"),
+        }
+    }
+}
+
+/// In what numbers a GPU keeps weights and maps. Sums are in f32 always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GpuPrecision {
+    /// f16 for a model that was packed in f16 or int8, where the GPU has it; f32 otherwise.
+    #[default]
+    Auto,
+    F32,
+    /// Half the memory; f32 where the GPU has no f16.
+    F16,
+}
+
+/// What ran a pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RanOn {
+    #[default]
+    Cpu,
+    Gpu,
+}
+
+impl RanOn {
+    pub fn name(self) -> &'static str {
+        match self {
+            RanOn::Cpu => "cpu",
+            RanOn::Gpu => "gpu",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_devices() {
+        for name in ["cpu", "auto", "gpu", "gpu:0", "gpu:12"] {
+            assert_eq!(name.parse::<Device>().unwrap().to_string(), name);
+        }
+        for name in ["", "foo", "GPU", "gpu:", "gpu:-1", "gpu:+1", "gpu:x", "gpu:99999999999999999999999", "cpu:0"] {
+            assert!(name.parse::<Device>().unwrap_err().to_string().contains("gpu:N"), "{name}");
+        }
+    }
+}

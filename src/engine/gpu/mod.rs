@@ -1,0 +1,197 @@
+//! The GPU engine: the step list of the image pass on a device of Vulkan, Metal or DX12, through wgpu.
+//!
+//! A step list becomes a plan of dispatches before there is a device; then buffers are made, weights uploaded and
+//! shaders compiled once, and a frame is one submission. Maps are channels-last with channels in fours, in f32 or f16; weights
+//! of int8 models stay integers in memory; sums are in f32. Sentences are encoded on the CPU.
+//!
+//! Whatever goes wrong is a [`GpuError`], and the CPU stands in: see `accelerator.rs`.
+
+mod adapter;
+mod constants;
+mod context;
+mod error;
+mod frame;
+mod pipeline_cache;
+mod plan;
+mod program;
+mod sentences;
+mod shader;
+mod slots;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod times;
+
+pub use adapter::{AdapterDescription, adapters};
+pub use error::GpuError;
+pub(super) use frame::GpuRun;
+pub use times::GpuTimes;
+
+use super::split::Head;
+use super::{EngineError, EngineOptions, GpuPrecision, PromptKernel, StepTime, WeightSource};
+use crate::bundle::Precision;
+use crate::graph::{Graph, NodeId};
+use crate::lower::steps::{StepList, lower};
+use context::GpuContext;
+use frame::FrameRoom;
+use plan::Plan;
+use program::Program;
+use shader::Storage;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tail::TailRoom;
+
+/// What a GPU was made ready with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GpuSummary {
+    pub adapter: AdapterDescription,
+    /// f32 or f16.
+    pub precision: &'static str,
+    /// Of the device's memory, the last frame's sentences included.
+    pub bytes: u64,
+    /// Of these, weights and constant maps.
+    pub weight_bytes: u64,
+    /// Compiled variants of shaders.
+    pub shaders: usize,
+    /// From opening the device to the last compiled shader.
+    pub ready_seconds: f64,
+}
+
+/// A network's image pass on a GPU. One frame runs at a time.
+pub struct GpuEngine {
+    program: Program,
+    room: Mutex<FrameRoom>,
+    ready_seconds: f64,
+}
+
+/// The steps from the image to the logits of the heads, all in float: a quantised network's grids are left away.
+fn image_steps(graph: &Graph, confounders: bool) -> Result<(StepList, Vec<Head>), GpuError> {
+    let mut graph = graph.clone();
+    graph.nodes.iter_mut().for_each(|node| node.quantisation = None);
+    let mut heads = vec![Head::find(&graph, "pred")?];
+    if confounders {
+        heads.push(Head::find(&graph, "pred_ad")?);
+    }
+    let image = graph.find("image").map_err(EngineError::from)?;
+    let inputs: Vec<NodeId> = [image].into_iter().chain(heads.iter().map(|head| head.kernel)).collect();
+    let outputs: Vec<NodeId> = heads.iter().map(|head| head.output).collect();
+    let part = graph.subgraph(&inputs, &outputs).map_err(EngineError::from)?;
+    Ok((lower(&part)?, heads))
+}
+
+/// What a network takes of a GPU's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct GpuMemory {
+    /// Weights and constant maps.
+    pub weights: u64,
+    /// The maps of a frame of one sentence, its pixels and its logits.
+    pub maps: u64,
+}
+
+impl GpuMemory {
+    /// Works it out without a GPU; `f16` says in what numbers.
+    ///
+    /// # Errors
+    /// [`GpuError::Unsupported`] where a step has no shader.
+    pub fn of<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, f16: bool) -> Result<Self, GpuError> {
+        let storage = if f16 { Storage::F16 } else { Storage::F32 };
+        let (list, _) = image_steps(graph, false)?;
+        let plan = Plan::new(&list, &source.into(), storage)?;
+        let heads: u64 = plan.tails().map(|tail| TailRoom::bytes(tail, 1)).sum();
+        let maps = plan.tensor_bytes() + 4 * plan.image_floats as u64 + heads;
+        Ok(Self { weights: plan.constant_bytes(), maps })
+    }
+}
+
+impl GpuEngine {
+    pub(super) fn new(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Result<Self, GpuError> {
+        let begun = Instant::now();
+        let (list, heads) = image_steps(graph, options.confounders)?;
+        let gpu = Arc::new(GpuContext::open(options.device)?);
+        let is_wide = match source {
+            WeightSource::Memory(_) => true,
+            WeightSource::Bundle(bundle) => bundle.manifest().precision == Precision::F32,
+        };
+        let storage = match options.gpu_precision {
+            GpuPrecision::F16 if !gpu.adapter.f16 => {
+                log::warn!("{} has no f16; it computes in f32", gpu.adapter.name);
+                Storage::F32
+            }
+            GpuPrecision::F16 => Storage::F16,
+            GpuPrecision::Auto if gpu.adapter.f16 && !is_wide => Storage::F16,
+            GpuPrecision::Auto | GpuPrecision::F32 => Storage::F32,
+        };
+        let plan = Plan::new(&list, &source, storage)?;
+        if plan.tails().count() != heads.len() {
+            let reason = "a head of another form than products, blend and the sentence's convolution".into();
+            return Err(GpuError::Unsupported { node: "pred".into(), reason });
+        }
+        let cache = pipeline_cache::load(&gpu, options.pipeline_cache);
+        let program = Program::new(gpu, plan, &source, cache.as_ref().map(|cache| cache.pipelines()))?;
+        if let Some(cache) = cache {
+            cache.store();
+        }
+        let ready_seconds = begun.elapsed().as_secs_f64();
+        let engine = Self { program, room: Mutex::default(), ready_seconds };
+        let GpuSummary { adapter, precision, bytes, shaders, .. } = engine.summary();
+        log::info!(
+            "{} ({}) in {precision}: {} steps an image, {shaders} shaders, {:.1} MB, ready in {:.0} ms",
+            adapter.name,
+            adapter.backend,
+            engine.program.jobs.len(),
+            bytes as f64 / 1e6,
+            1e3 * ready_seconds,
+        );
+        Ok(engine)
+    }
+
+    pub fn summary(&self) -> GpuSummary {
+        let room = self.room();
+        GpuSummary {
+            adapter: self.program.gpu.adapter.clone(),
+            precision: self.program.plan.storage.name(),
+            bytes: self.program.bytes + room.bytes(),
+            weight_bytes: self.program.plan.constant_bytes(),
+            shaders: self.program.shaders,
+            ready_seconds: self.ready_seconds,
+        }
+    }
+
+    fn room(&self) -> std::sync::MutexGuard<'_, FrameRoom> {
+        // A panic elsewhere leaves a device that reports itself unusable, or memory that the next frame overwrites.
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a checked image for all prompts.
+    pub(super) fn run<'k>(
+        &self,
+        run: &mut GpuRun,
+        image: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+    ) -> Result<(), GpuError> {
+        self.room().run(&self.program, image, prompts, run)
+    }
+
+    /// Runs each step by itself, waiting for it: what the host sees of one, submission included.
+    pub(super) fn time_steps<'k>(
+        &self,
+        image: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+    ) -> Result<Vec<StepTime>, GpuError> {
+        let nanoseconds = self.room().time_jobs(&self.program, image, prompts)?;
+        let timed = self.program.plan.jobs.iter().zip(nanoseconds);
+        let time = |(job, nanoseconds): (&plan::Job, u64)| StepTime {
+            name: job.name.clone(),
+            kind: format!("{}, {}", job.kind, self.program.plan.storage.name()),
+            gmac: job.multiply_accumulates as f64 / 1e9,
+            bytes: job.bytes,
+            nanoseconds,
+        };
+        Ok(timed.map(time).collect())
+    }
+
+    /// Gives the device up, as a driver does that resets it.
+    pub(super) fn lose(&self) {
+        self.program.gpu.device.destroy();
+    }
+}

@@ -1,0 +1,466 @@
+//! A step list as a GPU runs it, worked out before there is a GPU: every dispatch with its shader, its constants and its
+//! buffers, and what memory they take.
+
+use super::constants::{Constant, form_of, quads};
+use super::error::GpuError;
+use super::shader::{LANES, Shader, Storage, Value, Variant, WeightForm};
+use super::slots::Slots;
+use crate::engine::WeightSource;
+use crate::engine::cpu::kind_name;
+use crate::graph::TAPS;
+use crate::lower::steps::{Destination, Element, Step, StepKind, StepList, Tensor, TensorId};
+
+/// Channels-last, channels filled up to fours with zeros.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Extent {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl Extent {
+    pub fn quads(self) -> usize {
+        quads(self.channels)
+    }
+
+    pub fn pixels(self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// What a shader's binding is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Binding {
+    /// The frame's planes.
+    Image,
+    Tensor(TensorId),
+    /// An index of [`Plan::constants`].
+    Constant(usize),
+}
+
+/// One call of a shader.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Dispatch {
+    pub variant: Variant,
+    /// The shader's `Shape`, word by word.
+    pub shape: Vec<u32>,
+    pub bindings: Vec<Binding>,
+    pub groups: [u32; 3],
+}
+
+/// The last stage of a head. Its dispatches depend on the number of sentences.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tail {
+    pub head: usize,
+    pub products: TensorId,
+    /// An index of [`Plan::constants`].
+    pub bias: usize,
+    /// Of the products; `channels` are those of the features.
+    pub low: Extent,
+    pub scale: usize,
+}
+
+impl Tail {
+    pub fn height(&self) -> usize {
+        self.low.height * self.scale
+    }
+
+    pub fn width(&self) -> usize {
+        self.low.width * self.scale
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Work {
+    Dispatch(Dispatch),
+    Tail(Tail),
+}
+
+/// A step with its work.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Job {
+    pub name: String,
+    pub kind: &'static str,
+    pub multiply_accumulates: u64,
+    pub bytes: u64,
+    /// Whether it belongs to a head, from the last map at low resolution on.
+    pub is_head: bool,
+    pub work: Work,
+}
+
+/// Everything that a network does for one frame.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Plan {
+    pub storage: Storage,
+    pub extents: Vec<Extent>,
+    pub slots: Slots,
+    pub constants: Vec<Constant>,
+    pub jobs: Vec<Job>,
+    /// Of the frame's planes together.
+    pub image_floats: usize,
+}
+
+/// The most pixels of an attention: its scores lie in the shared memory of a group.
+const MOST_KEYS: usize = 3072;
+
+/// Groups for a number of items, in two dimensions since one has a limit.
+pub(super) fn spread(items: usize) -> [u32; 3] {
+    const ROW: usize = 32768;
+    let groups = items.div_ceil(LANES as usize).max(1);
+    [groups.min(ROW) as u32, groups.div_ceil(ROW) as u32, 1]
+}
+
+struct Planning<'a> {
+    list: &'a StepList,
+    source: &'a WeightSource<'a>,
+    storage: Storage,
+    constants: Vec<Constant>,
+    image_floats: usize,
+}
+
+impl Plan {
+    /// # Errors
+    /// [`GpuError::Unsupported`] with the first step that no shader is known for.
+    pub fn new(list: &StepList, source: &WeightSource, storage: Storage) -> Result<Self, GpuError> {
+        let (list, heads) = with_products(list)?;
+        for tensor in &list.tensors {
+            if tensor.per_token || tensor.element != Element::F32 {
+                let node = tensor.name.clone();
+                return Err(GpuError::Unsupported { node, reason: "a tensor of bytes, or one by token".into() });
+            }
+        }
+        let extent = |tensor: &Tensor| Extent { height: tensor.height, width: tensor.width, channels: tensor.channels };
+        let extents: Vec<Extent> = list.tensors.iter().map(extent).collect();
+        let bytes = |extent: &Extent| (extent.pixels() * extent.quads()) as u64 * storage.quad_bytes();
+        let tensor_bytes: Vec<u64> = extents.iter().map(bytes).collect();
+        let slots = Slots::plan(&list, &tensor_bytes);
+        let mut planning = Planning { list: &list, source, storage, constants: Vec::new(), image_floats: 0 };
+        let mut jobs = Vec::with_capacity(list.steps.len());
+        for (step, is_head) in list.steps.iter().zip(&heads) {
+            let touched = step.reads.iter().chain([&step.writes.tensor]);
+            jobs.push(Job {
+                name: step.name.clone(),
+                kind: kind_name(&step.kind),
+                multiply_accumulates: step.multiply_accumulates,
+                bytes: touched.map(|id| tensor_bytes[id.0]).sum(),
+                is_head: *is_head,
+                work: planning.work(step)?,
+            });
+        }
+        let Planning { constants, image_floats, .. } = planning;
+        Ok(Self { storage, extents, slots, constants, jobs, image_floats })
+    }
+
+    pub fn constant_bytes(&self) -> u64 {
+        self.constants.iter().map(|constant| constant.bytes(self.storage)).sum()
+    }
+
+    pub fn tensor_bytes(&self) -> u64 {
+        self.slots.bytes.iter().sum()
+    }
+
+    pub fn tails(&self) -> impl Iterator<Item = &Tail> {
+        self.jobs.iter().filter_map(|job| match &job.work {
+            Work::Tail(tail) => Some(tail),
+            Work::Dispatch(_) => None,
+        })
+    }
+}
+
+/// The list with each tail's tap products as a step of their own, and for each step whether it belongs to a head.
+fn with_products(list: &StepList) -> Result<(StepList, Vec<bool>), GpuError> {
+    let StepList { mut tensors, steps, outputs } = list.clone();
+    let mut split = Vec::with_capacity(steps.len() + 2);
+    let mut heads = Vec::with_capacity(steps.len() + 2);
+    for mut step in steps {
+        if let (StepKind::PromptTail { filters, .. }, Some(x)) = (&step.kind, step.reads.first().copied()) {
+            let low = &tensors[x.0];
+            let name = format!("{}/products", step.name);
+            let tensor = Tensor { name: name.clone(), channels: filters.out_channels, ..low.clone() };
+            let products = (low.height * low.width * filters.out_channels * filters.in_channels) as u64;
+            tensors.push(tensor);
+            let made = TensorId(tensors.len() - 1);
+            split.push(Step {
+                name,
+                kind: StepKind::Convolution {
+                    filters: filters.clone(),
+                    stride: 1,
+                    padding: 0,
+                    map: None,
+                    residual: false,
+                    relu: false,
+                },
+                reads: vec![x],
+                writes: Destination { tensor: made, first_channel: 0 },
+                multiply_accumulates: products,
+            });
+            heads.push(true);
+            step.multiply_accumulates = step.multiply_accumulates.saturating_sub(products);
+            step.reads = vec![made];
+            step.writes.tensor = made;
+            heads.push(true);
+        } else {
+            heads.push(false);
+        }
+        split.push(step);
+    }
+    Ok((StepList { tensors, steps: split, outputs }, heads))
+}
+
+fn words(numbers: &[usize]) -> Vec<u32> {
+    // What is beyond u32 is beyond every limit that is checked before anything runs.
+    numbers.iter().map(|number| u32::try_from(*number).unwrap_or(u32::MAX)).collect()
+}
+
+impl Planning<'_> {
+    fn constant(&mut self, constant: Constant) -> Binding {
+        self.constants.push(constant);
+        Binding::Constant(self.constants.len() - 1)
+    }
+
+    fn extent(&self, id: TensorId) -> Extent {
+        let Tensor { height, width, channels, .. } = *self.list.tensor(id);
+        Extent { height, width, channels }
+    }
+
+    /// Where a step's first channel lies, in fours.
+    fn first_quad(&self, step: &Step, channels: usize) -> Result<usize, GpuError> {
+        let first = step.writes.first_channel;
+        let all = self.extent(step.writes.tensor).channels;
+        if !first.is_multiple_of(4) || (!channels.is_multiple_of(4) && first + channels != all) {
+            return Err(unsupported(step, "a part of a concatenation that is not in fours of channels"));
+        }
+        Ok(first / 4)
+    }
+
+    fn work(&mut self, step: &Step) -> Result<Work, GpuError> {
+        let read = |index: usize| step.reads.get(index).copied().ok_or_else(|| unsupported(step, "too few operands"));
+        Ok(Work::Dispatch(match &step.kind {
+            StepKind::LoadImage => self.load_image(step)?,
+            StepKind::Convolution { .. } => self.convolution(step)?,
+            StepKind::AveragePool { size } => {
+                let (x, y) = (self.extent(read(0)?), self.extent(step.writes.tensor));
+                let out = Extent { height: x.height / size, width: x.width / size, channels: x.channels };
+                let items = out.pixels() * out.quads();
+                let first = self.first_quad(step, x.channels)?;
+                let shape = words(&[x.width, out.width, x.quads(), y.quads(), first, *size, items]);
+                self.pointwise(step, Shader::AveragePool, vec![], shape, items, &[Binding::Tensor(read(0)?)])
+            }
+            StepKind::Gate { complement, mask_grid: None } => {
+                let flags = vec![("COMPLEMENT", Value::Flag(*complement))];
+                self.pairwise(step, Shader::Gate, flags, Binding::Tensor(read(1)?))?
+            }
+            StepKind::Add { relu } => {
+                let flags = vec![("RELU", Value::Flag(*relu))];
+                self.pairwise(step, Shader::Add, flags, Binding::Tensor(read(1)?))?
+            }
+            StepKind::AddPositions { table, skip } => {
+                let x = self.extent(read(0)?);
+                let (channels, pixels) = (x.channels, x.pixels());
+                let table = self.constant(Constant::Table { name: table.clone(), skip: *skip, channels, pixels });
+                self.pairwise(step, Shader::Add, vec![("RELU", Value::Flag(false))], table)?
+            }
+            StepKind::Attention { heads, causal } => self.attention(step, *heads, *causal)?,
+            StepKind::Carafe { scale } => {
+                let (x, logits, y) = (self.extent(read(0)?), self.extent(read(1)?), self.extent(step.writes.tensor));
+                let first = self.first_quad(step, x.channels)?;
+                let shape = [x.height, x.width, x.quads(), 4 * logits.quads(), y.quads(), first];
+                Dispatch {
+                    variant: Variant::new(Shader::Carafe, vec![("SCALE", number(*scale))]),
+                    shape: words(&shape),
+                    bindings: vec![
+                        Binding::Tensor(read(0)?),
+                        Binding::Tensor(read(1)?),
+                        Binding::Tensor(step.writes.tensor),
+                    ],
+                    groups: [x.width as u32, x.height as u32, 1],
+                }
+            }
+            StepKind::Blend { scale, bias, relu } => {
+                let (x, y) = (self.extent(read(0)?), self.extent(step.writes.tensor));
+                let low = features(step, x)?;
+                let bias = self.constant(Constant::Bias { name: bias.clone(), channels: low.channels });
+                let items = low.pixels() * scale * scale * low.quads();
+                let first = self.first_quad(step, low.channels)?;
+                let constants = vec![("SCALE", number(*scale)), ("RELU", Value::Flag(*relu))];
+                let shape = words(&[low.height, low.width, low.quads(), y.quads(), first, items]);
+                let reads = [Binding::Tensor(read(0)?), bias];
+                self.pointwise(step, Shader::Blend, constants, shape, items, &reads)
+            }
+            StepKind::PromptTail { scale, bias, head, .. } => {
+                let products = read(0)?;
+                let low = features(step, self.extent(products))?;
+                let Binding::Constant(bias) =
+                    self.constant(Constant::Bias { name: bias.clone(), channels: low.channels })
+                else {
+                    return Err(unsupported(step, "a bias that is no constant"));
+                };
+                return Ok(Work::Tail(Tail { head: *head, products, bias, low, scale: *scale }));
+            }
+            StepKind::Gate { .. }
+            | StepKind::LayerNorm { .. }
+            | StepKind::QuickGelu
+            | StepKind::Embed { .. }
+            | StepKind::LastToken
+            | StepKind::Convert => return Err(unsupported(step, "this step runs on the CPU alone")),
+        }))
+    }
+
+    /// A dispatch of items, each of which is one four of channels of the output.
+    fn pointwise(
+        &self,
+        step: &Step,
+        shader: Shader,
+        constants: Vec<(&'static str, Value)>,
+        shape: Vec<u32>,
+        items: usize,
+        reads: &[Binding],
+    ) -> Dispatch {
+        let bindings = reads.iter().copied().chain([Binding::Tensor(step.writes.tensor)]).collect();
+        Dispatch { variant: Variant::new(shader, constants), shape, bindings, groups: spread(items) }
+    }
+
+    /// A function of two tensors of one extent, of which the second may be a constant.
+    fn pairwise(
+        &self,
+        step: &Step,
+        shader: Shader,
+        constants: Vec<(&'static str, Value)>,
+        second: Binding,
+    ) -> Result<Dispatch, GpuError> {
+        let Some(first) = step.reads.first().copied() else { return Err(unsupported(step, "too few operands")) };
+        let (x, y) = (self.extent(first), self.extent(step.writes.tensor));
+        if let Binding::Tensor(second) = second
+            && self.extent(second) != x
+        {
+            return Err(unsupported(step, "operands of different extents"));
+        }
+        let items = x.pixels() * x.quads();
+        let shape = words(&[x.quads(), y.quads(), self.first_quad(step, x.channels)?, items]);
+        Ok(self.pointwise(step, shader, constants, shape, items, &[Binding::Tensor(first), second]))
+    }
+
+    fn load_image(&mut self, step: &Step) -> Result<Dispatch, GpuError> {
+        let y = self.extent(step.writes.tensor);
+        if y.channels != 3 {
+            return Err(unsupported(step, "an image that has not three channels"));
+        }
+        self.image_floats = 3 * y.pixels();
+        let shape = words(&[y.pixels()]);
+        Ok(self.pointwise(step, Shader::LoadImage, vec![], shape, y.pixels(), &[Binding::Image]))
+    }
+
+    fn convolution(&mut self, step: &Step) -> Result<Dispatch, GpuError> {
+        let StepKind::Convolution { filters, stride, padding, map, residual, relu } = &step.kind else {
+            return Err(unsupported(step, "no product"));
+        };
+        let Some(x_id) = step.reads.first().copied() else { return Err(unsupported(step, "too few operands")) };
+        let (x, y) = (self.extent(x_id), self.extent(step.writes.tensor));
+        if x.channels != filters.in_channels {
+            return Err(unsupported(step, "weights for another number of channels"));
+        }
+        let extent = |size: usize| (size + 2 * padding).checked_sub(filters.kernel).map(|room| room / stride + 1);
+        let (Some(height), Some(width)) = (extent(x.height), extent(x.width)) else {
+            return Err(unsupported(step, "a kernel larger than the map"));
+        };
+        // A sequence that was a map keeps the map's rows; pixels follow each other the same way.
+        if height * width != y.pixels() {
+            return Err(unsupported(step, "an output of another extent"));
+        }
+        let (out, first) = (filters.out_channels, self.first_quad(step, filters.out_channels)?);
+        let form = form_of(filters, self.source, self.storage);
+        let scaled = form == WeightForm::Int8;
+        let weights = self.constant(Constant::Weights { filters: filters.clone(), form });
+        let channels = self.constant(Constant::Channels { filters: filters.clone(), scaled });
+        let map_binding = match map {
+            Some(name) => self.constant(Constant::Map { name: name.clone(), channels: out, pixels: height * width }),
+            None => Binding::Tensor(x_id),
+        };
+        let added = match (residual, step.reads.get(1)) {
+            (true, Some(id)) => *id,
+            (true, None) => return Err(unsupported(step, "too few operands")),
+            (false, _) => x_id,
+        };
+        let added_extent = self.extent(added);
+        if *residual && (added_extent.pixels() != height * width || added_extent.channels != out) {
+            return Err(unsupported(step, "a residual of another extent"));
+        }
+        let inner = filters.kernel * filters.kernel * x.quads();
+        let shape = [
+            x.height,
+            x.width,
+            x.quads(),
+            width,
+            height * width,
+            quads(out),
+            y.quads(),
+            first,
+            added_extent.quads(),
+            filters.kernel,
+            *stride,
+            *padding,
+            inner,
+        ];
+        let constants = vec![
+            ("SCALED", Value::Flag(scaled)),
+            ("MAP", Value::Flag(map.is_some())),
+            ("RESIDUAL", Value::Flag(*residual)),
+            ("RELU", Value::Flag(*relu)),
+        ];
+        Ok(Dispatch {
+            variant: Variant { shader: Shader::Convolution, weights: form, constants },
+            shape: words(&shape),
+            bindings: vec![
+                Binding::Tensor(x_id),
+                weights,
+                channels,
+                Binding::Tensor(step.writes.tensor),
+                map_binding,
+                Binding::Tensor(added),
+            ],
+            groups: [(height * width).div_ceil(64) as u32, quads(out).div_ceil(16) as u32, 1],
+        })
+    }
+
+    fn attention(&mut self, step: &Step, heads: usize, causal: bool) -> Result<Dispatch, GpuError> {
+        let &[q, k, v] = step.reads.as_slice() else { return Err(unsupported(step, "not three operands")) };
+        let (x, y) = (self.extent(q), self.extent(step.writes.tensor));
+        if self.extent(k) != x || self.extent(v) != x {
+            return Err(unsupported(step, "operands of different extents"));
+        }
+        if heads == 0 || !x.channels.is_multiple_of(4 * heads) {
+            return Err(unsupported(step, "heads that are not in fours of channels"));
+        }
+        if x.pixels() > MOST_KEYS {
+            return Err(unsupported(step, "attention over more pixels than a group has memory for"));
+        }
+        let head_width = x.channels / heads;
+        let first = self.first_quad(step, x.channels)?;
+        let mut shape = words(&[x.quads(), head_width / 4, y.quads(), first]);
+        shape.push((1.0 / (head_width as f32).sqrt()).to_bits());
+        let constants = vec![("LENGTH", number(x.pixels())), ("CAUSAL", Value::Flag(causal))];
+        Ok(Dispatch {
+            variant: Variant::new(Shader::Attention, constants),
+            shape,
+            bindings: [q, k, v, step.writes.tensor].map(Binding::Tensor).to_vec(),
+            groups: [x.pixels() as u32, heads as u32, 1],
+        })
+    }
+}
+
+/// Of tap products: the extent with the channels of the features.
+fn features(step: &Step, products: Extent) -> Result<Extent, GpuError> {
+    let channels = products.channels / TAPS;
+    if !products.channels.is_multiple_of(TAPS) || !channels.is_multiple_of(4) {
+        return Err(unsupported(step, "features that are not in fours of channels"));
+    }
+    Ok(Extent { channels, ..products })
+}
+
+pub(super) fn number(value: usize) -> Value {
+    Value::Number(u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+fn unsupported(step: &Step, reason: &str) -> GpuError {
+    GpuError::Unsupported { node: step.name.clone(), reason: reason.to_string() }
+}

@@ -1,0 +1,242 @@
+//! A plan on a device: buffers made, weights uploaded, shaders compiled, all once; then a frame is one submission.
+
+use super::context::GpuContext;
+use super::error::GpuError;
+use super::plan::{Binding, Dispatch, Plan, Work};
+use super::shader::Pipelines;
+use super::tail::TailRoom;
+use crate::engine::WeightSource;
+use std::sync::Arc;
+use wgpu::BufferUsages;
+
+/// A dispatch ready to be recorded.
+pub(super) struct Ready {
+    pub pipeline: wgpu::ComputePipeline,
+    pub bind_group: wgpu::BindGroup,
+    pub groups: [u32; 3],
+}
+
+impl Ready {
+    pub fn record(&self, pass: &mut wgpu::ComputePass) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        let [x, y, z] = self.groups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+pub(super) enum ReadyJob {
+    Dispatch(Ready),
+    /// An index of the program's tails.
+    Tail(usize),
+}
+
+/// Each dispatch's `Shape` lies at a multiple of this in the buffer of all: no device wants more.
+const SHAPE_ALIGNMENT: u64 = 256;
+/// Weights are handed over in pieces of this size, so that the copies on their way never add up.
+const UPLOAD_BYTES: u64 = 32 << 20;
+
+pub(super) struct Program {
+    pub gpu: Arc<GpuContext>,
+    pub plan: Plan,
+    pub image: wgpu::Buffer,
+    /// Where tests write and read tensors.
+    #[cfg(test)]
+    pub slots: Vec<wgpu::Buffer>,
+    pub jobs: Vec<ReadyJob>,
+    pub tails: Vec<TailRoom>,
+    pub shaders: usize,
+    /// Bytes of all that lives as long as the program.
+    pub bytes: u64,
+}
+
+impl GpuContext {
+    /// A buffer, or why there can be none.
+    pub fn buffer(&self, what: &str, bytes: u64, usage: BufferUsages) -> Result<wgpu::Buffer, GpuError> {
+        let limits = &self.limits;
+        let most = match usage.contains(BufferUsages::STORAGE) {
+            true => limits.max_buffer_size.min(limits.max_storage_buffer_binding_size),
+            false => limits.max_buffer_size,
+        };
+        let bytes = bytes.max(16).next_multiple_of(4);
+        if bytes > most {
+            return Err(GpuError::Limit { what: format!("{what} in bytes"), needed: bytes, most });
+        }
+        Ok(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(what),
+            size: bytes,
+            usage,
+            mapped_at_creation: false,
+        }))
+    }
+
+    /// Checks a dispatch's size.
+    pub fn check_groups(&self, groups: [u32; 3]) -> Result<(), GpuError> {
+        let most = self.limits.max_compute_workgroups_per_dimension;
+        match groups.into_iter().find(|count| *count > most) {
+            Some(count) => {
+                let (needed, most) = (u64::from(count), u64::from(most));
+                Err(GpuError::Limit { what: "a step in workgroups".into(), needed, most })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Binds a shape and the buffers of a dispatch, in the shader's order.
+    pub fn bind(
+        &self,
+        pipeline: wgpu::ComputePipeline,
+        shape: wgpu::BufferBinding,
+        buffers: &[wgpu::BufferBinding],
+        groups: [u32; 3],
+    ) -> Result<Ready, GpuError> {
+        self.check_groups(groups)?;
+        let all = std::iter::once(&shape).chain(buffers).enumerate();
+        let entries: Vec<wgpu::BindGroupEntry> = all
+            .map(|(index, binding)| wgpu::BindGroupEntry {
+                binding: index as u32,
+                resource: wgpu::BindingResource::Buffer(binding.clone()),
+            })
+            .collect();
+        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        });
+        Ok(Ready { pipeline, bind_group, groups })
+    }
+}
+
+/// Shapes of many dispatches in one buffer.
+#[derive(Default)]
+pub(super) struct Shapes {
+    bytes: Vec<u8>,
+}
+
+impl Shapes {
+    /// Where a shape lies.
+    pub fn add(&mut self, words: &[u32]) -> u64 {
+        let at = self.bytes.len();
+        self.bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        self.bytes.resize(self.bytes.len().next_multiple_of(SHAPE_ALIGNMENT as usize), 0);
+        at as u64
+    }
+
+    pub fn upload(&self, gpu: &GpuContext) -> Result<wgpu::Buffer, GpuError> {
+        let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
+        let buffer = gpu.buffer("shapes", self.bytes.len() as u64, usage)?;
+        gpu.queue.write_buffer(&buffer, 0, &self.bytes);
+        Ok(buffer)
+    }
+}
+
+/// One shape in the buffer of many.
+pub(super) fn shape_binding(buffer: &wgpu::Buffer, offset: u64) -> wgpu::BufferBinding<'_> {
+    wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(SHAPE_ALIGNMENT) }
+}
+
+pub(super) fn whole(buffer: &wgpu::Buffer) -> wgpu::BufferBinding<'_> {
+    wgpu::BufferBinding { buffer, offset: 0, size: None }
+}
+
+impl Program {
+    pub fn new(
+        gpu: Arc<GpuContext>,
+        plan: Plan,
+        source: &WeightSource,
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Result<Self, GpuError> {
+        let storage = plan.storage;
+        let tensor_usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
+        let (image, slots) = gpu.guarded("allocate memory", || {
+            let image = gpu.buffer("the frame", 4 * plan.image_floats as u64, tensor_usage)?;
+            let slots = plan.slots.bytes.iter().map(|bytes| gpu.buffer("a map", *bytes, tensor_usage));
+            Ok((image, slots.collect::<Result<Vec<_>, GpuError>>()?))
+        })?;
+        let constants = upload(&gpu, &plan, source)?;
+        let mut shapes = Shapes::default();
+        let mut offsets = Vec::with_capacity(plan.jobs.len());
+        for job in &plan.jobs {
+            offsets.push(match &job.work {
+                Work::Dispatch(dispatch) => shapes.add(&dispatch.shape),
+                Work::Tail(_) => 0,
+            });
+        }
+        let shapes = gpu.guarded("allocate memory", || shapes.upload(&gpu))?;
+        let mut pipelines = Pipelines::new(&gpu, storage, cache);
+        let mut jobs = Vec::with_capacity(plan.jobs.len());
+        let mut tails = Vec::new();
+        for (job, offset) in plan.jobs.iter().zip(offsets) {
+            jobs.push(match &job.work {
+                Work::Dispatch(dispatch) => {
+                    let pipeline = pipelines.get(&dispatch.variant)?;
+                    let bindings = buffers(dispatch, &plan, &image, &slots, &constants)?;
+                    let shape = shape_binding(&shapes, offset);
+                    ReadyJob::Dispatch(
+                        gpu.guarded("bind memory", || gpu.bind(pipeline, shape, &bindings, dispatch.groups))?,
+                    )
+                }
+                Work::Tail(tail) => {
+                    let slot = plan.slots.of_tensor.get(tail.products.0).copied().flatten();
+                    let products = slot.and_then(|slot| slots.get(slot)).ok_or_else(no_buffer)?.clone();
+                    let bias = constants.get(tail.bias).ok_or_else(no_buffer)?.clone();
+                    tails.push(TailRoom::new(tail.clone(), products, bias, &mut pipelines)?);
+                    ReadyJob::Tail(tails.len() - 1)
+                }
+            });
+        }
+        let bytes = plan.constant_bytes() + plan.tensor_bytes() + 4 * plan.image_floats as u64 + shapes.size();
+        let shaders = pipelines.len();
+        Ok(Self {
+            gpu,
+            plan,
+            image,
+            #[cfg(test)]
+            slots,
+            jobs,
+            tails,
+            shaders,
+            bytes,
+        })
+    }
+}
+
+fn no_buffer() -> GpuError {
+    GpuError::Engine(crate::engine::EngineError::Internal("a tensor without a buffer".into()))
+}
+
+fn buffers<'b>(
+    dispatch: &Dispatch,
+    plan: &Plan,
+    image: &'b wgpu::Buffer,
+    slots: &'b [wgpu::Buffer],
+    constants: &'b [wgpu::Buffer],
+) -> Result<Vec<wgpu::BufferBinding<'b>>, GpuError> {
+    let buffer = |binding: &Binding| match binding {
+        Binding::Image => Some(image),
+        Binding::Tensor(id) => slots.get(plan.slots.of_tensor.get(id.0).copied().flatten()?),
+        Binding::Constant(index) => constants.get(*index),
+    };
+    dispatch.bindings.iter().map(|binding| buffer(binding).map(whole).ok_or_else(no_buffer)).collect()
+}
+
+fn upload(gpu: &GpuContext, plan: &Plan, source: &WeightSource) -> Result<Vec<wgpu::Buffer>, GpuError> {
+    let mut buffers = Vec::with_capacity(plan.constants.len());
+    let mut on_their_way = 0;
+    for constant in &plan.constants {
+        let bytes = constant.make(plan.storage, source)?;
+        buffers.push(gpu.guarded("upload weights", || {
+            let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST;
+            let buffer = gpu.buffer("weights", bytes.len() as u64, usage)?;
+            gpu.queue.write_buffer(&buffer, 0, &bytes);
+            on_their_way += bytes.len() as u64;
+            if on_their_way > UPLOAD_BYTES {
+                on_their_way = 0;
+                let submission = gpu.queue.submit([]);
+                gpu.wait(Some(submission))?;
+            }
+            Ok(buffer)
+        })?);
+    }
+    Ok(buffers)
+}

@@ -1,0 +1,9 @@
+//! Every shader against a plain implementation, over shapes that fill no tile. Where there is no adapter the tests say so and
+//! pass.
+
+mod decoder;
+mod failures;
+mod plain;
+mod pointwise;
+mod products;
+mod rig;

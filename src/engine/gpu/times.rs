@@ -1,0 +1,135 @@
+//! Where a frame's time on the device goes, by the device's own clock where it has one.
+
+use super::context::GpuContext;
+use super::error::GpuError;
+use super::plan::Plan;
+use std::ops::Range;
+use wgpu::{BufferUsages, Features};
+
+/// Of one frame, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GpuTimes {
+    /// Until pixels, sentences and commands were handed over.
+    pub upload: f64,
+    /// On the device: the whole network. Without [`Self::by_timestamps`] it is how long the host waited.
+    pub compute: f64,
+    /// Of [`Self::compute`], what follows the last map at low resolution. Zero where the device tells no time.
+    pub head: f64,
+    /// Until the logits were in the host's memory.
+    pub read_back: f64,
+    /// Whether the device told its own time.
+    pub by_timestamps: bool,
+}
+
+/// Jobs that run in one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Segment {
+    pub jobs: Range<usize>,
+    pub is_head: bool,
+    index: u32,
+}
+
+struct Queries {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    /// Nanoseconds of a tick.
+    period: f64,
+}
+
+pub(super) struct Clock {
+    segments: Vec<Segment>,
+    queries: Option<Queries>,
+}
+
+/// Passes of a frame: whenever jobs change between the image and a head, a new one begins.
+fn segments(is_head: impl Iterator<Item = bool>) -> Vec<Segment> {
+    let mut segments: Vec<Segment> = Vec::new();
+    for (job, is_head) in is_head.enumerate() {
+        match segments.last_mut() {
+            Some(segment) if segment.is_head == is_head => segment.jobs.end = job + 1,
+            _ => segments.push(Segment { jobs: job..job + 1, is_head, index: segments.len() as u32 }),
+        }
+    }
+    segments
+}
+
+impl Clock {
+    pub fn new(gpu: &GpuContext, plan: &Plan) -> Result<Self, GpuError> {
+        let segments = segments(plan.jobs.iter().map(|job| job.is_head));
+        let count = 2 * segments.len() as u32;
+        let has_clock = gpu.device.features().contains(Features::TIMESTAMP_QUERY);
+        let queries = match has_clock && count > 0 && count <= wgpu::QUERY_SET_MAX_QUERIES {
+            true => Some(Queries {
+                set: gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
+                    label: None,
+                    ty: wgpu::QueryType::Timestamp,
+                    count,
+                }),
+                resolved: gpu.buffer(
+                    "times",
+                    8 * u64::from(count),
+                    BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC,
+                )?,
+                period: f64::from(gpu.queue.get_timestamp_period()),
+            }),
+            false => None,
+        };
+        Ok(Self { segments, queries })
+    }
+
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Bytes of the times of a frame.
+    pub fn bytes(&self) -> u64 {
+        self.queries.as_ref().map_or(0, |_| 16 * self.segments.len() as u64)
+    }
+
+    pub fn descriptor(&self, segment: &Segment) -> wgpu::ComputePassDescriptor<'_> {
+        wgpu::ComputePassDescriptor {
+            label: Some(if segment.is_head { "head" } else { "image" }),
+            timestamp_writes: self.queries.as_ref().map(|queries| wgpu::ComputePassTimestampWrites {
+                query_set: &queries.set,
+                beginning_of_pass_write_index: Some(2 * segment.index),
+                end_of_pass_write_index: Some(2 * segment.index + 1),
+            }),
+        }
+    }
+
+    pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder, into: &wgpu::Buffer, offset: u64) {
+        if let Some(queries) = &self.queries {
+            encoder.resolve_query_set(&queries.set, 0..2 * self.segments.len() as u32, &queries.resolved, 0);
+            encoder.copy_buffer_to_buffer(&queries.resolved, 0, into, offset, self.bytes());
+        }
+    }
+
+    /// Reads the ticks that [`Self::resolve`] left.
+    pub fn read(&self, bytes: &[u8]) -> GpuTimes {
+        let mut times = GpuTimes::default();
+        let Some(queries) = &self.queries else { return times };
+        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
+        let ticks: Vec<u64> = bytes.chunks_exact(8).map(word).collect();
+        for (segment, ticks) in self.segments.iter().zip(ticks.chunks_exact(2)) {
+            let seconds = ticks[1].saturating_sub(ticks[0]) as f64 * queries.period / 1e9;
+            times.compute += seconds;
+            times.head += if segment.is_head { seconds } else { 0.0 };
+        }
+        // A device that promises a clock and tells no time.
+        times.by_timestamps = times.compute > 0.0;
+        times
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_change_between_image_and_head() {
+        let found = segments([false, false, true, true, false, true].into_iter());
+        let ranges: Vec<(Range<usize>, bool)> = found.iter().map(|s| (s.jobs.clone(), s.is_head)).collect();
+        assert_eq!(ranges, [(0..2, false), (2..4, true), (4..5, false), (5..6, true)]);
+        assert!(segments(std::iter::empty()).is_empty());
+    }
+}

@@ -1,0 +1,125 @@
+//! The CPU standing in: from the start, and in the middle of a stream.
+
+use super::networks::{image, mini};
+use super::{assert_close, has_adapter, logits, on_gpu};
+use causalclipseg::engine::{Device, Engine, EngineOptions, GpuPrecision, RanOn, Workspace};
+
+const PROMPTS: [&[u32]; 2] = [&[510, 3, 77, 511], &[510, 511]];
+
+#[test]
+fn a_device_lost_between_frames_costs_no_frame() {
+    if !has_adapter() {
+        return;
+    }
+    let network = mini(64);
+    let gpu = Engine::new(&network.graph, &network.weights, on_gpu(GpuPrecision::F32)).unwrap();
+    let mut workspace = Workspace::default();
+    let before = logits(&gpu, &mut workspace, &image(64), &PROMPTS);
+    assert_eq!((workspace.ran_on(), gpu.fallback()), (RanOn::Gpu, None));
+    gpu.lose_gpu();
+    for _ in 0..3 {
+        let after = logits(&gpu, &mut workspace, &image(64), &PROMPTS);
+        assert_eq!(workspace.ran_on(), RanOn::Cpu);
+        assert_close(&after, &before, 1e-4, "after the loss");
+    }
+    let reason = gpu.fallback().unwrap();
+    assert!(!reason.is_empty() && !reason.contains('\n'), "{reason}");
+    println!("fallback: {reason}");
+    assert!(gpu.gpu().is_none() && workspace.gpu_times().is_none());
+    // Steps are still timed, on the CPU.
+    let kernel = gpu.encode_prompt(PROMPTS[0]).unwrap();
+    assert!(!gpu.time_steps(&mut workspace, &image(64), [&kernel].into_iter()).unwrap().is_empty());
+}
+
+#[test]
+fn frames_of_many_threads_survive_a_loss() {
+    if !has_adapter() {
+        return;
+    }
+    let network = mini(64);
+    let gpu = Engine::new(&network.graph, &network.weights, on_gpu(GpuPrecision::F32)).unwrap();
+    let kernel = gpu.encode_prompt(PROMPTS[0]).unwrap();
+    let pixels = image(64);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (gpu, kernel, pixels) = (&gpu, &kernel, &pixels);
+            scope.spawn(move || {
+                let mut workspace = Workspace::default();
+                for frame in 0..6 {
+                    if thread == 0 && frame == 2 {
+                        gpu.lose_gpu();
+                    }
+                    gpu.run(&mut workspace, pixels, [kernel].into_iter()).unwrap();
+                    assert!(gpu.logits(&workspace, 0).unwrap().iter().all(|logit| logit.is_finite()));
+                }
+                assert_eq!(workspace.ran_on(), RanOn::Cpu);
+            });
+        }
+    });
+    assert!(gpu.fallback().is_some());
+}
+
+#[test]
+fn an_adapter_that_is_not_there_is_no_failure() {
+    let network = mini(64);
+    let device = Device::Gpu { index: Some(4096) };
+    let options = EngineOptions { device, ..on_gpu(GpuPrecision::F32) };
+    let engine = Engine::new(&network.graph, &network.weights, options).unwrap();
+    assert!(engine.fallback().unwrap().contains("4096"));
+    let mut workspace = Workspace::default();
+    logits(&engine, &mut workspace, &image(64), &PROMPTS);
+    assert_eq!(workspace.ran_on(), RanOn::Cpu);
+}
+
+/// A GPU of its own silicon or the CPU, and a driver in software is neither.
+#[test]
+fn auto_is_as_asked_whatever_is_there() {
+    let network = mini(64);
+    let options = EngineOptions { device: Device::Auto, ..on_gpu(GpuPrecision::F32) };
+    let engine = Engine::new(&network.graph, &network.weights, options).unwrap();
+    assert_eq!(engine.fallback(), None);
+    let is_software = causalclipseg::engine::adapters().iter().all(|adapter| adapter.kind == "software");
+    assert_eq!(engine.gpu().is_none(), is_software);
+}
+
+/// The published form has steps that no shader is known for.
+#[test]
+fn unknown_networks_run_on_the_cpu() {
+    if !has_adapter() {
+        return;
+    }
+    let network = super::networks::published_mini();
+    let engine = Engine::new(&network.graph, &network.weights, on_gpu(GpuPrecision::F32)).unwrap();
+    assert!(engine.fallback().is_some() && engine.gpu().is_none());
+    let mut workspace = Workspace::default();
+    logits(&engine, &mut workspace, &image(64), &PROMPTS);
+}
+
+#[test]
+fn compiled_shaders_are_kept_and_a_damaged_file_is_passed_over() {
+    if !causalclipseg::engine::adapters().first().is_some_and(|adapter| adapter.pipeline_cache) {
+        println!("skipped: no adapter that keeps compiled shaders");
+        return;
+    }
+    let network = mini(64);
+    let folder: &'static std::path::Path = Box::leak(tempfile::tempdir().unwrap().keep().into_boxed_path());
+    let options = EngineOptions { pipeline_cache: Some(folder), ..on_gpu(GpuPrecision::F32) };
+    let mut first = None;
+    for round in ["empty", "kept", "damaged"] {
+        if round == "damaged" {
+            let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+            let mut bytes = std::fs::read(&file).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+        }
+        let engine = Engine::new(&network.graph, &network.weights, options).unwrap();
+        let ready = engine.gpu().unwrap().summary().ready_seconds;
+        println!("{round} cache: ready in {:.0} ms", 1e3 * ready);
+        let found = logits(&engine, &mut Workspace::default(), &image(64), &PROMPTS);
+        let first = first.get_or_insert_with(|| found.clone());
+        assert_close(&found, first, 1e-6, round);
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 1);
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
