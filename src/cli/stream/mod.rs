@@ -4,6 +4,7 @@ mod feed;
 mod soak;
 
 use super::Failure;
+use super::device::DeviceArguments;
 use super::model_source::{self, ModelSource};
 use causalclipseg::frame::Region;
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
@@ -31,6 +32,8 @@ pub(super) struct Arguments {
     prompts: Vec<String>,
     #[command(flatten)]
     source: ModelSource,
+    #[command(flatten)]
+    device: DeviceArguments,
     /// Bundle to go over to while the deadline is missed: one with a smaller input
     #[arg(long, value_name = "BUNDLE")]
     fallback: Vec<PathBuf>,
@@ -118,6 +121,7 @@ struct Report<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let options = ModelOptions { threads: usize::from(arguments.threads), ..ModelOptions::default() };
+    let options = arguments.device.options(options)?;
     let mut models = vec![Arc::new(Model::from_bundle(Arc::new(arguments.source.open()?), options)?)];
     for path in &arguments.fallback {
         models.push(Arc::new(Model::from_bundle(Arc::new(model_source::open(Some(path))?), options)?));
