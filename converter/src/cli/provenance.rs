@@ -9,6 +9,7 @@ use causalclipseg_convert::data::{LoadOptions, Sample, Split, load_samples, prom
 use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::train::TrainingConfig;
 use clap::Args;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Record what a checkpoint was trained on: the words of its prompts, and how its images look
@@ -72,5 +73,7 @@ fn appearances(samples: &[Sample], architecture: &Architecture) -> Result<Vec<Ap
         preprocessor.prepare(&Image::open(&sample.image)?.frame(), &mut pixels)?;
         Ok(Appearance::of(&pixels, size, Normalisation::CLIP))
     };
-    samples.iter().map(&mut look).collect()
+    // An image that several prompts ask for counts once.
+    let mut seen = HashSet::new();
+    samples.iter().filter(|sample| seen.insert(&sample.image)).map(&mut look).collect()
 }
