@@ -140,7 +140,8 @@ impl Model {
         let begun = Instant::now();
         // What is too large by itself is not planned first.
         check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
-        let (engine, tokenizer) = plan(&bundle, options.engine_options())?;
+        let engine = Engine::new(bundle.graph(), &bundle, options.engine_options())?;
+        let tokenizer = Tokenizer::from_json(&bundle.tokenizer_json()?)?;
         let model = Self {
             description: bundle.manifest().model.clone(),
             self_test: bundle.self_test().clone(),
@@ -400,20 +401,6 @@ fn check_memory(needed: u64, cap: Option<u64>) -> Result<(), ModelError> {
         Some(allowed) if needed > allowed => Err(ModelError::Memory { needed, allowed }),
         _ => Ok(()),
     }
-}
-
-/// The engine and the tokenizer of a bundle. The tokenizer's table takes longer to read than a small network to plan, so a
-/// second core does it meanwhile.
-fn plan(bundle: &Arc<Bundle>, options: EngineOptions) -> Result<(Engine, Tokenizer), ModelError> {
-    let read_tokenizer = || -> Result<Tokenizer, ModelError> { Ok(Tokenizer::from_json(&bundle.tokenizer_json()?)?) };
-    let plan_engine = || Engine::new(bundle.graph(), bundle, options);
-    let (engine, tokenizer) = std::thread::scope(|scope| {
-        match std::thread::Builder::new().name("tokenizer".into()).spawn_scoped(scope, read_tokenizer) {
-            Ok(reader) => (plan_engine(), reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
-            Err(_) => (plan_engine(), read_tokenizer()),
-        }
-    });
-    Ok((engine?, tokenizer?))
 }
 
 fn timed<T>(seconds: &mut f64, work: impl FnOnce() -> T) -> T {

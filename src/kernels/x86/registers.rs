@@ -45,9 +45,10 @@ define_steps! {
     a b c d e f g h i j k l
 }
 
-// The product takes part of the sum, since one that never changes would be taken out of the loop.
+// The way of seven-bit weights, which is the faster one. The product takes part of the sum, since one that never changes
+// would be taken out of the loop.
 define_steps! {
-    avx2_int8, "avx2", 16 products, _mm256_set1_epi16(3),
-    |sum, factor| _mm256_add_epi32(sum, _mm256_madd_epi16(sum, factor)),
+    avx2_int8, "avx2", 32 products, _mm256_set1_epi16(3),
+    |sum, factor| _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(sum, factor), factor)),
     a b c d e f g h i j k l
 }
