@@ -2,12 +2,17 @@
 
 use super::augment::{Affine, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal};
 use super::{
-    Arrangement, Dataset, Example, Pathology, Picture, Place, Sample, compose_pair, image_prompt, wrong_request,
+    Arrangement, Dataset, Example, Pathology, Picture, Place, Sample, compose_pair, contradict_prompt, image_prompt,
+    wrong_request,
 };
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+/// Of prompts for what is not there, those that turn the sample's own sentence around: else a network learns that sentences
+/// in a data set's own words are always true.
+const CONTRADICTED: f64 = 0.4;
 
 /// Chances, 0..1, and strengths of what happens to an example. Zero everywhere ([`Recipe::PLAIN`]) changes nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,8 +116,12 @@ impl Recipe {
         let mut example = example.clone();
         let is_alone = example.picture.other_lesions.is_none();
         if chance(self.absent, rng) {
-            let pathology = sample.pathology.filter(|_| is_alone);
-            example.prompt = wrong_request(&example.picture, &[pathology], rng).1;
+            let contradiction =
+                contradict_prompt(&example.prompt).filter(|_| is_alone && rng.random_bool(CONTRADICTED));
+            example.prompt = contradiction.unwrap_or_else(|| {
+                let pathology = sample.pathology.filter(|_| is_alone);
+                wrong_request(&example.picture, &[pathology], rng).1
+            });
             example.picture.mask.fill(0);
         } else if !is_alone {
             // Only its own prompt is known to fit this lesion and no other.
@@ -370,6 +379,10 @@ mod tests {
                 assert!(!example.prompt.is_empty());
             }
         }
+        let recipe = Recipe { absent: 1.0, ..Recipe::PLAIN };
+        let turned = contradict_prompt(&dataset.get(2).unwrap().0.prompts[0]).unwrap();
+        let contradictions = (0..50).filter(|epoch| one(&recipe, &dataset, 2, *epoch).prompt == turned).count();
+        assert!((10..30).contains(&contradictions), "{contradictions}");
         let recipe = Recipe { empty_prompt: 1.0, ..Recipe::PLAIN };
         let example = one(&recipe, &dataset, 2, 0);
         assert!(example.prompt.is_empty() && example.picture.lesion_fraction() > 0.0);
