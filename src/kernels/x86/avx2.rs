@@ -47,7 +47,7 @@ mod int8 {
     /// `sums` must point to 8 values.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn load(sums: *const i32) -> __m256i {
+    pub unsafe fn load(sums: *const i32) -> __m256i {
         // SAFETY: as the caller vouches.
         unsafe { _mm256_loadu_si256(sums.cast()) }
     }
@@ -56,7 +56,7 @@ mod int8 {
     /// `sums` must point to 8 values.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn store(sums: *mut i32, values: __m256i) {
+    pub unsafe fn store(sums: *mut i32, values: __m256i) {
         // SAFETY: as the caller vouches.
         unsafe { _mm256_storeu_si256(sums.cast(), values) }
     }
@@ -102,27 +102,10 @@ mod int8 {
 }
 
 mod narrow_int8 {
+    use super::int8::{load, store};
     use super::*;
 
     pub const SUM: &[&[SumTile<u8, i8, i32>]] = &[&table!(false: 1 2 3 4 5)];
-
-    /// # Safety
-    /// `sums` must point to 8 values.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn load(sums: *const i32) -> __m256i {
-        // SAFETY: as the caller vouches.
-        unsafe { _mm256_loadu_si256(sums.cast()) }
-    }
-
-    /// # Safety
-    /// `sums` must point to 8 values.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn store(sums: *mut i32, values: __m256i) {
-        // SAFETY: as the caller vouches.
-        unsafe { _mm256_storeu_si256(sums.cast(), values) }
-    }
 
     /// # Safety
     /// `weights` must point to 32 weights.
