@@ -19,28 +19,11 @@ pub(super) fn tensor_bytes(tensor: &Tensor) -> usize {
     (tensor.height + 2 * tensor.border) * (tensor.width + 2 * tensor.border) * tensor.channels * tensor.element.bytes()
 }
 
-/// The steps during which a tensor's memory is its own, first and last included.
-fn lifetimes(list: &StepList) -> Vec<Option<(usize, usize)>> {
-    let mut lives: Vec<Option<(usize, usize)>> = vec![None; list.tensors.len()];
-    for (index, step) in list.steps.iter().enumerate() {
-        for id in step.reads.iter().copied().chain([step.writes.tensor]) {
-            let (_, last) = lives[id.0].get_or_insert((index, index));
-            *last = index;
-        }
-    }
-    for output in &list.outputs {
-        if let Some((_, last)) = &mut lives[output.0] {
-            *last = list.steps.len();
-        }
-    }
-    lives
-}
-
 impl Places {
     /// Largest tensors first, each at the lowest place that is free while it lives (Pisarchyk and Lee, "Efficient Memory
     /// Management for Deep Neural Net Inference", 2020: greedy by size).
     pub fn plan(list: &StepList) -> Self {
-        let lives = lifetimes(list);
+        let lives = list.lifetimes();
         let mut order: Vec<usize> = (0..list.tensors.len()).filter(|index| lives[*index].is_some()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(tensor_bytes(&list.tensors[*index])));
         let mut ranges = vec![0..0; list.tensors.len()];
@@ -141,7 +124,7 @@ mod tests {
         // A chain with a shortcut from 0 to 3.
         let list = list(&[4, 9, 2, 9, 4], &[(&[], 0), (&[0], 1), (&[1], 2), (&[2, 0], 3), (&[3], 4)], &[4]);
         let places = Places::plan(&list);
-        let lives = lifetimes(&list);
+        let lives = list.lifetimes();
         let overlap = |a: &Range<usize>, b: &Range<usize>| a.start < b.end && b.start < a.end;
         for a in 0..5 {
             assert_eq!(places.ranges[a].start % ALIGNMENT, 0);

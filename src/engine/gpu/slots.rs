@@ -12,28 +12,11 @@ pub(super) struct Slots {
     pub bytes: Vec<u64>,
 }
 
-/// The steps during which a tensor's buffer is its own, first and last included.
-fn lifetimes(list: &StepList) -> Vec<Option<(usize, usize)>> {
-    let mut lives: Vec<Option<(usize, usize)>> = vec![None; list.tensors.len()];
-    for (index, step) in list.steps.iter().enumerate() {
-        for id in step.reads.iter().copied().chain([step.writes.tensor]) {
-            let (_, last) = lives[id.0].get_or_insert((index, index));
-            *last = index;
-        }
-    }
-    for output in &list.outputs {
-        if let Some((_, last)) = &mut lives[output.0] {
-            *last = list.steps.len();
-        }
-    }
-    lives
-}
-
 impl Slots {
     /// Largest tensors first, each into the smallest buffer that is free while it lives (Pisarchyk and Lee, "Efficient
     /// Memory Management for Deep Neural Net Inference", 2020: greedy by size, for shared objects).
     pub fn plan(list: &StepList, tensor_bytes: &[u64]) -> Self {
-        let lives = lifetimes(list);
+        let lives = list.lifetimes();
         let mut order: Vec<usize> = (0..list.tensors.len()).filter(|index| lives[*index].is_some()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(tensor_bytes[*index]));
         let mut of_tensor: Vec<Option<usize>> = vec![None; list.tensors.len()];
@@ -83,7 +66,7 @@ mod tests {
         let list =
             StepList { tensors: vec![tensor; 5], steps: steps.iter().map(step).collect(), outputs: vec![TensorId(4)] };
         let slots = Slots::plan(&list, &bytes);
-        let lives = lifetimes(&list);
+        let lives = list.lifetimes();
         for a in 0..5 {
             assert!(slots.bytes[slots.of_tensor[a].unwrap()] >= bytes[a]);
             for b in 0..a {

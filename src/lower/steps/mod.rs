@@ -177,6 +177,24 @@ pub struct StepList {
 }
 
 impl StepList {
+    /// The steps during which each tensor's memory is its own, first and last included; `None` for a tensor that no step
+    /// touches. An output's last is behind the last step.
+    pub fn lifetimes(&self) -> Vec<Option<(usize, usize)>> {
+        let mut lives: Vec<Option<(usize, usize)>> = vec![None; self.tensors.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            for id in step.reads.iter().copied().chain([step.writes.tensor]) {
+                let (_, last) = lives[id.0].get_or_insert((index, index));
+                *last = index;
+            }
+        }
+        for output in &self.outputs {
+            if let Some((_, last)) = &mut lives[output.0] {
+                *last = self.steps.len();
+            }
+        }
+        lives
+    }
+
     pub fn tensor(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.0]
     }
