@@ -107,20 +107,20 @@ fn log(folder: &Path) -> Vec<EpochRecord> {
 
 #[test]
 fn an_interrupted_run_ends_as_an_uninterrupted_one() {
-    let device = Device::flex();
+    let devices = [Device::flex()];
     let folder = tempfile::tempdir().unwrap();
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     let go_on = AtomicBool::new(false);
-    let mut run = Run::start(config(), start(), data(), &whole, &device).unwrap();
+    let mut run = Run::start(config(), start(), data(), &whole, &devices).unwrap();
     assert!(matches!(run.go(&go_on, &mut Silent).unwrap(), Ending::Finished { best: Some(_) }));
 
     // Within the warm-up, within the game, and within the second resolution.
-    let mut run = Run::start(config(), start(), data(), &parts, &device).unwrap();
+    let mut run = Run::start(config(), start(), data(), &parts, &devices).unwrap();
     for batches in [2, 3, 3] {
         let stop = AtomicBool::new(false);
         let ending = run.go(&stop, &mut Interrupter(batches, &stop)).unwrap();
         assert!(matches!(ending, Ending::Interrupted { .. }), "{ending:?}");
-        run = Run::resume(data(), &parts, &device).unwrap();
+        run = Run::resume(data(), &parts, &devices).unwrap();
     }
     run.go(&go_on, &mut Silent).unwrap();
     let (a, b) = (final_weights(&whole), final_weights(&parts));
@@ -132,6 +132,29 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     }
     assert_eq!(log(&whole), log(&parts));
     assert_eq!(log(&whole).len(), 3);
+}
+
+#[test]
+fn a_run_on_replicas_repeats() {
+    let folder = tempfile::tempdir().unwrap();
+    let devices = vec![Device::flex(); 2];
+    let config = || TrainingConfig {
+        replicas: 2,
+        phases: vec![Phase { epochs: 1, size: 32, batch: 6 }],
+        game: GameConfig { warmup_epochs: 0, ..GameConfig::default() },
+        ..config()
+    };
+    let run = |name: &str| {
+        let folder = folder.path().join(name);
+        Run::start(config(), start(), data(), &folder, &devices)
+            .unwrap()
+            .go(&AtomicBool::new(false), &mut Silent)
+            .unwrap();
+        final_weights(&folder)
+    };
+    let [a, b] = ["a", "b"].map(run);
+    assert_eq!(a.weights, b.weights);
+    assert_ne!(a.weights, start().weights);
 }
 
 #[test]
@@ -169,22 +192,58 @@ fn each_player_moves_its_own_weights() {
     assert!(outcome.pred_ad.is_none() && outcome.masks.is_none());
 }
 
+/// Two replicas that see the same images must move the weights as one does: each norm sees equal statistics, and the
+/// mean of two equal gradients is either.
+#[test]
+fn replicas_with_equal_shares_move_as_one() {
+    let device = Device::flex();
+    let play = |devices: &[Device], images: &[usize]| {
+        let mut network = Network::new(architecture().describe().unwrap(), &start().weights, &device).unwrap();
+        let [theta, phi] = Game::optimizers(&OptimizerConfig::default()).map(Adam::new);
+        let rules = GameConfig::default();
+        let game = Game::new(network.graph(), rules, LossConfig::default(), theta, phi).unwrap();
+        let mut game = game.replicated(devices);
+        let batch = Batch::draw(&Discs(4), 0, images, 32).unwrap();
+        let outcome = game.play(&mut network, &batch, 5, 1, 1.0);
+        (outcome, game.theta.state(), network.parameters.to_weights())
+    };
+    let (alone, moments, weights) = play(&[], &[0, 1]);
+    let (shared, shared_moments, shared_weights) = play(&[device.clone(), device.clone()], &[0, 1, 0, 1]);
+    let near = |a: f32, b: f32| (a - b).abs() <= 1e-6 + 1e-4 * a.abs();
+    assert!(near(alone.pred, shared.pred) && near(alone.phi.unwrap(), shared.phi.unwrap()));
+    assert!(near(alone.gradient_norm as f32, shared.gradient_norm as f32));
+    // Moments, not weights: Adam's first step is the rate whatever the gradient, and a sign may hang on rounding.
+    for (name, (first, _)) in &moments.moments {
+        let largest = first.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        for (a, b) in first.iter().zip(&shared_moments.moments[name].0) {
+            assert!((a - b).abs() <= 1e-3 * largest + 1e-8, "{name}: {a} and {b}");
+        }
+    }
+    for (name, values) in weights.iter().filter(|(name, _)| name.contains(".running_")) {
+        assert!(values.iter().zip(&shared_weights[name]).all(|(a, b)| near(*a, *b)), "{name}");
+    }
+    // Unequal shares, and more devices than a batch has pairs of images.
+    let (uneven, _, _) = play(&vec![device.clone(); 3], &[0, 1, 2, 3, 0]);
+    assert!(uneven.is_finite());
+}
+
 /// The published graph, evaluated as any other, then shows that no mask takes anything away.
 #[test]
 fn without_the_causal_module_every_mask_is_one() {
-    let device = Device::flex();
+    let devices = [Device::flex()];
+    let [device] = &devices;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("run");
     let game = GameConfig { causal: false, ..GameConfig::default() };
     let config = TrainingConfig { game, phases: vec![Phase { epochs: 1, size: 32, batch: 4 }], ..config() };
-    Run::start(config, start(), data(), &folder, &device).unwrap().go(&AtomicBool::new(false), &mut Silent).unwrap();
+    Run::start(config, start(), data(), &folder, &devices).unwrap().go(&AtomicBool::new(false), &mut Silent).unwrap();
     let trained = final_weights(&folder);
-    let mut network = Network::new(trained.architecture.describe().unwrap(), &trained.weights, &device).unwrap();
+    let mut network = Network::new(trained.architecture.describe().unwrap(), &trained.weights, device).unwrap();
     let outputs: Vec<&str> = stage::MASKS.into_iter().collect();
     let plan = Plan::new(network.graph(), &outputs, Masks::Learned, UpsampledConv::Direct, false).unwrap();
     let batch = Batch::draw(&Discs(4), 0, &[0, 1], 32).unwrap();
-    let tokens = TokenBatch::new(&batch.tokens, &device);
-    let images = batch.normalised_images(&device);
+    let tokens = TokenBatch::new(&batch.tokens, device);
+    let images = batch.normalised_images(device);
     let values = network.forward(&plan, images, &tokens, Mode::Evaluation, &Leaves::none());
     for name in outputs {
         let Some(Value::Map(mask)) = values.get(name) else { panic!("no {name}") };
@@ -195,14 +254,14 @@ fn without_the_causal_module_every_mask_is_one() {
 /// A budget of time ends the run within an epoch, at the last phase and at the schedule's end.
 #[test]
 fn a_run_with_a_budget_ends_in_time_and_annealed() {
-    let device = Device::flex();
+    let devices = [Device::flex()];
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("run");
     let mut phases = config().phases;
     phases.iter_mut().for_each(|phase| phase.epochs *= 1000);
     let schedule = Schedule { warmup_epochs: 0.0, decay: Decay::Cosine { floor: 0.0 } };
     let config = TrainingConfig { budget_minutes: 4.0 / 60.0, phases, schedule, ..config() };
-    let mut run = Run::start(config, start(), data(), &folder, &device).unwrap();
+    let mut run = Run::start(config, start(), data(), &folder, &devices).unwrap();
     let ending = run.go(&AtomicBool::new(false), &mut Silent).unwrap();
     assert!(matches!(ending, Ending::Finished { best: Some(_) }), "{ending:?}");
     let log = read_log(&folder.join("log.jsonl")).unwrap();
@@ -214,40 +273,40 @@ fn a_run_with_a_budget_ends_in_time_and_annealed() {
 
 #[test]
 fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_state() {
-    let device = Device::flex();
+    let devices = [Device::flex()];
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("run");
     let optimizer = OptimizerConfig { learning_rate: 1e30, clip_norm: 0.0, ..OptimizerConfig::default() };
-    let mut run = Run::start(TrainingConfig { optimizer, ..config() }, start(), data(), &folder, &device).unwrap();
+    let mut run = Run::start(TrainingConfig { optimizer, ..config() }, start(), data(), &folder, &devices).unwrap();
     let error = run.go(&AtomicBool::new(false), &mut Silent).unwrap_err();
     assert!(matches!(error, TrainError::NotFinite { epoch: 0, .. }), "{error}");
     assert!(error.to_string().contains("state.safetensors") && !error.to_string().contains('\n'));
-    Run::resume(data(), &folder, &device).unwrap();
+    Run::resume(data(), &folder, &devices).unwrap();
 }
 
 #[test]
 fn folders_are_not_overwritten_and_not_invented() {
-    let device = Device::flex();
+    let devices = [Device::flex()];
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("run");
-    let resumed = Run::resume(data(), &place, &device);
+    let resumed = Run::resume(data(), &place, &devices);
     assert!(matches!(resumed, Err(TrainError::NothingToResume(_))));
-    Run::start(config(), start(), data(), &place, &device).unwrap();
-    let again = Run::start(config(), start(), data(), &place, &device);
+    Run::start(config(), start(), data(), &place, &devices).unwrap();
+    let again = Run::start(config(), start(), data(), &place, &devices);
     assert!(matches!(again, Err(TrainError::Exists(_))));
     let few = Data { training: &Discs(1), ..data() };
-    let refused = Run::start(config(), start(), few, &folder.path().join("few"), &device);
+    let refused = Run::start(config(), start(), few, &folder.path().join("few"), &devices);
     assert!(matches!(refused, Err(TrainError::TooFew { .. })));
     let state = place.join("state.safetensors");
     let bytes = std::fs::read(&state).unwrap();
     std::fs::write(&state, &bytes[..bytes.len() / 2]).unwrap();
-    assert!(matches!(Run::resume(data(), &place, &device), Err(TrainError::State { .. })));
+    assert!(matches!(Run::resume(data(), &place, &devices), Err(TrainError::State { .. })));
 }
 
 /// The two prompts of one image get two masks: the loss falls below what any single answer to both could reach.
 #[test]
 fn learns_to_obey_the_prompt() {
-    let device = Device::flex();
+    let devices = [Device::flex()];
     let folder = tempfile::tempdir().unwrap();
     let config = TrainingConfig {
         phases: vec![Phase { epochs: 30, size: 32, batch: 8 }],
@@ -262,7 +321,7 @@ fn learns_to_obey_the_prompt() {
         origin: "discs".into(),
         words: words(),
     };
-    let mut run = Run::start(config, start(), data, &folder.path().join("run"), &device).unwrap();
+    let mut run = Run::start(config, start(), data, &folder.path().join("run"), &devices).unwrap();
     let Ending::Finished { best: Some(best) } = run.go(&AtomicBool::new(false), &mut Silent).unwrap() else {
         panic!("the run did not finish")
     };

@@ -49,8 +49,8 @@ pub struct Train {
 
 impl Train {
     pub fn run(self) -> Result<(), Failure> {
-        let device = self.device.device()?;
         let config = configuration(&self)?;
+        let devices = self.device.devices(config.replicas)?;
         let start = if self.resume { None } else { Some(first_weights(&self, &config)?) };
         let sources = Sources::load(&self, &config)?;
         let data = sources.data(&self);
@@ -59,8 +59,8 @@ impl Train {
         ctrlc::set_handler(move || raised.store(true, Ordering::Relaxed))
             .map_err(|error| format!("cannot listen for Ctrl-C: {error}"))?;
         let mut run = match start {
-            None => Run::resume(data, &self.output, &device)?,
-            Some(start) => Run::start(config, start, data, &self.output, &device)?,
+            None => Run::resume(data, &self.output, &devices)?,
+            Some(start) => Run::start(config, start, data, &self.output, &devices)?,
         };
         let mut progress = Progress::new();
         let ending = run.go(&stop, &mut progress)?;

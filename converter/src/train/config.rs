@@ -19,6 +19,9 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Stretches of epochs at one resolution, in order.
     pub phases: Vec<Phase>,
+    /// Replicas of the network that share each batch: threads on a CPU, devices where there are several. Batch norms see
+    /// their own share only, so a run repeats with equally many alone.
+    pub replicas: usize,
     /// Ends the run after so many minutes of its own time, whatever speed the machine has left for it; 0 does not. The
     /// phases' epochs are then shares of that time, and the schedule follows the time too: it reaches its end on any
     /// machine. Such a run repeats no other exactly.
@@ -60,6 +63,7 @@ impl Default for TrainingConfig {
             edition: Edition::Tiny,
             seed: 0,
             phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
+            replicas: 1,
             budget_minutes: 0.0,
             recipe: Recipe::default(),
             loss: LossConfig::default(),
@@ -133,6 +137,12 @@ impl TrainingConfig {
             if !(2..=4096).contains(&phase.batch) {
                 return refuse("a phase's batch", phase.batch.to_string(), "allowed are 2 to 4096");
             }
+            if phase.batch < self.replicas.saturating_mul(2) {
+                return refuse("a phase's batch", phase.batch.to_string(), "each replica needs two images of it");
+            }
+        }
+        if !(1..=256).contains(&self.replicas) {
+            return refuse("replicas", self.replicas.to_string(), "allowed are 1 to 256");
         }
         if !(1..=4096).contains(&self.validation_batch) {
             return refuse("validation_batch", self.validation_batch.to_string(), "allowed are 1 to 4096");
@@ -182,6 +192,7 @@ mod tests {
         assert!(refusal("sed = 1").contains("line 1"));
         assert!(refusal("phases = [{epochs = 1, size = 100, batch = 8}]").contains("multiple of 32"));
         assert!(refusal("phases = []").contains("epochs"));
+        assert!(refusal("replicas = 3\nphases = [{epochs = 1, size = 64, batch = 5}]").contains("each replica"));
         assert!(!refusal("seed = \n").contains('\n'));
     }
 

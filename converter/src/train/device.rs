@@ -10,7 +10,7 @@ pub enum Backend {
     Flex,
     /// PyTorch's library on the CPU (cargo feature `libtorch`).
     Libtorch,
-    /// The first NVIDIA GPU (cargo feature `cuda`).
+    /// NVIDIA GPUs, the first or as many as there are replicas (cargo feature `cuda`).
     Cuda,
 }
 
@@ -22,8 +22,14 @@ pub struct MissingBackend {
 }
 
 impl Backend {
-    /// Opens the backend's device, without automatic differentiation: the network asks for that where it needs it.
-    pub fn device(self) -> Result<Device, MissingBackend> {
+    /// Opens a device for each of so many replicas, without automatic differentiation: the network asks for that where it
+    /// needs it. On a CPU replicas are threads on one device; NVIDIA's GPUs are taken in their order.
+    pub fn devices(self, replicas: usize) -> Result<Vec<Device>, MissingBackend> {
+        (0..replicas.max(1)).map(|index| self.device(index)).collect()
+    }
+
+    #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "a CPU is one device"))]
+    fn device(self, index: usize) -> Result<Device, MissingBackend> {
         match self {
             Backend::Flex => Ok(Device::flex()),
             #[cfg(feature = "libtorch")]
@@ -32,7 +38,7 @@ impl Backend {
             #[cfg(not(feature = "libtorch"))]
             Backend::Libtorch => Err(MissingBackend { backend: "libtorch" }),
             #[cfg(feature = "cuda")]
-            Backend::Cuda => Ok(Device::cuda(0)),
+            Backend::Cuda => Ok(Device::cuda(index)),
             #[cfg(not(feature = "cuda"))]
             Backend::Cuda => Err(MissingBackend { backend: "cuda" }),
         }

@@ -15,6 +15,8 @@ pub enum TrainError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Backend(#[from] MissingBackend),
+    #[error("a run needs a device")]
+    NoDevice,
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error("the network: {0}")]

@@ -11,12 +11,13 @@
 
 use super::loss::LossConfig;
 use super::network::{
-    Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, is_running_statistic, masker_parameters,
+    Leaves, Masks, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic, masker_parameters,
 };
 use super::optimizer::{Adam, OptimizerConfig};
+use super::replicas::{self, Pass, Share};
 use super::source::Batch;
 use crate::model::stage;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use causalclipseg::graph::{Graph, GraphError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -103,6 +104,8 @@ pub struct Game {
     phi_step: Plan,
     plain: Plan,
     open: Plan,
+    /// Of the replicas; none given, the network's own.
+    devices: Vec<Device>,
 }
 
 impl Game {
@@ -132,6 +135,7 @@ impl Game {
             phi_names,
             theta,
             phi,
+            devices: Vec::new(),
         })
     }
 
@@ -141,65 +145,95 @@ impl Game {
         [config.clone(), phi]
     }
 
+    /// Has one replica of the network on each of these devices, which may be the same one, share each batch. The first
+    /// must be the network's.
+    pub fn replicated(mut self, devices: &[Device]) -> Self {
+        self.devices = devices.to_vec();
+        self
+    }
+
     /// Plays one batch: moves the network's weights and running statistics. `factor` is the schedule's. Where the
     /// outcome is not finite, the optimiser that met it moved nothing.
     pub fn play(&mut self, network: &mut Network, batch: &Batch, epoch: usize, step: u64, factor: f64) -> Outcome {
-        let table = Table::new(network, batch);
+        let shares = match self.devices.as_slice() {
+            [] => replicas::deal(batch, std::slice::from_ref(network.device())),
+            devices => replicas::deal(batch, devices),
+        };
         if !self.rules.causal || !self.rules.adversarial {
-            return self.play_plain(network, &table, factor);
+            return self.play_plain(network, &shares, factor);
         }
         let is_warmup = epoch < self.rules.warmup_epochs;
-        let mut outcome = self.play_theta(network, &table, is_warmup, factor);
+        let mut outcome = self.play_theta(network, &shares, is_warmup, factor);
         if !is_warmup && outcome.is_finite() && step.is_multiple_of(self.rules.phi_every.max(1) as u64) {
-            outcome.phi = Some(self.play_phi(network, &table, factor));
+            outcome.phi = Some(self.play_phi(network, &shares, factor));
         }
         outcome
     }
 
-    fn play_plain(&mut self, network: &mut Network, table: &Table, factor: f64) -> Outcome {
-        let (plan, leaves) = if self.rules.causal {
-            (&self.plain, Leaves::new(&network.parameters, &(&self.theta_names | &self.phi_names)))
-        } else {
-            (&self.open, Leaves::new(&network.parameters, &self.theta_names))
-        };
-        let values = table.forward(network, plan, &leaves);
-        let loss = self.loss.of(values.map(stage::PRED), table.masks.clone());
-        let pred = scalar(&loss);
-        let masks = self.rules.causal.then(|| mask_means(&values).map(|mean| scalar(&mean)));
-        drop(values);
-        let gradient_norm = self.theta.step(&mut network.parameters, &leaves, &mut loss.backward(), factor);
-        Outcome { pred, masks, gradient_norm, ..Outcome::default() }
+    fn play_plain(&mut self, network: &mut Network, shares: &[Share], factor: f64) -> Outcome {
+        let both = &self.theta_names | &self.phi_names;
+        let (plan, names) = if self.rules.causal { (&self.plain, &both) } else { (&self.open, &self.theta_names) };
+        let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
+            let leaves = Leaves::new(&network.parameters, names);
+            let values = forward(network, plan, share, &leaves);
+            let pred = self.loss.of(values.map(stage::PRED), share.masks.clone());
+            let mut numbers = vec![scalar(&pred)];
+            if self.rules.causal {
+                numbers.extend(mask_means(&values).map(|mean| scalar(&mean)));
+            }
+            drop(values);
+            Pass { gradients: gradients(pred, share, &leaves), numbers }
+        });
+        let gradient_norm = self.theta.step(&mut network.parameters, gradients, factor);
+        Outcome { pred: numbers[0], masks: numbers[1..].try_into().ok(), gradient_norm, ..Outcome::default() }
     }
 
-    fn play_theta(&mut self, network: &mut Network, table: &Table, is_warmup: bool, factor: f64) -> Outcome {
+    fn play_theta(&mut self, network: &mut Network, shares: &[Share], is_warmup: bool, factor: f64) -> Outcome {
         let plan = if is_warmup { &self.warmup } else { &self.theta_step };
-        let leaves = Leaves::new(&network.parameters, &self.theta_names);
-        let values = table.forward(network, plan, &leaves);
-        let pred = self.loss.of(values.map(stage::PRED), table.masks.clone());
-        let pred_ad = self.loss.of(values.map(stage::PRED_AD), table.masks.clone());
-        let mut outcome = Outcome { pred: scalar(&pred), pred_ad: Some(scalar(&pred_ad)), ..Outcome::default() };
-        outcome.masks = (!is_warmup).then(|| mask_means(&values).map(|mean| scalar(&mean)));
-        drop(values);
-        let loss = pred.add(pred_ad).mul_scalar(0.5);
-        outcome.gradient_norm = self.theta.step(&mut network.parameters, &leaves, &mut loss.backward(), factor);
-        outcome
+        let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
+            let leaves = Leaves::new(&network.parameters, &self.theta_names);
+            let values = forward(network, plan, share, &leaves);
+            let pred = self.loss.of(values.map(stage::PRED), share.masks.clone());
+            let pred_ad = self.loss.of(values.map(stage::PRED_AD), share.masks.clone());
+            let mut numbers = vec![scalar(&pred), scalar(&pred_ad)];
+            if !is_warmup {
+                numbers.extend(mask_means(&values).map(|mean| scalar(&mean)));
+            }
+            drop(values);
+            Pass { gradients: gradients(pred.add(pred_ad).mul_scalar(0.5), share, &leaves), numbers }
+        });
+        let gradient_norm = self.theta.step(&mut network.parameters, gradients, factor);
+        let masks = numbers[2..].try_into().ok();
+        Outcome { pred: numbers[0], pred_ad: Some(numbers[1]), masks, gradient_norm, ..Outcome::default() }
     }
 
     /// Returns the loss. What depends on no masker is computed without a tape.
-    fn play_phi(&mut self, network: &mut Network, table: &Table, factor: f64) -> f32 {
-        let leaves = Leaves::new(&network.parameters, &self.phi_names);
-        let values = table.forward(network, &self.phi_step, &leaves);
-        let loss = phi_loss(
-            &self.rules,
-            self.loss.of(values.map(stage::PRED), table.masks.clone()),
-            self.loss.of(values.map(stage::PRED_AD), table.masks.clone()),
-            mask_means(&values),
-        );
-        drop(values);
-        let value = scalar(&loss);
-        self.phi.step(&mut network.parameters, &leaves, &mut loss.backward(), factor);
-        value
+    fn play_phi(&mut self, network: &mut Network, shares: &[Share], factor: f64) -> f32 {
+        let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
+            let leaves = Leaves::new(&network.parameters, &self.phi_names);
+            let values = forward(network, &self.phi_step, share, &leaves);
+            let loss = phi_loss(
+                &self.rules,
+                self.loss.of(values.map(stage::PRED), share.masks.clone()),
+                self.loss.of(values.map(stage::PRED_AD), share.masks.clone()),
+                mask_means(&values),
+            );
+            drop(values);
+            let numbers = vec![scalar(&loss)];
+            Pass { gradients: gradients(loss, share, &leaves), numbers }
+        });
+        self.phi.step(&mut network.parameters, gradients, factor);
+        numbers[0]
     }
+}
+
+fn forward(network: &mut Network, plan: &Plan, share: &Share, leaves: &Leaves) -> Values {
+    network.forward(plan, share.images.clone(), &share.tokens, Mode::Training, leaves)
+}
+
+/// Of a share's part of the batch's loss.
+fn gradients(loss: Tensor<1>, share: &Share, leaves: &Leaves) -> NamedTensors {
+    leaves.gradients(&mut loss.mul_scalar(share.weight).backward())
 }
 
 /// 0.5 l(pred) - 0.5 min(l(pred_ad), cap) + budget.
@@ -215,34 +249,12 @@ fn phi_loss(rules: &GameConfig, pred: Tensor<1>, pred_ad: Tensor<1>, means: [Ten
     loss
 }
 
-fn mask_means(values: &super::network::Values) -> [Tensor<1>; 3] {
+fn mask_means(values: &Values) -> [Tensor<1>; 3] {
     stage::MASKS.map(|name| values.map(name).mean())
 }
 
 fn scalar(tensor: &Tensor<1>) -> f32 {
     tensor.clone().into_scalar::<f32>()
-}
-
-/// A batch on the network's device.
-struct Table {
-    images: Tensor<4>,
-    masks: Tensor<4>,
-    tokens: TokenBatch,
-}
-
-impl Table {
-    fn new(network: &Network, batch: &Batch) -> Self {
-        let device = network.device();
-        Self {
-            images: batch.normalised_images(device),
-            masks: batch.mask_planes(device),
-            tokens: TokenBatch::new(&batch.tokens, device),
-        }
-    }
-
-    fn forward(&self, network: &mut Network, plan: &Plan, leaves: &Leaves) -> super::network::Values {
-        network.forward(plan, self.images.clone(), &self.tokens, Mode::Training, leaves)
-    }
 }
 
 #[cfg(test)]

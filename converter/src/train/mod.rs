@@ -14,6 +14,7 @@ mod loader;
 mod loss;
 pub mod network;
 mod optimizer;
+mod replicas;
 mod run;
 mod schedule;
 mod source;

@@ -1,7 +1,7 @@
 //! Adam and AdamW over the parameter table.
 
-use super::network::{Leaves, ParameterTable, from_numbers, to_numbers};
-use burn::tensor::{Device, Gradients, Tensor};
+use super::network::{NamedTensors, ParameterTable, from_numbers, to_numbers};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -81,12 +81,10 @@ impl Adam {
         Self { config, steps: 0, moments: BTreeMap::new() }
     }
 
-    /// Moves the weights of `leaves` by their gradients, the learning rate times `factor`. Returns the gradients' norm
-    /// before clipping; where that is not finite, nothing moves.
-    pub fn step(&mut self, table: &mut ParameterTable, leaves: &Leaves, gradients: &mut Gradients, factor: f64) -> f64 {
-        let gradients: Vec<(&String, Tensor<1>)> =
-            leaves.iter().filter_map(|(name, leaf)| Some((name, leaf.grad_remove(gradients)?.inner()))).collect();
-        let norm = norm(gradients.iter().map(|(_, gradient)| gradient));
+    /// Moves weights by their gradients, the learning rate times `factor`. Returns the gradients' norm before clipping;
+    /// where that is not finite, nothing moves.
+    pub(super) fn step(&mut self, table: &mut ParameterTable, gradients: NamedTensors, factor: f64) -> f64 {
+        let norm = norm(gradients.values());
         if !norm.is_finite() {
             return norm;
         }
@@ -95,10 +93,10 @@ impl Adam {
         self.steps += 1;
         for (name, gradient) in gradients {
             let gradient = if is_clipped { gradient.mul_scalar(scale) } else { gradient };
-            let parameter = table.get(name);
-            let decay = self.config.decay(name, parameter.shape.len());
-            let moved = self.moved(name, parameter.values.clone(), gradient, decay, self.config.rate(name) * factor);
-            table.set(name, moved);
+            let parameter = table.get(&name);
+            let decay = self.config.decay(&name, parameter.shape.len());
+            let moved = self.moved(&name, parameter.values.clone(), gradient, decay, self.config.rate(&name) * factor);
+            table.set(&name, moved);
         }
         norm
     }

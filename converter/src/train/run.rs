@@ -103,20 +103,24 @@ pub struct Run<'a> {
     data: Data<'a>,
     architecture: Architecture,
     network: Network,
+    /// One for each replica, the network's first.
+    devices: Vec<Device>,
     average: Option<WeightAverage>,
     game: Game,
     progress: Progress,
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run in a new folder, from the given checkpoint's weights.
+    /// Begins a run in a new folder, from the given checkpoint's weights. Each device, or each mention of the same one,
+    /// has a replica of the network that takes its share of every batch.
     pub fn start(
         config: TrainingConfig,
         start: Checkpoint,
         data: Data<'a>,
         folder: &Path,
-        device: &Device,
+        devices: &[Device],
     ) -> Result<Self, TrainError> {
+        let device = devices.first().ok_or(TrainError::NoDevice)?;
         if folder.join(STATE).exists() || folder.join(CONFIG).exists() {
             return Err(TrainError::Exists(folder.into()));
         }
@@ -130,7 +134,8 @@ impl<'a> Run<'a> {
         let average =
             (config.average_decay > 0.0).then(|| WeightAverage::new(&network.parameters, config.average_decay));
         let [theta, phi] = Game::optimizers(&config.optimizer).map(Adam::new);
-        let game = Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?;
+        let game =
+            Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?.replicated(devices);
         std::fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
         write_whole(&folder.join(CONFIG), config.to_toml().as_bytes())?;
         let mut words = read_words(&start.metadata);
@@ -141,6 +146,7 @@ impl<'a> Run<'a> {
             data,
             architecture: start.architecture,
             network,
+            devices: devices.to_vec(),
             average,
             game,
             progress: Progress { words, ..Progress::default() },
@@ -150,7 +156,8 @@ impl<'a> Run<'a> {
     }
 
     /// Continues the run in a folder.
-    pub fn resume(data: Data<'a>, folder: &Path, device: &Device) -> Result<Self, TrainError> {
+    pub fn resume(data: Data<'a>, folder: &Path, devices: &[Device]) -> Result<Self, TrainError> {
+        let device = devices.first().ok_or(TrainError::NoDevice)?;
         if !folder.join(STATE).exists() {
             return Err(TrainError::NothingToResume(folder.into()));
         }
@@ -164,13 +171,15 @@ impl<'a> Run<'a> {
         let [theta, phi] = Game::optimizers(&config.optimizer);
         let theta = Adam::restore(theta, state.theta, device);
         let phi = Adam::restore(phi, state.phi, device);
-        let game = Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?;
+        let game =
+            Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?.replicated(devices);
         let run = Self {
             config,
             folder: folder.into(),
             data,
             architecture: state.architecture,
             network,
+            devices: devices.to_vec(),
             average,
             game,
             progress,
@@ -393,7 +402,8 @@ impl<'a> Run<'a> {
         let mut theta = Adam::restore(theta_config, theta, &device);
         theta.forget(POSITIONS);
         let phi = Adam::restore(phi_config, phi, &device);
-        self.game = Game::new(network.graph(), self.config.game.clone(), self.config.loss.clone(), theta, phi)?;
+        self.game = Game::new(network.graph(), self.config.game.clone(), self.config.loss.clone(), theta, phi)?
+            .replicated(&self.devices);
         self.network = network;
         self.architecture = checkpoint.architecture;
         Ok(())

@@ -72,6 +72,26 @@ impl Batch {
         Ok(batch)
     }
 
+    /// The batch in `count` parts of consecutive images, as equal as can be.
+    pub(super) fn split(&self, count: usize) -> Vec<Self> {
+        let images = self.len();
+        let questions = self.tokens.len() / images.max(1);
+        let area = self.size * self.size;
+        let edge = |part: usize| part * images / count.max(1);
+        (0..count)
+            .map(|part| {
+                let (from, to) = (edge(part), edge(part + 1));
+                let asked = from * questions..to * questions;
+                Self {
+                    size: self.size,
+                    images: self.images[from..to].to_vec(),
+                    masks: self.masks[asked.start * area..asked.end * area].to_vec(),
+                    tokens: self.tokens[asked].to_vec(),
+                }
+            })
+            .collect()
+    }
+
     /// Images in the batch.
     pub fn len(&self) -> usize {
         self.images.len()

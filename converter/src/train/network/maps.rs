@@ -16,7 +16,7 @@ pub(super) fn conv(op: &Op, x: Tensor<4>, weights: &Weigher) -> Tensor<4> {
 pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
     let [batch, channels, height, width] = x.dims();
     Some(Value::Map(match (op, others) {
-        (Op::Relu, []) => activation::relu(x),
+        (Op::Relu, []) => relu(x),
         (Op::Sigmoid, []) => activation::sigmoid(x),
         (Op::Complement, []) => x.neg().add_scalar(1.0),
         (Op::AveragePool { size }, []) => avg_pool2d(x, AvgPoolOptions::new([*size, *size])),
@@ -46,6 +46,16 @@ pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
         }
         _ => return None,
     }))
+}
+
+/// A product with a constant of zeros and ones: the gradient is then one product too. That of the framework's own ReLU
+/// copies the gradient and fills it under a mask, one number at a time, which took a seventh of a training step.
+fn relu(x: Tensor<4>) -> Tensor<4> {
+    if !x.is_tracked() {
+        return activation::relu(x);
+    }
+    let is_positive = x.clone().inner().sign().clamp_min(0.0);
+    x.mul(Tensor::from_inner(is_positive))
 }
 
 /// 1 x 2 x height x width: x, then y, each from -1 to 1.

@@ -12,7 +12,7 @@ mod plan;
 mod sequences;
 
 pub use parameters::{Leaves, Parameter, ParameterTable, is_running_statistic};
-pub(crate) use parameters::{from_numbers, to_numbers};
+pub(crate) use parameters::{NamedTensors, from_numbers, to_numbers};
 pub(crate) use plan::masker_parameters;
 pub use plan::{Masks, Plan, UpsampledConv};
 
@@ -125,6 +125,11 @@ impl Network {
 
     pub fn graph(&self) -> &Graph {
         &self.graph
+    }
+
+    /// A replica on another device, or on the same one.
+    pub fn on(&self, device: &Device) -> Self {
+        Self { graph: self.graph.clone(), parameters: self.parameters.on(device), device: device.clone() }
     }
 
     pub fn device(&self) -> &Device {

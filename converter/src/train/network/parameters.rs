@@ -1,6 +1,6 @@
 //! The network's weights on a device, by their published names.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use causalclipseg::graph::{Graph, GraphError, Weights};
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +54,15 @@ impl ParameterTable {
         self.entries.iter().map(|(name, parameter)| (name.as_str(), parameter))
     }
 
+    /// The same numbers on another device.
+    pub fn on(&self, device: &Device) -> Self {
+        let moved = |parameter: &Parameter| Parameter {
+            shape: parameter.shape.clone(),
+            values: parameter.values.clone().to_device(device),
+        };
+        Self { entries: self.entries.iter().map(|(name, parameter)| (name.clone(), moved(parameter))).collect() }
+    }
+
     /// Copies the weights back.
     pub fn to_weights(&self) -> Weights {
         self.iter().map(|(name, p)| (name.to_string(), to_array(&p.values, &p.shape))).collect()
@@ -79,10 +88,13 @@ pub(crate) fn to_array(values: &Tensor<1>, shape: &[usize]) -> ArrayD<f32> {
     ArrayD::from_shape_vec(shape.to_vec(), to_numbers(values)).expect("a parameter keeps its number of elements")
 }
 
+/// Numbers of weights, by the weights' names.
+pub(crate) type NamedTensors = BTreeMap<String, Tensor<1>>;
+
 /// The weights that one pass differentiates. All others are constants to it, so that no gradient is computed for them.
 #[derive(Default)]
 pub struct Leaves {
-    pub(super) tensors: BTreeMap<String, Tensor<1>>,
+    pub(super) tensors: NamedTensors,
 }
 
 impl Leaves {
@@ -95,7 +107,9 @@ impl Leaves {
         Self { tensors: names.iter().map(leaf).collect() }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor<1>)> {
-        self.tensors.iter()
+    /// The gradients that reached them.
+    pub fn gradients(&self, gradients: &mut Gradients) -> NamedTensors {
+        let found = |(name, leaf): (&String, &Tensor<1>)| Some((name.clone(), leaf.grad_remove(gradients)?.inner()));
+        self.tensors.iter().filter_map(found).collect()
     }
 }
