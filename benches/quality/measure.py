@@ -124,6 +124,8 @@ def made_up(folder):
 
 
 def main():
+    if len(sys.argv) < 3:
+        raise SystemExit(__doc__.strip())
     command, data, irrelevant = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     with tempfile.TemporaryDirectory() as folder:
         out, empty = Path(folder) / "out", Path(folder) / "in"

@@ -4,10 +4,12 @@
 //! by patient, by pathology, by device, and, unless told otherwise, whether the prompt matters; where it is asked for, also
 //! what changes that must not matter do ([`Intervention`]). [`report`] makes a page for people of it.
 
+mod answer;
 mod bootstrap;
 mod evaluation;
 mod interventions;
 pub mod metric;
+mod options;
 mod percentile;
 mod prompt_study;
 pub mod report;
@@ -19,8 +21,9 @@ mod workers;
 pub use bootstrap::Intervals;
 pub use evaluation::Evaluation;
 pub use interventions::{Effect, Intervention, InterventionScores};
+pub use options::EvaluateOptions;
 pub use prompt_study::{AbsentStudy, EmptyAnswers, NamedOther, PairStudy, PromptStudy};
-pub use run::{EvaluateOptions, evaluate, images_to_run};
+pub use run::{evaluate, images_to_run};
 pub use scores::{Group, ImageScores, Scores};
 
 use causalclipseg::ModelError;

@@ -1,7 +1,7 @@
 //! Whether the prompt matters: what the model finds when it is told nothing, nonsense or something wrong, and which of two
 //! lesions it marks.
 
-use super::run::{dice_of, found_mask};
+use super::answer::{dice_of, found_mask};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
 use super::{EvaluateError, EvaluateOptions, ImageScores};

@@ -1,38 +1,18 @@
 //! Runs a model on a split.
 
+use super::answer::found_mask;
 use super::bootstrap::mean_of_patients;
 use super::interventions;
-use super::metric::{Comparison, dice};
+use super::metric::Comparison;
 use super::prompt_study::{Questions, Variants, study_pairs, summarise_absent, summarise_prompts};
 use super::scores::{by_group, by_patient};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
-use super::{EvaluateError, Evaluation, ImageScores, Intervals, Scores};
+use super::{EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Scores};
 use crate::data::{Mask, Pathology, Sample, load_masks};
 use causalclipseg::io::Image;
-use causalclipseg::{Model, ModelError, Segmentation, Session};
+use causalclipseg::{Model, ModelError, Session};
 use std::time::Instant;
-
-#[derive(Clone, Copy, Debug)]
-pub struct EvaluateOptions {
-    /// Of the bootstrap, of the shuffled words and of the pairs. Equal seeds give equal figures.
-    pub seed: u64,
-    /// Of the bootstrap.
-    pub resamples: usize,
-    pub threads: usize,
-    /// Also measure what the prompt changes: six heads an image instead of one, and a pass over a composed pair for each
-    /// image.
-    pub prompt_study: bool,
-    /// Also measure what changes to the images that must not matter do: up to eleven passes an image more.
-    pub interventions: bool,
-}
-
-impl Default for EvaluateOptions {
-    fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { seed: 0, resamples: 2000, threads, prompt_study: true, interventions: false }
-    }
-}
 
 /// How often [`evaluate`] calls `on_image` at most.
 pub fn images_to_run(samples: usize, options: &EvaluateOptions) -> usize {
@@ -138,16 +118,4 @@ fn judge(
         truth_px: truth.area(),
     };
     Ok(Judged { image, variants: questions.map(|questions| questions.judge(&masks[1..], &truth)) })
-}
-
-/// What was found, in the form that data sets have their masks in.
-pub(super) fn found_mask(segmentation: &Segmentation) -> Mask {
-    let pixels = segmentation.mask.pixels();
-    let lesion = pixels.iter().map(|pixel| *pixel != 0).collect();
-    Mask { width: pixels.ncols(), height: pixels.nrows(), lesion }
-}
-
-/// Dice of two masks of one image.
-pub(super) fn dice_of(found: &Mask, truth: &Mask) -> f64 {
-    Comparison::new(found, truth).map_or(0.0, |comparison| dice(&comparison))
 }

@@ -115,6 +115,7 @@ impl HeadPlan {
     }
 }
 
+#[cfg(feature = "reference-threads")]
 fn executor(threads: usize) -> Result<Executor, EngineError> {
     if threads <= 1 {
         return Ok(Executor::SingleThread);
@@ -123,4 +124,12 @@ fn executor(threads: usize) -> Result<Executor, EngineError> {
         rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("causalclipseg-{index}"));
     let refuse = |error: rayon::ThreadPoolBuildError| EngineError::Threads { threads, reason: error.to_string() };
     Ok(Executor::MultiThread(Arc::new(pool.build().map_err(refuse)?)))
+}
+
+#[cfg(not(feature = "reference-threads"))]
+fn executor(threads: usize) -> Result<Executor, EngineError> {
+    if threads > 1 {
+        log::info!("plain tract runs on one thread of {threads}: this build has no feature `reference-threads`");
+    }
+    Ok(Executor::SingleThread)
 }

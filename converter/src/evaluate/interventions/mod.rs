@@ -8,8 +8,8 @@ mod acquisition;
 mod burned_in;
 mod scan;
 
+use super::answer::{dice_of, found_mask};
 use super::percentile::percentile;
-use super::run::{dice_of, found_mask};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
 use super::{EvaluateError, EvaluateOptions};

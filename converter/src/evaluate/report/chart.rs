@@ -1,6 +1,6 @@
 //! Charts as inline SVG.
 
-use super::page::escape;
+use super::markup::escape;
 use std::fmt::Write;
 
 const WIDTH: f64 = 460.0;

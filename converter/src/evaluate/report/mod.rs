@@ -1,6 +1,7 @@
 //! An evaluation as a page for people: `index.html` with its pictures and `evaluation.json` beside it.
 
 mod chart;
+mod markup;
 mod overlays;
 mod page;
 mod training_log;

@@ -1,6 +1,7 @@
 //! The report's page.
 
 use super::chart::{Line, histogram, lines};
+use super::markup::escape;
 use super::overlays::Gallery;
 use super::training_log::TrainingLog;
 use crate::evaluate::{Evaluation, Group, InterventionScores, NSD_TOLERANCE_PX};
@@ -22,21 +23,6 @@ figure img { width: 100%; }
 figcaption { font-size: 13px; }
 .warning { border-left: 4px solid #d55e00; padding-left: 0.8rem; }
 ";
-
-/// Text that can't be taken for markup.
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
 
 pub fn html(evaluation: &Evaluation, galleries: &[Gallery], log: Option<&TrainingLog>) -> String {
     let name = escape(&evaluation.model);
@@ -210,14 +196,4 @@ fn curves(log: &TrainingLog) -> String {
         return String::new();
     }
     format!("<h2>Training</h2>\n<div class=\"row\">\n{charts}</div>\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markup_in_prompts_stays_text() {
-        assert_eq!(escape(r#"<b title="x">&"#), "&lt;b title=&quot;x&quot;&gt;&amp;");
-    }
 }

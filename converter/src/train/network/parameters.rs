@@ -107,9 +107,13 @@ impl Leaves {
         Self { tensors: names.iter().map(leaf).collect() }
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor<1>)> {
+        self.tensors.iter()
+    }
+
     /// The gradients that reached them.
     pub fn gradients(&self, gradients: &mut Gradients) -> NamedTensors {
         let found = |(name, leaf): (&String, &Tensor<1>)| Some((name.clone(), leaf.grad_remove(gradients)?.inner()));
-        self.tensors.iter().filter_map(found).collect()
+        self.iter().filter_map(found).collect()
     }
 }

@@ -1,0 +1,17 @@
+//! A model's answer beside what an expert drew.
+
+use super::metric::{Comparison, dice};
+use crate::data::Mask;
+use causalclipseg::Segmentation;
+
+/// What was found, in the form that data sets have their masks in.
+pub(super) fn found_mask(segmentation: &Segmentation) -> Mask {
+    let pixels = segmentation.mask.pixels();
+    let lesion = pixels.iter().map(|pixel| *pixel != 0).collect();
+    Mask { width: pixels.ncols(), height: pixels.nrows(), lesion }
+}
+
+/// Dice of two masks of one image.
+pub(super) fn dice_of(found: &Mask, truth: &Mask) -> f64 {
+    Comparison::new(found, truth).map_or(0.0, |comparison| dice(&comparison))
+}
