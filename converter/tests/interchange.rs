@@ -389,7 +389,8 @@ fn bad_files_are_one_line() {
     std::fs::remove_file(export.path("tokenizer.json")).unwrap();
     refused(&export.model(), "no readable tokenizer.json beside it");
     // NaN in a weight: the description can't be used, and tract's logits are no logits.
-    let (model, reason) = open(&REWRITTEN.changed(|model| weight(model).raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes())));
+    let (model, reason) =
+        open(&REWRITTEN.changed(|model| weight(model).raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes())));
     assert!(reason.unwrap().contains("holds NaN"));
     drop(model);
 }

@@ -26,7 +26,7 @@ pub use gpu::{AdapterDescription, GpuEngine, GpuMemory, GpuSummary, GpuTimes, ad
 #[cfg(feature = "onnx")]
 pub(crate) use reference::contained;
 pub(crate) use reference::coordinate;
-pub use reference::{ReferencePlan, Value, WholeNetwork};
+pub use reference::{ReferencePlan, Value, WholeNetwork, is_contained};
 pub use split::Head;
 pub use step_time::StepTime;
 pub use tract_op::SegmentOp;

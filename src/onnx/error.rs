@@ -15,9 +15,16 @@ pub struct OnnxError {
 
 impl fmt::Display for OnnxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.problem)
+        write!(f, "{}: {}", self.path.display(), printable(&self.problem.to_string()))
     }
 }
+
+/// Messages quote names out of the file, which may hold anything: what comes out is one line without control characters.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().take(MAX_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+const MAX_MESSAGE: usize = 1000;
 
 impl std::error::Error for OnnxError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {

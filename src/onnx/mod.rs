@@ -94,6 +94,7 @@ impl OnnxFile {
             Err(reason) => {
                 let description = describe(path, interface, &properties)?;
                 let network = Arc::new(whole_network(&model)?);
+                let reason = error::printable(&reason);
                 log::warn!("{} runs on plain tract, slowly: {reason}", path.display());
                 OnnxNetwork::AsItIs { network, description, tokenizer_json, reason }
             }

@@ -18,9 +18,9 @@ pub(crate) use convolution::coordinate;
 #[cfg(test)]
 pub(crate) use resampling::interpolation;
 pub(crate) use three_parts::ReferenceEngine;
-pub use whole::WholeNetwork;
 #[cfg(feature = "onnx")]
 pub(crate) use whole::contained;
+pub use whole::{WholeNetwork, is_contained};
 
 use super::EngineError;
 use crate::graph::{Graph, Node, NodeId, Op, Shape, Weights};

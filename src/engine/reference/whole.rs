@@ -4,6 +4,7 @@ use crate::engine::EngineError;
 use crate::graph::Shape;
 use ndarray::{Array2, Ix2};
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tract_core::internal::*;
@@ -80,10 +81,22 @@ fn interface(model: &TypedModel) -> TractResult<(bool, usize, usize)> {
     Ok((image_first, size, context))
 }
 
+thread_local! {
+    static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic on this thread would come out as an error, for a program whose panic hook should be quiet then.
+pub fn is_contained() -> bool {
+    IS_CONTAINED.get()
+}
+
 /// Runs work inside of tract; an error and a panic of its become one line.
 pub(crate) fn contained<T>(what: &'static str, work: impl FnOnce() -> TractResult<T>) -> Result<T, EngineError> {
+    let before = IS_CONTAINED.replace(true);
     // Whatever a panic leaves half done belongs to `work` and is dropped with it.
-    match catch_unwind(AssertUnwindSafe(work)) {
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    IS_CONTAINED.set(before);
+    match outcome {
         Ok(result) => result.map_err(EngineError::reference(what)),
         Err(panic) => Err(EngineError::Reference { what, reason: format!("tract panicked: {}", message(&*panic)) }),
     }
@@ -91,7 +104,8 @@ pub(crate) fn contained<T>(what: &'static str, work: impl FnOnce() -> TractResul
 
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("without a word").replace('\n', " ")
+    // A backtrace may follow.
+    text.and_then(|text| text.lines().next()).unwrap_or("without a word").to_string()
 }
 
 #[cfg(test)]
@@ -131,7 +145,8 @@ mod tests {
         let x = one.add_source("x", f32::fact([1, 3, 4, 4])).unwrap();
         one.select_output_outlets(&[x]).unwrap();
         assert!(WholeNetwork::new(one).err().unwrap().to_string().contains("1 inputs, not 2"));
-        let error = contained::<()>("try", || panic!("at the {}", "disco")).unwrap_err().to_string();
-        assert_eq!(error, "the reference engine cannot try: tract panicked: at the disco");
+        let error = contained::<()>("try", || panic!("at {}\nBacktrace", is_contained())).unwrap_err().to_string();
+        assert_eq!(error, "the reference engine cannot try: tract panicked: at true");
+        assert!(!is_contained());
     }
 }
