@@ -17,6 +17,7 @@ use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use tract_onnx::pb::{ModelProto, TensorProto};
@@ -393,4 +394,36 @@ fn bad_files_are_one_line() {
         open(&REWRITTEN.changed(|model| weight(model).raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes())));
     assert!(reason.unwrap().contains("holds NaN"));
     drop(model);
+}
+
+/// The runtime's command on an export, as a user types it. The command is built with its own package: in the workspace's
+/// build it is there.
+#[test]
+fn the_command_takes_an_export_for_a_bundle() {
+    let command = assert_cmd::cargo::cargo_bin("causalclipseg");
+    if !command.exists() {
+        println!("skipped: {} is not built; build the workspace", command.display());
+        return;
+    }
+    let export = Export::f32(Form::Rewritten);
+    let phantom = Phantom::generate(3, 1, Some((150, 110)));
+    let picture = image::GrayImage::from_raw(150, 110, phantom.pixels.clone()).unwrap();
+    picture.save(export.path("scan.png")).unwrap();
+    pack(checkpoint(), pack_options(Precision::F32), None).unwrap().write(&export.path("mini.ccs")).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(&command).current_dir(export.0.path()).args(arguments).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        assert_eq!(error, "", "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let masks = ["model.onnx", "mini.ccs"].map(|model| {
+        let folder = format!("of_{model}");
+        run(&["segment", "scan.png", "-m", model, "--allow-untrained", "-p", PROMPTS[0], "-o", &folder]);
+        image::open(export.path(&folder).join("scan_mask.png")).unwrap().into_luma8()
+    });
+    let off = masks[0].iter().zip(masks[1].iter()).filter(|(a, b)| a != b).count();
+    assert!(off <= 5 && masks[0].iter().any(|pixel| *pixel == 255), "{off}");
+    assert!(run(&["verify", "model.onnx"]).contains("of what plain tract makes of the file"));
+    assert!(run(&["inspect", "model.onnx", "--layers"]).contains("pred"));
 }
