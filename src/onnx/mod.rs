@@ -136,13 +136,16 @@ fn read_tokenizer(path: &Path) -> Result<Vec<u8>, OnnxProblem> {
 
 /// The file's graph for one prompt, planned by tract. The message is checked and its interface fixed.
 fn whole_network(model: &ModelProto) -> Result<WholeNetwork, EngineError> {
+    let begun = Instant::now();
     let typed = contained("read the file", || {
         let parsed = tract_onnx::onnx().parse(model, None)?;
         let typed = parsed.model.into_typed()?;
         check_sizes(&typed)?;
         Ok(typed)
     })?;
-    WholeNetwork::new(typed)
+    let network = WholeNetwork::new(typed)?;
+    log::debug!("planned by tract in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+    Ok(network)
 }
 
 /// Refuses values of absurd sizes before anything is run.
