@@ -453,7 +453,8 @@ uint32_t ccs_abi_version(void);
 // The library's version, such as "0.1.0". It is never freed.
 const char *ccs_version(void);
 
-// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums.
+// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums. A library built with the feature onnx
+// opens an exported model.onnx too, with its tokenizer.json beside it.
 //
 // # Safety
 // `path` is a zero-terminated string; `options` is null or tells its size; `model` may be written.

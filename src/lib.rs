@@ -17,9 +17,13 @@ pub mod lower;
 pub mod machine;
 pub mod mask;
 mod model;
+mod model_file;
 #[cfg(feature = "network")]
 pub mod network;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod prompt;
 pub mod stream;
 
 pub use model::{Model, ModelError, ModelOptions, Prompt, Segmentation, Session, StageSeconds};
+pub use model_file::ModelFile;

@@ -7,6 +7,9 @@ use crate::engine::{
 use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, INPUTS_KEY, Normalisation, Placement, Preprocessor};
 use crate::kernels::Isa;
 use crate::mask::{Mask, MaskError, Probability};
+use crate::model_file::ModelFile;
+#[cfg(feature = "onnx")]
+use crate::onnx::{OnnxError, OnnxNetwork};
 use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
 use ndarray::ArrayView2;
 use std::collections::BTreeMap;
@@ -81,6 +84,9 @@ impl ModelOptions {
 pub enum ModelError {
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -95,12 +101,17 @@ pub enum ModelError {
     Memory { needed: u64, allowed: u64 },
     #[error("this network runs on plain tract, whose memory has no known bound: open the model without a memory cap")]
     MemoryUnknown,
+    #[cfg(feature = "onnx")]
+    #[error(
+        "an interchange file holds no head of the confounders; leave them out, or pack the checkpoint into a bundle"
+    )]
+    NoConfounders,
 }
 
-/// An opened bundle with its network planned. One serves any number of threads; each makes its own [`Session`].
+/// An opened file with its network planned. One serves any number of threads; each makes its own [`Session`].
 pub struct Model {
     description: ModelDescription,
-    bundle: Arc<Bundle>,
+    file: ModelFile,
     self_test: SelfTest,
     engine: Arc<Engine>,
     tokenizer: Tokenizer,
@@ -130,27 +141,31 @@ impl Prompt {
 }
 
 impl Model {
-    /// Opens a `.ccs` file.
+    /// Opens a `.ccs` file or, with the feature `onnx`, an interchange file; see [`ModelFile::open`].
     pub fn open(path: &Path, options: ModelOptions) -> Result<Self, ModelError> {
-        Self::from_bundle(Arc::new(Bundle::open(path)?), options)
+        Self::from_file(ModelFile::open(path)?, options)
     }
 
     /// Plans the network of an opened bundle, which stays open as long as the model or one of its sessions lives.
     pub fn from_bundle(bundle: Arc<Bundle>, options: ModelOptions) -> Result<Self, ModelError> {
+        Self::from_file(bundle.into(), options)
+    }
+
+    /// Plans the network of an opened file, which stays open as long as the model or one of its sessions lives.
+    pub fn from_file(file: ModelFile, options: ModelOptions) -> Result<Self, ModelError> {
         let begun = Instant::now();
-        // What is too large by itself is not planned first.
-        check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
-        let engine = Engine::new(bundle.graph(), &bundle, options.engine_options())?;
-        let tokenizer = Tokenizer::from_json(&bundle.tokenizer_json()?)?;
+        let engine = plan(&file, options)?;
+        let tokenizer = Tokenizer::from_json(&file.tokenizer_json()?)?;
+        let provenance = &file.description().provenance;
         let model = Self {
-            description: bundle.manifest().model.clone(),
-            self_test: bundle.self_test().clone(),
+            description: file.description().clone(),
+            self_test: file.bundle().map(|bundle| bundle.self_test().clone()).unwrap_or_default(),
             engine: Arc::new(engine),
             tokenizer,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
-            known_words: KnownWords::from_provenance(&bundle.manifest().model.provenance),
-            familiar: familiar_inputs(&bundle.manifest().model.provenance),
-            bundle,
+            known_words: KnownWords::from_provenance(provenance),
+            familiar: familiar_inputs(provenance),
+            file,
         };
         if options.memory_cap_bytes.is_some() {
             let needed = model.memory_bytes(1).ok_or(ModelError::MemoryUnknown)?;
@@ -165,9 +180,9 @@ impl Model {
         &self.description
     }
 
-    /// Of the whole bundle: which model a result came from. The first call reads the file once.
+    /// Of the whole file: which model a result came from. The first call reads a bundle once.
     pub fn sha256(&self) -> Sha256 {
-        self.bundle.sha256()
+        self.file.sha256()
     }
 
     /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied), the
@@ -176,7 +191,8 @@ impl Model {
     /// prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, which does not say.
     pub fn memory_bytes(&self, prompts: usize) -> Option<u64> {
         let input = 3 * self.description.input_size * self.description.input_size * size_of::<f32>();
-        Some((self.bundle.file_bytes() + self.engine.memory_bytes(prompts)? + input) as u64)
+        let bundle = self.file.bundle()?.file_bytes();
+        Some((bundle + self.engine.memory_bytes(prompts)? + input) as u64)
     }
 
     /// Encodes a sentence, or finds it among those encoded before.
@@ -385,6 +401,23 @@ impl Segmentation {
         }
         Ok(())
     }
+}
+
+/// The engine of a file's network.
+fn plan(file: &ModelFile, options: ModelOptions) -> Result<Engine, ModelError> {
+    let bundle = match file {
+        ModelFile::Bundle(bundle) => bundle,
+        #[cfg(feature = "onnx")]
+        ModelFile::Onnx(_) if options.confounders => return Err(ModelError::NoConfounders),
+        #[cfg(feature = "onnx")]
+        ModelFile::Onnx(file) => match file.network() {
+            OnnxNetwork::Known { bundle, .. } => bundle,
+            OnnxNetwork::AsItIs { network, .. } => return Ok(Engine::whole(network.clone(), options.device)),
+        },
+    };
+    // What is too large by itself is not planned first.
+    check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
+    Ok(Engine::new(bundle.graph(), bundle, options.engine_options())?)
 }
 
 fn familiar_inputs(provenance: &BTreeMap<String, String>) -> Option<Arc<FamiliarInputs>> {

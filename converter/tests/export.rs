@@ -1,5 +1,6 @@
 //! Exported files against the authors' own outputs (tests/golden/README.md), run by an engine that reads plain ONNX.
 
+use causalclipseg::frame::Fit;
 use causalclipseg::graph::{Graph, GraphBuilder, NodeId, Op, Shape, Weights};
 use causalclipseg_convert::checkpoint::{Checkpoint, CheckpointError};
 use causalclipseg_convert::export::{ExportError, ExportOptions, Form, Precision, WriteError, export, write_model};
@@ -24,7 +25,7 @@ const REFERENCES: [(&str, &[&str], &[&str]); 5] = [
 const FORMS: [Form; 2] = [Form::Published, Form::Rewritten];
 
 fn options(form: Form) -> ExportOptions {
-    ExportOptions { form, precision: Precision::F32, input_size: None, confounders: true }
+    ExportOptions { form, precision: Precision::F32, input_size: None, confounders: true, fit: Fit::Stretch }
 }
 
 fn golden_checkpoint(architecture: Architecture) -> Checkpoint {
@@ -109,7 +110,7 @@ fn check_files(name: &str, architecture: Architecture, form: Form, files: &[&str
     let context = architecture.text.context;
     let directory = tempfile::tempdir().unwrap();
     let paths = export(&golden_checkpoint(architecture), &options(form), directory.path(), |_| {}).unwrap();
-    assert_eq!(paths.len(), REFERENCES.len());
+    assert_eq!(paths.len(), REFERENCES.len() + 1, "the tokenizer too");
     let image = golden_image(size);
     let image = Tensor::from_shape(&[1, 3, size, size], &image.iter().copied().collect::<Vec<_>>()).unwrap();
     let mut values = BTreeMap::from([("image", image), ("tokens", tokens(&[golden.tokens()], context))]);
@@ -289,7 +290,7 @@ fn files_say_what_they_are() {
     let options = ExportOptions { input_size: Some(96), confounders: false, ..options(Form::Published) };
     let mut told = Vec::new();
     let paths = export(&checkpoint, &options, &folder, |file| told.push(file.to_string())).unwrap();
-    let files = ["text.onnx", "image.onnx", "head.onnx", "model.onnx"];
+    let files = ["text.onnx", "image.onnx", "head.onnx", "model.onnx", "tokenizer.json"];
     assert_eq!(told, files);
     assert_eq!(paths, files.map(|file| folder.join(file)));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), files.len(), "no temporary file stays");

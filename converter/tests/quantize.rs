@@ -56,6 +56,10 @@ fn pack_options() -> PackOptions {
     }
 }
 
+fn export_options(form: Form, input_size: Option<usize>, confounders: bool) -> ExportOptions {
+    ExportOptions { form, precision: Numbers::Int8, input_size, confounders, fit: Fit::Stretch }
+}
+
 fn run(graph: &Graph, weights: &Weights, set: &CalibrationSet) -> Vec<f32> {
     logits(graph, weights, set).unwrap().into_iter().flatten().collect()
 }
@@ -185,8 +189,7 @@ fn interchange_files_agree_with_the_reference_engine() {
     );
     for quantised in [&REWRITTEN.0, &published.unwrap().0] {
         let folder = tempfile::tempdir().unwrap();
-        let options =
-            ExportOptions { form: quantised.form, precision: Numbers::Int8, input_size: None, confounders: false };
+        let options = export_options(quantised.form, None, false);
         export_quantised(quantised, &options, folder.path(), |_| {}).unwrap();
         let item = &phantoms(12).items[11];
         let image: Vec<f32> = item.image.iter().copied().collect();
@@ -342,7 +345,7 @@ fn forms_and_sizes_are_not_mixed_up() {
     assert!(matches!(pack_quantised(published.clone(), pack_options(), None), Err(PackError::PublishedForm)));
     let folder = tempfile::tempdir().unwrap();
     let attempt = |quantised: &QuantisedCheckpoint, form, input_size, confounders| {
-        let options = ExportOptions { form, precision: Numbers::Int8, input_size, confounders };
+        let options = export_options(form, input_size, confounders);
         export_quantised(quantised, &options, &folder.path().join("out"), |_| {}).unwrap_err()
     };
     assert!(matches!(attempt(quantised, Form::Published, None, false), ExportError::Form { .. }));

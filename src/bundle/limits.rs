@@ -12,7 +12,7 @@ pub const MAX_CONTEXT: usize = 1024;
 
 /// Refuses a graph whose nodes would take absurd amounts of memory. Runs before [`Graph::validate`], which computes with
 /// the shapes that are bounded here.
-pub(super) fn check(graph: &Graph) -> Result<(), Problem> {
+pub(crate) fn check(graph: &Graph) -> Result<(), Problem> {
     at_most("the number of nodes", graph.nodes.len(), MAX_NODES)?;
     at_most("the number of outputs", graph.outputs.len(), MAX_NODES)?;
     graph.nodes.iter().try_for_each(|node| check_node(graph, node))

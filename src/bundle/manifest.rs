@@ -152,7 +152,8 @@ impl Manifest {
 }
 
 impl ModelDescription {
-    fn check(&self) -> Result<(), String> {
+    /// Why the numbers are refused, if they are.
+    pub(crate) fn check(&self) -> Result<(), String> {
         let Normalisation { mean, std } = self.normalisation;
         if self.input_size == 0 || !self.input_size.is_multiple_of(32) || self.input_size > MAX_INPUT_SIZE {
             return Err(format!(

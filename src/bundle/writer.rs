@@ -85,6 +85,14 @@ impl BundleBuilder {
         Ok(Bundle::from_bytes(bytes)?.into_bytes())
     }
 
+    /// The bundle, opened in memory. Nothing is written, and no sum of what was just computed is compared.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn open(self) -> Result<Bundle, BundleError> {
+        let bytes = self.assemble()?;
+        drop(self);
+        Bundle::from_trusted_bytes(bytes)
+    }
+
     /// Writes the file beside its place and then renames it, so that a reader sees the old file or the new one.
     pub fn write(&self, path: &Path) -> Result<(), BundleError> {
         let bytes = self.to_bytes().map_err(|error| error.at(path))?;

@@ -92,6 +92,10 @@ impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         let status = match error {
             ModelError::Bundle(_) | ModelError::SelfTest(_) => ccs_status::Bundle,
+            #[cfg(feature = "onnx")]
+            ModelError::Onnx(_) => ccs_status::Bundle,
+            #[cfg(feature = "onnx")]
+            ModelError::NoConfounders => ccs_status::Argument,
             ModelError::Engine(_) | ModelError::Mask(_) => ccs_status::Engine,
             ModelError::Prompt(_) => ccs_status::Prompt,
             ModelError::Frame(_) => ccs_status::Frame,

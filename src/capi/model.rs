@@ -4,7 +4,7 @@ use super::failure::{Failure, ccs_status, guard};
 use super::handle::{self, Object, OwnedPrompt, ccs_model, ccs_prompt};
 use super::types::{check_pointer, elements, place, read_or, sized, string, write};
 use crate::bundle::Bundle;
-use crate::{Model, ModelOptions};
+use crate::{Model, ModelFile, ModelOptions};
 use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::sync::Arc;
@@ -71,12 +71,12 @@ impl Default for ccs_model_options {
     }
 }
 
-fn plan(bundle: Bundle, options: ccs_model_options) -> Result<ccs_model, Failure> {
+fn plan(file: ModelFile, options: ccs_model_options) -> Result<ccs_model, Failure> {
     let ccs_model_options { threads, cached_prompts, confounders, allow_untrained, memory_cap_bytes, .. } = options;
     if threads > 256 {
         return Err(Failure::argument(format!("{threads} threads: give 1 to 256")));
     }
-    if !bundle.manifest().model.trained && allow_untrained == 0 {
+    if !file.description().trained && allow_untrained == 0 {
         let message =
             "the model's weights were never trained, so its masks mean nothing: set allow_untrained to run it";
         return Err(Failure::new(ccs_status::Untrained, message));
@@ -89,11 +89,12 @@ fn plan(bundle: Bundle, options: ccs_model_options) -> Result<ccs_model, Failure
         memory_cap_bytes: (memory_cap_bytes != 0).then_some(memory_cap_bytes),
         ..default
     };
-    let model = Model::from_bundle(Arc::new(bundle), options)?;
+    let model = Model::from_file(file, options)?;
     Ok(ccs_model { id: handle::keep(Object::Model(Arc::new(model))) })
 }
 
-/// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums.
+/// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums. A library built with the feature onnx
+/// opens an exported model.onnx too, with its tokenizer.json beside it.
 ///
 /// # Safety
 /// `path` is a zero-terminated string; `options` is null or tells its size; `model` may be written.
@@ -107,8 +108,7 @@ pub unsafe extern "C" fn ccs_model_open(
         // SAFETY: as the caller promises.
         let (model, path, options) =
             unsafe { (place(model, "model")?, string(path, "path")?, read_or(options, Default::default())?) };
-        let bundle = Bundle::open(Path::new(path)).map_err(crate::ModelError::from)?;
-        *model = plan(bundle, options)?;
+        *model = plan(ModelFile::open(Path::new(path))?, options)?;
         Ok(())
     })
 }
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn ccs_model_open_memory(
             )
         };
         let bundle = Bundle::from_bytes(bytes.to_vec()).map_err(crate::ModelError::from)?;
-        *model = plan(bundle, options)?;
+        *model = plan(bundle.into(), options)?;
         Ok(())
     })
 }

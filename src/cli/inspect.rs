@@ -1,6 +1,7 @@
 //! `causalclipseg inspect`: what a bundle holds.
 
 use super::{Failure, model_source, say};
+use causalclipseg::ModelFile;
 use causalclipseg::bundle::{Bundle, Precision};
 use causalclipseg::frame::INPUTS_KEY;
 use causalclipseg::graph::{Graph, NodeId};
@@ -16,7 +17,7 @@ const TYPICAL_TOKENS: usize = 20;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Bundle to look into [default: the model inside this command]
+    /// Bundle, or exported model.onnx, to look into [default: the model inside this command]
     bundle: Option<PathBuf>,
     /// List every step of the network, with its cost
     #[arg(long)]
@@ -33,36 +34,45 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let bundle = Arc::new(model_source::open(arguments.bundle.as_deref())?);
+    let file = model_source::open(arguments.bundle.as_deref())?;
+    let bundle = file.bundle();
     if arguments.format == Format::Json {
-        let layers =
-            arguments.layers.then(|| bundle.graph().ids().map(|id| layer_json(bundle.graph(), id)).collect::<Vec<_>>());
+        let layers = bundle.filter(|_| arguments.layers).map(|bundle| {
+            let graph = bundle.graph();
+            graph.ids().map(|id| layer_json(graph, id)).collect::<Vec<_>>()
+        });
+        let manifest = bundle.map_or_else(|| json!({ "model": file.description() }), |bundle| json!(bundle.manifest()));
         let everything = json!({
-            "sha256": bundle.sha256().to_string(),
-            "bytes": bundle.file_bytes(),
-            "manifest": bundle.manifest(),
+            "sha256": file.sha256().to_string(),
+            "bytes": file.file_bytes(),
+            "manifest": manifest,
             "layers": layers,
             "adapters": adapters(),
-            "gpu_bytes": gpu_bytes(&bundle),
+            "gpu_bytes": bundle.map(gpu_bytes),
         });
         return say(serde_json::to_string_pretty(&everything)?);
     }
-    say(summary(&bundle))?;
+    say(summary(&file))?;
     say_adapters()?;
-    if arguments.layers {
-        say(layers(bundle.graph()))?;
+    match bundle {
+        Some(bundle) if arguments.layers => say(layers(bundle.graph())),
+        None if arguments.layers => say("no steps are known: plain tract runs this file as it is"),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-fn summary(bundle: &Arc<Bundle>) -> Table {
-    let manifest = bundle.manifest();
-    let model = &manifest.model;
-    let precision = match manifest.precision {
-        Precision::F32 => "f32",
-        Precision::F16 => "f16, computed in f32",
-        Precision::Int8 => "int8",
+fn summary(file: &ModelFile) -> Table {
+    let model = file.description();
+    let manifest = file.bundle().map(|bundle| bundle.manifest());
+    let precision = match manifest.map(|manifest| manifest.precision) {
+        Some(Precision::F32) => "f32",
+        Some(Precision::F16) => "f16, computed in f32",
+        Some(Precision::Int8) => "int8",
+        None => "as the file has them, on plain tract",
     };
+    let parameters = manifest.map_or("unknown".into(), |all| format!("{:.2} million", all.parameters as f64 / 1e6));
+    let cost = manifest.map_or("unknown".into(), |_| format!("{:.2} GMAC an image, prompt cached", model.gmac));
+    let signed_by = manifest.and_then(|manifest| manifest.signed_by.clone());
     let mut table = super::table();
     let rows = [
         ("model", model.name.clone()),
@@ -70,18 +80,20 @@ fn summary(bundle: &Arc<Bundle>) -> Table {
         ("trained", if model.trained { "yes" } else { "no: its masks mean nothing" }.to_string()),
         ("input", format!("{0} x {0} pixels, {1:?}", model.input_size, model.fit)),
         ("threshold", model.threshold.to_string()),
-        ("parameters", format!("{:.2} million", manifest.parameters as f64 / 1e6)),
+        ("parameters", parameters),
         ("weights", precision.to_string()),
-        ("cost", format!("{:.2} GMAC an image, prompt cached", model.gmac)),
-        ("file", format!("{:.1} MB", bundle.file_bytes() as f64 / 1e6)),
-        ("sha256", bundle.sha256().to_string()),
-        ("signed by", manifest.signed_by.clone().unwrap_or_else(|| "nobody".into())),
+        ("cost", cost),
+        ("file", format!("{:.1} MB", file.file_bytes() as f64 / 1e6)),
+        ("sha256", file.sha256().to_string()),
+        ("signed by", signed_by.unwrap_or_else(|| "nobody".into())),
     ];
     for (key, value) in rows {
         table.add_row([key.to_string(), value]);
     }
     #[cfg(feature = "gpu")]
-    table.add_row(["on a GPU".to_string(), gpu_memory(bundle)]);
+    if let Some(bundle) = file.bundle() {
+        table.add_row(["on a GPU".to_string(), gpu_memory(bundle)]);
+    }
     for (key, value) in &model.provenance {
         let value = match key.as_str() {
             WORDS_KEY => format!("{} of training prompts", value.split_whitespace().count()),

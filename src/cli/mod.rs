@@ -11,6 +11,7 @@ mod verify;
 
 pub(crate) use bench::CountingAllocator;
 
+use causalclipseg::engine::is_contained;
 use clap::{Parser, Subcommand};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -54,6 +55,13 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let level = ["warn", "info", "debug"][usize::from(arguments.verbose.min(2))];
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
+    let usual = std::panic::take_hook();
+    // What comes out as an error is told as one.
+    std::panic::set_hook(Box::new(move |panic| {
+        if !is_contained() {
+            usual(panic);
+        }
+    }));
     let outcome = match arguments.command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Bench(arguments) => bench::run(*arguments),

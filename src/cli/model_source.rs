@@ -1,7 +1,9 @@
-//! Which model a command uses: a bundle from a file, the one inside the command, or a network with generated weights.
+//! Which model a command uses: a bundle or an interchange file, the bundle inside the command, or a network with generated
+//! weights.
 
 use super::Failure;
 use super::generated_model::generate;
+use causalclipseg::ModelFile;
 use causalclipseg::bundle::{Bundle, Precision};
 use causalclipseg::network::Edition;
 use std::fmt;
@@ -18,7 +20,7 @@ const GENERATED_SIZE: usize = 224;
 
 #[derive(clap::Args)]
 pub(super) struct ModelSource {
-    /// Bundle to use, or random:rn101, random:rn50, random:tiny, each with :int8 behind it or not, for an untrained network
+    /// Bundle to use, or an exported model.onnx with its tokenizer.json beside it, or random:rn101, random:rn50, random:tiny, each with :int8 behind it or not, for an untrained network
     /// [default: the model inside this command]
     #[arg(short, long, value_name = "BUNDLE")]
     model: Option<ModelName>,
@@ -28,16 +30,16 @@ pub(super) struct ModelSource {
 }
 
 impl ModelSource {
-    /// Opens the bundle, and refuses an untrained one unless the caller insists.
-    pub fn open(&self) -> Result<Bundle, Failure> {
-        let bundle = self.model.clone().unwrap_or(ModelName::Embedded).open(None)?;
-        let model = &bundle.manifest().model;
+    /// Opens the file, and refuses an untrained model unless the caller insists.
+    pub fn open(&self) -> Result<ModelFile, Failure> {
+        let file = self.model.clone().unwrap_or(ModelName::Embedded).open(None)?;
+        let model = file.description();
         if !model.trained && !self.allow_untrained {
             let name = &model.name;
             let reason = "its weights were never trained, so its masks mean nothing; pass --allow-untrained to run it";
             return Err(format!("model `{name}` is not used: {reason}").into());
         }
-        Ok(bundle)
+        Ok(file)
     }
 }
 
@@ -78,28 +80,31 @@ impl fmt::Display for ModelName {
 
 impl ModelName {
     /// Opens the model. Only a generated one comes in a size of the caller's choice; any other must have it already.
-    pub fn open(&self, size: Option<usize>) -> Result<Bundle, Failure> {
-        let bundle = match self {
-            Self::Embedded => Bundle::from_static(EMBEDDED)?,
-            Self::File(path) => Bundle::open(path)?,
-            Self::Generated(edition, precision) => {
-                let tokenizer_json = Bundle::from_static(EMBEDDED)?.tokenizer_json()?.to_vec();
-                return generate(*edition, *precision, size.unwrap_or(GENERATED_SIZE), tokenizer_json);
-            }
+    pub fn open(&self, size: Option<usize>) -> Result<ModelFile, Failure> {
+        let file: ModelFile = match self {
+            Self::Embedded => Bundle::from_static(EMBEDDED)?.into(),
+            Self::File(path) => ModelFile::open(path)?,
+            Self::Generated(edition, precision) => return Ok(generated(*edition, *precision, size)?.into()),
         };
-        let own = bundle.manifest().model.input_size;
+        let own = file.description().input_size;
         match size {
             Some(size) if size != own => Err(format!(
                 "{self} takes {own} x {own} pixels, not {size} x {size}; pack it for that size, or measure random:EDITION"
             )
             .into()),
-            _ => Ok(bundle),
+            _ => Ok(file),
         }
     }
 }
 
-/// Opens a bundle, or the embedded one.
-pub(super) fn open(path: Option<&Path>) -> Result<Bundle, Failure> {
+/// The published network with generated weights; of the published size where `size` is `None`.
+pub(super) fn generated(edition: Edition, precision: Precision, size: Option<usize>) -> Result<Bundle, Failure> {
+    let tokenizer_json = Bundle::from_static(EMBEDDED)?.tokenizer_json()?.to_vec();
+    generate(edition, precision, size.unwrap_or(GENERATED_SIZE), tokenizer_json)
+}
+
+/// Opens a bundle, an interchange file, or the embedded bundle.
+pub(super) fn open(path: Option<&Path>) -> Result<ModelFile, Failure> {
     path.map_or(ModelName::Embedded, |path| ModelName::File(path.into())).open(None)
 }
 
@@ -123,7 +128,7 @@ mod tests {
 
     #[test]
     fn sizes_are_the_models_own() {
-        let error = ModelName::Embedded.open(Some(64)).unwrap_err().to_string();
+        let error = ModelName::Embedded.open(Some(64)).err().unwrap().to_string();
         assert!(error.contains("not 64 x 64"), "{error}");
     }
 }

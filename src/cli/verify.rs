@@ -3,12 +3,18 @@
 use super::{Failure, model_source, say};
 use causalclipseg::bundle::VerifyingKey;
 use causalclipseg::{Model, ModelOptions};
+#[cfg(feature = "onnx")]
+use causalclipseg::{
+    ModelFile,
+    onnx::{OnnxFile, OnnxNetwork},
+};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "onnx")]
 use std::sync::Arc;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Bundle to check [default: the model inside this command]
+    /// Bundle, or exported model.onnx, to check [default: the model inside this command]
     bundle: Option<PathBuf>,
     /// Demand a signature by this Ed25519 public key: a file of 32 bytes, or of 64 hexadecimal digits
     #[arg(long, value_name = "FILE")]
@@ -16,7 +22,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let bundle = Arc::new(model_source::open(arguments.bundle.as_deref())?);
+    let file = model_source::open(arguments.bundle.as_deref())?;
+    #[cfg(feature = "onnx")]
+    if let ModelFile::Onnx(onnx) = &file {
+        return verify_interchange(onnx, arguments);
+    }
+    let Some(bundle) = file.bundle() else { return Ok(()) };
     bundle.verify_integrity()?;
     say(format!("integrity   ok, sha256 {}", bundle.sha256()))?;
     match (&arguments.public_key, &bundle.manifest().signed_by) {
@@ -27,12 +38,31 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, Some(key)) => say(format!("signature   by {key}, not checked: pass --public-key"))?,
         (None, None) => say("signature   none")?,
     }
-    let model = Model::from_bundle(bundle.clone(), ModelOptions::default())?;
+    let model = Model::from_file(file.clone(), ModelOptions::default())?;
     match model.self_test()? {
         Some(deviation) => say(format!("self-test   ok, logits within {deviation:.1e} of the packing machine's"))?,
         None => say("self-test   the bundle carries none")?,
     }
     Ok(())
+}
+
+/// Interchange files record no sums and carry no signature. Opening one compared the engine's answers with plain tract's.
+#[cfg(feature = "onnx")]
+fn verify_interchange(file: &Arc<OnnxFile>, arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.public_key.is_some() {
+        return Err("interchange files carry no signature; pack the checkpoint with --sign for one".into());
+    }
+    say(format!("integrity   an interchange file records no sums; sha256 {}", file.sha256()))?;
+    say("signature   none")?;
+    Model::from_file(ModelFile::Onnx(file.clone()), ModelOptions::default())?;
+    match file.network() {
+        OnnxNetwork::Known { deviation, .. } => {
+            say(format!("self-test   ok, logits within {deviation:.1e} of what plain tract makes of the file"))
+        }
+        OnnxNetwork::AsItIs { reason, .. } => {
+            say(format!("self-test   none, plain tract runs the file itself: {reason}"))
+        }
+    }
 }
 
 fn read_key(path: &Path) -> Result<VerifyingKey, Failure> {

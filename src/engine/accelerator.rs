@@ -41,6 +41,14 @@ impl Accelerator {
         }
     }
 
+    /// Of a network that only tract runs.
+    pub fn none_for_whole(device: Device) -> Self {
+        match device {
+            Device::Gpu { .. } => Self::without("this network runs on plain tract".into()),
+            Device::Cpu | Device::Auto => Self::default(),
+        }
+    }
+
     fn without(reason: String) -> Self {
         let accelerator = Self::default();
         accelerator.fall_back(reason);

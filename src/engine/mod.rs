@@ -23,8 +23,10 @@ pub use device::{Device, GpuPrecision, RanOn, UnknownDevice};
 pub use error::EngineError;
 #[cfg(feature = "gpu")]
 pub use gpu::{AdapterDescription, GpuEngine, GpuMemory, GpuSummary, GpuTimes, adapters};
+#[cfg(feature = "onnx")]
+pub(crate) use reference::contained;
 pub(crate) use reference::coordinate;
-pub use reference::{ReferencePlan, Value};
+pub use reference::{ReferencePlan, Value, WholeNetwork, is_contained};
 pub use split::Head;
 pub use step_time::StepTime;
 pub use tract_op::SegmentOp;
@@ -100,12 +102,15 @@ pub struct Engine {
 enum Kind {
     Cpu(Box<CpuEngine>),
     Reference(Box<ReferenceEngine>),
+    Whole(Arc<WholeNetwork>),
 }
 
 /// What a prompt pass leaves: the convolution that its sentence generates, for each head.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PromptKernel {
     vectors: Vec<Arc<[f32]>>,
+    /// Where nothing of the network can be run for a sentence alone: the sentence itself.
+    tokens: Arc<[u32]>,
 }
 
 #[cfg(feature = "gpu")]
@@ -177,6 +182,14 @@ impl Engine {
         Ok(Self { kind, accelerator, input, context, vocabulary })
     }
 
+    /// Runs a network as it came, in tract's own operators: all of it for each prompt, text encoder and image encoder alike.
+    /// It has no confounders, and no device but the CPU: for another one, [`Self::fallback`] says so.
+    pub fn whole(network: Arc<WholeNetwork>, device: Device) -> Self {
+        let (input, context) = (network.input(), network.context());
+        let accelerator = Accelerator::none_for_whole(device);
+        Self { kind: Kind::Whole(network), accelerator, input, context, vocabulary: usize::MAX }
+    }
+
     /// Why the CPU stands in for a GPU that was asked for; `None` as long as everything is as asked.
     pub fn fallback(&self) -> Option<&str> {
         self.accelerator.fallback()
@@ -212,6 +225,7 @@ impl Engine {
         match &self.kind {
             Kind::Cpu(engine) => engine.has_confounders(),
             Kind::Reference(engine) => engine.has_confounders(),
+            Kind::Whole(_) => false,
         }
     }
 
@@ -220,7 +234,7 @@ impl Engine {
     pub fn memory_bytes(&self, prompts: usize) -> Option<usize> {
         match &self.kind {
             Kind::Cpu(engine) => Some(engine.memory_bytes(prompts)),
-            Kind::Reference(_) => None,
+            Kind::Reference(_) | Kind::Whole(_) => None,
         }
     }
 
@@ -228,7 +242,7 @@ impl Engine {
     pub fn cpu(&self) -> Option<&CpuEngine> {
         match &self.kind {
             Kind::Cpu(engine) => Some(engine),
-            Kind::Reference(_) => None,
+            Kind::Reference(_) | Kind::Whole(_) => None,
         }
     }
 
@@ -250,6 +264,7 @@ impl Engine {
             Kind::Cpu(engine) if end.is_some() => engine.encode_prompt(tokens)?,
             Kind::Cpu(_) => return Err(EngineError::NoEndOfText { end: self.vocabulary.saturating_sub(1) }),
             Kind::Reference(engine) => engine.encode_prompt(tokens)?,
+            Kind::Whole(_) => PromptKernel { vectors: Vec::new(), tokens: tokens.into() },
         };
         log::debug!("prompt of {} tokens: {:.1} ms", tokens.len(), begun.elapsed().as_secs_f64() * 1e3);
         Ok(kernel)
@@ -286,6 +301,17 @@ impl Engine {
                 Ok(engine.step_times(&workspace.cpu))
             }
             Kind::Reference(engine) => engine.time_image_steps(pixels),
+            Kind::Whole(_) => {
+                let begun = Instant::now();
+                self.run_with(workspace, pixels, prompts, false)?;
+                Ok(vec![StepTime {
+                    name: "network".into(),
+                    kind: "tract".into(),
+                    gmac: 0.0,
+                    bytes: 0,
+                    nanoseconds: begun.elapsed().as_nanos() as u64,
+                }])
+            }
         }
     }
 
@@ -309,6 +335,11 @@ impl Engine {
                 (workspace.reference, workspace.reference_head_seconds) = engine.run(pixels, prompts)?;
                 Ok(())
             }
+            Kind::Whole(network) => {
+                let found = prompts.map(|prompt| network.run(pixels, &prompt.tokens)).collect::<Result<_, _>>()?;
+                (workspace.reference, workspace.reference_head_seconds) = ([found, Vec::new()], 0.0);
+                Ok(())
+            }
         }
     }
 
@@ -320,7 +351,7 @@ impl Engine {
         }
         match &self.kind {
             Kind::Cpu(_) => workspace.cpu.head_seconds(),
-            Kind::Reference(_) => workspace.reference_head_seconds,
+            Kind::Reference(_) | Kind::Whole(_) => workspace.reference_head_seconds,
         }
     }
 
@@ -351,7 +382,7 @@ impl Engine {
             #[cfg(feature = "gpu")]
             _ if workspace.ran_on == RanOn::Gpu => workspace.gpu.logits(head, prompt, self.extent()),
             Kind::Cpu(engine) => engine.logits(&workspace.cpu, head, prompt),
-            Kind::Reference(_) => workspace.reference[head].get(prompt).map(|logits| logits.view()),
+            Kind::Reference(_) | Kind::Whole(_) => workspace.reference[head].get(prompt).map(|logits| logits.view()),
         };
         found.ok_or_else(|| EngineError::Internal(format!("the last pass had no prompt {prompt}")))
     }

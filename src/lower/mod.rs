@@ -8,11 +8,14 @@
 //! | [`prompt_fold`] | the 1x1 convolution before the sentence's own, by a wider prompt layer |
 //! | [`project_as_linear`] | projections, by linear layers |
 //!
+//! [`strip_fused`] is no rewrite: it says which values a fused engine never stores, and so never rounds.
+//!
 //! An average pool and a 1x1 convolution commute too, but the published network pools first everywhere already.
 
 mod coordinate_bias;
 mod edit;
 mod fold_batch_norm;
+mod fusion;
 mod project_as_linear;
 mod prompt_fold;
 pub mod steps;
@@ -23,6 +26,7 @@ mod agreement;
 
 pub use coordinate_bias::coordinate_bias;
 pub use fold_batch_norm::fold_batch_norm;
+pub use fusion::{strip_before_relu, strip_fused};
 pub use project_as_linear::project_as_linear;
 pub use prompt_fold::prompt_fold;
 pub use upsampled_conv::upsampled_conv;

@@ -2,7 +2,6 @@
 //! that the training loop, the ONNX writer, the bundle packer and the benchmark's generated models all walk.
 
 mod architecture;
-mod fusion;
 mod image_encoder;
 mod neck;
 mod placement;
@@ -10,8 +9,8 @@ mod projector;
 mod text_encoder;
 mod weights;
 
+pub use crate::lower::{strip_before_relu, strip_fused};
 pub use architecture::{Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder, UnknownEdition};
-pub use fusion::{strip_before_relu, strip_fused};
 pub use placement::{Placement, place};
 pub use weights::{golden_image, golden_tensor};
 

@@ -2,8 +2,12 @@
 
 mod bench;
 mod failures;
+#[cfg(feature = "onnx")]
+mod foreign;
 mod formats;
 mod inspect_and_verify;
+#[cfg(feature = "onnx")]
+mod interchange;
 mod schema;
 mod segment;
 mod toy;

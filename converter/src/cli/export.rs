@@ -1,12 +1,13 @@
 //! `export`: a checkpoint as ONNX files.
 
 use super::Failure;
+use causalclipseg::frame::Fit;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::export::{ExportOptions, Form, Precision, export, export_quantised};
 use causalclipseg_convert::quantize::QuantisedCheckpoint;
 use std::path::PathBuf;
 
-/// Write a checkpoint as standard ONNX: text.onnx, image.onnx, head.onnx and the whole in model.onnx.
+/// Write a checkpoint as standard ONNX: text.onnx, image.onnx, head.onnx and the whole in model.onnx, which the runtime opens too.
 #[derive(Debug, clap::Args)]
 pub struct Export {
     /// The checkpoint (.safetensors) to export
@@ -24,6 +25,9 @@ pub struct Export {
     /// Export the confounders and their head, too: confounder_head.onnx
     #[arg(long)]
     pub confounders: bool,
+    /// The runtime keeps a frame's proportions and pads it with this grey, 0 to 255 [default: it stretches it to the square]
+    #[arg(long, value_name = "GREY")]
+    pub letterbox: Option<u8>,
     /// The folder to write into; it is made if it is missing
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
@@ -38,6 +42,7 @@ impl Export {
             precision: self.precision,
             input_size: self.size,
             confounders: self.confounders,
+            fit: self.letterbox.map_or(Fit::Stretch, |grey| Fit::Letterbox { padding: [f32::from(grey) / 255.0; 3] }),
         };
         let on_file = |file: &str| spinner.set_message(format!("writing {file}"));
         let paths = match self.precision {

@@ -14,6 +14,7 @@
 use super::proto::ints;
 use super::writer::{OnnxWriter, Site, WriteError};
 use causalclipseg::graph::TAPS;
+use causalclipseg::onnx::WeightPart;
 
 /// Taps along one side of the kernel.
 const SIDE: usize = 3;
@@ -62,7 +63,9 @@ impl OnnxWriter<'_> {
     /// where engines fold it into the convolution that made the products.
     fn add_at_centre(&mut self, site: &Site, bias: &str, channels: usize) -> Result<String, WriteError> {
         let bias_values: Vec<f32> = self.values(site, bias)?.iter().copied().collect();
-        let placed = self.floats(format!("{bias}.at_centre_tap"), &[1, TAPS * channels, 1, 1], || {
+        let name = format!("{bias}.at_centre_tap");
+        self.note(bias, WeightPart { skip: CENTRE * channels, ..WeightPart::rows(name.as_str(), 0, channels) });
+        let placed = self.floats(name, &[1, TAPS * channels, 1, 1], || {
             let mut placed = vec![0.0; TAPS * channels];
             placed[CENTRE * channels..][..channels].copy_from_slice(&bias_values);
             placed

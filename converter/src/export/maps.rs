@@ -1,6 +1,7 @@
 //! Operators on feature maps, `[1, channels, height, width]` in ONNX.
 
 use super::proto::{float, int, ints, string};
+use super::qdq::int32_part;
 use super::writer::{OnnxWriter, Site, WriteError};
 use causalclipseg::graph::{NORM_EPSILON, TAPS};
 
@@ -18,6 +19,7 @@ impl OnnxWriter<'_> {
             inputs.push(match integers {
                 Some((weight, input)) => {
                     let values: Vec<f32> = self.values(site, bias)?.iter().copied().collect();
+                    self.note(bias, int32_part(site, 0, values.len()));
                     self.int32_bias(site, &values, input, weight)
                 }
                 None => self.weight(site, bias)?,

@@ -7,9 +7,11 @@
 //! | `head.onnx` | `features`, `state` | `logits` `[prompts, 1, S, S]` |
 //! | `confounder_head.onnx`, on request | `confounders`, `state` | `logits` |
 //! | `model.onnx` | `image`, `tokens` | `logits` |
+//! | `tokenizer.json` | a sentence | its `tokens` |
 //!
 //! Tokens are padded with zeros after the end of text. A file's metadata tells the edition, the form, the input's size
-//! and the mean and standard deviation to normalise with.
+//! and the mean and standard deviation to normalise with. `model.onnx` also carries a description of its network
+//! ([`NetworkDescription`]), by which the runtime opens it as it opens a bundle.
 
 mod blend;
 mod maps;
@@ -25,8 +27,12 @@ pub use writer::{WriteError, write_model, write_quantised_model};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::model::Architecture;
 use crate::quantize::{QuantisedCheckpoint, QuantisedTensor, strip_before_relu};
+use crate::tokenizer::clip_tokenizer_json;
+use causalclipseg::bundle::ModelDescription;
+use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, GraphError, Weights};
 use causalclipseg::lower::{LowerError, rewrite};
+use causalclipseg::onnx::{DESCRIPTION_VERSION, NETWORK_KEY, NetworkDescription, TOKENIZER_FILE};
 use parts::Part;
 use prost::Message;
 use std::borrow::Cow;
@@ -35,10 +41,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-
-/// What CLIP subtracts from the red, green and blue of a pixel in 0 to 1, and what it divides them by.
-const IMAGE_MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
-const IMAGE_STD: [f32; 3] = [0.26862954, 0.261_302_6, 0.275_777_1];
+use writer::Written;
 
 /// Protocol buffers hold no more, and readers count in 32 bits with a sign.
 const LARGEST_FILE_BYTES: usize = i32::MAX as usize;
@@ -83,6 +86,8 @@ pub struct ExportOptions {
     pub input_size: Option<usize>,
     /// Whether to export the adversarial head and the features that it reads, too.
     pub confounders: bool,
+    /// How frames come to fill the input, for the runtime.
+    pub fit: Fit,
 }
 
 /// Why an export fails. Nothing half-written is left behind.
@@ -96,6 +101,8 @@ pub enum ExportError {
         "a quantised checkpoint has one input size, here {size}; quantise the f32 checkpoint at the size that you want"
     )]
     QuantisedSize { size: usize },
+    #[error("the checkpoint's threshold is `{0}`, not a number between 0 and 1; correct its metadata")]
+    Threshold(String),
     #[error("the published form is quantised without the adversarial head; leave out --confounders")]
     NoConfounders,
     #[error(transparent)]
@@ -106,6 +113,8 @@ pub enum ExportError {
     Lower(#[from] LowerError),
     #[error("cannot export the network: {0}")]
     Node(#[from] WriteError),
+    #[error("the network cannot be described ({0}); please report it")]
+    Describe(String),
     #[error("{file} would have {bytes} bytes, more than an ONNX file holds; choose a narrower network")]
     TooLarge { file: &'static str, bytes: usize },
     #[error("cannot write {path}: {source}")]
@@ -132,6 +141,7 @@ pub fn export(
         weights: &weights,
         quantised: &BTreeMap::new(),
         properties: properties(&checkpoint.architecture, &checkpoint.metadata, options.form),
+        model: describe_model(&checkpoint.architecture, &checkpoint.metadata, &graph, options.fit)?,
     };
     write_parts(&contents, options.confounders, directory, &mut on_file)
 }
@@ -159,6 +169,10 @@ pub fn export_quantised(
         weights: &checkpoint.computed_weights(),
         quantised: &checkpoint.quantised,
         properties: properties(&checkpoint.architecture, &checkpoint.metadata, options.form),
+        model: ModelDescription {
+            calibration: Some(checkpoint.calibration.clone()),
+            ..describe_model(&checkpoint.architecture, &checkpoint.metadata, &graph, options.fit)?
+        },
     };
     write_parts(&contents, options.confounders, directory, &mut on_file)
 }
@@ -169,6 +183,8 @@ struct Contents<'c> {
     weights: &'c Weights,
     quantised: &'c BTreeMap<String, QuantisedTensor>,
     properties: BTreeMap<String, String>,
+    /// Of the whole network, for the runtime.
+    model: ModelDescription,
 }
 
 fn write_parts(
@@ -184,6 +200,9 @@ fn write_parts(
         on_file(part.file_name);
         written.push((write_part(part, contents, directory)?, directory.join(part.file_name)));
     }
+    on_file(TOKENIZER_FILE);
+    let path = directory.join(TOKENIZER_FILE);
+    written.push((write_bytes(&clip_tokenizer_json(), &path)?, path));
     let mut paths = Vec::new();
     for (file, path) in written {
         file.persist(&path).map_err(|error| ExportError::Write { path: path.clone(), source: error.error })?;
@@ -226,8 +245,8 @@ fn properties(
         ("edition".to_string(), architecture.edition.to_string()),
         ("form".to_string(), form.name().to_string()),
         ("input_size".to_string(), architecture.input_size.to_string()),
-        ("mean".to_string(), numbers(IMAGE_MEAN)),
-        ("std".to_string(), numbers(IMAGE_STD)),
+        ("mean".to_string(), numbers(Normalisation::CLIP.mean)),
+        ("std".to_string(), numbers(Normalisation::CLIP.std)),
     ]);
     for key in ["commit", "trained"] {
         if let Some(value) = metadata.get(key) {
@@ -237,18 +256,58 @@ fn properties(
     properties
 }
 
+fn describe_model(
+    architecture: &Architecture,
+    metadata: &BTreeMap<String, String>,
+    graph: &Graph,
+    fit: Fit,
+) -> Result<ModelDescription, ExportError> {
+    let threshold = match metadata.get("threshold") {
+        None => 0.5,
+        Some(text) => {
+            let parsed = text.parse().ok().filter(|value| *value > 0.0 && *value < 1.0);
+            parsed.ok_or_else(|| ExportError::Threshold(text.clone()))?
+        }
+    };
+    Ok(ModelDescription {
+        name: architecture.edition.to_string(),
+        edition: architecture.edition.to_string(),
+        input_size: architecture.input_size,
+        normalisation: Normalisation::CLIP,
+        fit,
+        threshold,
+        trained: metadata.get("trained").is_some_and(|trained| trained == "true"),
+        gmac: graph.frame_gmac(1)?,
+        provenance: metadata.clone(),
+        calibration: None,
+    })
+}
+
 fn write_part(part: &Part, contents: &Contents, directory: &Path) -> Result<NamedTempFile, ExportError> {
     let Contents { weights, quantised, properties, .. } = contents;
-    let model = write_quantised_model(&part.graph, weights, quantised, &part.tensor_names, properties)?;
+    let Written { mut model, parts } = writer::write(&part.graph, weights, quantised, &part.tensor_names, properties)?;
+    if part.file_name == parts::WHOLE {
+        let (model_description, graph) = (contents.model.clone(), part.graph.clone());
+        let description =
+            NetworkDescription { version: DESCRIPTION_VERSION, model: model_description, graph, weights: parts };
+        let json = serde_json::to_string(&description).map_err(|error| ExportError::Describe(error.to_string()))?;
+        model.metadata_props.push(proto::property(NETWORK_KEY, &json));
+    }
     let bytes = model.encoded_len();
     if bytes > LARGEST_FILE_BYTES {
         return Err(ExportError::TooLarge { file: part.file_name, bytes });
     }
     let encoded = model.encode_to_vec();
     drop(model);
-    let write = |source| ExportError::Write { path: directory.join(part.file_name), source };
+    write_bytes(&encoded, &directory.join(part.file_name))
+}
+
+/// Beside the file's place, to be renamed when all are there.
+fn write_bytes(bytes: &[u8], path: &Path) -> Result<NamedTempFile, ExportError> {
+    let write = |source| ExportError::Write { path: path.into(), source };
+    let directory = path.parent().unwrap_or(Path::new("."));
     let mut file = temporary_in(directory).map_err(write)?;
-    file.write_all(&encoded).map_err(write)?;
+    file.write_all(bytes).map_err(write)?;
     file.flush().map_err(write)?;
     Ok(file)
 }

@@ -22,6 +22,9 @@ pub(super) struct Part {
     pub tensor_names: BTreeMap<NodeId, String>,
 }
 
+/// The file that holds the whole network, which the runtime opens.
+pub(super) const WHOLE: &str = "model.onnx";
+
 /// What the network is cut down to before it is rewritten, so that no work goes into heads that no file holds.
 pub(super) fn wanted(graph: &Graph, confounders: bool) -> Result<Graph, GraphError> {
     let inputs = [graph.find(stage::IMAGE)?, graph.find(stage::TOKENS)?];
@@ -43,7 +46,7 @@ pub(super) fn cut(graph: &Graph, confounders: bool) -> Result<Vec<Part>, GraphEr
     if confounders {
         parts.push(part(graph, "confounder_head.onnx", &[CONFOUNDERS, STATE], &[CONFOUNDER_LOGITS])?);
     }
-    parts.push(part(graph, "model.onnx", &[IMAGE, TOKENS], &[LOGITS])?);
+    parts.push(part(graph, WHOLE, &[IMAGE, TOKENS], &[LOGITS])?);
     Ok(parts)
 }
 

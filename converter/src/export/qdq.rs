@@ -2,9 +2,10 @@
 //! after each integer weight. Engines with int8 kernels join them to the operators between.
 
 use super::proto::{int, int8_tensor, int32_tensor, uint8_scalar};
-use super::writer::{OnnxWriter, Site, WriteError};
+use super::writer::{OnnxWriter, Site, WriteError, int8_part};
 use crate::quantize::QuantisedTensor;
 use causalclipseg::graph::Grid;
+use causalclipseg::onnx::WeightPart;
 use std::ops::Range;
 use tract_onnx::pb::tensor_proto::DataType;
 
@@ -16,6 +17,13 @@ pub(super) struct Int8Layer<'a> {
     pub rows: Range<usize>,
     /// The input's.
     pub grid: Grid,
+}
+
+/// Rows of a bias as [`OnnxWriter::int32_bias`] writes them.
+pub(super) fn int32_part(site: &Site, first_row: usize, rows: usize) -> WeightPart {
+    let name = site.part("bias");
+    let scale = Some(format!("{name}.scale"));
+    WeightPart { scale, ..WeightPart::rows(format!("{name}.int32"), first_row, rows) }
 }
 
 impl OnnxWriter<'_> {
@@ -77,6 +85,7 @@ impl OnnxWriter<'_> {
             Some(bias) => {
                 let values: Vec<f32> =
                     self.values(site, bias)?.iter().skip(rows.start).take(rows.len()).copied().collect();
+                self.note(bias, int32_part(site, rows.start, rows.len()));
                 Some(self.int32_bias(site, &values, *grid, &part))
             }
             None => None,
@@ -110,6 +119,7 @@ impl OnnxWriter<'_> {
     /// Rows of a table of integers, each times its own scale: the whole table is never dequantised.
     pub(super) fn int8_embed(&mut self, site: &Site, table: &str, tensor: &QuantisedTensor) {
         let values: Vec<i8> = tensor.stored.iter().copied().collect();
+        self.note(table, int8_part(table, 0, tensor.scales.len()));
         let stored = self.tensor(int8_tensor(&format!("{table}.int8"), tensor.stored.shape(), &values));
         let rows = tensor.scales.len();
         let scales = self.floats(format!("{table}.scale"), &[rows, 1], || tensor.scales.clone());

@@ -2,8 +2,9 @@
 
 use super::proto::{float, int, ints};
 use super::qdq::Int8Layer;
-use super::writer::{OnnxWriter, Site, WriteError};
+use super::writer::{OnnxWriter, Site, WriteError, int8_part};
 use causalclipseg::graph::{NORM_EPSILON, Shape};
+use causalclipseg::onnx::WeightPart;
 use ndarray::{Axis, Slice};
 use std::ops::Range;
 
@@ -158,13 +159,16 @@ impl OnnxWriter<'_> {
         if rows.end > length {
             return Err(site.refuse(&format!("`{weight}` has {length} rows, not {}", rows.end)));
         }
+        let name = format!("{weight}[{}:{}]", rows.start, rows.end);
         if let Some(tensor) = self.quantised.get(weight) {
             let part = tensor.rows(rows.start, rows.len());
-            return Ok(self.int8_weight(&format!("{weight}[{}:{}]", rows.start, rows.end), &part));
+            self.note(weight, int8_part(&name, rows.start, rows.len()));
+            return Ok(self.int8_weight(&name, &part));
         }
         let part = value.slice_axis(Axis(0), Slice::from(rows.clone()));
         let (dims, values) = (part.shape().to_vec(), part.iter().copied().collect());
-        Ok(self.floats(format!("{weight}[{}:{}]", rows.start, rows.end), &dims, || values))
+        self.note(weight, WeightPart::rows(name.as_str(), rows.start, rows.len()));
+        Ok(self.floats(name, &dims, || values))
     }
 
     /// Rows of a matrix as columns.
@@ -174,11 +178,14 @@ impl OnnxWriter<'_> {
         let (dims, values) = (part.shape().to_vec(), part.iter().copied().collect());
         let whole = rows.start == 0 && dims.last() == value.shape().first();
         let range = if whole { String::new() } else { format!("[{}:{}]", rows.start, rows.end) };
+        let name = format!("{weight}{range}.transposed");
         if let Some(tensor) = self.quantised.get(weight) {
             let part = tensor.rows(rows.start, rows.len());
-            return Ok(self.int8_columns(&format!("{weight}{range}.transposed"), &part));
+            self.note(weight, WeightPart { transposed: true, ..int8_part(&name, rows.start, rows.len()) });
+            return Ok(self.int8_columns(&name, &part));
         }
-        Ok(self.floats(format!("{weight}{range}.transposed"), &dims, || values))
+        self.note(weight, WeightPart { transposed: true, ..WeightPart::rows(name.as_str(), rows.start, rows.len()) });
+        Ok(self.floats(name, &dims, || values))
     }
 }
 

@@ -6,6 +6,7 @@
 use super::proto::{self, Axis, float_tensor, int_tensor, value_info};
 use crate::quantize::QuantisedTensor;
 use causalclipseg::graph::{Graph, Grid, Node, NodeId, Op, Shape, Weights};
+use causalclipseg::onnx::WeightPart;
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashSet};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
@@ -46,6 +47,24 @@ pub fn write_quantised_model(
     tensor_names: &BTreeMap<NodeId, String>,
     properties: &BTreeMap<String, String>,
 ) -> Result<ModelProto, WriteError> {
+    Ok(write(graph, weights, quantised, tensor_names, properties)?.model)
+}
+
+/// A graph in ONNX, and where its weights went.
+pub(super) struct Written {
+    pub model: ModelProto,
+    /// By the names of the graph's parameters.
+    pub parts: BTreeMap<String, Vec<WeightPart>>,
+}
+
+/// What [`write_quantised_model`] does, with an account of it.
+pub(super) fn write(
+    graph: &Graph,
+    weights: &Weights,
+    quantised: &BTreeMap<String, QuantisedTensor>,
+    tensor_names: &BTreeMap<NodeId, String>,
+    properties: &BTreeMap<String, String>,
+) -> Result<Written, WriteError> {
     check(graph, weights)?;
     let name_of = |id: NodeId| tensor_names.get(&id).unwrap_or(&graph.node(id).name).clone();
     let mut writer = OnnxWriter {
@@ -59,6 +78,7 @@ pub fn write_quantised_model(
         nodes: Vec::new(),
         initializers: Vec::new(),
         known: HashSet::new(),
+        parts: BTreeMap::new(),
     };
     let depends = prompt_dependence(graph);
     let value = |writer: &OnnxWriter, id: NodeId| {
@@ -85,7 +105,7 @@ pub fn write_quantised_model(
         output,
         ..Default::default()
     };
-    Ok(ModelProto {
+    let model = ModelProto {
         ir_version: proto::IR_VERSION,
         opset_import: vec![proto::opset()],
         producer_name: env!("CARGO_PKG_NAME").to_string(),
@@ -93,7 +113,8 @@ pub fn write_quantised_model(
         graph: Some(graph),
         metadata_props: properties.iter().map(|(key, value)| proto::property(key, value)).collect(),
         ..Default::default()
-    })
+    };
+    Ok(Written { model, parts: writer.parts })
 }
 
 /// Refuses what the lowerings take for granted: shapes that fit each other, and every weight in its shape.
@@ -176,6 +197,12 @@ impl Site<'_> {
     }
 }
 
+/// Rows in the integers and scales of `name`, as [`OnnxWriter::int8_weight`] writes them.
+pub(super) fn int8_part(name: &str, first_row: usize, rows: usize) -> WeightPart {
+    let scale = Some(format!("{name}.scale"));
+    WeightPart { scale, ..WeightPart::rows(format!("{name}.int8"), first_row, rows) }
+}
+
 pub(super) struct OnnxWriter<'w> {
     weights: &'w Weights,
     /// The weights that are written as integers.
@@ -187,6 +214,7 @@ pub(super) struct OnnxWriter<'w> {
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
     known: HashSet<String>,
+    parts: BTreeMap<String, Vec<WeightPart>>,
 }
 
 impl OnnxWriter<'_> {
@@ -315,14 +343,25 @@ impl OnnxWriter<'_> {
     /// Puts a weight into the file under its own name, once however many nodes read it, and returns the name.
     pub fn weight(&mut self, site: &Site, weight: &str) -> Result<String, WriteError> {
         if let Some(tensor) = self.quantised.get(weight) {
+            self.note(weight, int8_part(weight, 0, tensor.scales.len()));
             return Ok(self.int8_weight(weight, tensor));
         }
         if !self.known.contains(weight) {
             let value = self.values(site, weight)?;
+            let rows = value.shape().first().copied().unwrap_or(1);
             let tensor = float_tensor(weight, value.shape(), value.iter().copied());
             self.add(tensor);
+            self.note(weight, WeightPart::rows(weight, 0, rows));
         }
         Ok(weight.to_string())
+    }
+
+    /// Keeps account of where a parameter's numbers went.
+    pub fn note(&mut self, parameter: &str, part: WeightPart) {
+        let parts = self.parts.entry(parameter.to_string()).or_default();
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
     }
 
     /// Puts numbers into the file, once for one name, and returns the name.

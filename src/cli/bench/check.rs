@@ -4,13 +4,11 @@ use super::super::{Failure, model_source};
 use super::clock::Stop;
 use super::job::{Agreement, CheckJob};
 use super::model_workload::sentences;
-use causalclipseg::bundle::Bundle;
 use causalclipseg::engine::EngineChoice;
 use causalclipseg::io::Image;
 use causalclipseg::mask::Mask;
-use causalclipseg::{Model, ModelOptions, Segmentation};
+use causalclipseg::{Model, ModelFile, ModelOptions, Segmentation};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 
@@ -36,15 +34,15 @@ pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 pub(super) fn run(
     job: &CheckJob,
     model: &Model,
-    bundle: &Arc<Bundle>,
+    file: &ModelFile,
     prompts: usize,
     stop: &Stop,
 ) -> Result<Agreement, Failure> {
     let other = job.against.as_deref().map(|path| model_source::open(Some(path))).transpose()?;
-    let against = other.map_or_else(|| bundle.clone(), Arc::new);
+    let against = other.unwrap_or_else(|| file.clone());
     let engine = EngineChoice::Reference;
     let options = ModelOptions { cached_prompts: prompts, engine, ..ModelOptions::default() };
-    let reference = Model::from_bundle(against, options)?;
+    let reference = Model::from_file(against, options)?;
     let sentences = sentences(prompts);
     let encode = |model: &Model| sentences.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>();
     let (ours, theirs) = (encode(model)?, encode(&reference)?);

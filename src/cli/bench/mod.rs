@@ -34,7 +34,7 @@ pub(super) use worker::run as run_worker;
 
 use super::Failure;
 use super::device::refuse_without_engine;
-use super::model_source::ModelName;
+use super::model_source::{ModelName, generated};
 use arguments::{Cores, Plan};
 use baseline::Baseline;
 use causalclipseg::io::replace_file;
@@ -275,7 +275,7 @@ impl Bench {
                 let path = folder.path().join(format!("{edition}-{}-{size_name}.ccs", report::precision(*precision)));
                 self.generated = Some(folder);
                 if !path.exists() {
-                    let bytes = configuration.model.open(size)?.into_bytes();
+                    let bytes = generated(*edition, *precision, size)?.into_bytes();
                     write(&path, &bytes)?;
                 }
                 Ok(Some(path))

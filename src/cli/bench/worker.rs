@@ -18,7 +18,6 @@ use causalclipseg::kernels::{Isa, Kernels};
 use causalclipseg::machine::{Machine, allowed_cores, restrict_to};
 use causalclipseg::{Model, ModelOptions};
 use std::io::{Read, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Prompts that are encoded anew to find out what one costs: until this many, or this long.
@@ -71,19 +70,26 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     allocations::start_counting();
 
     let begun = clock.now();
-    let bundle = Arc::new(model_source::open(job.bundle.as_deref())?);
-    let model = Model::from_bundle(bundle.clone(), options(job)?)?;
+    let file = model_source::open(job.bundle.as_deref())?;
+    let model = Model::from_file(file.clone(), options(job)?)?;
     let open = clock.now() - begun;
-    let manifest = bundle.manifest();
+    let described = file.description();
     let facts = ModelFacts {
-        name: manifest.model.name.clone(),
-        edition: manifest.model.edition.clone(),
-        size: manifest.model.input_size,
-        precision: manifest.precision,
-        trained: manifest.model.trained,
+        name: described.name.clone(),
+        edition: described.edition.clone(),
+        size: described.input_size,
+        // What plain tract runs as it is, it runs in f32.
+        precision: file.bundle().map_or(Precision::F32, |bundle| bundle.manifest().precision),
+        trained: described.trained,
         sha256: model.sha256().to_string(),
     };
-    let gmac = bundle.graph().frame_gmac(job.prompts)?;
+    let gmac = match file.bundle() {
+        Some(bundle) => bundle.graph().frame_gmac(job.prompts)?,
+        None => {
+            warnings.push("plain tract runs this file as it is: nothing is known of its products".into());
+            0.0
+        }
+    };
 
     let mut workload = ModelWorkload::new(&model, job.frame, job.prompts)?;
     let begun = clock.now();
@@ -111,7 +117,7 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
         false => None,
     };
     let check = match &job.check {
-        Some(check) if !stop.is_requested() => Some(check::run(check, &model, &bundle, job.prompts, stop)?),
+        Some(check) if !stop.is_requested() => Some(check::run(check, &model, &file, job.prompts, stop)?),
         _ => None,
     };
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;

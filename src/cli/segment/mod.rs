@@ -18,7 +18,6 @@ use input::Input;
 use results::{Found, Results};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use summary::Summary;
 
 #[derive(clap::Args)]
@@ -88,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         threads: usize::from(arguments.threads),
         ..ModelOptions::default()
     })?;
-    let model = Model::from_bundle(Arc::new(arguments.source.open()?), options)?;
+    let model = Model::from_file(arguments.source.open()?, options)?;
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
     let inputs = input::list(arguments)?;
     let named: Vec<PathBuf> = inputs.iter().map(|path| input::name(path)).collect();

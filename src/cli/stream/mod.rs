@@ -122,9 +122,9 @@ struct Report<'a> {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let options = ModelOptions { threads: usize::from(arguments.threads), ..ModelOptions::default() };
     let options = arguments.device.options(options)?;
-    let mut models = vec![Arc::new(Model::from_bundle(Arc::new(arguments.source.open()?), options)?)];
+    let mut models = vec![Arc::new(Model::from_file(arguments.source.open()?, options)?)];
     for path in &arguments.fallback {
-        models.push(Arc::new(Model::from_bundle(Arc::new(model_source::open(Some(path))?), options)?));
+        models.push(Arc::new(Model::from_file(model_source::open(Some(path))?, options)?));
     }
     if arguments.degrade == Degrade::Size && models.len() == 1 {
         return Err("--degrade size has no bundle to go over to; pass one with --fallback".into());

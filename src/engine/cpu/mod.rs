@@ -149,7 +149,8 @@ impl CpuEngine {
         self.prompt.run(room, self.kernels, crew, (&[], tokens), &mut [], None)?;
         let vectors = (0..self.heads.len()).map(|index| self.prompt.output(room, index).map(Into::into));
         let vectors = vectors.collect::<Option<_>>();
-        vectors.map(|vectors| PromptKernel { vectors }).ok_or_else(|| EngineError::Internal("no prompt kernel".into()))
+        let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
+        Ok(PromptKernel { vectors, ..PromptKernel::default() })
     }
 
     /// Runs a checked image for all prompts; the logits stay in the workspace.

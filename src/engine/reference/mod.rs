@@ -11,12 +11,16 @@ mod prompt;
 mod resampling;
 mod rounding;
 mod three_parts;
+mod whole;
 mod wiring;
 
 pub(crate) use convolution::coordinate;
 #[cfg(test)]
 pub(crate) use resampling::interpolation;
 pub(crate) use three_parts::ReferenceEngine;
+#[cfg(feature = "onnx")]
+pub(crate) use whole::contained;
+pub use whole::{WholeNetwork, is_contained};
 
 use super::EngineError;
 use crate::graph::{Graph, Node, NodeId, Op, Shape, Weights};

@@ -56,7 +56,8 @@ impl ReferenceEngine {
 
     pub fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
         let vectors = self.prompt.run(&[Value::Tokens(tokens)])?;
-        Ok(PromptKernel { vectors: vectors.iter().map(|vector| vector.iter().copied().collect()).collect() })
+        let vectors = vectors.iter().map(|vector| vector.iter().copied().collect()).collect();
+        Ok(PromptKernel { vectors, ..PromptKernel::default() })
     }
 
     /// Runs the image's part once and times its nodes.

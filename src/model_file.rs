@@ -1,0 +1,91 @@
+//! What a model is opened from: a bundle, or (feature `onnx`) an interchange file.
+
+use crate::bundle::{Bundle, BundleError, ModelDescription, Sha256};
+use crate::model::ModelError;
+#[cfg(feature = "onnx")]
+use crate::onnx::{OnnxFile, OnnxNetwork};
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An opened file whose network is not planned yet. Cheap to clone.
+#[derive(Clone)]
+pub enum ModelFile {
+    Bundle(Arc<Bundle>),
+    #[cfg(feature = "onnx")]
+    Onnx(Arc<OnnxFile>),
+}
+
+impl From<Bundle> for ModelFile {
+    fn from(bundle: Bundle) -> Self {
+        ModelFile::Bundle(Arc::new(bundle))
+    }
+}
+
+impl From<Arc<Bundle>> for ModelFile {
+    fn from(bundle: Arc<Bundle>) -> Self {
+        ModelFile::Bundle(bundle)
+    }
+}
+
+impl ModelFile {
+    /// Opens a `.ccs` file or, where the name ends in `.onnx`, an interchange file with its `tokenizer.json` beside it.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        #[cfg(feature = "onnx")]
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+            return Ok(ModelFile::Onnx(Arc::new(OnnxFile::open(path)?)));
+        }
+        Ok(Bundle::open(path)?.into())
+    }
+
+    /// What the packer or the exporter says of the model: sizes, threshold, provenance.
+    pub fn description(&self) -> &ModelDescription {
+        match self {
+            ModelFile::Bundle(bundle) => &bundle.manifest().model,
+            #[cfg(feature = "onnx")]
+            ModelFile::Onnx(file) => file.description(),
+        }
+    }
+
+    /// The bundle that runs: the file itself or, of an interchange file whose network is known, one in memory. `None` where
+    /// plain tract runs the file as it is.
+    pub fn bundle(&self) -> Option<&Arc<Bundle>> {
+        match self {
+            ModelFile::Bundle(bundle) => Some(bundle),
+            #[cfg(feature = "onnx")]
+            ModelFile::Onnx(file) => match file.network() {
+                OnnxNetwork::Known { bundle, .. } => Some(bundle),
+                OnnxNetwork::AsItIs { .. } => None,
+            },
+        }
+    }
+
+    pub fn tokenizer_json(&self) -> Result<Cow<'_, [u8]>, BundleError> {
+        match self {
+            ModelFile::Bundle(bundle) => bundle.tokenizer_json(),
+            #[cfg(feature = "onnx")]
+            ModelFile::Onnx(file) => match file.network() {
+                OnnxNetwork::Known { bundle, .. } => bundle.tokenizer_json(),
+                OnnxNetwork::AsItIs { tokenizer_json, .. } => Ok(Cow::Borrowed(tokenizer_json)),
+            },
+        }
+    }
+
+    /// Of the whole file, to name it in reports.
+    pub fn sha256(&self) -> Sha256 {
+        match self {
+            ModelFile::Bundle(bundle) => bundle.sha256(),
+            #[cfg(feature = "onnx")]
+            ModelFile::Onnx(file) => file.sha256(),
+        }
+    }
+
+    /// The size of the file, in bytes.
+    pub fn file_bytes(&self) -> usize {
+        match self {
+            ModelFile::Bundle(bundle) => bundle.file_bytes(),
+            #[cfg(feature = "onnx")]
+            ModelFile::Onnx(file) => file.file_bytes(),
+        }
+    }
+}
