@@ -12,7 +12,16 @@
 #include <stdint.h>
 
 // Raised whenever a function, a struct or a constant changes in a way that an older host would notice.
-#define CCS_ABI_VERSION 2
+#define CCS_ABI_VERSION 3
+
+// The CPU computes.
+#define CCS_DEVICE_CPU 0
+
+// A GPU of its own silicon computes where there is one that can, the CPU otherwise.
+#define CCS_DEVICE_AUTO 1
+
+// A GPU computes, and the CPU where it can't or stops working.
+#define CCS_DEVICE_GPU 2
 
 // A frame with its results.
 #define CCS_EVENT_FRAME 0
@@ -125,7 +134,8 @@ typedef int32_t ccs_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How a model is made ready; null stands for one thread, 64 cached prompts, no confounders, trained weights only.
+// How a model is made ready; null stands for one thread of the CPU, 64 cached prompts, no confounders, trained weights
+// only.
 typedef struct {
   // sizeof(ccs_model_options).
   uint32_t struct_size;
@@ -137,11 +147,15 @@ typedef struct {
   uint32_t confounders;
   // 1 to open weights that were never trained: masks mean nothing then.
   uint32_t allow_untrained;
-  // Zero.
-  uint32_t reserved;
+  // What computes a frame, one of CCS_DEVICE_*. A library built without GPUs refuses CCS_DEVICE_GPU.
+  uint32_t device;
   // The most that the model and one session may hold, see ccs_model_info.memory_bytes; 0: any. A model that needs more is
   // refused with CCS_STATUS_MEMORY, before any frame runs.
   uint64_t memory_cap_bytes;
+  // Which GPU: 0 for the most capable, or one more than its number in the list of `causalclipseg inspect`.
+  uint32_t gpu;
+  // Zero.
+  uint32_t reserved;
 } ccs_model_options;
 
 // An opened model.
@@ -168,6 +182,9 @@ typedef struct {
   char name[64];
   // Of the whole bundle.
   uint8_t sha256[32];
+  // Why the CPU stands in for a GPU that was asked for; empty as long as everything is as asked. UTF-8, zero-terminated;
+  // cut where it is longer.
+  char fallback[160];
 } ccs_model_info;
 
 // A sentence, encoded by one model.
@@ -225,8 +242,8 @@ typedef struct {
 typedef struct {
   // sizeof(ccs_timing).
   uint32_t struct_size;
-  // Zero.
-  uint32_t reserved;
+  // What computed it, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
+  uint32_t ran_on;
   double preprocess_ms;
   double image_ms;
   // Of all prompts together.
@@ -458,7 +475,9 @@ const char *ccs_version(void);
 //
 // # Safety
 // `path` is a zero-terminated string; `options` is null or tells its size; `model` may be written.
-ccs_status ccs_model_open(const char *path, const ccs_model_options *options, ccs_model *model);
+ccs_status ccs_model_open(const char *path,
+                          const ccs_model_options *options,
+                          ccs_model *model);
 
 // Opens a .ccs file's bytes. They are copied: the host may free them afterwards.
 //

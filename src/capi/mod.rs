@@ -28,7 +28,7 @@ pub use stream::*;
 pub use types::*;
 
 /// Raised whenever a function, a struct or a constant changes in a way that an older host would notice.
-pub const CCS_ABI_VERSION: u32 = 2;
+pub const CCS_ABI_VERSION: u32 = 3;
 
 /// The ABI of the library that is linked: to be compared with CCS_ABI_VERSION of the header that was compiled.
 #[unsafe(no_mangle)]

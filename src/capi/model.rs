@@ -4,12 +4,21 @@ use super::failure::{Failure, ccs_status, guard};
 use super::handle::{self, Object, OwnedPrompt, ccs_model, ccs_prompt};
 use super::types::{check_pointer, elements, place, read_or, sized, string, write};
 use crate::bundle::Bundle;
+use crate::engine::Device;
 use crate::{Model, ModelFile, ModelOptions};
 use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::sync::Arc;
 
-/// How a model is made ready; null stands for one thread, 64 cached prompts, no confounders, trained weights only.
+/// The CPU computes.
+pub const CCS_DEVICE_CPU: u32 = 0;
+/// A GPU of its own silicon computes where there is one that can, the CPU otherwise.
+pub const CCS_DEVICE_AUTO: u32 = 1;
+/// A GPU computes, and the CPU where it can't or stops working.
+pub const CCS_DEVICE_GPU: u32 = 2;
+
+/// How a model is made ready; null stands for one thread of the CPU, 64 cached prompts, no confounders, trained weights
+/// only.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[allow(non_camel_case_types)]
@@ -24,11 +33,15 @@ pub struct ccs_model_options {
     pub confounders: u32,
     /// 1 to open weights that were never trained: masks mean nothing then.
     pub allow_untrained: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// What computes a frame, one of CCS_DEVICE_*. A library built without GPUs refuses CCS_DEVICE_GPU.
+    pub device: u32,
     /// The most that the model and one session may hold, see ccs_model_info.memory_bytes; 0: any. A model that needs more is
     /// refused with CCS_STATUS_MEMORY, before any frame runs.
     pub memory_cap_bytes: u64,
+    /// Which GPU: 0 for the most capable, or one more than its number in the list of `causalclipseg inspect`.
+    pub gpu: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// What a model says of itself.
@@ -52,6 +65,9 @@ pub struct ccs_model_info {
     pub name: [c_char; 64],
     /// Of the whole bundle.
     pub sha256: [u8; 32],
+    /// Why the CPU stands in for a GPU that was asked for; empty as long as everything is as asked. UTF-8, zero-terminated;
+    /// cut where it is longer.
+    pub fallback: [c_char; 160],
 }
 
 sized!(ccs_model_options, ccs_model_info);
@@ -65,14 +81,17 @@ impl Default for ccs_model_options {
             cached_prompts: 0,
             confounders: 0,
             allow_untrained: 0,
-            reserved: 0,
+            device: CCS_DEVICE_CPU,
             memory_cap_bytes: 0,
+            gpu: 0,
+            reserved: 0,
         }
     }
 }
 
 fn plan(file: ModelFile, options: ccs_model_options) -> Result<ccs_model, Failure> {
     let ccs_model_options { threads, cached_prompts, confounders, allow_untrained, memory_cap_bytes, .. } = options;
+    let device = device(options)?;
     if threads > 256 {
         return Err(Failure::argument(format!("{threads} threads: give 1 to 256")));
     }
@@ -86,11 +105,38 @@ fn plan(file: ModelFile, options: ccs_model_options) -> Result<ccs_model, Failur
         confounders: confounders != 0,
         cached_prompts: if cached_prompts == 0 { default.cached_prompts } else { cached_prompts as usize },
         threads: threads.max(1) as usize,
+        device,
         memory_cap_bytes: (memory_cap_bytes != 0).then_some(memory_cap_bytes),
         ..default
     };
     let model = Model::from_file(file, options)?;
     Ok(ccs_model { id: handle::keep(Object::Model(Arc::new(model))) })
+}
+
+fn device(options: ccs_model_options) -> Result<Device, Failure> {
+    let ccs_model_options { device, gpu, .. } = options;
+    match device {
+        CCS_DEVICE_CPU => Ok(Device::Cpu),
+        CCS_DEVICE_AUTO => Ok(Device::Auto),
+        CCS_DEVICE_GPU if cfg!(not(feature = "gpu")) => Err(Failure::argument(
+            "this library was built without GPUs: set device to CCS_DEVICE_CPU or CCS_DEVICE_AUTO",
+        )),
+        CCS_DEVICE_GPU => Ok(Device::Gpu { index: gpu.checked_sub(1).map(|index| index as usize) }),
+        other => Err(Failure::argument(format!("device {other} is none: give one of CCS_DEVICE_*"))),
+    }
+}
+
+/// As much of a text as fits, with a zero behind it.
+fn cut<const N: usize>(text: &str) -> [c_char; N] {
+    let mut cut = [0; N];
+    let mut length = text.len().min(N - 1);
+    while !text.is_char_boundary(length) {
+        length -= 1;
+    }
+    for (to, from) in cut.iter_mut().zip(text.as_bytes().iter().take(length)) {
+        *to = *from as c_char;
+    }
+    cut
 }
 
 /// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums. A library built with the feature onnx
@@ -149,14 +195,6 @@ pub unsafe extern "C" fn ccs_model_describe(model: ccs_model, info: *mut ccs_mod
     guard(|| {
         let model = handle::model(model)?;
         let description = model.description();
-        let mut name = [0; 64];
-        let mut length = description.name.len().min(63);
-        while !description.name.is_char_boundary(length) {
-            length -= 1;
-        }
-        for (to, from) in name.iter_mut().zip(description.name.as_bytes().iter().take(length)) {
-            *to = *from as c_char;
-        }
         let value = ccs_model_info {
             struct_size: size_of::<ccs_model_info>() as u32,
             // Opening bounds it.
@@ -164,8 +202,9 @@ pub unsafe extern "C" fn ccs_model_describe(model: ccs_model, info: *mut ccs_mod
             threshold: description.threshold,
             trained: u32::from(description.trained),
             memory_bytes: model.memory_bytes(1).unwrap_or(0),
-            name,
+            name: cut(&description.name),
             sha256: model.sha256().0,
+            fallback: cut(model.engine().fallback().unwrap_or_default()),
         };
         // SAFETY: as the caller promises.
         unsafe { write(info, value) }

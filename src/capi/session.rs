@@ -2,11 +2,13 @@
 
 use super::failure::{Failure, ccs_status, guard};
 use super::handle::{self, Object, ccs_model, ccs_prompt, ccs_session};
+use super::model::{CCS_DEVICE_CPU, CCS_DEVICE_GPU};
 use super::types::place;
 use super::types::{
     ccs_contour, ccs_frame, ccs_measurements, ccs_point, ccs_quality, check_pointer, elements, elements_mut, frame,
     read_or, sized, write,
 };
+use crate::engine::RanOn;
 use crate::mask::{Contour, Flag, FrameWatch, Measurements, Quality};
 use crate::{Model, Segmentation, Session};
 use ndarray::ArrayView2;
@@ -30,8 +32,8 @@ pub struct ccs_session_options {
 pub struct ccs_timing {
     /// sizeof(ccs_timing).
     pub struct_size: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// What computed it, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
+    pub ran_on: u32,
     pub preprocess_ms: f64,
     pub image_ms: f64,
     /// Of all prompts together.
@@ -191,9 +193,13 @@ pub unsafe extern "C" fn ccs_segment(
         state.count = prompts.len();
         if !timing.is_null() {
             let ms = |seconds: f64| seconds * 1e3;
+            let ran_on = match state.session.ran_on() {
+                RanOn::Cpu => CCS_DEVICE_CPU,
+                RanOn::Gpu => CCS_DEVICE_GPU,
+            };
             let value = ccs_timing {
                 struct_size: size_of::<ccs_timing>() as u32,
-                reserved: 0,
+                ran_on,
                 preprocess_ms: ms(seconds.preprocess),
                 image_ms: ms(seconds.image),
                 head_ms: ms(seconds.head),

@@ -33,6 +33,22 @@ fn models_that_do_not_open() {
         let options = ccs_model_options { threads: 257, ..Default::default() };
         let many = ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model);
         refused(many, Argument, "257 threads");
+        let options = ccs_model_options { device: 3, ..Default::default() };
+        let unknown = ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model);
+        refused(unknown, Argument, "device 3 is none");
+        let options = ccs_model_options { device: CCS_DEVICE_GPU, ..Default::default() };
+        let gpu = ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model);
+        match cfg!(feature = "gpu") {
+            false => refused(gpu, Argument, "built without GPUs"),
+            // On this machine's GPU, or on the CPU in its place.
+            true => {
+                ok(gpu);
+                ok(ccs_model_free(model));
+            }
+        }
+        let options = ccs_model_options { device: CCS_DEVICE_AUTO, ..Default::default() };
+        ok(ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model));
+        ok(ccs_model_free(model));
         let untrained = toy::builder_of(false).to_bytes().unwrap();
         let opened = ccs_model_open_memory(untrained.as_ptr().cast(), untrained.len(), none, &mut model);
         refused(opened, Untrained, "allow_untrained");

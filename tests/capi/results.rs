@@ -26,6 +26,7 @@ fn a_model_tells_what_it_is() {
     let name: Vec<u8> = info.name.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8).collect();
     assert_eq!((name.as_slice(), info.input_size, info.threshold, info.trained), (&b"toy"[..], 32, 0.5, 1));
     assert_ne!(info.sha256, [0; 32]);
+    assert_eq!(info.fallback[0], 0, "nothing stands in for anything");
     let mut deviation = 0.0;
     // SAFETY: the pointer is to this function's own.
     ok(unsafe { ccs_model_self_test(model, &mut deviation) });
@@ -45,7 +46,7 @@ fn masks_probabilities_contours_and_measurements() {
     let frame = ccs_frame { mm_per_pixel: [0.5, 0.25], ..grey(&pixels, 12) };
     let mut timing = ccs_timing {
         struct_size: size_of::<ccs_timing>() as u32,
-        reserved: 0,
+        ran_on: 9,
         preprocess_ms: -1.0,
         image_ms: -1.0,
         head_ms: -1.0,
@@ -54,6 +55,7 @@ fn masks_probabilities_contours_and_measurements() {
     let prompts = [bright, dark];
     // SAFETY: all pointers are to this function's own, here and below.
     ok(unsafe { ccs_segment(session, &frame, prompts.as_ptr(), 2, &mut timing) });
+    assert_eq!(timing.ran_on, CCS_DEVICE_CPU);
     assert!(timing.image_ms > 0.0 && timing.head_ms > 0.0 && timing.postprocess_ms >= 0.0);
 
     // Rows of 16 in a buffer of 12 x 8: what lies between rows is the host's.
