@@ -73,7 +73,7 @@ impl OnnxFile {
     /// # Errors
     /// A file that is no ONNX, damaged, or of another interface; see [`OnnxProblem`].
     pub fn open(path: &Path) -> Result<Self, OnnxError> {
-        Self::read(path).map_err(|problem| OnnxError { path: path.into(), problem })
+        Self::read(path).map_err(|problem| OnnxError { path: path.into(), problem: Box::new(problem) })
     }
 
     fn read(path: &Path) -> Result<Self, OnnxProblem> {
