@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub struct OnnxError {
     pub path: PathBuf,
-    pub problem: OnnxProblem,
+    pub problem: Box<OnnxProblem>,
 }
 
 impl fmt::Display for OnnxError {

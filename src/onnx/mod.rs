@@ -59,7 +59,7 @@ pub enum OnnxNetwork {
     /// The file's own graph, on plain tract.
     AsItIs {
         network: Arc<WholeNetwork>,
-        description: ModelDescription,
+        description: Box<ModelDescription>,
         tokenizer_json: Vec<u8>,
         /// Why it is not known.
         reason: String,
@@ -73,7 +73,7 @@ impl OnnxFile {
     /// # Errors
     /// A file that is no ONNX, damaged, or of another interface; see [`OnnxProblem`].
     pub fn open(path: &Path) -> Result<Self, OnnxError> {
-        Self::read(path).map_err(|problem| OnnxError { path: path.into(), problem })
+        Self::read(path).map_err(|problem| OnnxError { path: path.into(), problem: Box::new(problem) })
     }
 
     fn read(path: &Path) -> Result<Self, OnnxProblem> {
@@ -92,7 +92,7 @@ impl OnnxFile {
         let network = match lift(&mut model, interface, &properties, &tokenizer_json) {
             Ok(Lifted { bundle, deviation }) => OnnxNetwork::Known { bundle, deviation },
             Err(reason) => {
-                let description = describe(path, interface, &properties)?;
+                let description = Box::new(describe(path, interface, &properties)?);
                 let network = Arc::new(whole_network(&model)?);
                 let reason = error::printable(&reason);
                 log::warn!("{} runs on plain tract, slowly: {reason}", path.display());

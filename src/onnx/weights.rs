@@ -98,8 +98,8 @@ impl FileWeights {
             for part in parts {
                 assembly.add(part, file).map_err(refuse)?;
             }
-            let everything = [0..assembly.rows()];
-            let needed = needed.get(name).map_or(&everything[..], Vec::as_slice);
+            let everything = 0..assembly.rows();
+            let needed = needed.get(name).map_or(std::slice::from_ref(&everything), Vec::as_slice);
             assembly.check(needed).map_err(refuse)?;
             if let Some(integers) = assembly.int8() {
                 weights.integers.insert(name.clone(), integers);
@@ -265,6 +265,7 @@ fn rows_read(graph: &Graph) -> HashMap<String, Vec<Range<usize>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::slice::from_ref;
 
     fn tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
         let (name, dims) = (name.to_string(), dims.to_vec());
@@ -300,11 +301,12 @@ mod tests {
         let rest = WeightPart { transposed: true, ..WeightPart::rows("rest.transposed", 1, 2) };
         let mut whole = assemble(&[3, 3], &[WeightPart::rows("top", 0, 1), rest]).unwrap();
         assert_eq!(whole.values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
-        assert!(whole.int8().is_none() && whole.check(&[0..3]).is_ok());
+        let (two, three) = (0..2, 0..3);
+        assert!(whole.int8().is_none() && whole.check(from_ref(&three)).is_ok());
         let skipped = WeightPart { skip: 1, ..WeightPart::rows("top", 0, 2) };
         let some = assemble(&[3], &[skipped]).unwrap();
         assert_eq!(some.values, [2.0, 3.0, 0.0]);
-        assert_eq!((some.check(&[0..2]), some.check(&[0..3]).is_err()), (Ok(()), true));
+        assert_eq!((some.check(from_ref(&two)), some.check(from_ref(&three)).is_err()), (Ok(()), true));
     }
 
     #[test]
@@ -337,7 +339,7 @@ mod tests {
             (part("nan", 1), "holds NaN"),
         ];
         for (part, expected) in cases {
-            let error = assemble(&[2, 2], &[part.clone()]).err().unwrap_or_default();
+            let error = assemble(&[2, 2], from_ref(&part)).err().unwrap_or_default();
             assert!(error.contains(expected), "{part:?}: {error}");
         }
         assert!(Assembly::new(&[usize::MAX, 2]).is_err() && Assembly::new(&[0]).is_err());
