@@ -12,7 +12,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tract_onnx::pb::{AttributeProto, ModelProto, StringStringEntryProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, ModelProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 
 struct Desk(TempDir);
 
@@ -150,7 +150,11 @@ fn hostile_files_are_refused() {
     refused("cannot be run", &|model| model.graph.as_mut().unwrap().node[7].op_type = "NoSuchOperator".into());
     // tract panics on an axis that is not there.
     refused("tract panicked", &|model| model.graph.as_mut().unwrap().node[3].attribute[0].ints = vec![9]);
-    refused("takes image", &|model| model.graph.as_mut().unwrap().input.truncate(1));
+    refused("yields its input `tokens`", &|model| model.graph.as_mut().unwrap().input.truncate(1));
+    refused("takes image", &|model| {
+        let inputs = &mut model.graph.as_mut().unwrap().input;
+        inputs.push(ValueInfoProto { name: "third".into(), ..inputs[0].clone() });
+    });
     refused("that its `mean`", &|model| model.metadata_props[0].value = "1,2".into());
     refused("a normalisation by mean", &|model| model.metadata_props[1].value = "0,0,0".into());
     let shape = |model: &mut ModelProto, sizes: &[i64]| {
