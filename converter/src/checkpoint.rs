@@ -1,7 +1,6 @@
 //! A checkpoint: safetensors with the published tensor names, and the network's sizes in its metadata.
 
-use crate::model::{Architecture, ArchitectureError, resize_positions};
-use crate::quantize::FORM_KEY;
+use crate::model::{Architecture, ArchitectureError, FORM_KEY, resize_positions};
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
 use causalclipseg::prompt::{WORDS_KEY, words};

@@ -1,8 +1,7 @@
 //! Packs a checkpoint into the one file that the runtime opens.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::export::Form;
-use crate::model::Architecture;
+use crate::model::{Architecture, Form};
 use crate::quantize::{QuantisedCheckpoint, layer_weight, strip_fused};
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::{

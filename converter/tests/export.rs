@@ -3,8 +3,8 @@
 use causalclipseg::frame::Fit;
 use causalclipseg::graph::{Graph, GraphBuilder, NodeId, Op, Shape, Weights};
 use causalclipseg_convert::checkpoint::{Checkpoint, CheckpointError};
-use causalclipseg_convert::export::{ExportError, ExportOptions, Form, Precision, WriteError, export, write_model};
-use causalclipseg_convert::model::{Architecture, Edition, golden_image};
+use causalclipseg_convert::export::{ExportError, ExportOptions, Precision, WriteError, export, write_model};
+use causalclipseg_convert::model::{Architecture, Edition, Form, golden_image};
 use ndarray::{Array4, ArrayD};
 use prost::Message;
 use safetensors::SafeTensors;

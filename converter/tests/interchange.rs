@@ -6,8 +6,8 @@ use causalclipseg::graph::Op;
 use causalclipseg::onnx::{NETWORK_KEY, NetworkDescription, OnnxFile, OnnxNetwork};
 use causalclipseg::{Model, ModelFile, ModelOptions, Segmentation};
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::export::{ExportOptions, Form, Precision as Numbers, export, export_quantised};
-use causalclipseg_convert::model::{Architecture, TextEncoder};
+use causalclipseg_convert::export::{ExportOptions, Precision as Numbers, export, export_quantised};
+use causalclipseg_convert::model::{Architecture, Form, TextEncoder};
 use causalclipseg_convert::pack::{PackOptions, pack, pack_quantised};
 use causalclipseg_convert::phantom::Phantom;
 use causalclipseg_convert::quantize::{

@@ -8,9 +8,9 @@ use causalclipseg::graph::{Graph, GraphBuilder, Grid, Op, Shape, Weights};
 use causalclipseg::{Model, ModelOptions};
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::export::{
-    ExportError, ExportOptions, Form, Precision as Numbers, export_quantised, write_quantised_model,
+    ExportError, ExportOptions, Precision as Numbers, export_quantised, write_quantised_model,
 };
-use causalclipseg_convert::model::{Architecture, TextEncoder};
+use causalclipseg_convert::model::{Architecture, Form, TextEncoder};
 use causalclipseg_convert::pack::{PackError, PackOptions, pack, pack_quantised};
 use causalclipseg_convert::phantom::Phantom;
 use causalclipseg_convert::quantize::*;

@@ -40,22 +40,30 @@ fn frames_of_many_threads_survive_a_loss() {
     let gpu = Engine::new(&network.graph, &network.weights, on_gpu(GpuPrecision::F32)).unwrap();
     let kernel = gpu.encode_prompt(PROMPTS[0]).unwrap();
     let pixels = image(64);
-    std::thread::scope(|scope| {
-        for thread in 0..3 {
-            let (gpu, kernel, pixels) = (&gpu, &kernel, &pixels);
-            scope.spawn(move || {
-                let mut workspace = Workspace::default();
-                for frame in 0..6 {
-                    if thread == 0 && frame == 2 {
-                        gpu.lose_gpu();
-                    }
-                    gpu.run(&mut workspace, pixels, [kernel].into_iter()).unwrap();
-                    assert!(gpu.logits(&workspace, 0).unwrap().iter().all(|logit| logit.is_finite()));
-                }
-                assert_eq!(workspace.ran_on(), RanOn::Cpu);
-            });
+    let run = |workspace: &mut Workspace| {
+        gpu.run(workspace, &pixels, [&kernel].into_iter()).unwrap();
+        assert!(gpu.logits(workspace, 0).unwrap().iter().all(|logit| logit.is_finite()));
+    };
+    let frames = |thread: usize| {
+        let mut workspace = Workspace::default();
+        for frame in 0..6 {
+            if thread == 0 && frame == 2 {
+                gpu.lose_gpu();
+            }
+            run(&mut workspace);
         }
+        workspace
+    };
+    let workspaces: Vec<Workspace> = std::thread::scope(|scope| {
+        let frames = &frames;
+        let threads: Vec<_> = (0..3).map(|thread| scope.spawn(move || frames(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
+    // A thread may have run all its frames before the loss; the next is after it.
+    for mut workspace in workspaces {
+        run(&mut workspace);
+        assert_eq!(workspace.ran_on(), RanOn::Cpu);
+    }
     assert!(gpu.fallback().is_some());
 }
 

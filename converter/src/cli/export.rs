@@ -3,7 +3,8 @@
 use super::Failure;
 use causalclipseg::frame::Fit;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::export::{ExportOptions, Form, Precision, export, export_quantised};
+use causalclipseg_convert::export::{ExportOptions, Precision, export, export_quantised};
+use causalclipseg_convert::model::Form;
 use causalclipseg_convert::quantize::QuantisedCheckpoint;
 use std::path::PathBuf;
 

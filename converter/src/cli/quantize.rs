@@ -3,7 +3,7 @@
 use super::Failure;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::data::{Layout, LoadOptions, Sample, Split, load_samples};
-use causalclipseg_convert::export::Form;
+use causalclipseg_convert::model::Form;
 use causalclipseg_convert::phantom::Phantom;
 use causalclipseg_convert::quantize::{
     CalibrationReader, CalibrationSet, CompareOptions, Comparison, LOW_SQNR_DB, Pair, QuantiseOptions,

@@ -25,7 +25,7 @@ mod writer;
 pub use writer::{WriteError, write_model, write_quantised_model};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::model::Architecture;
+use crate::model::{Architecture, Form};
 use crate::quantize::{QuantisedCheckpoint, QuantisedTensor, strip_before_relu};
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::ModelDescription;
@@ -45,30 +45,6 @@ use writer::Written;
 
 /// Protocol buffers hold no more, and readers count in 32 bits with a sign.
 const LARGEST_FILE_BYTES: usize = i32::MAX as usize;
-
-/// Which graph of the same function is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Form {
-    /// The network as its authors wrote it.
-    Published,
-    /// The network after [`causalclipseg::lower`]'s exact rewrites: a quarter of the operations.
-    Rewritten,
-}
-
-impl Form {
-    /// The form's name in metadata and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Form::Published => "published",
-            Form::Rewritten => "rewritten",
-        }
-    }
-
-    /// Undoes [`Self::name`].
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Form::Published, Form::Rewritten].into_iter().find(|form| form.name() == name)
-    }
-}
 
 /// The numbers that a file computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -5,8 +5,7 @@ use super::QuantiseError;
 use super::network::unrounded_input;
 use super::weights::QuantisedTensor;
 use crate::checkpoint::{ARCHITECTURE_KEY, read_floats};
-use crate::export::Form;
-use crate::model::Architecture;
+use crate::model::{Architecture, FORM_KEY, Form};
 use causalclipseg::graph::{Graph, Weights};
 use causalclipseg::io::replace_file;
 use ndarray::ArrayD;
@@ -15,8 +14,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-/// Metadata that only a quantised checkpoint has.
-pub(crate) const FORM_KEY: &str = "quantised_form";
 const GRAPH_KEY: &str = "quantised_graph";
 const CALIBRATION_KEY: &str = "calibration";
 /// What follows a weight's name in the name of its scales.

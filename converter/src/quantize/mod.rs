@@ -28,7 +28,6 @@ mod weights;
 
 pub use calibration::Policy;
 pub use causalclipseg::network::{Placement, place, strip_before_relu, strip_fused};
-pub(crate) use checkpoint::FORM_KEY;
 pub use checkpoint::QuantisedCheckpoint;
 pub use comparison::{CompareOptions, Comparison, Pair, compare};
 pub use equalisation::equalise;
@@ -41,8 +40,7 @@ pub use weights::{QuantisedTensor, WeightBits};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::DataError;
-use crate::export::Form;
-use crate::model::stage;
+use crate::model::{Form, stage};
 use bias_correction::correct_biases;
 use calibration::Calibration;
 use causalclipseg::engine::EngineError;
