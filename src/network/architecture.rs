@@ -121,7 +121,7 @@ impl Architecture {
             Edition::Tiny => Self {
                 edition,
                 input_size,
-                image: ImageEncoder { layers: [2, 2, 3, 2], width: 16 },
+                image: ImageEncoder { layers: [2, 4, 6, 3], width: 16 },
                 text: TextEncoder { width: 64, layers: 2, heads: 2, ..clip_text },
                 embed: 64,
                 decoder: 64,

@@ -8,7 +8,7 @@ use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
     Backend, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError, TrainingConfig,
-    prepare_sizes, random_start,
+    deepen, prepare_sizes, random_start,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
@@ -89,9 +89,19 @@ fn configuration(args: &Train) -> Result<TrainingConfig, Failure> {
 
 fn first_weights(args: &Train, config: &TrainingConfig) -> Result<Checkpoint, Failure> {
     if let Some(path) = &args.init {
-        return Ok(Checkpoint::load(path)?);
+        let checkpoint = Checkpoint::load(path)?;
+        return Ok(match config.layers {
+            Some(layers) if layers != checkpoint.architecture.image.layers => {
+                deepen(checkpoint, layers, config.seed).map_err(|error| format!("{}: {error}", path.display()))?
+            }
+            _ => checkpoint,
+        });
     }
-    let architecture = Architecture::of(config.edition, config.phase(0).size);
+    let mut architecture = Architecture::of(config.edition, config.phase(0).size);
+    if let Some(layers) = config.layers {
+        architecture.image.layers = layers;
+        architecture.validate()?;
+    }
     Ok(random_start(architecture, config.seed)?)
 }
 

@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 pub struct TrainingConfig {
     /// The network, where no checkpoint is given to start from.
     pub edition: Edition,
+    /// Bottleneck blocks in the image encoder's four stages, instead of the edition's or the checkpoint's. A checkpoint's
+    /// stages can only gain some: see [`super::deepen`].
+    pub layers: Option<[usize; 4]>,
     /// Fixes the first weights, the order of examples and their augmentation.
     pub seed: u64,
     /// Stretches of epochs at one resolution, in order.
@@ -61,6 +64,7 @@ impl Default for TrainingConfig {
     fn default() -> Self {
         Self {
             edition: Edition::Tiny,
+            layers: None,
             seed: 0,
             phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
             replicas: 1,

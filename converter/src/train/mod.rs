@@ -32,5 +32,5 @@ pub use optimizer::{Adam, AdamState, OptimizerConfig};
 pub use run::{Data, Ending, EpochRecord, Observer, Run, read_log};
 pub use schedule::{Decay, Schedule};
 pub use source::{Batch, Example, Question, Source, SourceError};
-pub use start::random_start;
+pub use start::{DeepenError, deepen, random_start};
 pub use state::Best;

@@ -1,7 +1,7 @@
 //! Weights to train from.
 
 use crate::checkpoint::Checkpoint;
-use crate::model::{Architecture, stage};
+use crate::model::{Architecture, ArchitectureError, stage};
 use causalclipseg::graph::{GraphError, Op, TAPS, Weights};
 use std::collections::BTreeMap;
 
@@ -20,6 +20,40 @@ pub fn random_start(architecture: Architecture, seed: u64) -> Result<Checkpoint,
     Ok(Checkpoint { architecture, weights, metadata: BTreeMap::new() })
 }
 
+/// A network cannot be made deeper in this way.
+#[derive(Debug, thiserror::Error)]
+pub enum DeepenError {
+    #[error(
+        "stages of {wanted:?} blocks are no deeper than the checkpoint's {present:?}: none may lose blocks, one must gain some"
+    )]
+    NotDeeper { present: [usize; 4], wanted: [usize; 4] },
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// The same function by a deeper image encoder, to train on: each stage gets bottleneck blocks behind its own until it has
+/// as many as `layers` says. Their inner weights are drawn from the seed and their last norm has slope zero, so at first a
+/// new block passes on its input, which a ReLU has left without negative values.
+pub fn deepen(checkpoint: Checkpoint, layers: [usize; 4], seed: u64) -> Result<Checkpoint, DeepenError> {
+    let Checkpoint { mut architecture, weights: present, metadata } = checkpoint;
+    let before = architecture.image.layers;
+    if layers == before || layers.iter().zip(before).any(|(wanted, present)| *wanted < present) {
+        return Err(DeepenError::NotDeeper { present: before, wanted: layers });
+    }
+    architecture.image.layers = layers;
+    architecture.validate()?;
+    let mut weights = architecture.random_weights(seed)?;
+    for (name, values) in &mut weights {
+        if !present.contains_key(name) && name.ends_with(".bn3.weight") {
+            values.fill(0.0);
+        }
+    }
+    weights.extend(present);
+    Ok(Checkpoint { architecture, weights, metadata })
+}
+
 /// Makes every mask one whatever the image: the norm before each sigmoid loses its slope and shifts to 20, where a sigmoid
 /// rounds to one.
 pub(super) fn open_masks(architecture: &Architecture, weights: &mut Weights) -> Result<(), GraphError> {
@@ -34,4 +68,43 @@ pub(super) fn open_masks(architecture: &Architecture, weights: &mut Weights) -> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::golden_image;
+    use causalclipseg::engine::{ReferencePlan, Value};
+    use ndarray::ArrayD;
+
+    fn pred(checkpoint: &Checkpoint) -> ArrayD<f32> {
+        let mut graph = checkpoint.architecture.describe().unwrap();
+        graph.outputs = vec![graph.find(stage::PRED).unwrap()];
+        let image = golden_image(checkpoint.architecture.input_size);
+        let inputs = [Value::Array(&image), Value::Tokens(&[1, 5, 15])];
+        ReferencePlan::new(&graph, &checkpoint.weights).unwrap().run(&inputs).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_deepened_network_is_the_same_function_with_more_to_learn() {
+        let mini = random_start(Architecture::mini(), 1).unwrap();
+        let deeper = deepen(mini.clone(), [1, 2, 3, 2], 7).unwrap();
+        assert_eq!(deeper.architecture.image.layers, [1, 2, 3, 2]);
+        assert_eq!(pred(&deeper), pred(&mini));
+        let added = |name: &str| !mini.weights.contains_key(name);
+        let blocks = ["layer2.1.", "layer3.1.", "layer3.2.", "layer4.1."];
+        assert!(deeper.weights.keys().all(|name| added(name) == blocks.iter().any(|block| name.contains(block))));
+        assert!(deeper.weights.iter().any(|(name, values)| {
+            name.ends_with("layer3.2.conv2.weight") && values.iter().any(|value| *value != 0.0)
+        }));
+    }
+
+    #[test]
+    fn a_network_can_only_be_deepened() {
+        let mini = random_start(Architecture::mini(), 1).unwrap();
+        for layers in [[1, 1, 1, 1], [2, 0, 1, 1]] {
+            assert!(matches!(deepen(mini.clone(), layers, 7), Err(DeepenError::NotDeeper { .. })));
+        }
+        assert!(matches!(deepen(mini, [1, 1, 1, 300], 7), Err(DeepenError::Architecture(_))));
+    }
 }
