@@ -6,7 +6,7 @@
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::model::stage;
-use causalclipseg_convert::train::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv};
+use causalclipseg_convert::train::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
 use causalclipseg_convert::train::{Adam, Backend, Batch, Game, GameConfig, LossConfig, OptimizerConfig};
 use clap::Parser;
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let loss = LossConfig::default();
 
     let logits = network.forward(&plan, images.clone(), &tokens, Mode::Training, &Leaves::none());
-    if let Some(causalclipseg_convert::train::network::Value::Map(logits)) = logits.get(stage::PRED) {
+    if let Some(Value::Map(logits)) = logits.get(stage::PRED) {
         let values: Vec<f64> = logits.to_data().iter::<f64>().collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let leaves = Leaves::new(&network.parameters, &all);
         let values = network.forward(&plan, images.clone(), &tokens, Mode::Training, &leaves);
         let loss_of = |name| match values.get(name) {
-            Some(causalclipseg_convert::train::network::Value::Map(map)) => loss.of(map.clone(), masks.clone()),
+            Some(Value::Map(map)) => loss.of(map.clone(), masks.clone()),
             _ => unreachable!("the plan yields it"),
         };
         let total = loss_of(stage::PRED).add(loss_of(stage::PRED_AD)).mul_scalar(0.5);

@@ -182,7 +182,7 @@ fn noise(dims: &[usize], seed: u64) -> ArrayD<f32> {
 
 /// Writes a graph and runs it on `inputs`.
 fn run_graph(graph: &Graph, weights: &Weights, inputs: &[Tensor]) -> ArrayD<f32> {
-    let model = write_model(graph, weights, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+    let model = write_model(graph, weights, &BTreeMap::new(), &BTreeMap::new(), &BTreeMap::new()).unwrap().model;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("graph.onnx");
     std::fs::write(&file, model.encode_to_vec()).unwrap();

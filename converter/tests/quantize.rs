@@ -7,9 +7,7 @@ use causalclipseg::frame::Fit;
 use causalclipseg::graph::{Graph, GraphBuilder, Grid, Op, Shape, Weights};
 use causalclipseg::{Model, ModelOptions};
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::export::{
-    ExportError, ExportOptions, Precision as Numbers, export_quantised, write_quantised_model,
-};
+use causalclipseg_convert::export::{ExportError, ExportOptions, Precision as Numbers, export_quantised, write_model};
 use causalclipseg_convert::model::{Architecture, Form, TextEncoder};
 use causalclipseg_convert::pack::{PackError, PackOptions, pack, pack_quantised};
 use causalclipseg_convert::phantom::Phantom;
@@ -260,7 +258,7 @@ fn each_integer_layer_is_written_as_it_is_computed() {
         let value = noise(&dims, 8);
         let inner = value.index_axis(ndarray::Axis(0), 0).to_owned();
         let expected = ReferencePlan::new(&graph, &weights).unwrap().run(&[Value::Array(&inner)]).unwrap().remove(0);
-        let model = write_quantised_model(&graph, &weights, &integers, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+        let model = write_model(&graph, &weights, &integers, &BTreeMap::new(), &BTreeMap::new()).unwrap().model;
         assert!(!model.graph.as_ref().unwrap().initializer.iter().any(|tensor| tensor.name == "w"), "{name}");
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("graph.onnx");

@@ -3,61 +3,39 @@
 //! Others use this machine too, so nothing here depends on how long a frame takes; that the figures are right is proven in
 //! the command's own tests, on a clock that they drive.
 
+use super::desk::Desk;
 use super::schema::violations;
 use super::{causalclipseg, listing, shipped, text, toy};
 use assert_cmd::Command;
 use image::{GrayImage, Luma};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
+use std::path::Path;
 
 fn schema() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bench.schema.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// A folder with the toy model, whose frames take next to nothing.
-struct Desk {
-    folder: TempDir,
-    bundle: PathBuf,
+/// `bench` on the toy model, few frames of it.
+fn bench(desk: &Desk, arguments: &[&str]) -> Command {
+    let mut command = causalclipseg();
+    command.args(["bench", "--frame", "64x48", "--warmup", "1", "--rounds", "2", "-m"]).arg(desk.bundle());
+    command.args(arguments);
+    command
 }
 
-impl Desk {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let bundle = toy::write(folder.path());
-        Self { folder, bundle }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn text_path(&self, name: &str) -> String {
-        self.path(name).to_str().unwrap().to_string()
-    }
-
-    /// `bench` on the toy model, few frames of it.
-    fn bench(&self, arguments: &[&str]) -> Command {
-        let mut command = causalclipseg();
-        command.args(["bench", "--frame", "64x48", "--warmup", "1", "--rounds", "2", "-m"]).arg(&self.bundle);
-        command.args(arguments);
-        command
-    }
-
-    fn rows(&self, arguments: &[&str]) -> Vec<Value> {
-        let mut command = self.bench(arguments);
-        let output = command.args(["--format", "json"]).assert().success();
-        let rows: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
-        assert_eq!(violations(&schema(), &rows), Vec::<String>::new());
-        rows.as_array().unwrap().clone()
-    }
+fn measure(desk: &Desk, arguments: &[&str]) -> Vec<Value> {
+    let mut command = bench(desk, arguments);
+    let output = command.args(["--format", "json"]).assert().success();
+    let rows: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    assert_eq!(violations(&schema(), &rows), Vec::<String>::new());
+    rows.as_array().unwrap().clone()
 }
 
 #[test]
 fn rows_hold_the_contract_and_the_cross_product() {
     let desk = Desk::new();
-    let rows = desk.rows(&["--runs", "7", "--threads", "1,2", "--prompts", "1,3", "--engine", "reference"]);
+    let rows = measure(&desk, &["--runs", "7", "--threads", "1,2", "--prompts", "1,3", "--engine", "reference"]);
     let axes: Vec<(u64, u64)> =
         rows.iter().map(|row| (row["threads"].as_u64().unwrap(), row["prompts"].as_u64().unwrap())).collect();
     assert_eq!(axes, [(1, 1), (1, 3), (2, 1), (2, 3)]);
@@ -95,7 +73,7 @@ fn rows_hold_the_contract_and_the_cross_product() {
 #[test]
 fn the_schema_refuses_other_rows() {
     let desk = Desk::new();
-    let good = Value::Array(desk.rows(&["--runs", "2"]));
+    let good = Value::Array(measure(&desk, &["--runs", "2"]));
     type Damage = (&'static str, fn(&mut Value));
     let damages: [Damage; 8] = [
         ("a key is gone", |row| drop(row.as_object_mut().unwrap().remove("commit"))),
@@ -118,7 +96,7 @@ fn the_schema_refuses_other_rows() {
 fn every_format_says_the_same() {
     let desk = Desk::new();
     let printed = |format: &str| {
-        let mut command = desk.bench(&["--runs", "3", "--prompts", "1,2", "--format", format]);
+        let mut command = bench(&desk, &["--runs", "3", "--prompts", "1,2", "--format", format]);
         text(&command.assert().success().get_output().stdout)
     };
     let table = printed("table");
@@ -142,25 +120,25 @@ fn every_format_says_the_same() {
 fn a_fixed_rate_counts_its_deadlines() {
     let desk = Desk::new();
     // A hundred thousandth of a millisecond is missed by everything, an hour by nothing.
-    let missed = desk.rows(&["--rate", "200", "--runs", "6", "--deadline-ms", "0.00001"]);
+    let missed = measure(&desk, &["--rate", "200", "--runs", "6", "--deadline-ms", "0.00001"]);
     assert_eq!((&missed[0]["deadline_misses"], &missed[0]["rate_hz"]), (&json!(6), &json!(200.0)));
-    let kept = desk.rows(&["--rate", "200", "--duration", "0.05", "--deadline-ms", "3600000"]);
+    let kept = measure(&desk, &["--rate", "200", "--duration", "0.05", "--deadline-ms", "3600000"]);
     assert_eq!(kept[0]["deadline_misses"], json!(0));
     // Two rounds of 25 ms hold five frames each.
     assert_eq!(kept[0]["runs"], json!(10));
-    let by_default = desk.rows(&["--rate", "50", "--runs", "2"]);
+    let by_default = measure(&desk, &["--rate", "50", "--runs", "2"]);
     assert_eq!(by_default[0]["deadline_ms"], json!(20.0));
 }
 
 #[test]
 fn budgets_and_baselines_decide_the_exit_code() {
     let desk = Desk::new();
-    desk.bench(&["--runs", "4", "--budget-ms", "3600000"]).assert().code(0);
-    let over = desk.bench(&["--runs", "4", "--budget-ms", "0.000001"]).assert().code(3);
+    bench(&desk, &["--runs", "4", "--budget-ms", "3600000"]).assert().code(0);
+    let over = bench(&desk, &["--runs", "4", "--budget-ms", "0.000001"]).assert().code(3);
     assert!(text(&over.get_output().stderr).contains("over the budget"), "{over}");
     assert!(text(&over.get_output().stdout).contains("toy"));
 
-    let mut rows = desk.rows(&["--runs", "12"]);
+    let mut rows = measure(&desk, &["--runs", "12"]);
     let baseline = |name: &str, scale: f64, rows: &mut Vec<Value>| {
         for sample in rows[0]["samples_ms"].as_array_mut().unwrap().iter_mut().flat_map(|r| r.as_array_mut().unwrap()) {
             *sample = json!(sample.as_f64().unwrap() * scale);
@@ -171,15 +149,15 @@ fn budgets_and_baselines_decide_the_exit_code() {
     // A thousandth of the time, and then a thousand times of that of today: far outside any noise.
     let fast = baseline("fast.json", 1e-3, &mut rows);
     let slow = baseline("slow.json", 1e6, &mut rows);
-    let against = |baseline: &str| desk.bench(&["--runs", "12", "--baseline", baseline, "--max-regression", "50"]);
+    let against = |baseline: &str| bench(&desk, &["--runs", "12", "--baseline", baseline, "--max-regression", "50"]);
     let regressed = against(&fast).assert().code(3);
     assert!(text(&regressed.get_output().stderr).contains("slower than the baseline's"));
     assert!(text(&regressed.get_output().stdout).contains("to baseline"));
     against(&slow).assert().code(0);
-    let compared = desk.rows(&["--runs", "12", "--baseline", &fast]);
+    let compared = measure(&desk, &["--runs", "12", "--baseline", &fast]);
     assert!(compared[0]["baseline"]["p50_ratio"].as_f64().unwrap() > 50.0);
     assert_eq!(compared[0]["baseline"]["regressed"], Value::Null);
-    let other = desk.bench(&["--runs", "2", "--prompts", "2", "--baseline", &fast]).assert().code(1);
+    let other = bench(&desk, &["--runs", "2", "--prompts", "2", "--baseline", &fast]).assert().code(1);
     assert!(text(&other.get_output().stderr).contains("no row that can be compared"));
 }
 
@@ -192,13 +170,13 @@ fn accuracy_stands_beside_speed() {
         half.save(desk.path("scans").join(name)).unwrap();
     }
     let scans = desk.text_path("scans");
-    let rows = desk.rows(&["--runs", "2", "--prompts", "2", "--check", &scans]);
+    let rows = measure(&desk, &["--runs", "2", "--prompts", "2", "--check", &scans]);
     let check = &rows[0]["check"];
     assert_eq!((&check["images"], &check["masks"], &check["dice_mean"]), (&json!(2), &json!(4), &json!(1.0)));
     assert_eq!((&check["probability_difference_max"], &check["both_empty"]), (&json!(0.0), &json!(0)));
     // Another model's masks are not these.
     let other = shipped();
-    let rows = desk.rows(&["--runs", "2", "--check", &scans, "--check-against", other.to_str().unwrap()]);
+    let rows = measure(&desk, &["--runs", "2", "--check", &scans, "--check-against", other.to_str().unwrap()]);
     assert!(rows[0]["check"]["dice_mean"].as_f64().unwrap() < 0.9, "{}", rows[0]["check"]);
     assert_ne!(rows[0]["check"]["reference_sha256"], rows[0]["model_sha256"]);
 }
@@ -207,7 +185,7 @@ fn accuracy_stands_beside_speed() {
 fn steps_traces_and_plots_are_written() {
     let desk = Desk::new();
     let (trace, plot) = (desk.text_path("trace.json"), desk.text_path("plot.svg"));
-    let rows = desk.rows(&["--runs", "3", "--layers", "--trace", &trace, "--plot", &plot]);
+    let rows = measure(&desk, &["--runs", "3", "--layers", "--trace", &trace, "--plot", &plot]);
     let layers = rows[0]["layers"].as_array().unwrap();
     let names: Vec<&str> = layers.iter().filter_map(|layer| layer["name"].as_str()).collect();
     assert!(names.contains(&"relu.0"), "{names:?}");
@@ -219,12 +197,12 @@ fn steps_traces_and_plots_are_written() {
     let plot = std::fs::read_to_string(&plot).unwrap();
     assert!(plot.starts_with("<svg") && plot.matches("<circle").count() == 3);
     // Not asked for, so not there.
-    assert!(desk.rows(&["--runs", "2"])[0].get("layers").is_none());
-    let before = listing(desk.folder.path());
+    assert!(measure(&desk, &["--runs", "2"])[0].get("layers").is_none());
+    let before = listing(desk.folder());
     let nowhere = desk.text_path("no/such/folder/plot.svg");
-    let refused = desk.bench(&["--runs", "2", "--plot", &nowhere]).assert().code(1);
+    let refused = bench(&desk, &["--runs", "2", "--plot", &nowhere]).assert().code(1);
     assert!(text(&refused.get_output().stderr).contains("its folder does not exist"));
-    assert_eq!(listing(desk.folder.path()), before);
+    assert_eq!(listing(desk.folder()), before);
 }
 
 #[test]
@@ -258,10 +236,10 @@ fn bad_input_is_one_line() {
     let usage: [&[&str]; 5] =
         [&["--runs", "0"], &["--isa", "mmx"], &["--threads", "0"], &["--max-regression", "5"], &["--affinity", "x"]];
     for arguments in usage {
-        let refused = desk.bench(arguments).assert().code(2);
+        let refused = bench(&desk, arguments).assert().code(2);
         assert!(!text(&refused.get_output().stderr).is_empty(), "{arguments:?}");
     }
-    let unknown = desk.bench(&["--isa", "mmx"]).assert().code(2);
+    let unknown = bench(&desk, &["--isa", "mmx"]).assert().code(2);
     assert!(text(&unknown.get_output().stderr).contains("no instruction set `mmx`"));
     let without_gpu: (&[&str], &str) = (&["--device", "gpu"], "no GPU engine");
     let failures: [(&[&str], &str); 5] = [
@@ -276,7 +254,7 @@ fn bad_input_is_one_line() {
         let mut command = causalclipseg();
         command.args(["bench", "--runs", "2"]);
         if !arguments.contains(&"-m") {
-            command.arg("-m").arg(&desk.bundle);
+            command.arg("-m").arg(desk.bundle());
         }
         let refused = command.args(arguments).assert().code(1);
         let error = text(&refused.get_output().stderr);
@@ -284,7 +262,7 @@ fn bad_input_is_one_line() {
         assert_eq!(text(&refused.get_output().stdout), "");
     }
     // One model that is not there does not take the others' figures away.
-    let mixed = desk.bench(&["-m", "missing.ccs", "--runs", "2"]).assert().code(1);
+    let mixed = bench(&desk, &["-m", "missing.ccs", "--runs", "2"]).assert().code(1);
     assert!(
         text(&mixed.get_output().stdout).contains("toy") && text(&mixed.get_output().stderr).contains("missing.ccs")
     );
@@ -293,9 +271,9 @@ fn bad_input_is_one_line() {
 #[test]
 fn what_the_system_refuses_is_unknown_and_it_runs_all_the_same() {
     let desk = Desk::new();
-    let many = desk.bench(&["--runs", "2", "--threads", "256", "--format", "json"]).assert().success();
+    let many = bench(&desk, &["--runs", "2", "--threads", "256", "--format", "json"]).assert().success();
     assert!(text(&many.get_output().stderr).contains("warning: 256 threads share"), "{many}");
-    let nowhere = desk.bench(&["--runs", "2", "--affinity", "8000", "--format", "json"]).assert().success();
+    let nowhere = bench(&desk, &["--runs", "2", "--affinity", "8000", "--format", "json"]).assert().success();
     assert!(text(&nowhere.get_output().stderr).contains("warning: "), "{nowhere}");
     let rows: Value = serde_json::from_slice(&nowhere.get_output().stdout).unwrap();
     assert_eq!(rows[0]["affinity"], Value::Null);
@@ -306,8 +284,8 @@ fn what_the_system_refuses_is_unknown_and_it_runs_all_the_same() {
 fn it_stays_on_the_cores_that_it_was_given() {
     let desk = Desk::new();
     let core = causalclipseg::machine::allowed_cores().unwrap()[0].to_string();
-    assert_eq!(desk.rows(&["--runs", "2", "--affinity", &core])[0]["affinity"], json!(core));
-    desk.rows(&["--runs", "2", "--big-cores"]);
+    assert_eq!(measure(&desk, &["--runs", "2", "--affinity", &core])[0]["affinity"], json!(core));
+    measure(&desk, &["--runs", "2", "--big-cores"]);
 }
 
 /// Asked to stop in the middle, it prints what it has.
@@ -333,7 +311,7 @@ fn an_interrupt_prints_what_is_there() {
         "json",
         "-m",
     ]);
-    command.arg(&desk.bundle).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg(desk.bundle()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     let interrupt = || {
         let pid = child.id().to_string();

@@ -1,55 +1,25 @@
 //! Whatever a user gives: one line of what, why and what to do, and nothing left behind.
 
+use super::desk::Desk;
 use super::{causalclipseg, listing, text, toy};
 use assert_cmd::Command;
 use causalclipseg::bundle::{Dtype, StoredTensor};
 use image::GrayImage;
 use std::fs;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
-/// A folder with a good picture, a good bundle and an empty folder for results.
-struct Desk {
-    folder: TempDir,
+/// With a good picture and an empty folder for results.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.save("good.png", GrayImage::new(48, 40));
+    fs::create_dir(desk.path("out")).unwrap();
+    desk
 }
 
-impl Desk {
-    fn new() -> Self {
-        let desk = Self { folder: tempfile::tempdir().unwrap() };
-        GrayImage::new(48, 40).save(desk.path("good.png")).unwrap();
-        toy::write(desk.folder.path());
-        fs::create_dir(desk.path("out")).unwrap();
-        desk
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        fs::write(self.path(name), content).unwrap();
-        self.path(name)
-    }
-
-    fn segment(&self, input: &Path, bundle: &Path, prompt: &str) -> Command {
-        let mut command = causalclipseg();
-        command.arg("segment").arg(input).arg("-m").arg(bundle).args(["-p", prompt, "-o"]).arg(self.path("out"));
-        command
-    }
-
-    /// Asserts that a command fails as it should, and says what it said.
-    fn refused(&self, command: &mut Command, parts: &[&str]) {
-        let before = listing(self.folder.path());
-        let output = command.assert().code(1).get_output().clone();
-        let error = text(&output.stderr);
-        assert!(error.starts_with("error: ") && error.lines().count() == 1, "{error}");
-        for part in parts {
-            assert!(error.contains(part), "`{part}` is not in: {error}");
-        }
-        assert_eq!(text(&output.stdout), "", "{error}");
-        assert!(listing(&self.path("out")).is_empty(), "{:?} after {error}", listing(&self.path("out")));
-        assert_eq!(listing(self.folder.path()), before, "{error}");
-    }
+fn segment(desk: &Desk, input: &Path, bundle: &Path, prompt: &str) -> Command {
+    let mut command = causalclipseg();
+    command.arg("segment").arg(input).arg("-m").arg(bundle).args(["-p", prompt, "-o"]).arg(desk.path("out"));
+    command
 }
 
 /// A PNG of nothing but a header, which promises `width` x `height` grey pixels.
@@ -70,7 +40,7 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 
 #[test]
 fn pictures_that_are_none() {
-    let desk = Desk::new();
+    let desk = desk();
     let bundle = desk.path("toy.ccs");
     let whole = fs::read(desk.path("good.png")).unwrap();
     let mut flipped = whole.clone();
@@ -87,16 +57,16 @@ fn pictures_that_are_none() {
         (desk.path("two\nlines.png"), &["no such file"]),
     ];
     for (input, parts) in cases {
-        desk.refused(&mut desk.segment(&input, &bundle, "a cyst"), parts);
+        desk.refused(&mut segment(&desk, &input, &bundle, "a cyst"), parts);
     }
     // A path through a file, and a name that is none.
-    desk.refused(&mut desk.segment(&desk.path("good.png/x.png"), &bundle, "a cyst"), &["x.png"]);
-    desk.refused(&mut desk.segment(Path::new(".."), &bundle, "a cyst"), &["..", "give a file"]);
+    desk.refused(&mut segment(&desk, &desk.path("good.png/x.png"), &bundle, "a cyst"), &["x.png"]);
+    desk.refused(&mut segment(&desk, Path::new(".."), &bundle, "a cyst"), &["..", "give a file"]);
 }
 
 #[test]
 fn prompts_that_are_none() {
-    let desk = Desk::new();
+    let desk = desk();
     let (input, bundle) = (desk.path("good.png"), desk.path("toy.ccs"));
     for (prompt, parts) in [
         ("", &["the prompt is empty"][..]),
@@ -104,15 +74,15 @@ fn prompts_that_are_none() {
         (&"lesion ".repeat(10_000), &["the prompt has 70000 bytes", "shorten it"]),
         (&"lesion ".repeat(100), &["the prompt has 202 tokens and the model reads 77", "shorten it"]),
     ] {
-        desk.refused(&mut desk.segment(&input, &bundle, prompt), parts);
+        desk.refused(&mut segment(&desk, &input, &bundle, prompt), parts);
     }
     // One bad prompt among good ones.
-    desk.refused(desk.segment(&input, &bundle, "a cyst").args(["-p", ""]), &["the prompt is empty"]);
+    desk.refused(segment(&desk, &input, &bundle, "a cyst").args(["-p", ""]), &["the prompt is empty"]);
 }
 
 #[test]
 fn bundles_that_are_none() {
-    let desk = Desk::new();
+    let desk = desk();
     let input = desk.path("good.png");
     let good = fs::read(desk.path("toy.ccs")).unwrap();
     let patched = |at: usize, bytes: &[u8]| {
@@ -126,7 +96,7 @@ fn bundles_that_are_none() {
     let resized = toy::forged(&good, |manifest| manifest["model"]["input_size"] = 64.into());
     let cases: [(PathBuf, &[&str]); 11] = [
         (desk.path("missing.ccs"), &["missing.ccs: cannot be read", "check the path"]),
-        (desk.folder.path().to_path_buf(), &["is not a file"]),
+        (desk.folder().to_path_buf(), &["is not a file"]),
         (desk.write("empty.ccs", ""), &["empty.ccs: is empty"]),
         (
             desk.write("text.ccs", "this is\nno bundle, but it is long enough to hold a header of one."),
@@ -144,7 +114,7 @@ fn bundles_that_are_none() {
         (desk.path("nan.ccs"), &["tensor `kernel.bias` holds NaN at index 1"]),
     ];
     for (bundle, parts) in cases {
-        desk.refused(&mut desk.segment(&input, &bundle, "a cyst"), parts);
+        desk.refused(&mut segment(&desk, &input, &bundle, "a cyst"), parts);
         if !bundle.ends_with("nan.ccs") {
             desk.refused(causalclipseg().arg("inspect").arg(&bundle), parts);
             desk.refused(causalclipseg().arg("verify").arg(&bundle), parts);
@@ -154,26 +124,26 @@ fn bundles_that_are_none() {
 
 #[test]
 fn places_that_cannot_be_written_to() {
-    let desk = Desk::new();
+    let desk = desk();
     let (input, bundle) = (desk.path("good.png"), desk.path("toy.ccs"));
-    let segment = |output: &Path| {
+    let segment_into = |output: &Path| {
         let mut command = causalclipseg();
         command.arg("segment").arg(&input).arg("-m").arg(&bundle).args(["-p", "a cyst", "-o"]).arg(output);
         command
     };
-    desk.refused(&mut segment(&input), &["cannot make the folder"]);
-    desk.refused(&mut segment(&desk.path("good.png/below")), &["cannot make the folder"]);
+    desk.refused(&mut segment_into(&input), &["cannot make the folder"]);
+    desk.refused(&mut segment_into(&desk.path("good.png/below")), &["cannot make the folder"]);
     // Results that would meet, or take an input's place.
     fs::create_dir(desk.path("other")).unwrap();
     fs::copy(&input, desk.path("other/good.png")).unwrap();
-    let mut twins = desk.segment(&input, &bundle, "a cyst");
+    let mut twins = segment(&desk, &input, &bundle, "a cyst");
     desk.refused(twins.arg(desk.path("other/good.png")), &["would write the same results", "rename one"]);
     fs::copy(&input, desk.path("good_mask.png")).unwrap();
-    let mut over = segment(desk.folder.path());
+    let mut over = segment_into(desk.folder());
     desk.refused(over.arg(desk.path("good_mask.png")), &["good_mask.png", "write to another folder"]);
     // A folder stands where a result should go.
     fs::create_dir_all(desk.path("taken/good_mask.png")).unwrap();
-    desk.refused(&mut segment(&desk.path("taken")), &["stands there already and is no file"]);
+    desk.refused(&mut segment_into(&desk.path("taken")), &["stands there already and is no file"]);
     assert_eq!(listing(&desk.path("taken")).len(), 1);
 }
 
@@ -181,7 +151,7 @@ fn places_that_cannot_be_written_to() {
 #[cfg(unix)]
 #[test]
 fn a_disk_that_takes_nothing() {
-    let desk = Desk::new();
+    let desk = desk();
     let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"";
     for format in ["mask", "prob", "overlay", "json"] {
         let mut command = Command::new("sh");
@@ -198,7 +168,7 @@ fn a_disk_that_takes_nothing() {
 #[cfg(target_os = "linux")]
 #[test]
 fn standard_output_may_be_closed_or_full() {
-    let desk = Desk::new();
+    let desk = desk();
     let run = |script: &str| {
         let mut command = Command::new("sh");
         command
@@ -218,8 +188,8 @@ fn standard_output_may_be_closed_or_full() {
 
 #[test]
 fn devices_that_are_not_there() {
-    let desk = Desk::new();
-    let mut command = desk.segment(&desk.path("good.png"), &desk.path("toy.ccs"), "a cyst");
+    let desk = desk();
+    let mut command = segment(&desk, &desk.path("good.png"), &desk.path("toy.ccs"), "a cyst");
     if cfg!(not(feature = "gpu")) {
         desk.refused(command.args(["--device", "gpu"]), &["error: this build has no GPU engine; use --device cpu"]);
     }
@@ -227,7 +197,7 @@ fn devices_that_are_not_there() {
 
 #[test]
 fn usage_errors_exit_with_2() {
-    let desk = Desk::new();
+    let desk = desk();
     let picture = desk.path("good.png");
     let picture = picture.to_str().unwrap();
     for arguments in [

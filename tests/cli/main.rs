@@ -1,6 +1,7 @@
 //! The `causalclipseg` command as a user types it.
 
 mod bench;
+mod desk;
 mod failures;
 #[cfg(feature = "onnx")]
 mod foreign;

@@ -1,53 +1,21 @@
 //! `segment`: which files it writes, and that they say what the model found.
 
-use super::{causalclipseg, listing, shipped, text, toy};
+use super::desk::Desk;
+use super::{causalclipseg, shipped, text, toy};
 use assert_cmd::Command;
 use image::{ColorType, DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
-/// A folder with the toy model in it.
-struct Desk {
-    folder: TempDir,
-    bundle: PathBuf,
+/// `segment` with the toy model, into `out`.
+fn segment(desk: &Desk, inputs: &[&Path]) -> Command {
+    let mut command = causalclipseg();
+    command.arg("segment").args(inputs).arg("-m").arg(desk.bundle()).arg("-o").arg(desk.path("out"));
+    command
 }
 
-impl Desk {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let bundle = toy::write(folder.path());
-        Self { folder, bundle }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn save(&self, name: &str, image: impl Into<DynamicImage>) -> PathBuf {
-        let path = self.path(name);
-        image.into().save(&path).unwrap();
-        path
-    }
-
-    /// `segment` with the toy model, into `out`.
-    fn segment(&self, inputs: &[&Path]) -> Command {
-        let mut command = causalclipseg();
-        command.arg("segment").args(inputs).arg("-m").arg(&self.bundle).arg("-o").arg(self.path("out"));
-        command
-    }
-
-    fn results(&self) -> BTreeSet<String> {
-        listing(&self.path("out"))
-    }
-
-    fn result(&self, name: &str) -> DynamicImage {
-        image::open(self.path("out").join(name)).unwrap()
-    }
-
-    fn json(&self, name: &str) -> serde_json::Value {
-        serde_json::from_slice(&std::fs::read(self.path("out").join(name)).unwrap()).unwrap()
-    }
+fn result(desk: &Desk, name: &str) -> DynamicImage {
+    image::load_from_memory(&desk.result(name)).unwrap()
 }
 
 fn names(names: &[&str]) -> BTreeSet<String> {
@@ -80,7 +48,7 @@ fn results_lie_on_the_input() {
         desk.save("colour.bmp", colour),
         desk.save("one.png", GrayImage::from_pixel(1, 1, Luma([255]))),
     ];
-    let mut command = desk.segment(&inputs.each_ref().map(PathBuf::as_path));
+    let mut command = segment(&desk, &inputs.each_ref().map(PathBuf::as_path));
     let output = command.args(["-p", "a bright mass", "--format", "mask,prob,overlay,json"]).assert().success();
     assert_eq!(text(&output.get_output().stderr), "");
     let expected = ["grey", "deep", "colour", "one"]
@@ -90,7 +58,7 @@ fn results_lie_on_the_input() {
     for (stem, width, height, left) in
         [("grey", 64, 48, 32), ("deep", 41, 29, 20), ("colour", 301, 7, 150), ("one", 1, 1, 1)]
     {
-        let mask = desk.result(&format!("{stem}_mask.png"));
+        let mask = result(&desk, &format!("{stem}_mask.png"));
         assert_eq!((mask.width(), mask.height(), mask.color()), (width, height, ColorType::L8), "{stem}");
         let right = mask
             .as_luma8()
@@ -100,10 +68,10 @@ fn results_lie_on_the_input() {
         let share = right.count() as f64 / f64::from(width * height);
         // The network's own grid is coarser than a wide picture's.
         assert!(share >= 0.97, "{stem}: {share}");
-        let prob = desk.result(&format!("{stem}_prob.png"));
+        let prob = result(&desk, &format!("{stem}_prob.png"));
         assert_eq!((prob.width(), prob.height(), prob.color()), (width, height, ColorType::L8), "{stem}");
         // Small pictures are enlarged for the legend to be read.
-        let overlay = desk.result(&format!("{stem}_overlay.png"));
+        let overlay = result(&desk, &format!("{stem}_overlay.png"));
         assert!(overlay.width() >= width && overlay.height() >= height && overlay.color() == ColorType::Rgb8, "{stem}");
         let json = desk.json(&format!("{stem}.json"));
         assert_eq!((&json["width"], &json["height"]), (&width.into(), &height.into()), "{stem}");
@@ -115,7 +83,7 @@ fn results_lie_on_the_input() {
 fn the_json_holds_the_contract() {
     let desk = Desk::new();
     let input = desk.save("scan.png", half_white(64, 48));
-    desk.segment(&[&input]).args(["-p", "a bright mass", "--format", "json,mask"]).assert().success();
+    segment(&desk, &[&input]).args(["-p", "a bright mass", "--format", "json,mask"]).assert().success();
     let json = desk.json("scan.json");
     let keys: BTreeSet<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
     for key in
@@ -131,7 +99,8 @@ fn the_json_holds_the_contract() {
     assert!(json["mean_probability"].as_f64().unwrap() > 0.9 && json["seconds"].as_f64().unwrap() > 0.0);
     assert_eq!(json["contours"].as_array().unwrap().len(), 1);
 
-    let sized = desk.segment(&[&input]).args(["-p", "a bright mass", "--mm-per-pixel", "0.5,0.25"]).assert().success();
+    let sized =
+        segment(&desk, &[&input]).args(["-p", "a bright mass", "--mm-per-pixel", "0.5,0.25"]).assert().success();
     assert!(text(&sized.get_output().stdout).contains("192 mm²"));
     let json = desk.json("scan.json");
     assert_eq!(json["area_mm2"], 32.0 * 48.0 * 0.125);
@@ -143,8 +112,7 @@ fn many_prompts_share_one_image_pass() {
     let desk = Desk::new();
     let input = desk.save("scan.png", half_white(64, 48));
     let prompts = ["-p", "a bright mass", "-p", "dark", "-p", "A  bright\tMASS"];
-    let output = desk
-        .segment(&[&input])
+    let output = segment(&desk, &[&input])
         .args(prompts)
         .args(["--format", "mask,json", "-vv"])
         .env_remove("RUST_LOG")
@@ -158,7 +126,7 @@ fn many_prompts_share_one_image_pass() {
     let expected =
         ["scan_1.json", "scan_1_mask.png", "scan_2.json", "scan_2_mask.png", "scan_3.json", "scan_3_mask.png"];
     assert_eq!(desk.results(), names(&expected));
-    let mask = |number: usize| desk.result(&format!("scan_{number}_mask.png"));
+    let mask = |number: usize| result(&desk, &format!("scan_{number}_mask.png"));
     assert_eq!((mask(1), area(&mask(2))), (mask(3), 64 * 48 - area(&mask(1))));
     assert_eq!(desk.json("scan_2.json")["bbox"], serde_json::json!([32, 0, 32, 48]));
     assert_eq!(desk.json("scan_3.json")["prompt"], "A  bright\tMASS");
@@ -171,16 +139,16 @@ fn thresholds_and_depths() {
     let mut areas = Vec::new();
     for threshold in ["0.001", "0.5", "0.999"] {
         let arguments = ["-p", "a bright mass", "--threshold", threshold, "--format", "mask,json"];
-        desk.segment(&[&input]).args(arguments).assert().success();
+        segment(&desk, &[&input]).args(arguments).assert().success();
         assert_eq!(desk.json("ramp.json")["threshold"].as_f64().unwrap() as f32, threshold.parse::<f32>().unwrap());
-        areas.push(area(&desk.result("ramp_mask.png")));
+        areas.push(area(&result(&desk, "ramp_mask.png")));
     }
     assert!(areas[0] > areas[1] + 300 && areas[1] > areas[2] + 300, "{areas:?}");
     let white = 1.0 / (1.0 + (-toy::WHITE_LOGIT).exp());
     for (bits, colour, full) in [("8", ColorType::L8, 255.0), ("16", ColorType::L16, 65_535.0)] {
         let arguments = ["-p", "a bright mass", "--prob-bits", bits, "--format", "prob"];
-        desk.segment(&[&input]).args(arguments).assert().success();
-        let prob = desk.result("ramp_prob.png");
+        segment(&desk, &[&input]).args(arguments).assert().success();
+        let prob = result(&desk, "ramp_prob.png");
         assert_eq!(prob.color(), colour);
         let (black, bright) = (prob.to_luma16().get_pixel(0, 8).0[0], prob.to_luma16().get_pixel(127, 8).0[0]);
         assert!(black < 20, "{black}");
@@ -194,11 +162,11 @@ fn confounders_change_the_overlay_alone() {
     let desk = Desk::new();
     let input = desk.save("scan.png", half_white(64, 48));
     let arguments = ["-p", "a bright mass", "--format", "mask,overlay"];
-    desk.segment(&[&input]).args(arguments).assert().success();
-    let (mask, overlay) = (desk.result("scan_mask.png"), desk.result("scan_overlay.png"));
-    desk.segment(&[&input]).args(arguments).arg("--confounders").assert().success();
-    assert_eq!(desk.result("scan_mask.png"), mask);
-    let (plain, heated) = (overlay.into_rgb8(), desk.result("scan_overlay.png").into_rgb8());
+    segment(&desk, &[&input]).args(arguments).assert().success();
+    let (mask, overlay) = (result(&desk, "scan_mask.png"), result(&desk, "scan_overlay.png"));
+    segment(&desk, &[&input]).args(arguments).arg("--confounders").assert().success();
+    assert_eq!(result(&desk, "scan_mask.png"), mask);
+    let (plain, heated) = (overlay.into_rgb8(), result(&desk, "scan_overlay.png").into_rgb8());
     assert!(plain != heated);
 }
 
@@ -222,7 +190,7 @@ fn threads_change_nothing() {
 fn one_bad_input_does_not_take_the_others_away() {
     let desk = Desk::new();
     let (good, bad) = (desk.save("good.png", half_white(40, 40)), desk.path("missing.png"));
-    let mut command = desk.segment(&[&bad, &good]);
+    let mut command = segment(&desk, &[&bad, &good]);
     let output = command.args(["-p", "a bright mass", "--format", "mask"]).assert().code(1);
     let error = text(&output.get_output().stderr);
     assert!(error.starts_with("error: ") && error.contains("missing.png") && error.lines().count() == 1, "{error}");
@@ -233,12 +201,12 @@ fn one_bad_input_does_not_take_the_others_away() {
 #[test]
 fn untrained_models_run_on_request_only() {
     let desk = Desk::new();
-    toy::builder_of(false).write(&desk.bundle).unwrap();
+    toy::builder_of(false).write(&desk.bundle()).unwrap();
     let input = desk.save("scan.png", half_white(40, 40));
-    let refused = desk.segment(&[&input]).args(["-p", "mass"]).assert().code(1);
+    let refused = segment(&desk, &[&input]).args(["-p", "mass"]).assert().code(1);
     assert!(text(&refused.get_output().stderr).contains("pass --allow-untrained"));
     assert_eq!(desk.results(), names(&[]));
-    desk.segment(&[&input]).args(["-p", "mass", "--allow-untrained"]).assert().success();
+    segment(&desk, &[&input]).args(["-p", "mass", "--allow-untrained"]).assert().success();
     assert_eq!(desk.results(), names(&["scan.json", "scan_mask.png", "scan_overlay.png"]));
 }
 

@@ -15,10 +15,11 @@ pub const WHITE_LOGIT: f32 = 10.0;
 const CONTEXT: usize = 77;
 const VOCABULARY: usize = 49_408;
 const KERNEL: usize = 3 * TAPS + 1;
+pub const FILE_NAME: &str = "toy.ccs";
 
 /// Writes the model into a folder.
 pub fn write(folder: &Path) -> PathBuf {
-    let path = folder.join("toy.ccs");
+    let path = folder.join(FILE_NAME);
     builder().write(&path).unwrap();
     path
 }

@@ -25,8 +25,9 @@ pub struct Recipe {
     pub compose: f64,
     /// Of a prompt for what is not there, and an empty mask.
     pub absent: f64,
-    /// Of a prompt that names the pathology alone: in a pair, where the lesions differ in it; in a single image with this
-    /// chance times `rephrase`.
+    /// Of prompts that name the pathology alone. A pair is then made of lesions that differ in it. A single image is asked
+    /// for the right and for the wrong one equally often, in those prompts that are not its own, so that only the image
+    /// tells which it is.
     pub by_pathology: f64,
     /// Of no prompt at all, for a single image.
     pub empty_prompt: f64,
@@ -77,7 +78,7 @@ impl Recipe {
         prompts: 1,
         compose: 0.0,
         absent: 0.0,
-        by_pathology: 0.25,
+        by_pathology: 0.12,
         empty_prompt: 0.0,
         rephrase: 0.0,
         flip: 0.0,
@@ -101,11 +102,12 @@ impl Recipe {
         let (sample, picture) = dataset.get(index)?;
         let example = self.alter(sample, picture, rng);
         if chance(self.compose, rng) && dataset.len() > 1 {
-            let (partner, other) = dataset.get((index + rng.random_range(1..dataset.len())) % dataset.len())?;
+            let by_pathology = chance(self.by_pathology, rng);
+            let (partner, other) = dataset.get(partner_of(index, dataset, by_pathology, rng))?;
             // "The lesion on the left" must name one.
             if [&example.picture, other].iter().all(|picture| picture.other_lesions.is_none()) {
-                let other = self.alter(partner, other, rng);
-                return Some(self.ask_pair([sample, partner], [example.picture, other.picture], rng));
+                let pictures = [example.picture, self.alter(partner, other, rng).picture];
+                return Some(self.ask_pair([sample, partner], pictures, by_pathology, rng));
             }
         }
         Some((0..self.prompts.max(1)).map(|asked| self.ask(sample, &example, asked, rng)).collect())
@@ -115,7 +117,19 @@ impl Recipe {
     fn ask(&self, sample: &Sample, example: &Example, asked: usize, rng: &mut impl Rng) -> Example {
         let mut example = example.clone();
         let is_alone = example.picture.other_lesions.is_none();
-        if chance(self.absent, rng) {
+        let has_new_words = asked > 0 || chance(self.rephrase, rng);
+        if let Some(pathology) = sample.pathology
+            && is_alone
+            && has_new_words
+            && chance(self.by_pathology, rng)
+        {
+            let is_right = rng.random_bool(0.5);
+            let named = if is_right { pathology } else { pathology.opposite() };
+            example.prompt = image_prompt(&[named.adjective()], None, rng);
+            if !is_right {
+                example.picture.mask.fill(0);
+            }
+        } else if chance(self.absent, rng) {
             let contradiction =
                 contradict_prompt(&example.prompt).filter(|_| is_alone && rng.random_bool(CONTRADICTED));
             example.prompt = contradiction.unwrap_or_else(|| {
@@ -127,7 +141,7 @@ impl Recipe {
             // Only its own prompt is known to fit this lesion and no other.
         } else if chance(self.empty_prompt, rng) {
             example.prompt.clear();
-        } else if asked > 0 || chance(self.rephrase, rng) {
+        } else if has_new_words {
             example.prompt = self.rephrase(sample.pathology, &example.picture, rng).unwrap_or(example.prompt);
         }
         example
@@ -160,12 +174,19 @@ impl Recipe {
     }
 
     /// Two pictures in one and prompts for one lesion of them, by place, by pathology, or both. The lesions take turns.
-    fn ask_pair(&self, samples: [&Sample; 2], pictures: [Picture; 2], rng: &mut impl Rng) -> Vec<Example> {
+    fn ask_pair(
+        &self,
+        samples: [&Sample; 2],
+        pictures: [Picture; 2],
+        by_pathology: bool,
+        rng: &mut impl Rng,
+    ) -> Vec<Example> {
         let arrangement = *[Arrangement::SideBySide, Arrangement::Stacked].choose(rng).unwrap_or(&Arrangement::Stacked);
         let composed = compose_pair(&pictures[0], &pictures[1], arrangement, rng);
         let first = rng.random_range(0..2);
         let places = arrangement.places();
         let pathologies = samples.map(|sample| sample.pathology);
+        let by_pathology = by_pathology && tell_apart(pathologies);
         let mut ask = |asked: usize| {
             let named = (first + asked) % 2;
             let mut picture = composed[named].clone();
@@ -175,7 +196,6 @@ impl Recipe {
                 return Example { picture, prompt };
             }
             let adjective = pathologies[named].map(Pathology::adjective);
-            let by_pathology = chance(self.by_pathology, rng) && tell_apart(pathologies);
             let (adjectives, place) = match adjective {
                 Some(adjective) if by_pathology => (vec![adjective], None),
                 Some(adjective) if rng.random_bool(1.0 / 3.0) => (vec![adjective], Some(places[named])),
@@ -192,11 +212,23 @@ impl Recipe {
         let side = 2.0 * picture.size as f32;
         let place = Place::of_point((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side);
         let adjective = pathology.map(Pathology::adjective);
-        let by_pathology = chance(self.by_pathology, rng) && adjective.is_some();
-        let adjective = adjective.filter(|_| by_pathology || rng.random_bool(1.0 / 3.0));
-        let place = (!by_pathology && rng.random_bool(2.0 / 3.0)).then_some(place);
+        let adjective = adjective.filter(|_| rng.random_bool(1.0 / 3.0));
+        let place = rng.random_bool(2.0 / 3.0).then_some(place);
         Some(image_prompt(adjective.as_slice(), place, rng))
     }
+}
+
+/// The place in the data set of a second image for a pair; one whose pathology differs, if asked for and soon found.
+fn partner_of(index: usize, dataset: &Dataset, differs: bool, rng: &mut impl Rng) -> usize {
+    const TRIES: usize = 8;
+    let pathology = |index| dataset.get(index).and_then(|(sample, _)| sample.pathology);
+    let own = pathology(index);
+    let mut draw = || (index + rng.random_range(1..dataset.len())) % dataset.len();
+    let first = draw();
+    if !differs || tell_apart([own, pathology(first)]) {
+        return first;
+    }
+    (1..TRIES).map(|_| draw()).find(|other| tell_apart([own, pathology(*other)])).unwrap_or(first)
 }
 
 /// Whether each lesion has a pathology that the other has not.
@@ -337,6 +369,29 @@ mod tests {
             }
         }
         assert!((10..100).contains(&by_pathology), "{by_pathology}");
+    }
+
+    #[test]
+    fn only_the_image_tells_which_pathology_is_right() {
+        let directory = tempfile::tempdir().unwrap();
+        let dataset = dataset(directory.path());
+        let recipe = Recipe { by_pathology: 1.0, rephrase: 1.0, ..Recipe::PLAIN };
+        let mut right = 0;
+        for epoch in 0..200 {
+            let example = one(&recipe, &dataset, 1, epoch);
+            let named = Pathology::named_in(&example.prompt).unwrap();
+            let is_right = named == Pathology::Malignant;
+            assert_eq!(example.picture.lesion_fraction() > 0.0, is_right, "{}", example.prompt);
+            right += usize::from(is_right);
+        }
+        assert!((70..130).contains(&right), "{right}");
+        let pairs = Recipe { compose: 1.0, prompts: 2, ..recipe };
+        for epoch in 0..50 {
+            let drawn = pairs.draw(&dataset, 1, epoch, 3).unwrap();
+            let named = drawn.iter().map(|example| Pathology::named_in(&example.prompt).unwrap());
+            let named: Vec<Pathology> = named.collect();
+            assert_ne!(named[0], named[1]);
+        }
     }
 
     #[test]

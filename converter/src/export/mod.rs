@@ -22,7 +22,7 @@ mod qdq;
 mod sequences;
 mod writer;
 
-pub use writer::{WriteError, write_model, write_quantised_model};
+pub use writer::{WriteError, Written, write_model};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::model::{Architecture, Form};
@@ -41,7 +41,6 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use writer::Written;
 
 /// Protocol buffers hold no more, and readers count in 32 bits with a sign.
 const LARGEST_FILE_BYTES: usize = i32::MAX as usize;
@@ -261,7 +260,7 @@ fn describe_model(
 
 fn write_part(part: &Part, contents: &Contents, directory: &Path) -> Result<NamedTempFile, ExportError> {
     let Contents { weights, quantised, properties, .. } = contents;
-    let Written { mut model, parts } = writer::write(&part.graph, weights, quantised, &part.tensor_names, properties)?;
+    let Written { mut model, parts } = write_model(&part.graph, weights, quantised, &part.tensor_names, properties)?;
     if part.file_name == parts::WHOLE {
         let (model_description, graph) = (contents.model.clone(), part.graph.clone());
         let description =

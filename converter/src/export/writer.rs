@@ -24,41 +24,21 @@ pub enum WriteError {
     NoNode(usize),
 }
 
-/// Writes a graph as an ONNX model. `tensor_names` gives inputs and outputs other names than their nodes have.
+/// A graph in ONNX, and where its weights went.
+pub struct Written {
+    pub model: ModelProto,
+    /// By the names of the graph's parameters.
+    pub parts: BTreeMap<String, Vec<WeightPart>>,
+}
+
+/// Writes a graph as an ONNX model. `quantised` has integers for some of the weights; `weights` holds the numbers that they
+/// stand for. `tensor_names` gives inputs and outputs other names than their nodes have.
 ///
 /// Maps that depend on the image alone are `[1, channels, height, width]`. Whatever depends on the sentence has a first
 /// axis `prompts` of any length: tokens (int64, padded with zeros to the context), vectors, and maps of logits.
 ///
 /// A node's grid becomes a pair of `QuantizeLinear` and `DequantizeLinear`.
 pub fn write_model(
-    graph: &Graph,
-    weights: &Weights,
-    tensor_names: &BTreeMap<NodeId, String>,
-    properties: &BTreeMap<String, String>,
-) -> Result<ModelProto, WriteError> {
-    write_quantised_model(graph, weights, &BTreeMap::new(), tensor_names, properties)
-}
-
-/// The same with integers for some of the weights; `weights` holds the numbers that they stand for.
-pub fn write_quantised_model(
-    graph: &Graph,
-    weights: &Weights,
-    quantised: &BTreeMap<String, QuantisedTensor>,
-    tensor_names: &BTreeMap<NodeId, String>,
-    properties: &BTreeMap<String, String>,
-) -> Result<ModelProto, WriteError> {
-    Ok(write(graph, weights, quantised, tensor_names, properties)?.model)
-}
-
-/// A graph in ONNX, and where its weights went.
-pub(super) struct Written {
-    pub model: ModelProto,
-    /// By the names of the graph's parameters.
-    pub parts: BTreeMap<String, Vec<WeightPart>>,
-}
-
-/// What [`write_quantised_model`] does, with an account of it.
-pub(super) fn write(
     graph: &Graph,
     weights: &Weights,
     quantised: &BTreeMap<String, QuantisedTensor>,
