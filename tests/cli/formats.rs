@@ -39,7 +39,7 @@ fn meta_image() -> Vec<u8> {
 #[test]
 fn a_sequence_has_numbered_pictures_and_one_json() {
     let desk = Desk::new();
-    let input = desk.write("scan.mha", &meta_image());
+    let input = desk.write("scan.mha", meta_image());
     let output = segment(&desk, &input, "mask,overlay,json,mha").args(["-p", "dark"]).assert().success();
     let table = text(&output.get_output().stdout);
     assert!(table.contains("in 1 of 3 frames") && table.contains("frozen frame"), "{table}");
@@ -78,7 +78,7 @@ fn a_sequence_has_numbered_pictures_and_one_json() {
 #[test]
 fn masks_are_sequences_again() {
     let desk = Desk::new();
-    let input = desk.write("scan.mha", &meta_image());
+    let input = desk.write("scan.mha", meta_image());
     segment(&desk, &input, "mha").assert().success();
     let masks = desk.path("masks.mha");
     fs::rename(desk.path("out/scan_mask.seq.mha"), &masks).unwrap();
@@ -102,7 +102,7 @@ fn raw_frames_come_through_a_pipe() {
     let mut empty = segment(&desk, Path::new("-"), "json");
     desk.refused(empty.args(raw).write_stdin(""), &["holds no frame"]);
     desk.refused(&mut segment(&desk, Path::new("-"), "json"), &["as in --raw 640x480:gray8"]);
-    desk.refused(segment(&desk, &desk.write("x.mha", &meta_image()), "json").args(raw), &["give `-` as the input"]);
+    desk.refused(segment(&desk, &desk.write("x.mha", meta_image()), "json").args(raw), &["give `-` as the input"]);
 }
 
 #[test]
@@ -222,7 +222,7 @@ mod dicom {
     #[test]
     fn a_clip_is_measured_in_its_region() {
         let desk = Desk::new();
-        let input = desk.write("clip.dcm", &ultrasound());
+        let input = desk.write("clip.dcm", ultrasound());
         segment(&desk, &input, "json").assert().success();
         let json = desk.json("clip.json");
         let frame = &json["frames"][0];
@@ -241,7 +241,7 @@ mod dicom {
     #[test]
     fn names_of_patients_stay_where_they_are() {
         let desk = Desk::new();
-        let input = desk.write("clip.dcm", &ultrasound());
+        let input = desk.write("clip.dcm", ultrasound());
         let all = "mask,prob,overlay,json,mha,dicom-seg";
         for deidentify in [false, true] {
             let mut command = segment(&desk, &input, all);
@@ -271,7 +271,7 @@ mod dicom {
     #[test]
     fn a_segmentation_lies_on_its_clip() {
         let desk = Desk::new();
-        let input = desk.write("clip.dcm", &ultrasound());
+        let input = desk.write("clip.dcm", ultrasound());
         segment(&desk, &input, "dicom-seg").args(["-p", "dark"]).assert().success();
         assert_eq!(desk.results(), names(&["clip_seg.dcm"]));
         let file = dicom_object::open_file(desk.path("out/clip_seg.dcm")).unwrap();
@@ -282,7 +282,7 @@ mod dicom {
         // One frame where it is bright, three where it is dark.
         assert_eq!(file.element(tags::NUMBER_OF_FRAMES).unwrap().to_int::<u32>().unwrap(), 4);
         fs::remove_dir_all(desk.path("out")).unwrap();
-        let sequence = desk.write("scan.mha", &meta_image());
+        let sequence = desk.write("scan.mha", meta_image());
         desk.refused(&mut segment(&desk, &sequence, "dicom-seg"), &["no DICOM file"]);
     }
 }

@@ -327,7 +327,7 @@ mod tests {
     fn flipped_prompts_stay_true() {
         let directory = tempfile::tempdir().unwrap();
         let dataset = dataset(directory.path());
-        let recipe = Recipe { flip: 0.5, rephrase: 0.5, affine: 0.5, shift: 0.05, ..Recipe::PLAIN };
+        let recipe = Recipe { flip: 0.5, rephrase: 0.5, by_pathology: 0.0, affine: 0.5, shift: 0.05, ..Recipe::PLAIN };
         for epoch in 0..50 {
             let example = one(&recipe, &dataset, 0, epoch);
             let found = example.picture.lesion_box().unwrap();
