@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Remakes the shipped model: seven runs, each from the best weights of the one before, then int8 and the bundle.
+# Remakes the shipped model: eight runs, each from the weights of the one before, then int8 and the bundle.
 # usage: models/remake.sh BUSBRA OUT      BUSBRA: the data set in MedCLIPSeg's layout; OUT: a folder for runs and results
 # The command is CONVERT (default: causalclipseg-convert, on libtorch: see docs/training.md for what makes that fast).
 # A run that was interrupted continues where it stopped; one that has ended is left alone.
@@ -41,7 +41,8 @@ train deeper tiny-deeper.toml "$out/sizes.safetensors"
 import deeper
 phantoms=$out/phantoms-120
 train balanced tiny-balanced.toml "$out/deeper.safetensors"
-"$convert" import "$out/balanced/best.safetensors" --storage f16 -o "$out/tiny.safetensors"
+train sentences tiny-sentences.toml "$out/balanced/final.safetensors"
+"$convert" import "$out/sentences/best.safetensors" --storage f16 -o "$out/tiny.safetensors"
 "$convert" provenance "$out/tiny.safetensors" --data "$busbra" --data "$out/phantoms-400"
 "$convert" quantize --checkpoint "$out/tiny.safetensors" --calibrate "$busbra" --compare "$busbra" -o "$out/int8.safetensors"
 "$convert" pack --checkpoint "$out/int8.safetensors" --precision int8 --name tiny -o "$out/tiny.ccs"
