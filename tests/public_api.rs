@@ -107,7 +107,8 @@ impl Listing {
         let space = if kind.is_empty() { "" } else { " " };
         let open = if is_open(attributes) { "  #[non_exhaustive]" } else { "" };
         self.lines.insert(format!("{kind}{space}{path}{rest}{open}{condition_of_parent}{}", condition_of(attributes)));
-        let must_be_open = (kind == "enum" && path.ends_with("Error")) || (kind == "struct" && path.ends_with("Options"));
+        let must_be_open =
+            (kind == "enum" && path.ends_with("Error")) || (kind == "struct" && path.ends_with("Options"));
         if must_be_open && open.is_empty() {
             self.closed.push(path.to_string());
         }
@@ -175,7 +176,8 @@ impl Listing {
         if let Some(item) = module.items.iter().find(|item| name_of(item).as_deref() == Some(name)) {
             return self.item(module, item, path, condition);
         }
-        let imports = module.items.iter().filter_map(|item| if let Item::Use(import) = item { Some(import) } else { None });
+        let imports =
+            module.items.iter().filter_map(|item| if let Item::Use(import) = item { Some(import) } else { None });
         for import in imports {
             if let Some(way) = way_to(&import.tree, name) {
                 return self.re_export(module, &way, name, path, condition);
@@ -209,10 +211,22 @@ impl Listing {
                 self.signature(&f.sig, path, &f.attrs, condition);
             }
             Item::Const(c) if is_public(&c.vis) && !is_hidden(&c.attrs) => {
-                self.add("const", &format!("{path}::{}", c.ident), &format!(": {}", text_of(&c.ty)), &c.attrs, condition);
+                self.add(
+                    "const",
+                    &format!("{path}::{}", c.ident),
+                    &format!(": {}", text_of(&c.ty)),
+                    &c.attrs,
+                    condition,
+                );
             }
             Item::Type(t) if is_public(&t.vis) && !is_hidden(&t.attrs) => {
-                self.add("type", &format!("{path}::{}", t.ident), &format!(" = {}", text_of(&t.ty)), &t.attrs, condition);
+                self.add(
+                    "type",
+                    &format!("{path}::{}", t.ident),
+                    &format!(" = {}", text_of(&t.ty)),
+                    &t.attrs,
+                    condition,
+                );
             }
             Item::Trait(t) if is_public(&t.vis) && !is_hidden(&t.attrs) => {
                 let path = format!("{path}::{}", t.ident);
@@ -230,7 +244,13 @@ impl Listing {
     fn fields(&mut self, fields: &Fields, path: &str, condition: &str) {
         for (number, field) in fields.iter().enumerate().filter(|(_, field)| is_public(&field.vis)) {
             let name = field.ident.as_ref().map_or_else(|| number.to_string(), |name| name.to_string());
-            self.add("field", &format!("{path}::{name}"), &format!(": {}", text_of(&field.ty)), &field.attrs, condition);
+            self.add(
+                "field",
+                &format!("{path}::{name}"),
+                &format!(": {}", text_of(&field.ty)),
+                &field.attrs,
+                condition,
+            );
         }
     }
 

@@ -157,8 +157,7 @@ fn the_engine_splits_published_and_rewritten_networks() {
     let published = (golden.architecture.describe().unwrap(), golden.architecture.golden_weights().unwrap());
     let rewritten = rewrite(published.0.clone(), published.1.clone()).unwrap();
     for (graph, weights) in [published, rewritten] {
-        let engine =
-            Engine::new(&graph, &weights, EngineOptions::default().with_confounders(true)).unwrap();
+        let engine = Engine::new(&graph, &weights, EngineOptions::default().with_confounders(true)).unwrap();
         for prompt in [&padded[..], &padded[..=end]] {
             let kernel = engine.encode_prompt(prompt).unwrap();
             let (logits, confounders) = engine.segment(image.as_slice().unwrap(), &kernel).unwrap();

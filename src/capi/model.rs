@@ -138,8 +138,7 @@ pub unsafe extern "C" fn ccs_model_open(
 ) -> ccs_status {
     guard(|| {
         // SAFETY: as the caller promises.
-        let (model, path, options) =
-            unsafe { (place(model, "model")?, string(path, "path")?, read_options(options)?) };
+        let (model, path, options) = unsafe { (place(model, "model")?, string(path, "path")?, read_options(options)?) };
         *model = plan(ModelFile::open(Path::new(path))?, options)?;
         Ok(())
     })
@@ -159,13 +158,8 @@ pub unsafe extern "C" fn ccs_model_open_memory(
     guard(|| {
         check_pointer(bytes.cast::<u8>(), "bytes")?;
         // SAFETY: as the caller promises.
-        let (model, bytes, options) = unsafe {
-            (
-                place(model, "model")?,
-                elements(bytes.cast::<u8>(), size, "bytes")?,
-                read_options(options)?,
-            )
-        };
+        let (model, bytes, options) =
+            unsafe { (place(model, "model")?, elements(bytes.cast::<u8>(), size, "bytes")?, read_options(options)?) };
         let bundle = Bundle::from_bytes(bytes.to_vec()).map_err(ModelError::from)?;
         *model = plan(bundle.into(), options)?;
         Ok(())

@@ -21,10 +21,10 @@ mod step_time;
 #[cfg(test)]
 mod tests;
 
+pub use crate::kernels::{Isa, UnknownIsa};
 pub use cpu::MAX_PROMPTS;
 #[doc(hidden)]
 pub use cpu::WeightSource;
-pub use crate::kernels::{Isa, UnknownIsa};
 pub use device::{Device, GpuPrecision, RanOn, UnknownDevice};
 pub use error::EngineError;
 #[cfg(feature = "gpu")]

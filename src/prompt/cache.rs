@@ -40,11 +40,7 @@ impl<V: Clone> PromptCache<V> {
 
     /// What is kept for these tokens, or what `compute` makes of them, kept. An error keeps nothing. Of two threads that
     /// compute one prompt at the same time, both get what the first of them kept.
-    pub fn get_or_insert_with<E>(
-        &self,
-        tokens: Tokens,
-        compute: impl FnOnce(&Tokens) -> Result<V, E>,
-    ) -> Result<V, E> {
+    pub fn get_or_insert_with<E>(&self, tokens: Tokens, compute: impl FnOnce(&Tokens) -> Result<V, E>) -> Result<V, E> {
         if let Some(kept) = self.get(tokens.ids()) {
             return Ok(kept);
         }
@@ -78,7 +74,8 @@ impl<V: Clone> Entries<V> {
     fn insert(&mut self, tokens: Tokens, value: V, capacity: usize) -> Option<Entry<V>> {
         let mut evicted = None;
         if self.by_tokens.len() >= capacity {
-            let oldest = self.by_tokens.iter().min_by_key(|(_, entry)| entry.last_use).map(|(tokens, _)| tokens.clone());
+            let oldest =
+                self.by_tokens.iter().min_by_key(|(_, entry)| entry.last_use).map(|(tokens, _)| tokens.clone());
             evicted = oldest.and_then(|oldest| self.by_tokens.remove(&oldest));
         }
         self.by_tokens.insert(tokens, Entry { value, last_use: self.clock });
@@ -133,8 +130,9 @@ mod tests {
         keep(&cache, 1, "kept");
         let (begun, encoding) = mpsc::channel();
         let (found, go_on) = mpsc::channel::<()>();
+        let cache = &cache;
         std::thread::scope(|scope| {
-            let slow = scope.spawn(|| {
+            let slow = scope.spawn(move || {
                 cache.get_or_insert_with(tokens(2), |_| {
                     begun.send(()).unwrap();
                     go_on.recv().map(|()| "new")
@@ -143,8 +141,8 @@ mod tests {
             encoding.recv().unwrap();
             let kept = cache.get_or_insert_with(tokens(1), |_| Err("computed again"));
             // Another new prompt does not wait either, and the same one is kept once.
-            keep(&cache, 3, "another");
-            keep(&cache, 2, "first");
+            keep(cache, 3, "another");
+            keep(cache, 2, "first");
             found.send(()).unwrap();
             assert_eq!(kept, Ok("kept"));
             assert_eq!(slow.join().unwrap(), Ok("first"));

@@ -18,9 +18,8 @@ impl PromptSet {
         if texts.is_empty() {
             return Err(StreamError::NoPrompt);
         }
-        let encode = |model: &Arc<Model>| {
-            texts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, ModelError>>()
-        };
+        let encode =
+            |model: &Arc<Model>| texts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, ModelError>>();
         Ok(Self { encoded: models.iter().map(encode).collect::<Result<_, _>>()?, generation: 0 })
     }
 

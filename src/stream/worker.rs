@@ -21,20 +21,11 @@ pub enum StreamEvent<'a> {
     /// A frame with its result.
     Frame(FrameResult<'a>),
     /// One frame without a result; the stream goes on.
-    Failed {
-        sequence: u64,
-        timestamp_us: u64,
-        reason: &'a str,
-    },
+    Failed { sequence: u64, timestamp_us: u64, reason: &'a str },
     /// The deadline is missed too often, or was kept for long enough: other frames, or another model, from here on.
-    LevelChanged {
-        from: Level,
-        to: Level,
-    },
+    LevelChanged { from: Level, to: Level },
     /// The worker gives up, and no more frames are taken.
-    Stopped {
-        reason: &'a str,
-    },
+    Stopped { reason: &'a str },
 }
 
 /// What was found in one frame, lent until the receiver returns.

@@ -99,7 +99,8 @@ fn of_report(report: &FrameReport) -> Vec<Answer> {
 fn by_rust_session(model: &Model) -> Answers {
     let prompts = PROMPTS.map(|text| model.prompt(text).unwrap());
     let mut session = Session::new(model, SessionOptions::default()).unwrap();
-    let run = |(pixels, is_valid): &(Vec<u8>, bool)| of_report(session.run(&frame(pixels, *is_valid), &prompts).unwrap());
+    let run =
+        |(pixels, is_valid): &(Vec<u8>, bool)| of_report(session.run(&frame(pixels, *is_valid), &prompts).unwrap());
     clip().iter().map(run).collect()
 }
 
@@ -289,7 +290,8 @@ fn every_host_says_the_same_of_a_clip() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("toy.ccs"), &bytes).unwrap();
     std::fs::write(folder.path().join("clip.mha"), meta_image()).unwrap();
-    let (Some(segmented), Some(streamed)) = (by_segment_command(folder.path()), by_stream_command(folder.path())) else {
+    let (Some(segmented), Some(streamed)) = (by_segment_command(folder.path()), by_stream_command(folder.path()))
+    else {
         println!("skipped: the commands, which this build leaves out");
         return;
     };

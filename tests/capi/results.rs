@@ -246,13 +246,8 @@ unsafe extern "C" fn note(user: *mut c_void, event: *const ccs_event) {
 fn a_stream_calls_back() {
     let model = open(false);
     let seen = Seen::default();
-    let options = ccs_stream_options {
-        keep_order: 1,
-        queued_frames: 8,
-        measure: 1,
-        deadline_ms: 60_000.0,
-        ..Default::default()
-    };
+    let options =
+        ccs_stream_options { keep_order: 1, queued_frames: 8, measure: 1, deadline_ms: 60_000.0, ..Default::default() };
     let (bright, dark) = (c"a bright mass".as_ptr(), c"dark".as_ptr());
     let mut stream = ccs_stream::default();
     let user = (&raw const seen).cast_mut().cast();

@@ -80,7 +80,8 @@ fn masks_in_f16_agree_with_those_in_f32() {
     }
     let bundle = bundle();
     let open = |gpu_precision| {
-        let engine = EngineOptions::default().with_device(Device::Gpu { index: None }).with_gpu_precision(gpu_precision);
+        let engine =
+            EngineOptions::default().with_device(Device::Gpu { index: None }).with_gpu_precision(gpu_precision);
         Model::from_bundle(bundle.clone(), engine.into()).unwrap()
     };
     let models = [GpuPrecision::F32, GpuPrecision::F16].map(open);

@@ -8,9 +8,7 @@ use super::prompt_study::{Questions, Variants, study_pairs, summarise_absent, su
 use super::scores::{by_group, by_patient};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
-use super::{
-    EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Scores, failed_frame, failed_prompt,
-};
+use super::{EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Scores, failed_frame, failed_prompt};
 use crate::data::{Mask, Pathology, Sample, load_masks};
 use causalclipseg::io::Image;
 use causalclipseg::{Model, Session};

@@ -82,9 +82,8 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let options = ModelOptions::default()
-        .with_confounders(arguments.confounders)
-        .with_threads(usize::from(arguments.threads));
+    let options =
+        ModelOptions::default().with_confounders(arguments.confounders).with_threads(usize::from(arguments.threads));
     let options = arguments.device.options(options)?;
     let model = Model::from_file(arguments.source.open()?, options)?;
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
