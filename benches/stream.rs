@@ -41,7 +41,7 @@ fn run(
     change: Option<Duration>,
 ) -> Result<(Statistics, Summary), Box<dyn std::error::Error>> {
     let backlog = if pace.is_some() { Backlog::LatestWins } else { Backlog::KeepOrder };
-    let options = StreamOptions { backlog, ..StreamOptions::default() };
+    let options = StreamOptions::default().with_backlog(backlog);
     let stream = Stream::start(vec![model.clone()], &["a dark nodule"], options, |_| {})?;
     let submitting = causalclipseg::stream::Histogram::new();
     let done = AtomicBool::new(false);

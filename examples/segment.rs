@@ -1,8 +1,7 @@
 //! A first program: `cargo run --example segment -- models/tiny.ccs scan.png "a dark mass in the upper left"`.
 
 use causalclipseg::io::{Image, write_mask};
-use causalclipseg::mask::Measurements;
-use causalclipseg::{Model, ModelOptions};
+use causalclipseg::{Model, ModelOptions, Session, SessionOptions};
 use std::error::Error;
 use std::path::Path;
 
@@ -14,16 +13,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Once: open the model and encode what to look for.
     let model = Model::open(Path::new(bundle), ModelOptions::default())?;
     let prompt = model.prompt(prompt)?;
-    let mut session = model.session()?;
+    let mut session = Session::new(&model, SessionOptions::default())?;
 
     // For every frame: one call.
     let image = Image::open(picture)?;
-    let (found, seconds) = session.segment(&image.frame(), &[prompt])?;
-    for lesion in found {
-        let contours = lesion.mask.contours();
-        let measured = Measurements::of(&lesion.mask, &contours, Some(&lesion.probability), None)?;
-        println!("{} pixels in {:.1} ms", measured.area_px, seconds.total() * 1e3);
-        write_mask(Path::new("mask.png"), &lesion.mask)?;
+    let report = session.run(&image.frame(), &[prompt])?;
+    for lesion in &report.findings {
+        println!("{} pixels in {:.1} ms", lesion.measurements().area_px, report.seconds.total() * 1e3);
+        if let Some(quality) = lesion.quality() {
+            println!("score {:.2}, doubts {:?}", quality.score, quality.flags);
+        }
+        write_mask(Path::new("mask.png"), lesion.mask())?;
     }
     Ok(())
 }

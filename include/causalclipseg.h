@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 // Raised whenever a function, a struct or a constant changes in a way that an older host would notice.
-#define CCS_ABI_VERSION 3
+#define CCS_ABI_VERSION 4
 
 // The CPU computes.
 #define CCS_DEVICE_CPU 0
@@ -68,7 +68,7 @@
 // The frame is noise, not an ultrasound image.
 #define CCS_FLAG_NOISE_FRAME 4
 
-// The source says that the frame was lost.
+// The source says that the frame was lost, see ccs_frame.invalid.
 #define CCS_FLAG_INVALID_FRAME 8
 
 // No pixel is above the threshold.
@@ -77,11 +77,11 @@
 // The score is too low to be relied on.
 #define CCS_FLAG_LOW_SCORE 32
 
-// The frame looks like none of the images that the model was trained on.
-#define CCS_FLAG_UNFAMILIAR_FRAME 128
-
 // The prompt has words that the model's training never showed it.
 #define CCS_FLAG_UNKNOWN_WORDS 64
+
+// The frame looks like none of the images that the model was trained on.
+#define CCS_FLAG_UNFAMILIAR_FRAME 128
 
 // What became of a call.
 enum ccs_status
@@ -93,9 +93,9 @@ enum ccs_status
   CCS_STATUS_OK = 0,
   // A pointer that must not be null is.
   CCS_STATUS_NULL = 1,
-  // An argument is outside of its range, misaligned, or no UTF-8.
+  // An argument is outside of its range, misaligned, or not UTF-8; or a reserved field is not zero.
   CCS_STATUS_ARGUMENT = 2,
-  // A struct's struct_size is not what this library was built with: header and library differ.
+  // A struct's struct_size is not one that this library knows: header and library differ.
   CCS_STATUS_STRUCT_SIZE = 3,
   // A handle that never was, was freed, or is of another kind.
   CCS_STATUS_HANDLE = 4,
@@ -105,7 +105,8 @@ enum ccs_status
   CCS_STATUS_BUSY = 6,
   // The caller's buffer is too small; where the function tells a count, it is the one that is needed.
   CCS_STATUS_BUFFER_TOO_SMALL = 7,
-  // There is no such result: nothing was segmented yet, the last call failed, or the index is too large.
+  // There is no such result: nothing was segmented yet, the last call failed, the index is too large, or the options leave
+  // it out.
   CCS_STATUS_NO_RESULT = 8,
   // The model was opened without the confounder map.
   CCS_STATUS_NO_CONFOUNDERS = 9,
@@ -143,9 +144,9 @@ typedef struct {
   uint32_t threads;
   // Prompts whose encoding is kept; 0 is 64.
   uint32_t cached_prompts;
-  // 1 to compute the confounder map too, which costs time.
+  // 1 to compute the confounder map too, which costs time, or 0.
   uint32_t confounders;
-  // 1 to open weights that were never trained: masks mean nothing then.
+  // 1 to open weights that were never trained, whose masks mean nothing, or 0.
   uint32_t allow_untrained;
   // What computes a frame, one of CCS_DEVICE_*. A library built without GPUs refuses CCS_DEVICE_GPU.
   uint32_t device;
@@ -154,13 +155,13 @@ typedef struct {
   uint64_t memory_cap_bytes;
   // Which GPU: 0 for the most capable, or one more than its number in the list of `causalclipseg inspect`.
   uint32_t gpu;
-  // Zero.
+  // Set to 0.
   uint32_t reserved;
 } ccs_model_options;
 
 // An opened model.
 typedef struct {
-  // 0 stands for none.
+  // 0 is not a handle.
   uint64_t id;
 } ccs_model;
 
@@ -189,21 +190,26 @@ typedef struct {
 
 // A sentence, encoded by one model.
 typedef struct {
-  // 0 stands for none.
+  // 0 is not a handle.
   uint64_t id;
 } ccs_prompt;
 
-// How a session makes masks; null stands for the model's threshold.
+// How a session makes results; null stands for all zero.
 typedef struct {
   // sizeof(ccs_session_options).
   uint32_t struct_size;
-  // A pixel is lesion where its probability is above this, 0 to 1; negative for the model's own.
+  // A pixel is lesion where its probability is above this, above 0 and below 1; 0 is the model's own.
   float threshold;
+  // How much of each pixel's probability comes from the frames before, 0 (off) to below 1. The frames of a session are
+  // taken for one sequence.
+  float smoothing;
+  // 1 to leave out the quality (ccs_judge) and the time that it takes, or 0.
+  uint32_t no_quality;
 } ccs_session_options;
 
 // A place to run a model on frames, one call at a time.
 typedef struct {
-  // 0 stands for none.
+  // 0 is not a handle.
   uint64_t id;
 } ccs_session;
 
@@ -236,6 +242,10 @@ typedef struct {
   ccs_region region;
   // Size of a pixel, x and y, in millimetres; both zero where it is unknown.
   float mm_per_pixel[2];
+  // 1 where the source says that it lost this frame, or 0. What is found on it is flagged with CCS_FLAG_INVALID_FRAME.
+  uint32_t invalid;
+  // Set to 0.
+  uint32_t reserved;
 } ccs_frame;
 
 // Where the time of one frame went, in milliseconds.
@@ -307,7 +317,7 @@ typedef struct {
   uint32_t struct_size;
   // The sum of CCS_FLAG_*.
   uint32_t flags;
-  // One number for all: orders results by how well they agree with a reader, and is no probability.
+  // One number for all: orders results by how well they agree with a reader. It is not a probability.
   double score;
   // Inside the mask.
   double mean_probability;
@@ -333,7 +343,7 @@ typedef struct {
   double deadline_ms;
   // The largest frame that is taken, width x height x bytes a pixel; 0 is 64 MiB.
   size_t max_frame_bytes;
-  // A pixel is lesion where its probability is above this, 0 to 1; 0 is the model's own.
+  // A pixel is lesion where its probability is above this, above 0 and below 1; 0 is the model's own.
   float threshold;
   // How much of each pixel's probability comes from the frames before, 0 (off) to below 1.
   float smoothing;
@@ -341,13 +351,13 @@ typedef struct {
   uint32_t keep_order;
   // 1: segment fewer frames while the deadline is missed.
   uint32_t lower_rate;
-  // 1: go over to the next of the models while the deadline is missed.
+  // 1: switch to the next of the models while the deadline is missed.
   uint32_t smaller_input;
   // 1: measure every mask, see ccs_finding.
   uint32_t measure;
   // 1: leave out ccs_finding.quality and the time that it takes.
   uint32_t no_quality;
-  // Zero.
+  // Set to 0.
   uint32_t reserved;
 } ccs_stream_options;
 
@@ -404,7 +414,7 @@ typedef void (*ccs_callback)(void *user, const ccs_event *event);
 
 // A thread that segments frames as they come.
 typedef struct {
-  // 0 stands for none.
+  // 0 is not a handle.
   uint64_t id;
 } ccs_stream;
 
@@ -569,8 +579,8 @@ ccs_status ccs_confounders(ccs_session session,
                            size_t row_stride);
 
 // Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` get how
-// many there are, also where the buffers are too small; ask with capacities of 0 to learn them. Outer boundaries run
-// clockwise on the screen, holes counter-clockwise.
+// many there are, also where the buffers are too small; ask with capacities of 0 to learn them. The first call traces the
+// boundaries, and later ones copy them. Outer boundaries run clockwise on the screen, holes counter-clockwise.
 //
 // # Safety
 // The buffers have the elements that their capacities tell; the counts may be written.
@@ -590,7 +600,8 @@ ccs_status ccs_contours(ccs_session session,
 ccs_status ccs_measure(ccs_session session, size_t index, ccs_measurements *measurements);
 
 // Tells how far the result of prompt `index` can be trusted. A frame counts as frozen where it is the one that this
-// session segmented before, pixel for pixel. Set `quality->struct_size` before the call.
+// session segmented before, pixel for pixel. Set `quality->struct_size` before the call. CCS_STATUS_NO_RESULT where
+// ccs_session_options.no_quality is 1.
 //
 // # Safety
 // `quality` is null or tells its size, and may be written.
@@ -598,7 +609,7 @@ ccs_status ccs_judge(ccs_session session,
                      size_t index,
                      ccs_quality *quality);
 
-// Opens a stream: `models` begins with the best, and the others are gone over to when frames are late and
+// Opens a stream: `models` begins with the best, and the stream switches to the others when frames are late and
 // `smaller_input` is 1. `prompts` are sentences, UTF-8. `callback` gets the results.
 //
 // # Safety

@@ -22,6 +22,7 @@ namespace causalclipseg {
 class Error : public std::runtime_error {
 public:
     explicit Error(ccs_status status) : std::runtime_error(ccs_last_error()), status_(status) {}
+    Error(ccs_status status, const char *message) : std::runtime_error(message), status_(status) {}
     ccs_status status() const noexcept { return status_; }
 
 private:
@@ -32,6 +33,14 @@ inline void check(ccs_status status) {
     if (status != CCS_STATUS_OK) {
         throw Error(status);
     }
+}
+
+/// A text as C has it, which ends at its first zero byte: one with more after that is refused.
+inline const char *c_string(const std::string &text) {
+    if (text.find('\0') != std::string::npos) {
+        throw Error(CCS_STATUS_ARGUMENT, "a text holds a zero byte: leave it out");
+    }
+    return text.c_str();
 }
 
 /// A struct of the C interface with its size filled in and the rest zero.
@@ -47,8 +56,10 @@ public:
     Owned() = default;
     explicit Owned(Handle handle) noexcept : handle_(handle) {}
     Owned(Owned &&other) noexcept : handle_(std::exchange(other.handle_, Handle{})) {}
+    /// Frees what it held before.
     Owned &operator=(Owned &&other) noexcept {
-        std::swap(handle_, other.handle_);
+        const Handle before = std::exchange(handle_, std::exchange(other.handle_, Handle{}));
+        Free(before);
         return *this;
     }
     Owned(const Owned &) = delete;
@@ -78,7 +89,7 @@ class Prompt {
 public:
     Prompt(ccs_model model, const std::string &text) {
         ccs_prompt handle{};
-        check(ccs_prompt_new(model, text.c_str(), &handle));
+        check(ccs_prompt_new(model, c_string(text), &handle));
         handle_ = Owned<ccs_prompt, ccs_prompt_free>(handle);
     }
     ccs_prompt get() const noexcept { return handle_.get(); }
@@ -92,7 +103,7 @@ class Model {
 public:
     explicit Model(const std::string &path, const ccs_model_options *options = nullptr) {
         ccs_model handle{};
-        check(ccs_model_open(path.c_str(), options, &handle));
+        check(ccs_model_open(c_string(path), options, &handle));
         handle_ = Owned<ccs_model, ccs_model_free>(handle);
     }
     Model(const void *bytes, std::size_t size, const ccs_model_options *options = nullptr) {
@@ -213,6 +224,13 @@ public:
                               receive_.get(), &handle));
         handle_ = Owned<ccs_stream, close_now>(handle);
     }
+    Stream(Stream &&other) noexcept = default;
+    /// Ends the stream that was here before its receiver goes: it may be running.
+    Stream &operator=(Stream &&other) noexcept {
+        handle_ = std::move(other.handle_);
+        receive_ = std::move(other.receive_);
+        return *this;
+    }
     /// One of CCS_SUBMITTED, CCS_SKIPPED, CCS_DROPPED, CCS_FULL.
     std::uint32_t submit(const ccs_frame &frame, std::uint64_t timestamp_us) {
         std::uint32_t submission = 0;
@@ -246,7 +264,7 @@ private:
     static std::vector<const char *> pointers(const std::vector<std::string> &texts) {
         std::vector<const char *> pointers;
         for (const std::string &text : texts) {
-            pointers.push_back(text.c_str());
+            pointers.push_back(c_string(text));
         }
         return pointers;
     }

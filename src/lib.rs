@@ -1,29 +1,51 @@
 //! Text-prompted lesion segmentation for ultrasound: the runtime.
 //!
-//! Data flows one way: a [`bundle`] is opened, its [`graph`] is rewritten and lowered ([`lower`]), an [`engine`] runs it on
-//! a [`frame`] and a [`prompt`], and a [`mask`] comes out. [`Model`] and [`Session`] put these together.
+//! A [`Model`] is opened from one file and encodes sentences as [`Prompt`]s; a [`Session`] runs it on [frames](frame) and yields
+//! a [`FrameReport`] with one [`Finding`] a prompt; a [`stream`] does so with live frames on a thread of its own. [`mask`] and
+//! [`io`] draw, measure, read and write.
+//!
+//! Data flows one way: the [`bundle`] is opened, its graph is rewritten and lowered, an [`engine`] runs it on a frame and a
+//! prompt, and a mask comes out. What is hidden in these pages are internals that the converter needs; they change without
+//! notice. `tests/public_api.txt` lists what does not.
 //!
 //! Research software; not a medical device.
 
 pub mod bundle;
 #[cfg(feature = "capi")]
+#[doc(hidden)]
 pub mod capi;
 pub mod engine;
 pub mod frame;
+#[doc(hidden)]
 pub mod graph;
 pub mod io;
+#[doc(hidden)]
 pub mod kernels;
+#[doc(hidden)]
 pub mod lower;
+#[doc(hidden)]
 pub mod machine;
 pub mod mask;
 mod model;
-mod model_file;
 #[cfg(feature = "network")]
+#[doc(hidden)]
 pub mod network;
 #[cfg(feature = "onnx")]
+#[doc(hidden)]
 pub mod onnx;
+#[doc(hidden)]
 pub mod prompt;
+mod session;
 pub mod stream;
+pub mod tract_op;
 
-pub use model::{Model, ModelError, ModelOptions, Prompt, Segmentation, Session, StageSeconds};
-pub use model_file::ModelFile;
+pub use model::{Model, ModelError, ModelFile, ModelFileError, ModelOptions, Prompt};
+#[cfg(feature = "onnx")]
+pub use onnx::OnnxError;
+pub use prompt::PromptError;
+pub use session::{Finding, FrameReport, Session, SessionError, SessionOptions, StageSeconds};
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

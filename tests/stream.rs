@@ -10,7 +10,7 @@ use causalclipseg::mask::Flag;
 use causalclipseg::stream::{
     Backlog, DegradePolicy, Level, Statistics, Stream, StreamError, StreamEvent, StreamOptions, Submission,
 };
-use causalclipseg::{Model, ModelOptions};
+use causalclipseg::{Finding, Model, ModelOptions, SessionOptions};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -51,12 +51,12 @@ impl Seen {
                 sequence: result.sequence,
                 timestamp_us: result.timestamp_us,
                 size: [result.frame.width(), result.frame.height()],
-                lesion_px: result.found[0].mask.pixels().iter().filter(|pixel| **pixel != 0).count(),
+                lesion_px: result.report.findings[0].mask().pixels().iter().filter(|pixel| **pixel != 0).count(),
                 prompts: result.prompts.iter().map(|prompt| prompt.text().to_string()).collect(),
                 generation: result.prompt_generation,
                 late: result.late,
                 level: result.level,
-                first_probability: result.found[0].probability.values()[[0, 0]],
+                first_probability: result.report.findings[0].probability().values()[[0, 0]],
             },
             StreamEvent::Failed { reason, .. } => Self::Failed(reason.to_string()),
             StreamEvent::LevelChanged { to, .. } => Self::Level(*to),
@@ -86,6 +86,11 @@ fn gated(options: StreamOptions) -> (Stream, Receiver<Seen>, Sender<()>) {
         let _ = gate.recv();
     };
     (Stream::start(vec![model()], &["a bright mass"], options, receive).unwrap(), events, go)
+}
+
+/// Every frame, in order.
+fn in_order(session: SessionOptions) -> StreamOptions {
+    StreamOptions::default().with_backlog(Backlog::KeepOrder).with_session(session)
 }
 
 fn grey(pixels: &[u8], width: usize) -> Frame<'_> {
@@ -140,7 +145,7 @@ fn the_newest_frame_wins() {
 
 #[test]
 fn a_full_queue_holds_back_a_recording() {
-    let options = StreamOptions { backlog: Backlog::KeepOrder, queued_frames: 2, ..StreamOptions::default() };
+    let options = StreamOptions::default().with_backlog(Backlog::KeepOrder).with_queued_frames(2);
     let (stream, events, go) = gated(options);
     let pixels = [0; 16];
     let frame = grey(&pixels, 4);
@@ -169,7 +174,7 @@ fn a_full_queue_holds_back_a_recording() {
 
 #[test]
 fn prompts_change_between_frames() {
-    let options = StreamOptions { backlog: Backlog::KeepOrder, ..StreamOptions::default() };
+    let options = StreamOptions::default().with_backlog(Backlog::KeepOrder);
     let (stream, events) = watched(options);
     let black = [0; 64];
     let submit = || {
@@ -194,7 +199,7 @@ fn prompts_change_between_frames() {
 
 #[test]
 fn size_and_format_change_in_the_middle() {
-    let options = StreamOptions { backlog: Backlog::KeepOrder, max_frame_bytes: 1 << 20, ..StreamOptions::default() };
+    let options = StreamOptions::default().with_backlog(Backlog::KeepOrder).with_max_frame_bytes(1 << 20);
     let (stream, events) = watched(options);
     let white = vec![255u8; 1 << 20];
     let mut sizes = Vec::new();
@@ -232,13 +237,11 @@ fn size_and_format_change_in_the_middle() {
 #[test]
 fn late_frames_make_the_stream_give_way() {
     let (seen, events) = mpsc::channel();
-    let options = StreamOptions {
+    let options = StreamOptions::default()
         // Nothing is that fast: the second model comes first, then the rate.
-        deadline: Some(Duration::from_nanos(1)),
-        degrade: DegradePolicy { window_frames: 4, ..DegradePolicy::FULL },
-        backlog: Backlog::KeepOrder,
-        ..StreamOptions::default()
-    };
+        .with_deadline(Some(Duration::from_nanos(1)))
+        .with_degrade(DegradePolicy::FULL.with_window_frames(4))
+        .with_backlog(Backlog::KeepOrder);
     let receive = move |event: StreamEvent<'_>| drop(seen.send(Seen::of(&event)));
     let stream = Stream::start(vec![model(), model()], &["a bright mass"], options, receive).unwrap();
     for timestamp_us in 0..200 {
@@ -260,7 +263,7 @@ fn late_frames_make_the_stream_give_way() {
 #[test]
 fn smoothing_is_off_unless_asked_for() {
     for (smoothing, expected) in [(0.0, 1.0), (0.5, 0.5)] {
-        let options = StreamOptions { backlog: Backlog::KeepOrder, smoothing, ..StreamOptions::default() };
+        let options = in_order(SessionOptions::default().with_smoothing(smoothing));
         let (stream, events) = watched(options);
         let mut last = 0.0;
         for brightness in [0, 255] {
@@ -278,10 +281,11 @@ fn results_carry_their_quality() {
         let (seen, events) = mpsc::channel();
         let receive = move |event: StreamEvent<'_>| {
             if let StreamEvent::Frame(result) = event {
-                seen.send(result.quality.to_vec()).unwrap();
+                let flags = |finding: &Finding| finding.quality().map(|quality| quality.flags.clone());
+                seen.send(result.report.findings.iter().map(flags).collect()).unwrap();
             }
         };
-        let options = StreamOptions { backlog: Backlog::KeepOrder, quality, ..StreamOptions::default() };
+        let options = in_order(SessionOptions::default().with_quality(quality));
         let stream = Stream::start(vec![model()], &["a bright mass", "dark"], options, receive).unwrap();
         let mut pixels = [0; 64 * 48];
         pixels[..64 * 24].fill(255);
@@ -290,23 +294,21 @@ fn results_carry_their_quality() {
             stream.submit_wait(&grey(data, 64), 0, Duration::from_secs(60)).unwrap();
         }
         stream.finish();
-        let flags: Vec<Vec<Vec<Flag>>> =
-            events.iter().map(|all| all.into_iter().map(|quality| quality.flags).collect()).collect();
-        let expected: [Vec<Vec<Flag>>; 3] = match quality {
-            true => [
-                vec![vec![Flag::NothingFound, Flag::BlankFrame], vec![Flag::BlankFrame]],
-                vec![vec![]; 2],
-                vec![vec![Flag::FrozenFrame]; 2],
-            ],
-            false => [vec![], vec![], vec![]],
-        };
+        let flags: Vec<[Option<Vec<Flag>>; 2]> =
+            events.iter().map(|all: Vec<_>| <[_; 2]>::try_from(all).unwrap()).collect();
+        let judged = [
+            [Some(vec![Flag::NothingFound, Flag::BlankFrame]), Some(vec![Flag::BlankFrame])],
+            [Some(vec![]), Some(vec![])],
+            [Some(vec![Flag::FrozenFrame]), Some(vec![Flag::FrozenFrame])],
+        ];
+        let expected = if quality { judged } else { [const { [const { None }; 2] }; 3] };
         assert_eq!(flags, expected);
     }
 }
 
 #[test]
 fn a_threshold_of_ones_own() {
-    let options = StreamOptions { threshold: Some(0.0), ..StreamOptions::default() };
+    let options = in_order(SessionOptions::default().with_threshold(Some(1e-5)));
     let (stream, events) = watched(options);
     stream.submit(&grey(&[0; 16], 4), 0).unwrap();
     assert!(matches!(next(&events), Seen::Frame { lesion_px: 16, .. }));
@@ -315,7 +317,7 @@ fn a_threshold_of_ones_own() {
 #[test]
 fn a_panic_costs_one_frame_and_many_cost_the_stream() {
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let (log, options) = (seen.clone(), StreamOptions { backlog: Backlog::KeepOrder, ..StreamOptions::default() });
+    let (log, options) = (seen.clone(), StreamOptions::default().with_backlog(Backlog::KeepOrder));
     let receive = move |event: StreamEvent<'_>| {
         let event = Seen::of(&event);
         log.lock().unwrap().push(event.clone());
@@ -342,7 +344,7 @@ fn a_panic_costs_one_frame_and_many_cost_the_stream() {
 
 #[test]
 fn closing_drops_what_waits_and_returns() {
-    let options = StreamOptions { backlog: Backlog::KeepOrder, queued_frames: 8, ..StreamOptions::default() };
+    let options = StreamOptions::default().with_backlog(Backlog::KeepOrder).with_queued_frames(8);
     let (stream, events, go) = gated(options);
     let stream = Arc::new(stream);
     for _ in 0..9 {
@@ -367,27 +369,35 @@ fn closing_drops_what_waits_and_returns() {
 #[test]
 fn streams_that_do_not_start() {
     let start = |models, prompts: &[&str], options| Stream::start(models, prompts, options, |_| {}).err().unwrap();
-    let default = StreamOptions::default();
-    assert!(matches!(start(vec![], &["dark"], default), StreamError::NoModel));
-    assert!(matches!(start(vec![model()], &[], default), StreamError::NoPrompt));
-    assert!(matches!(start(vec![model()], &[""], default), StreamError::Model(_)));
+    let default = StreamOptions::default;
+    assert!(matches!(start(vec![], &["dark"], default()), StreamError::NoModel));
+    assert!(matches!(start(vec![model()], &[], default()), StreamError::NoPrompt));
+    assert!(matches!(start(vec![model()], &[""], default()), StreamError::Model(_)));
     for options in [
-        StreamOptions { queued_frames: 0, ..default },
-        StreamOptions { queued_frames: 9, ..default },
-        StreamOptions { smoothing: 1.0, ..default },
-        StreamOptions { smoothing: f32::NAN, ..default },
-        StreamOptions { threshold: Some(1.5), ..default },
-        StreamOptions { deadline: Some(Duration::ZERO), ..default },
-        StreamOptions { degrade: DegradePolicy { late_share: 2.0, ..DegradePolicy::OFF }, ..default },
+        default().with_queued_frames(0),
+        default().with_queued_frames(9),
+        default().with_deadline(Some(Duration::ZERO)),
+        default().with_degrade(DegradePolicy::OFF.with_late_share(2.0)),
     ] {
-        assert!(matches!(start(vec![model()], &["dark"], options), StreamError::Option { .. }), "{options:?}");
+        let error = start(vec![model()], &["dark"], options.clone());
+        assert!(matches!(error, StreamError::Option { .. }), "{options:?}");
+    }
+    let session = SessionOptions::default;
+    for options in [
+        session().with_smoothing(1.0),
+        session().with_smoothing(f32::NAN),
+        session().with_threshold(Some(0.0)),
+        session().with_threshold(Some(1.5)),
+    ] {
+        let error = start(vec![model()], &["dark"], in_order(options.clone()));
+        assert!(matches!(error, StreamError::Session(_)), "{options:?}");
     }
 }
 
 /// Whatever order frames, prompts and statistics come in from several threads, everything is accounted for.
 #[test]
 fn several_threads_at_once() {
-    let (stream, _events) = watched(StreamOptions { queued_frames: 3, ..StreamOptions::default() });
+    let (stream, _events) = watched(StreamOptions::default().with_queued_frames(3));
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {

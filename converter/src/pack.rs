@@ -153,7 +153,7 @@ fn assemble(
         // Recorded when the integers are there.
         Precision::Int8 => SelfTest::default(),
         _ => {
-            let reference = EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() };
+            let reference = EngineOptions::default().with_choice(EngineChoice::Reference);
             let engine = Engine::new(&graph, &weights, reference)?;
             let (size, context) = (architecture.input_size, architecture.text.context);
             let test = Conditions { size, context, tolerance: SELF_TEST_TOLERANCE };

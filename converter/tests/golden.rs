@@ -111,7 +111,7 @@ fn check_both_forms(golden: &Golden) {
 fn check_fast_engine(golden: &Golden, graph: &Graph, weights: &Weights) {
     let bytes = golden.bytes();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let options = EngineOptions { confounders: true, ..EngineOptions::default() };
+    let options = EngineOptions::default().with_confounders(true);
     let engine = Engine::new(graph, weights, options).unwrap();
     assert!(engine.cpu().is_some(), "it fell back to the reference engine");
     let kernel = engine.encode_prompt(&tokens(&file)).unwrap();
@@ -157,8 +157,7 @@ fn the_engine_splits_published_and_rewritten_networks() {
     let published = (golden.architecture.describe().unwrap(), golden.architecture.golden_weights().unwrap());
     let rewritten = rewrite(published.0.clone(), published.1.clone()).unwrap();
     for (graph, weights) in [published, rewritten] {
-        let engine =
-            Engine::new(&graph, &weights, EngineOptions { confounders: true, ..EngineOptions::default() }).unwrap();
+        let engine = Engine::new(&graph, &weights, EngineOptions::default().with_confounders(true)).unwrap();
         for prompt in [&padded[..], &padded[..=end]] {
             let kernel = engine.encode_prompt(prompt).unwrap();
             let (logits, confounders) = engine.segment(image.as_slice().unwrap(), &kernel).unwrap();

@@ -4,7 +4,7 @@ use causalclipseg::bundle::{Precision, Sha256};
 use causalclipseg::frame::{Fit, Frame, PixelFormat};
 use causalclipseg::graph::Op;
 use causalclipseg::onnx::{NETWORK_KEY, NetworkDescription, OnnxFile, OnnxNetwork};
-use causalclipseg::{Model, ModelFile, ModelOptions, Segmentation};
+use causalclipseg::{Finding, Model, ModelFile, ModelOptions, Session};
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::export::{ExportOptions, Precision as Numbers, export, export_quantised};
 use causalclipseg_convert::model::{Architecture, Form, TextEncoder};
@@ -111,11 +111,11 @@ static REWRITTEN: LazyLock<Export> = LazyLock::new(|| Export::f32(Form::Rewritte
 static QUANTISED: LazyLock<QuantisedCheckpoint> = LazyLock::new(|| quantised(Form::Rewritten));
 static INT8: LazyLock<Export> = LazyLock::new(|| Export::int8(&QUANTISED));
 
-fn segment(model: &Model) -> Vec<Segmentation> {
+fn segment(model: &Model) -> Vec<Finding> {
     let phantom = Phantom::generate(3, 1, Some((150, 110)));
     let frame = Frame::packed(&phantom.pixels, PixelFormat::Gray8, phantom.width, phantom.height).unwrap();
     let prompts = PROMPTS.map(|text| model.prompt(text).unwrap());
-    model.session().unwrap().segment(&frame, &prompts).unwrap().0
+    Session::new(model, Default::default()).unwrap().run(&frame, &prompts).unwrap().findings.clone()
 }
 
 /// Why plain tract runs a file, or `None` where its network is known.
@@ -148,21 +148,21 @@ fn pack_options(precision: Precision) -> PackOptions {
 }
 
 /// The same checkpoint's bundle.
-static BUNDLE: LazyLock<Vec<Segmentation>> =
+static BUNDLE: LazyLock<Vec<Finding>> =
     LazyLock::new(|| segment(&bundled(pack(checkpoint(), pack_options(Precision::F32), None).unwrap())));
 
-fn largest_difference(found: &[Segmentation], expected: &[Segmentation]) -> f32 {
+fn largest_difference(found: &[Finding], expected: &[Finding]) -> f32 {
     assert_eq!(found.len(), expected.len());
-    let of_prompt = |(found, expected): (&Segmentation, &Segmentation)| {
-        let pairs = found.probability.values().into_iter().zip(expected.probability.values());
+    let of_prompt = |(found, expected): (&Finding, &Finding)| {
+        let pairs = found.probability().values().into_iter().zip(expected.probability().values());
         pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
     };
     found.iter().zip(expected).map(of_prompt).fold(0.0, f32::max)
 }
 
-fn different_pixels(found: &[Segmentation], expected: &[Segmentation]) -> usize {
+fn different_pixels(found: &[Finding], expected: &[Finding]) -> usize {
     let pairs = found.iter().zip(expected);
-    pairs.map(|(a, b)| a.mask.pixels().iter().zip(b.mask.pixels()).filter(|(a, b)| a != b).count()).sum()
+    pairs.map(|(a, b)| a.mask().pixels().iter().zip(b.mask().pixels()).filter(|(a, b)| a != b).count()).sum()
 }
 
 #[test]
@@ -347,12 +347,12 @@ fn files_of_others_run_as_they_are() {
     assert!(largest_difference(&segment(&model), &expected) < F32_TOLERANCE);
     // An engine of whatever cannot say what a frame takes, and has one head.
     let file = ModelFile::open(&path).unwrap();
-    let capped = ModelOptions { memory_cap_bytes: Some(1 << 40), ..ModelOptions::default() };
+    let capped = ModelOptions::default().with_memory_cap_bytes(Some(1 << 40));
     assert!(Model::from_file(file.clone(), capped).err().unwrap().to_string().contains("memory cap"));
-    let both = ModelOptions { confounders: true, ..ModelOptions::default() };
-    assert!(Model::from_file(file, both).err().unwrap().to_string().contains("no head of the confounders"));
+    let both = ModelOptions::default().with_confounders(true);
+    assert!(Model::from_file(file, both.clone()).err().unwrap().to_string().contains("no head of the confounders"));
     let file = ModelFile::open(&REWRITTEN.model()).unwrap();
-    assert!(Model::from_file(file, both).err().unwrap().to_string().contains("no head of the confounders"));
+    assert!(Model::from_file(file, both.clone()).err().unwrap().to_string().contains("no head of the confounders"));
 }
 
 #[test]

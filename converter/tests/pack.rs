@@ -5,7 +5,7 @@ use causalclipseg::engine::{Engine, EngineOptions};
 use causalclipseg::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
 use causalclipseg::mask::Probability;
 use causalclipseg::prompt::Tokenizer;
-use causalclipseg::{Model, ModelOptions, Segmentation};
+use causalclipseg::{Finding, Model, ModelOptions, Session};
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::model::{Architecture, TextEncoder};
 use causalclipseg_convert::pack::{PackOptions, pack};
@@ -46,7 +46,7 @@ fn frame(phantom: &Phantom) -> Frame<'_> {
 /// Pred and confounders of the published network, restored to the frame.
 fn published(frame: &Frame, fit: Fit, prompt: &str) -> [Probability; 2] {
     let Checkpoint { architecture, weights, .. } = checkpoint();
-    let options = EngineOptions { confounders: true, ..EngineOptions::default() };
+    let options = EngineOptions::default().with_confounders(true);
     let engine = Engine::new(&architecture.describe().unwrap(), &weights, options).unwrap();
     let tokens = Tokenizer::from_json(&clip_tokenizer_json()).unwrap().encode_prompt(prompt, 77).unwrap();
     let mut preprocessor = Preprocessor::new(architecture.input_size, Normalisation::CLIP, fit).unwrap();
@@ -64,9 +64,9 @@ fn open(precision: Precision, fit: Fit, options_of_model: ModelOptions) -> Model
     Model::open(&path, options_of_model).unwrap()
 }
 
-fn segment(model: &Model, frame: &Frame, prompts: &[&str]) -> Vec<Segmentation> {
+fn segment(model: &Model, frame: &Frame, prompts: &[&str]) -> Vec<Finding> {
     let prompts: Vec<_> = prompts.iter().map(|text| model.prompt(text).unwrap()).collect();
-    model.session().unwrap().segment(frame, &prompts).unwrap().0
+    Session::new(model, Default::default()).unwrap().run(frame, &prompts).unwrap().findings.clone()
 }
 
 fn largest_difference(found: &Probability, expected: &Probability) -> f32 {
@@ -84,22 +84,22 @@ fn spread(probability: &Probability) -> f32 {
 fn the_packed_model_computes_what_was_published() {
     let phantom = phantom();
     let frame = frame(&phantom);
-    let confounders = ModelOptions { confounders: true, ..ModelOptions::default() };
+    let confounders = ModelOptions::default().with_confounders(true);
     for fit in [Fit::Stretch, GREY] {
         let expected = published(&frame, fit, PROMPTS[1]);
         for (precision, tolerance) in [(Precision::F32, F32_TOLERANCE), (Precision::F16, F16_TOLERANCE)] {
-            let model = open(precision, fit, confounders);
+            let model = open(precision, fit, confounders.clone());
             assert!(model.self_test().unwrap().unwrap() < 1e-4);
             let found = &segment(&model, &frame, &PROMPTS[1..2])[0];
-            assert_eq!(found.probability.values().dim(), (110, 150));
-            let difference = largest_difference(&found.probability, &expected[0]);
-            let rest = largest_difference(found.confounders.as_ref().unwrap(), &expected[1]);
+            assert_eq!(found.probability().values().dim(), (110, 150));
+            let difference = largest_difference(found.probability(), &expected[0]);
+            let rest = largest_difference(found.confounders().unwrap(), &expected[1]);
             println!("{fit:?} {precision:?}: {difference:.1e}, confounders {rest:.1e}, of {}", spread(&expected[0]));
             assert!(difference < tolerance && rest < tolerance, "{fit:?} {precision:?}: {difference} {rest}");
             assert!(spread(&expected[0]) > 5.0 * tolerance, "{}", spread(&expected[0]));
             if precision == Precision::F32 {
                 let mask = expected[0].mask(0.5).unwrap();
-                let wrong = found.mask.pixels().iter().zip(mask.pixels()).filter(|(a, b)| a != b).count();
+                let wrong = found.mask().pixels().iter().zip(mask.pixels()).filter(|(a, b)| a != b).count();
                 assert!(wrong <= 5, "{wrong} pixels differ");
             }
         }
@@ -124,17 +124,17 @@ fn prompts_together_are_prompts_one_by_one() {
         // The cache knows the prompt by now; a model that never saw it must agree.
         for model in [&model, &open(Precision::F32, Fit::Stretch, ModelOptions::default())] {
             let alone = &segment(model, &frame, &[prompt])[0];
-            assert_eq!(alone.probability.values(), found.probability.values(), "{prompt}");
-            assert_eq!(alone.mask.pixels(), found.mask.pixels(), "{prompt}");
-            assert!(alone.confounders.is_none());
+            assert_eq!(alone.probability().values(), found.probability().values(), "{prompt}");
+            assert_eq!(alone.mask().pixels(), found.mask().pixels(), "{prompt}");
+            assert!(alone.confounders().is_none());
         }
     }
-    assert!(largest_difference(&together[0].probability, &together[1].probability) > 1e-4);
+    assert!(largest_difference(together[0].probability(), together[1].probability()) > 1e-4);
     // Nor does a prompt that had to leave the cache change anything.
-    let forgetful = open(Precision::F32, Fit::Stretch, ModelOptions { cached_prompts: 1, ..ModelOptions::default() });
+    let forgetful = open(Precision::F32, Fit::Stretch, ModelOptions::default().with_cached_prompts(1));
     for (prompt, found) in PROMPTS.iter().zip(&together).chain(PROMPTS.iter().zip(&together)) {
         let alone = &segment(&forgetful, &frame, &[prompt])[0];
-        assert_eq!(alone.probability.values(), found.probability.values(), "{prompt}");
+        assert_eq!(alone.probability().values(), found.probability().values(), "{prompt}");
     }
 }
 
@@ -144,13 +144,14 @@ fn neither_confounders_nor_threads_change_the_prediction() {
     let frame = frame(&phantom);
     let plain = &segment(&open(Precision::F32, GREY, ModelOptions::default()), &frame, &PROMPTS[..1])[0];
     for options in [
-        ModelOptions { confounders: true, ..ModelOptions::default() },
-        ModelOptions { threads: 2, ..ModelOptions::default() },
-        ModelOptions { threads: 3, confounders: true, ..ModelOptions::default() },
+        ModelOptions::default().with_confounders(true),
+        ModelOptions::default().with_threads(2),
+        ModelOptions::default().with_threads(3).with_confounders(true),
     ] {
+        let with_confounders = options.engine.confounders;
         let found = &segment(&open(Precision::F32, GREY, options), &frame, &PROMPTS[..1])[0];
-        assert_eq!(found.confounders.is_some(), options.confounders);
-        let difference = largest_difference(&found.probability, &plain.probability);
+        assert_eq!(found.confounders().is_some(), with_confounders);
+        let difference = largest_difference(found.probability(), plain.probability());
         assert_eq!(difference, 0.0, "{options:?}");
     }
 }
@@ -182,7 +183,7 @@ fn several_threads_share_one_model() {
         for _ in 0..3 {
             scope.spawn(|| {
                 for (found, expected) in segment(&model, &frame, &PROMPTS).iter().zip(&expected) {
-                    assert_eq!(found.probability.values(), expected.probability.values());
+                    assert_eq!(found.probability().values(), expected.probability().values());
                 }
             });
         }

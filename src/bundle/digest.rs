@@ -6,9 +6,13 @@ use std::fmt;
 
 /// A SHA-256 sum; 64 hexadecimal digits in text and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sha256(pub [u8; 32]);
+pub struct Sha256(
+    /// The first byte first.
+    pub [u8; 32],
+);
 
 impl Sha256 {
+    /// The sum of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }

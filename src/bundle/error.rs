@@ -11,6 +11,7 @@ use std::path::PathBuf;
 pub struct BundleError {
     /// `None` where the bundle came from memory.
     pub path: Option<PathBuf>,
+    /// What is wrong.
     pub problem: Problem,
 }
 

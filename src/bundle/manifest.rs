@@ -9,6 +9,13 @@ use std::collections::BTreeMap;
 /// The largest edge of an input image, in pixels.
 pub const MAX_INPUT_SIZE: usize = 4096;
 
+/// The one range that a threshold may have, in files as in options: above 0 and below 1. At the ends every pixel would be
+/// lesion, or none.
+pub(crate) fn is_threshold(value: f32) -> bool {
+    // Not `!(value <= 0.0)`: not a number is refused too.
+    value > 0.0 && value < 1.0
+}
+
 /// A bundle's manifest, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -26,12 +33,15 @@ pub struct Manifest {
 /// What the packer says of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDescription {
+    /// For people, and for results to name their model.
     pub name: String,
     /// `rn101`, `rn50` or `tiny`.
     pub edition: String,
     /// Edge of the square input, in pixels; a multiple of 32.
     pub input_size: usize,
+    /// What its input is normalised by.
     pub normalisation: Normalisation,
+    /// How a frame fills its input.
     pub fit: Fit,
     /// The probability from which a pixel belongs to the lesion, in (0, 1).
     pub threshold: f32,
@@ -51,8 +61,11 @@ pub struct ModelDescription {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
+    /// 32-bit floats.
     F32,
+    /// 16-bit floats, computed in 32 bits on a CPU.
     F16,
+    /// 8-bit integers.
     Int8,
 }
 
@@ -161,8 +174,7 @@ impl ModelDescription {
                 self.input_size
             ));
         }
-        // Not `threshold <= 0.0`: a NaN must be refused too.
-        if !(self.threshold > 0.0 && self.threshold < 1.0) {
+        if !is_threshold(self.threshold) {
             return Err(format!("a threshold of {} (between 0 and 1 is needed)", self.threshold));
         }
         if !mean.iter().all(|value| value.is_finite()) || !std.iter().all(|value| value.is_finite() && *value > 0.0) {

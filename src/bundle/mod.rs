@@ -35,16 +35,26 @@ mod tokenizer;
 mod writer;
 
 pub use digest::Sha256;
-pub use ed25519_dalek::{SigningKey, VerifyingKey};
+#[doc(hidden)]
+pub use ed25519_dalek::SigningKey;
+pub use ed25519_dalek::VerifyingKey;
 pub use error::{BundleError, Problem};
+#[doc(hidden)]
 pub use layout::{ALIGNMENT, FORMAT_VERSION, MAGIC, MAX_MANIFEST_BYTES, MAX_TENSORS};
+#[doc(hidden)]
 pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES};
-pub use manifest::{
-    Compression, Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Packing, Part, Precision, Quantisation, TensorEntry,
-};
-pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};
+pub(crate) use manifest::is_threshold;
+#[doc(hidden)]
+pub use manifest::{Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, TensorEntry};
+pub use manifest::{ModelDescription, Precision};
+pub use self_test::SelfTestError;
+#[doc(hidden)]
+pub use self_test::{SelfTest, SelfTestVector, self_test_image};
+#[doc(hidden)]
 pub use tensor::{StoredTensor, TensorView};
+#[doc(hidden)]
 pub use tokenizer::MAX_TOKENIZER_BYTES;
+#[doc(hidden)]
 pub use writer::BundleBuilder;
 
 use crate::graph::{Graph, Op, Shape, Weights};
@@ -160,16 +170,19 @@ impl Bundle {
         Ok(Self { file, manifest, layout, graph, self_test, tensors, sha256: OnceLock::new() })
     }
 
+    #[doc(hidden)]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
     /// The network, validated; every weight that it reads is here in its shape.
+    #[doc(hidden)]
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
 
     /// A tensor as it lies in the file.
+    #[doc(hidden)]
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, BundleError> {
         let at = self.tensors.get(name).ok_or_else(|| Problem::NoTensor(name.to_string()))?;
         let entry = &self.manifest.tensors[*at];
@@ -181,11 +194,13 @@ impl Bundle {
     }
 
     /// The part of the file that holds the tensors.
+    #[doc(hidden)]
     pub fn weight_bytes(&self) -> &[u8] {
         self.part("weights")
     }
 
     /// Where in [`Self::weight_bytes`] a tensor lies.
+    #[doc(hidden)]
     pub fn weight_range(&self, name: &str) -> Result<Range<usize>, BundleError> {
         let at = self.tensors.get(name).ok_or_else(|| Problem::NoTensor(name.to_string()))?;
         let TensorEntry { offset, bytes, .. } = self.manifest.tensors[*at];
@@ -194,12 +209,14 @@ impl Bundle {
     }
 
     /// Every weight that the graph reads, in f32. Refuses NaN and infinite numbers by the tensor's name.
+    #[doc(hidden)]
     pub fn weights(&self) -> Result<Weights, BundleError> {
         let parameters = self.graph.parameters();
         parameters.into_iter().map(|parameter| Ok((parameter.name.clone(), self.values(&parameter.name)?))).collect()
     }
 
     /// One tensor in f32, with its packing and its quantisation undone.
+    #[doc(hidden)]
     pub fn values(&self, name: &str) -> Result<ndarray::ArrayD<f32>, BundleError> {
         let tensor = self.tensor(name)?;
         let scale = tensor.quantisation.map(|quantisation| self.tensor(&quantisation.scale)).transpose()?;
@@ -207,12 +224,14 @@ impl Bundle {
     }
 
     /// The tokenizer.json, expanded; empty where the model was packed without one.
+    #[doc(hidden)]
     pub fn tokenizer_json(&self) -> Result<Cow<'_, [u8]>, BundleError> {
         let part = self.manifest.parts.iter().find(|part| part.name == layout::TOKENIZER);
         let compression = part.and_then(|part| part.compression);
         Ok(tokenizer::expand(self.part(layout::TOKENIZER), compression)?)
     }
 
+    #[doc(hidden)]
     pub fn self_test(&self) -> &SelfTest {
         &self.self_test
     }
@@ -253,6 +272,7 @@ impl Bundle {
     }
 
     /// The file's bytes.
+    #[doc(hidden)]
     pub fn into_bytes(self) -> Vec<u8> {
         match self.file {
             Backing::Owned(bytes) => bytes,

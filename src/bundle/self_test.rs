@@ -29,6 +29,7 @@ pub struct SelfTestVector {
 
 /// Why a self-test failed.
 #[derive(Debug, thiserror::Error, PartialEq)]
+#[non_exhaustive]
 pub enum SelfTestError {
     #[error("the self-test got {found} logits instead of {expected}; the engine and the bundle disagree on the size")]
     Length { found: usize, expected: usize },

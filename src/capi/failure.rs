@@ -1,8 +1,9 @@
 //! What a call reports when it fails, and the wall that panics do not pass.
 
-use crate::ModelError;
 use crate::frame::FrameError;
 use crate::mask::MaskError;
+use crate::model::{ModelError, ModelFileError};
+use crate::session::SessionError;
 use crate::stream::StreamError;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
@@ -17,9 +18,9 @@ pub enum ccs_status {
     Ok = 0,
     /// A pointer that must not be null is.
     Null = 1,
-    /// An argument is outside of its range, misaligned, or no UTF-8.
+    /// An argument is outside of its range, misaligned, or not UTF-8; or a reserved field is not zero.
     Argument = 2,
-    /// A struct's struct_size is not what this library was built with: header and library differ.
+    /// A struct's struct_size is not one that this library knows: header and library differ.
     StructSize = 3,
     /// A handle that never was, was freed, or is of another kind.
     Handle = 4,
@@ -29,7 +30,8 @@ pub enum ccs_status {
     Busy = 6,
     /// The caller's buffer is too small; where the function tells a count, it is the one that is needed.
     BufferTooSmall = 7,
-    /// There is no such result: nothing was segmented yet, the last call failed, or the index is too large.
+    /// There is no such result: nothing was segmented yet, the last call failed, the index is too large, or the options leave
+    /// it out.
     NoResult = 8,
     /// The model was opened without the confounder map.
     NoConfounders = 9,
@@ -91,15 +93,30 @@ impl From<MaskError> for Failure {
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         let status = match error {
-            ModelError::Bundle(_) | ModelError::SelfTest(_) => ccs_status::Bundle,
-            #[cfg(feature = "onnx")]
-            ModelError::Onnx(_) => ccs_status::Bundle,
-            #[cfg(feature = "onnx")]
+            ModelError::File(_) | ModelError::SelfTest(_) => ccs_status::Bundle,
             ModelError::NoConfounders => ccs_status::Argument,
-            ModelError::Engine(_) | ModelError::Mask(_) => ccs_status::Engine,
+            ModelError::Engine(_) => ccs_status::Engine,
             ModelError::Prompt(_) => ccs_status::Prompt,
-            ModelError::Frame(_) => ccs_status::Frame,
             ModelError::Memory { .. } | ModelError::MemoryUnknown => ccs_status::Memory,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<ModelFileError> for Failure {
+    fn from(error: ModelFileError) -> Self {
+        Self::new(ccs_status::Bundle, error.to_string())
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let status = match error {
+            SessionError::Frame(error) => return error.into(),
+            SessionError::Mask(error) => return error.into(),
+            SessionError::Engine(_) => ccs_status::Engine,
+            SessionError::ForeignPrompt { .. } => ccs_status::OtherModel,
+            SessionError::Smoothing(_) => ccs_status::Argument,
         };
         Self::new(status, error.to_string())
     }
@@ -109,6 +126,7 @@ impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
         let status = match error {
             StreamError::Model(error) => return error.into(),
+            StreamError::Session(error) => return error.into(),
             StreamError::Frame(error) => return error.into(),
             StreamError::FrameBytes { .. } => ccs_status::Frame,
             StreamError::Stopped(_) => ccs_status::Stopped,

@@ -2,8 +2,8 @@
 
 use super::failure::{Failure, ccs_status, guard};
 use super::session::SessionState;
+use crate::model::{Model, Prompt};
 use crate::stream::Stream;
-use crate::{Model, Prompt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
@@ -13,7 +13,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(non_camel_case_types)]
 pub struct ccs_model {
-    /// 0 stands for none.
+    /// 0 is not a handle.
     pub id: u64,
 }
 
@@ -22,7 +22,7 @@ pub struct ccs_model {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(non_camel_case_types)]
 pub struct ccs_prompt {
-    /// 0 stands for none.
+    /// 0 is not a handle.
     pub id: u64,
 }
 
@@ -31,7 +31,7 @@ pub struct ccs_prompt {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(non_camel_case_types)]
 pub struct ccs_session {
-    /// 0 stands for none.
+    /// 0 is not a handle.
     pub id: u64,
 }
 
@@ -40,20 +40,14 @@ pub struct ccs_session {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(non_camel_case_types)]
 pub struct ccs_stream {
-    /// 0 stands for none.
+    /// 0 is not a handle.
     pub id: u64,
-}
-
-/// A prompt and the model that it was encoded by.
-pub(super) struct OwnedPrompt {
-    pub prompt: Prompt,
-    pub model: Arc<Model>,
 }
 
 #[derive(Clone)]
 pub(super) enum Object {
     Model(Arc<Model>),
-    Prompt(Arc<OwnedPrompt>),
+    Prompt(Prompt),
     Session(Arc<Mutex<SessionState>>),
     Stream(Arc<Stream>),
 }
@@ -81,8 +75,11 @@ pub(super) fn keep(object: Object) -> u64 {
 }
 
 fn unknown(kind: &str, id: u64) -> Failure {
-    let reason = if id == 0 { "is none: open one first" } else { "was freed, never was, or is of another kind" };
-    Failure::new(ccs_status::Handle, format!("the {kind}'s handle {id} {reason}"))
+    let reason = match id {
+        0 => "create one first",
+        _ => "it was freed, never existed, or is of another kind",
+    };
+    Failure::new(ccs_status::Handle, format!("{id} is not the handle of a {kind}: {reason}"))
 }
 
 fn find<T>(kind: &str, id: u64, pick: impl FnOnce(&Object) -> Option<T>) -> Result<T, Failure> {
@@ -94,7 +91,7 @@ pub(super) fn model(handle: ccs_model) -> Result<Arc<Model>, Failure> {
     find("model", handle.id, |object| if let Object::Model(model) = object { Some(model.clone()) } else { None })
 }
 
-pub(super) fn prompt(handle: ccs_prompt) -> Result<Arc<OwnedPrompt>, Failure> {
+pub(super) fn prompt(handle: ccs_prompt) -> Result<Prompt, Failure> {
     find("prompt", handle.id, |object| if let Object::Prompt(prompt) = object { Some(prompt.clone()) } else { None })
 }
 

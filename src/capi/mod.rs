@@ -4,7 +4,9 @@
 //! # The border
 //! * Handles are numbers and not addresses, and no number is given out twice: a handle that was freed, or is of another
 //!   kind, is recognised and refused, whatever the host does with it.
-//! * Every struct that is passed by pointer begins with its own size, and is refused where it has another one.
+//! * Every struct that is passed by pointer begins with its own size. Options and frames of an older header are shorter, and
+//!   what they lack counts as zero, which is always the default; any other size is refused, and so is a reserved field that is
+//!   not zero.
 //! * No panic crosses the border: it becomes [`ccs_status::Internal`].
 //! * The message of a failed call belongs to the thread that made it.
 //!
@@ -28,7 +30,7 @@ pub use stream::*;
 pub use types::*;
 
 /// Raised whenever a function, a struct or a constant changes in a way that an older host would notice.
-pub const CCS_ABI_VERSION: u32 = 3;
+pub const CCS_ABI_VERSION: u32 = 4;
 
 /// The ABI of the library that is linked: to be compared with CCS_ABI_VERSION of the header that was compiled.
 #[unsafe(no_mangle)]

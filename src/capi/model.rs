@@ -1,11 +1,11 @@
 //! Models and prompts.
 
 use super::failure::{Failure, ccs_status, guard};
-use super::handle::{self, Object, OwnedPrompt, ccs_model, ccs_prompt};
-use super::types::{check_pointer, elements, place, read_or, sized, string, write};
+use super::handle::{self, Object, ccs_model, ccs_prompt};
+use super::types::{boolean, check_pointer, elements, options, place, read_options, reserved, sized, string, write};
 use crate::bundle::Bundle;
 use crate::engine::Device;
-use crate::{Model, ModelFile, ModelOptions};
+use crate::model::{Model, ModelError, ModelFile, ModelOptions};
 use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,9 +29,9 @@ pub struct ccs_model_options {
     pub threads: u32,
     /// Prompts whose encoding is kept; 0 is 64.
     pub cached_prompts: u32,
-    /// 1 to compute the confounder map too, which costs time.
+    /// 1 to compute the confounder map too, which costs time, or 0.
     pub confounders: u32,
-    /// 1 to open weights that were never trained: masks mean nothing then.
+    /// 1 to open weights that were never trained, whose masks mean nothing, or 0.
     pub allow_untrained: u32,
     /// What computes a frame, one of CCS_DEVICE_*. A library built without GPUs refuses CCS_DEVICE_GPU.
     pub device: u32,
@@ -40,7 +40,7 @@ pub struct ccs_model_options {
     pub memory_cap_bytes: u64,
     /// Which GPU: 0 for the most capable, or one more than its number in the list of `causalclipseg inspect`.
     pub gpu: u32,
-    /// Zero.
+    /// Set to 0.
     pub reserved: u32,
 }
 
@@ -70,45 +70,31 @@ pub struct ccs_model_info {
     pub fallback: [c_char; 160],
 }
 
-sized!(ccs_model_options, ccs_model_info);
-
-impl Default for ccs_model_options {
-    fn default() -> Self {
-        let struct_size = size_of::<Self>() as u32;
-        Self {
-            struct_size,
-            threads: 0,
-            cached_prompts: 0,
-            confounders: 0,
-            allow_untrained: 0,
-            device: CCS_DEVICE_CPU,
-            memory_cap_bytes: 0,
-            gpu: 0,
-            reserved: 0,
-        }
-    }
-}
+sized!(ccs_model_info);
+options!(ccs_model_options);
 
 fn plan(file: ModelFile, options: ccs_model_options) -> Result<ccs_model, Failure> {
-    let ccs_model_options { threads, cached_prompts, confounders, allow_untrained, memory_cap_bytes, .. } = options;
+    let ccs_model_options { threads, cached_prompts, memory_cap_bytes, .. } = options;
+    reserved("ccs_model_options.reserved", options.reserved)?;
+    let confounders = boolean("ccs_model_options.confounders", options.confounders)?;
+    let allow_untrained = boolean("ccs_model_options.allow_untrained", options.allow_untrained)?;
     let device = device(options)?;
     if threads > 256 {
         return Err(Failure::argument(format!("{threads} threads: give 1 to 256")));
     }
-    if !file.description().trained && allow_untrained == 0 {
+    if !file.description().trained && !allow_untrained {
         let message =
             "the model's weights were never trained, so its masks mean nothing: set allow_untrained to run it";
         return Err(Failure::new(ccs_status::Untrained, message));
     }
     let default = ModelOptions::default();
-    let options = ModelOptions {
-        confounders: confounders != 0,
-        cached_prompts: if cached_prompts == 0 { default.cached_prompts } else { cached_prompts as usize },
-        threads: threads.max(1) as usize,
-        device,
-        memory_cap_bytes: (memory_cap_bytes != 0).then_some(memory_cap_bytes),
-        ..default
-    };
+    let cached_prompts = if cached_prompts == 0 { default.cached_prompts } else { cached_prompts as usize };
+    let options = default
+        .with_confounders(confounders)
+        .with_cached_prompts(cached_prompts)
+        .with_threads(threads.max(1) as usize)
+        .with_device(device)
+        .with_memory_cap_bytes((memory_cap_bytes != 0).then_some(memory_cap_bytes));
     let model = Model::from_file(file, options)?;
     Ok(ccs_model { id: handle::keep(Object::Model(Arc::new(model))) })
 }
@@ -122,7 +108,7 @@ fn device(options: ccs_model_options) -> Result<Device, Failure> {
             "this library was built without GPUs: set device to CCS_DEVICE_CPU or CCS_DEVICE_AUTO",
         )),
         CCS_DEVICE_GPU => Ok(Device::Gpu { index: gpu.checked_sub(1).map(|index| index as usize) }),
-        other => Err(Failure::argument(format!("device {other} is none: give one of CCS_DEVICE_*"))),
+        other => Err(Failure::argument(format!("{other} is not a device: give one of CCS_DEVICE_*"))),
     }
 }
 
@@ -152,8 +138,7 @@ pub unsafe extern "C" fn ccs_model_open(
 ) -> ccs_status {
     guard(|| {
         // SAFETY: as the caller promises.
-        let (model, path, options) =
-            unsafe { (place(model, "model")?, string(path, "path")?, read_or(options, Default::default())?) };
+        let (model, path, options) = unsafe { (place(model, "model")?, string(path, "path")?, read_options(options)?) };
         *model = plan(ModelFile::open(Path::new(path))?, options)?;
         Ok(())
     })
@@ -173,14 +158,9 @@ pub unsafe extern "C" fn ccs_model_open_memory(
     guard(|| {
         check_pointer(bytes.cast::<u8>(), "bytes")?;
         // SAFETY: as the caller promises.
-        let (model, bytes, options) = unsafe {
-            (
-                place(model, "model")?,
-                elements(bytes.cast::<u8>(), size, "bytes")?,
-                read_or(options, Default::default())?,
-            )
-        };
-        let bundle = Bundle::from_bytes(bytes.to_vec()).map_err(crate::ModelError::from)?;
+        let (model, bytes, options) =
+            unsafe { (place(model, "model")?, elements(bytes.cast::<u8>(), size, "bytes")?, read_options(options)?) };
+        let bundle = Bundle::from_bytes(bytes.to_vec()).map_err(ModelError::from)?;
         *model = plan(bundle.into(), options)?;
         Ok(())
     })
@@ -204,7 +184,7 @@ pub unsafe extern "C" fn ccs_model_describe(model: ccs_model, info: *mut ccs_mod
             memory_bytes: model.memory_bytes(1).unwrap_or(0),
             name: cut(&description.name),
             sha256: model.sha256().0,
-            fallback: cut(model.engine().fallback().unwrap_or_default()),
+            fallback: cut(model.fallback().unwrap_or_default()),
         };
         // SAFETY: as the caller promises.
         unsafe { write(info, value) }
@@ -245,8 +225,7 @@ pub unsafe extern "C" fn ccs_prompt_new(model: ccs_model, text: *const c_char, p
         // SAFETY: as the caller promises.
         let (prompt, text) = unsafe { (place(prompt, "prompt")?, string(text, "text")?) };
         let model = handle::model(model)?;
-        let encoded = model.prompt(text)?;
-        *prompt = ccs_prompt { id: handle::keep(Object::Prompt(Arc::new(OwnedPrompt { prompt: encoded, model }))) };
+        *prompt = ccs_prompt { id: handle::keep(Object::Prompt(model.prompt(text)?)) };
         Ok(())
     })
 }

@@ -3,26 +3,30 @@
 use super::failure::{Failure, ccs_status, guard};
 use super::handle::{self, Object, ccs_model, ccs_prompt, ccs_session};
 use super::model::{CCS_DEVICE_CPU, CCS_DEVICE_GPU};
-use super::types::place;
+use super::types::{boolean, options, place, read_options, threshold};
 use super::types::{
     ccs_contour, ccs_frame, ccs_measurements, ccs_point, ccs_quality, check_pointer, elements, elements_mut, frame,
-    read_or, sized, write,
+    sized, write,
 };
 use crate::engine::RanOn;
-use crate::mask::{Contour, Flag, FrameWatch, Measurements, Quality};
-use crate::{Model, Segmentation, Session};
+use crate::session::{Finding, FrameReport, Session, SessionOptions};
 use ndarray::ArrayView2;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-/// How a session makes masks; null stands for the model's threshold.
+/// How a session makes results; null stands for all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[allow(non_camel_case_types)]
 pub struct ccs_session_options {
     /// sizeof(ccs_session_options).
     pub struct_size: u32,
-    /// A pixel is lesion where its probability is above this, 0 to 1; negative for the model's own.
+    /// A pixel is lesion where its probability is above this, above 0 and below 1; 0 is the model's own.
     pub threshold: f32,
+    /// How much of each pixel's probability comes from the frames before, 0 (off) to below 1. The frames of a session are
+    /// taken for one sequence.
+    pub smoothing: f32,
+    /// 1 to leave out the quality (ccs_judge) and the time that it takes, or 0.
+    pub no_quality: u32,
 }
 
 /// Where the time of one frame went, in milliseconds.
@@ -42,39 +46,24 @@ pub struct ccs_timing {
     pub postprocess_ms: f64,
 }
 
-sized!(ccs_session_options, ccs_timing);
+sized!(ccs_timing);
+options!(ccs_session_options);
 
 pub(super) struct SessionState {
     session: Session,
-    model: Arc<Model>,
-    threshold: Option<f32>,
-    /// Of the last frame; none after a failure.
-    found: Vec<Segmentation>,
-    /// How many of `found` are results.
-    count: usize,
-    /// Of each result, once somebody asked.
-    contours: Vec<Option<Vec<Contour>>>,
-    mm_per_pixel: Option<[f32; 2]>,
-    watch: FrameWatch,
-    /// Of the last frame, whatever was found on it.
-    frame_flags: Vec<Flag>,
-    /// Of each prompt.
-    unknown_words: Vec<bool>,
+    /// Of the last frame. Its memory is used again, also after a failure.
+    report: FrameReport,
+    /// Whether it holds results.
+    is_done: bool,
 }
 
 impl SessionState {
-    fn result(&mut self, index: usize) -> Result<&Segmentation, Failure> {
-        let count = self.count;
-        self.found.get(index).filter(|_| index < count).ok_or_else(|| {
-            let message = format!("there is no result {index}: the last call of ccs_segment gave {count}");
+    fn finding(&self, index: usize) -> Result<&Finding, Failure> {
+        let findings = if self.is_done { self.report.findings.as_slice() } else { &[] };
+        findings.get(index).ok_or_else(|| {
+            let message = format!("there is no result {index}: the last call of ccs_segment gave {}", findings.len());
             Failure::new(ccs_status::NoResult, message)
         })
-    }
-
-    fn contours(&mut self, index: usize) -> Result<&[Contour], Failure> {
-        let mask = self.result(index)?.mask.contours();
-        let kept = self.contours.get_mut(index).ok_or_else(|| Failure::argument("the index is too large"))?;
-        Ok(kept.get_or_insert(mask))
     }
 }
 
@@ -89,29 +78,14 @@ pub unsafe extern "C" fn ccs_session_new(
     session: *mut ccs_session,
 ) -> ccs_status {
     guard(|| {
-        let default = ccs_session_options { struct_size: size_of::<ccs_session_options>() as u32, threshold: -1.0 };
         // SAFETY: as the caller promises.
-        let (out, options) = unsafe { (place(session, "session")?, read_or(options, default)?) };
-        let threshold = match options.threshold {
-            own if own < 0.0 => None,
-            given if (0.0..=1.0).contains(&given) => Some(given),
-            other => {
-                return Err(Failure::argument(format!("a threshold of {other}: give 0 to 1, or -1 for the model's")));
-            }
-        };
-        let model = handle::model(model)?;
-        let state = SessionState {
-            session: model.session()?,
-            model,
-            threshold,
-            found: Vec::new(),
-            count: 0,
-            contours: Vec::new(),
-            mm_per_pixel: None,
-            watch: FrameWatch::default(),
-            frame_flags: Vec::new(),
-            unknown_words: Vec::new(),
-        };
+        let (out, given) = unsafe { (place(session, "session")?, read_options(options)?) };
+        let options = SessionOptions::default()
+            .with_threshold(threshold(given.threshold))
+            .with_smoothing(given.smoothing)
+            .with_quality(!boolean("ccs_session_options.no_quality", given.no_quality)?);
+        let session = Session::new(&*handle::model(model)?, options)?;
+        let state = SessionState { session, report: FrameReport::default(), is_done: false };
         *out = ccs_session { id: handle::keep(Object::Session(Arc::new(Mutex::new(state)))) };
         Ok(())
     })
@@ -127,11 +101,11 @@ pub extern "C" fn ccs_session_free(session: ccs_session) -> ccs_status {
 fn enter(session: &Mutex<SessionState>) -> Result<MutexGuard<'_, SessionState>, Failure> {
     match session.try_lock() {
         Ok(state) => Ok(state),
-        // A panic came before the results were counted: there are none.
+        // A panic came before the results were whole: there are none.
         Err(TryLockError::Poisoned(poisoned)) => {
             session.clear_poison();
             let mut state = poisoned.into_inner();
-            state.count = 0;
+            state.is_done = false;
             Ok(state)
         }
         Err(TryLockError::WouldBlock) => {
@@ -159,57 +133,43 @@ pub unsafe extern "C" fn ccs_segment(
     guard(|| {
         let session = handle::session(session)?;
         let mut state = enter(&session)?;
-        let state = &mut *state;
-        state.count = 0;
+        let SessionState { session, report, is_done } = &mut *state;
+        *is_done = false;
         // SAFETY: as the caller promises.
         let (frame, handles) = unsafe { (self::frame(frame)?, elements(prompts, prompt_count, "prompts")?) };
         if handles.is_empty() {
             return Err(Failure::argument("no prompts: give at least one"));
         }
-        let owned = handles.iter().map(|prompt| handle::prompt(*prompt)).collect::<Result<Vec<_>, _>>()?;
-        if owned.iter().any(|prompt| !Arc::ptr_eq(&prompt.model, &state.model)) {
-            let message = "a prompt was encoded by another model: encode it with the session's";
-            return Err(Failure::new(ccs_status::OtherModel, message));
-        }
         if !timing.is_null() {
             // SAFETY: as the caller promises; checked before the work, so that a wrong size costs nothing.
             unsafe { super::types::read(timing.cast_const()) }?;
         }
-        let prompts: Vec<_> = owned.iter().map(|prompt| prompt.prompt.clone()).collect();
-        state.frame_flags.clear();
-        state.frame_flags.extend(state.watch.flags(&frame));
-        state.unknown_words.clear();
-        state.unknown_words.extend(prompts.iter().map(|prompt| prompt.has_unknown_words()));
-        let seconds = state.session.segment_into(&frame, &prompts, &mut state.found)?;
-        state.frame_flags.extend(state.session.is_unfamiliar().then_some(Flag::UnfamiliarFrame));
-        if let Some(threshold) = state.threshold {
-            for found in &mut state.found {
-                found.mask.update(&found.probability, threshold)?;
-            }
-        }
-        state.contours.clear();
-        state.contours.resize(prompts.len(), None);
-        state.mm_per_pixel = frame.mm_per_pixel();
-        state.count = prompts.len();
+        let prompts = handles.iter().map(|prompt| handle::prompt(*prompt)).collect::<Result<Vec<_>, _>>()?;
+        session.run_into(&frame, &prompts, report)?;
+        *is_done = true;
         if !timing.is_null() {
-            let ms = |seconds: f64| seconds * 1e3;
-            let ran_on = match state.session.ran_on() {
-                RanOn::Cpu => CCS_DEVICE_CPU,
-                RanOn::Gpu => CCS_DEVICE_GPU,
-            };
-            let value = ccs_timing {
-                struct_size: size_of::<ccs_timing>() as u32,
-                ran_on,
-                preprocess_ms: ms(seconds.preprocess),
-                image_ms: ms(seconds.image),
-                head_ms: ms(seconds.head),
-                postprocess_ms: ms(seconds.postprocess),
-            };
             // SAFETY: as the caller promises.
-            unsafe { write(timing, value) }?;
+            unsafe { write(timing, (&*report).into()) }?;
         }
         Ok(())
     })
+}
+
+impl From<&FrameReport> for ccs_timing {
+    fn from(report: &FrameReport) -> Self {
+        let ms = |seconds: f64| seconds * 1e3;
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            ran_on: match report.ran_on {
+                RanOn::Cpu => CCS_DEVICE_CPU,
+                RanOn::Gpu => CCS_DEVICE_GPU,
+            },
+            preprocess_ms: ms(report.seconds.preprocess),
+            image_ms: ms(report.seconds.image),
+            head_ms: ms(report.seconds.head),
+            postprocess_ms: ms(report.seconds.postprocess),
+        }
+    }
 }
 
 /// Copies a map row by row; `row_stride` and `capacity` count elements.
@@ -238,8 +198,10 @@ unsafe fn copy_map<T: Copy>(
     // SAFETY: as the caller promises, and no more than what is needed.
     let out = unsafe { elements_mut(out, needed, what) }?;
     for (row, target) in map.rows().into_iter().zip(out.chunks_mut(stride)) {
-        for (to, from) in target.iter_mut().zip(row) {
-            *to = *from;
+        let target = target.get_mut(..width).unwrap_or_default();
+        match row.as_slice() {
+            Some(row) => target.copy_from_slice(row),
+            None => target.iter_mut().zip(row).for_each(|(to, from)| *to = *from),
         }
     }
     Ok(())
@@ -260,9 +222,9 @@ pub unsafe extern "C" fn ccs_mask(
 ) -> ccs_status {
     guard(|| {
         let session = handle::session(session)?;
-        let mut state = enter(&session)?;
+        let state = enter(&session)?;
         // SAFETY: as the caller promises.
-        unsafe { copy_map(state.result(index)?.mask.pixels(), mask, capacity, row_stride, "mask") }
+        unsafe { copy_map(state.finding(index)?.mask().pixels(), mask, capacity, row_stride, "mask") }
     })
 }
 
@@ -280,8 +242,8 @@ pub unsafe extern "C" fn ccs_probability(
 ) -> ccs_status {
     guard(|| {
         let session = handle::session(session)?;
-        let mut state = enter(&session)?;
-        let values = state.result(index)?.probability.values();
+        let state = enter(&session)?;
+        let values = state.finding(index)?.probability().values();
         // SAFETY: as the caller promises.
         unsafe { copy_map(values, probability, capacity, row_stride, "probability") }
     })
@@ -302,8 +264,8 @@ pub unsafe extern "C" fn ccs_confounders(
 ) -> ccs_status {
     guard(|| {
         let session = handle::session(session)?;
-        let mut state = enter(&session)?;
-        let Some(map) = &state.result(index)?.confounders else {
+        let state = enter(&session)?;
+        let Some(map) = state.finding(index)?.confounders() else {
             let message = "the model was opened without confounders: set ccs_model_options.confounders";
             return Err(Failure::new(ccs_status::NoConfounders, message));
         };
@@ -313,8 +275,8 @@ pub unsafe extern "C" fn ccs_confounders(
 }
 
 /// Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` get how
-/// many there are, also where the buffers are too small; ask with capacities of 0 to learn them. Outer boundaries run
-/// clockwise on the screen, holes counter-clockwise.
+/// many there are, also where the buffers are too small; ask with capacities of 0 to learn them. The first call traces the
+/// boundaries, and later ones copy them. Outer boundaries run clockwise on the screen, holes counter-clockwise.
 ///
 /// # Safety
 /// The buffers have the elements that their capacities tell; the counts may be written.
@@ -334,8 +296,8 @@ pub unsafe extern "C" fn ccs_contours(
         let (contour_count, point_count) =
             unsafe { (place(contour_count, "contour_count")?, place(point_count, "point_count")?) };
         let session = handle::session(session)?;
-        let mut state = enter(&session)?;
-        let found = state.contours(index)?;
+        let state = enter(&session)?;
+        let found = state.finding(index)?.contours();
         *contour_count = found.len();
         *point_count = found.iter().map(|contour| contour.points.len()).sum();
         if contour_capacity < *contour_count || point_capacity < *point_count {
@@ -373,19 +335,15 @@ pub unsafe extern "C" fn ccs_measure(
 ) -> ccs_status {
     guard(|| {
         let session = handle::session(session)?;
-        let mut state = enter(&session)?;
-        state.contours(index)?;
-        let mm_per_pixel = state.mm_per_pixel;
-        let contours = state.contours.get(index).and_then(Option::as_deref).unwrap_or_default();
-        let Some(found) = state.found.get(index) else { return Err(Failure::argument("the index is too large")) };
-        let measured = Measurements::of(&found.mask, contours, Some(&found.probability), mm_per_pixel)?;
+        let state = enter(&session)?;
         // SAFETY: as the caller promises.
-        unsafe { write(measurements, measured.into()) }
+        unsafe { write(measurements, state.finding(index)?.measurements().into()) }
     })
 }
 
 /// Tells how far the result of prompt `index` can be trusted. A frame counts as frozen where it is the one that this
-/// session segmented before, pixel for pixel. Set `quality->struct_size` before the call.
+/// session segmented before, pixel for pixel. Set `quality->struct_size` before the call. CCS_STATUS_NO_RESULT where
+/// ccs_session_options.no_quality is 1.
 ///
 /// # Safety
 /// `quality` is null or tells its size, and may be written.
@@ -393,13 +351,12 @@ pub unsafe extern "C" fn ccs_measure(
 pub unsafe extern "C" fn ccs_judge(session: ccs_session, index: usize, quality: *mut ccs_quality) -> ccs_status {
     guard(|| {
         let session = handle::session(session)?;
-        let mut state = enter(&session)?;
-        let found = state.result(index)?;
-        let mut judged = Quality::of(&found.mask, &found.probability, found.confounders.as_ref())?;
-        judged.flags.extend(&state.frame_flags);
-        let unknown = state.unknown_words.get(index).copied().unwrap_or(false);
-        judged.flags.extend(unknown.then_some(Flag::UnknownWords));
+        let state = enter(&session)?;
+        let Some(found) = state.finding(index)?.quality() else {
+            let message = "the session leaves out the quality: set ccs_session_options.no_quality to 0";
+            return Err(Failure::new(ccs_status::NoResult, message));
+        };
         // SAFETY: as the caller promises.
-        unsafe { write(quality, (&judged).into()) }
+        unsafe { write(quality, found.into()) }
     })
 }

@@ -2,8 +2,11 @@
 
 use super::failure::{Failure, ccs_status, guard};
 use super::handle::{self, Object, ccs_model, ccs_stream};
-use super::types::{ccs_frame, ccs_measurements, ccs_quality, elements, frame, place, read_or, sized, string, write};
-use crate::mask::Measurements;
+use super::types::{
+    boolean, ccs_frame, ccs_measurements, ccs_quality, elements, frame, options, place, read_options, reserved, sized,
+    string, threshold, write,
+};
+use crate::session::{Finding, SessionOptions};
 use crate::stream::{Backlog, DegradePolicy, FrameResult, Stream, StreamEvent, StreamOptions, Submission, Summary};
 use std::ffi::{CString, c_char, c_void};
 use std::ptr;
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 /// How a stream treats its frames; null stands for all zero.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 #[allow(non_camel_case_types)]
 pub struct ccs_stream_options {
     /// sizeof(ccs_stream_options).
@@ -23,7 +26,7 @@ pub struct ccs_stream_options {
     pub deadline_ms: f64,
     /// The largest frame that is taken, width x height x bytes a pixel; 0 is 64 MiB.
     pub max_frame_bytes: usize,
-    /// A pixel is lesion where its probability is above this, 0 to 1; 0 is the model's own.
+    /// A pixel is lesion where its probability is above this, above 0 and below 1; 0 is the model's own.
     pub threshold: f32,
     /// How much of each pixel's probability comes from the frames before, 0 (off) to below 1.
     pub smoothing: f32,
@@ -31,13 +34,13 @@ pub struct ccs_stream_options {
     pub keep_order: u32,
     /// 1: segment fewer frames while the deadline is missed.
     pub lower_rate: u32,
-    /// 1: go over to the next of the models while the deadline is missed.
+    /// 1: switch to the next of the models while the deadline is missed.
     pub smaller_input: u32,
     /// 1: measure every mask, see ccs_finding.
     pub measure: u32,
     /// 1: leave out ccs_finding.quality and the time that it takes.
     pub no_quality: u32,
-    /// Zero.
+    /// Set to 0.
     pub reserved: u32,
 }
 
@@ -168,7 +171,8 @@ pub struct ccs_statistics {
     pub bookkeeping: ccs_latency,
 }
 
-sized!(ccs_stream_options, ccs_statistics);
+sized!(ccs_statistics);
+options!(ccs_stream_options);
 
 impl From<Summary> for ccs_latency {
     fn from(summary: Summary) -> Self {
@@ -246,28 +250,8 @@ impl Callback {
 
     fn tell_frame(&mut self, result: &FrameResult<'_>) {
         self.findings.clear();
-        for (index, found) in result.found.iter().enumerate() {
-            let measurements = if self.measure {
-                let contours = found.mask.contours();
-                let mm_per_pixel = result.frame.mm_per_pixel();
-                // They fail only for maps of different sizes.
-                Measurements::of(&found.mask, &contours, Some(&found.probability), mm_per_pixel)
-                    .map_or(NO_MEASUREMENTS, Into::into)
-            } else {
-                NO_MEASUREMENTS
-            };
-            self.findings.push(ccs_finding {
-                mask: found.mask.pixels().as_slice().map_or(ptr::null(), <[u8]>::as_ptr),
-                probability: found.probability.values().as_slice().map_or(ptr::null(), <[f32]>::as_ptr),
-                confounders: found
-                    .confounders
-                    .as_ref()
-                    .and_then(|map| map.values().as_slice().map(<[f32]>::as_ptr))
-                    .unwrap_or(ptr::null()),
-                measurements,
-                quality: result.quality.get(index).map_or(NO_QUALITY, Into::into),
-            });
-        }
+        let measure = self.measure;
+        self.findings.extend(result.report.findings.iter().map(|found| ccs_finding::of(found, measure)));
         self.call(&ccs_event {
             sequence: result.sequence,
             timestamp_us: result.timestamp_us,
@@ -291,6 +275,22 @@ impl Callback {
     }
 }
 
+impl ccs_finding {
+    /// Lends a finding's maps.
+    fn of(found: &Finding, measure: bool) -> Self {
+        Self {
+            mask: found.mask().pixels().as_slice().map_or(ptr::null(), <[u8]>::as_ptr),
+            probability: found.probability().values().as_slice().map_or(ptr::null(), <[f32]>::as_ptr),
+            confounders: found
+                .confounders()
+                .and_then(|map| map.values().as_slice().map(<[f32]>::as_ptr))
+                .unwrap_or(ptr::null()),
+            measurements: if measure { found.measurements().into() } else { NO_MEASUREMENTS },
+            quality: found.quality().map_or(NO_QUALITY, Into::into),
+        }
+    }
+}
+
 impl ccs_stream_options {
     fn checked(self) -> Result<StreamOptions, Failure> {
         let default = StreamOptions::default();
@@ -299,20 +299,24 @@ impl ccs_stream_options {
             ms if ms > 0.0 && ms <= 3.6e6 => Some(Duration::from_secs_f64(ms / 1e3)),
             other => return Err(Failure::argument(format!("a deadline of {other} ms: give 0 to an hour"))),
         };
-        Ok(StreamOptions {
-            deadline,
-            backlog: if self.keep_order == 0 { Backlog::LatestWins } else { Backlog::KeepOrder },
-            queued_frames: self.queued_frames.max(1) as usize,
-            max_frame_bytes: if self.max_frame_bytes == 0 { default.max_frame_bytes } else { self.max_frame_bytes },
-            threshold: (self.threshold != 0.0).then_some(self.threshold),
-            smoothing: self.smoothing,
-            degrade: DegradePolicy {
-                lower_rate: self.lower_rate != 0,
-                smaller_input: self.smaller_input != 0,
-                ..DegradePolicy::OFF
-            },
-            quality: self.no_quality == 0,
-        })
+        reserved("ccs_stream_options.reserved", self.reserved)?;
+        let is_set = |name: &str, value| boolean(&format!("ccs_stream_options.{name}"), value);
+        let keep_order = is_set("keep_order", self.keep_order)?;
+        let degrade = DegradePolicy::OFF
+            .with_lower_rate(is_set("lower_rate", self.lower_rate)?)
+            .with_smaller_input(is_set("smaller_input", self.smaller_input)?);
+        let session = SessionOptions::default()
+            .with_threshold(threshold(self.threshold))
+            .with_smoothing(self.smoothing)
+            .with_quality(!is_set("no_quality", self.no_quality)?);
+        let max_frame_bytes = if self.max_frame_bytes == 0 { default.max_frame_bytes } else { self.max_frame_bytes };
+        Ok(default
+            .with_deadline(deadline)
+            .with_backlog(if keep_order { Backlog::KeepOrder } else { Backlog::LatestWins })
+            .with_queued_frames(self.queued_frames.max(1) as usize)
+            .with_max_frame_bytes(max_frame_bytes)
+            .with_degrade(degrade)
+            .with_session(session))
     }
 }
 
@@ -323,7 +327,7 @@ unsafe fn strings<'a>(prompts: *const *const c_char, count: usize) -> Result<Vec
     unsafe { elements(prompts, count, "prompts")?.iter().map(|text| string(*text, "a prompt")).collect() }
 }
 
-/// Opens a stream: `models` begins with the best, and the others are gone over to when frames are late and
+/// Opens a stream: `models` begins with the best, and the stream switches to the others when frames are late and
 /// `smaller_input` is 1. `prompts` are sentences, UTF-8. `callback` gets the results.
 ///
 /// # Safety
@@ -341,19 +345,19 @@ pub unsafe extern "C" fn ccs_stream_open(
     stream: *mut ccs_stream,
 ) -> ccs_status {
     guard(|| {
-        let default = ccs_stream_options { struct_size: size_of::<ccs_stream_options>() as u32, ..Default::default() };
         // SAFETY: as the caller promises.
         let (out, options, models, prompts) = unsafe {
             (
                 place(stream, "stream")?,
-                read_or(options, default)?,
+                read_options(options)?,
                 elements(models, model_count, "models")?,
                 strings(prompts, prompt_count)?,
             )
         };
         let function = callback.ok_or_else(|| Failure::null("callback"))?;
         let models = models.iter().map(|model| handle::model(*model)).collect::<Result<Vec<_>, _>>()?;
-        let mut callback = Callback { function, user, measure: options.measure != 0, findings: Vec::new() };
+        let measure = boolean("ccs_stream_options.measure", options.measure)?;
+        let mut callback = Callback { function, user, measure, findings: Vec::new() };
         let stream = Stream::start(models, &prompts, options.checked()?, move |event| callback.tell(&event))?;
         *out = ccs_stream { id: handle::keep(Object::Stream(Arc::new(stream))) };
         Ok(())

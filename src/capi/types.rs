@@ -49,6 +49,10 @@ pub struct ccs_frame {
     pub region: ccs_region,
     /// Size of a pixel, x and y, in millimetres; both zero where it is unknown.
     pub mm_per_pixel: [f32; 2],
+    /// 1 where the source says that it lost this frame, or 0. What is found on it is flagged with CCS_FLAG_INVALID_FRAME.
+    pub invalid: u32,
+    /// Set to 0.
+    pub reserved: u32,
 }
 
 /// A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
@@ -117,16 +121,16 @@ pub const CCS_FLAG_BLANK_FRAME: u32 = 1;
 pub const CCS_FLAG_FROZEN_FRAME: u32 = 2;
 /// The frame is noise, not an ultrasound image.
 pub const CCS_FLAG_NOISE_FRAME: u32 = 4;
-/// The source says that the frame was lost.
+/// The source says that the frame was lost, see ccs_frame.invalid.
 pub const CCS_FLAG_INVALID_FRAME: u32 = 8;
 /// No pixel is above the threshold.
 pub const CCS_FLAG_NOTHING_FOUND: u32 = 16;
 /// The score is too low to be relied on.
 pub const CCS_FLAG_LOW_SCORE: u32 = 32;
-/// The frame looks like none of the images that the model was trained on.
-pub const CCS_FLAG_UNFAMILIAR_FRAME: u32 = 128;
 /// The prompt has words that the model's training never showed it.
 pub const CCS_FLAG_UNKNOWN_WORDS: u32 = 64;
+/// The frame looks like none of the images that the model was trained on.
+pub const CCS_FLAG_UNFAMILIAR_FRAME: u32 = 128;
 
 /// How far one result can be trusted; docs/formats.md tells what was measured. Probabilities and shares are 0 to 1, and NaN
 /// where there is no mask to take them of.
@@ -138,7 +142,7 @@ pub struct ccs_quality {
     pub struct_size: u32,
     /// The sum of CCS_FLAG_*.
     pub flags: u32,
-    /// One number for all: orders results by how well they agree with a reader, and is no probability.
+    /// One number for all: orders results by how well they agree with a reader. It is not a probability.
     pub score: f64,
     /// Inside the mask.
     pub mean_probability: f64,
@@ -191,8 +195,8 @@ impl From<Option<Diameter>> for ccs_diameter {
     }
 }
 
-impl From<Measurements> for ccs_measurements {
-    fn from(measured: Measurements) -> Self {
+impl From<&Measurements> for ccs_measurements {
+    fn from(measured: &Measurements) -> Self {
         // Sides of a frame fit, see `MAX_SIDE`.
         let [x, y, width, height] = measured.bbox.unwrap_or_default().map(|side| side as u32);
         Self {
@@ -213,9 +217,11 @@ impl From<Measurements> for ccs_measurements {
 /// A struct that begins with its own size, as u32.
 ///
 /// # Safety
-/// The first field is `struct_size: u32`, and every field may have any value.
+/// The first field is `struct_size: u32`, and every field may have any value, zero among them.
 pub(super) unsafe trait Sized32: Copy {
     const NAME: &'static str;
+    /// The least size that is taken, in bytes. Where it is less than the whole, zero is the default of the rest.
+    const LEAST_BYTES: usize = size_of::<Self>();
 }
 
 macro_rules! sized {
@@ -230,18 +236,48 @@ macro_rules! sized {
 }
 pub(super) use sized;
 
-sized!(ccs_frame, ccs_measurements, ccs_quality);
+/// As `sized!`, for options: all may be left out but the size.
+macro_rules! options {
+    ($($name:ident),*) => {
+        $(
+            // SAFETY: a repr(C) struct of numbers whose first field is its size.
+            unsafe impl $crate::capi::types::Sized32 for $name {
+                const NAME: &'static str = stringify!($name);
+                const LEAST_BYTES: usize = size_of::<u32>();
+            }
 
-/// Checks a pointer to a struct before anything but its size is read.
+            impl Default for $name {
+                /// All zero but for the size, as null stands for.
+                fn default() -> Self {
+                    // SAFETY: numbers, for which zero is a value.
+                    Self { struct_size: size_of::<Self>() as u32, ..unsafe { std::mem::zeroed() } }
+                }
+            }
+        )*
+    };
+}
+pub(super) use options;
+
+sized!(ccs_measurements, ccs_quality);
+
+// SAFETY: a repr(C) struct of numbers and a pointer whose first field is its size.
+unsafe impl Sized32 for ccs_frame {
+    const NAME: &'static str = "ccs_frame";
+    const LEAST_BYTES: usize = std::mem::offset_of!(ccs_frame, invalid);
+}
+
+/// Checks a pointer to a struct before anything but its size is read, and yields that.
 ///
 /// # Safety
 /// `pointer` is null or points to memory of at least the size that its first field tells.
-unsafe fn check_size<T: Sized32>(pointer: *const T) -> Result<(), Failure> {
+unsafe fn check_size<T: Sized32>(pointer: *const T) -> Result<usize, Failure> {
     check_pointer(pointer, T::NAME)?;
     // SAFETY: not null and aligned; the caller promises at least the first field.
     let given = unsafe { pointer.cast::<u32>().read() } as usize;
     let expected = size_of::<T>();
-    if given != expected {
+    // A compiler makes each size a multiple of the alignment, so no field ends in the middle.
+    let is_shorter = given == T::LEAST_BYTES || (given > T::LEAST_BYTES && given.is_multiple_of(align_of::<T>()));
+    if given != expected && !(is_shorter && given < expected) {
         let message = format!(
             "{0}.struct_size is {given} and this library's is {expected}: set it to sizeof({0}), and compile with the \
              header of this version",
@@ -249,30 +285,55 @@ unsafe fn check_size<T: Sized32>(pointer: *const T) -> Result<(), Failure> {
         );
         return Err(Failure::new(ccs_status::StructSize, message));
     }
-    Ok(())
+    Ok(given)
 }
 
-/// Copies a struct of the host's.
+/// Copies a struct of the host's. What a shorter one of an older header lacks is zero.
 ///
 /// # Safety
 /// As [`check_size`].
 pub(super) unsafe fn read<T: Sized32>(pointer: *const T) -> Result<T, Failure> {
     // SAFETY: as promised.
-    unsafe { check_size(pointer) }?;
-    // SAFETY: not null, aligned and large enough; any value is valid.
-    Ok(unsafe { pointer.read() })
+    let given = unsafe { check_size(pointer) }?;
+    let mut value = std::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: not null, and as large as it says, which is not more than a `T`; two objects do not overlap.
+    unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr().cast::<u8>(), given) };
+    // SAFETY: any value is valid, zero too.
+    Ok(unsafe { value.assume_init() })
 }
 
-/// Copies a struct of options; null stands for `default`.
+/// Copies a struct of options; null stands for all zero.
 ///
 /// # Safety
 /// As [`check_size`].
-pub(super) unsafe fn read_or<T: Sized32>(pointer: *const T, default: T) -> Result<T, Failure> {
+pub(super) unsafe fn read_options<T: Sized32 + Default>(pointer: *const T) -> Result<T, Failure> {
     if pointer.is_null() {
-        return Ok(default);
+        return Ok(T::default());
     }
     // SAFETY: as promised.
     unsafe { read(pointer) }
+}
+
+/// A field that is 1 for yes and 0 for no.
+pub(super) fn boolean(field: &str, value: u32) -> Result<bool, Failure> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Failure::argument(format!("{field} is {other}: set it to 0 or 1"))),
+    }
+}
+
+/// A field that has no meaning yet. A host that sets it expects one.
+pub(super) fn reserved(field: &str, value: u32) -> Result<(), Failure> {
+    match value {
+        0 => Ok(()),
+        other => Err(Failure::argument(format!("{field} is {other}: set it to 0, or zero the whole struct first"))),
+    }
+}
+
+/// A threshold as C has it: 0 is the model's own, for a session as for a stream.
+pub(super) fn threshold(value: f32) -> Option<f32> {
+    (value != 0.0).then_some(value)
 }
 
 /// Fills a struct of the host's.
@@ -280,7 +341,7 @@ pub(super) unsafe fn read_or<T: Sized32>(pointer: *const T, default: T) -> Resul
 /// # Safety
 /// As [`check_size`], and the memory may be written.
 pub(super) unsafe fn write<T: Sized32>(pointer: *mut T, value: T) -> Result<(), Failure> {
-    // SAFETY: as promised.
+    // SAFETY: as promised. Results are taken whole, so the size is that of `T`.
     unsafe { check_size(pointer) }?;
     // SAFETY: not null, aligned, large enough and writable.
     unsafe { pointer.write(value) };
@@ -368,8 +429,10 @@ pub(super) unsafe fn frame<'a>(pointer: *const ccs_frame) -> Result<Frame<'a>, F
         CCS_FORMAT_GRAY16 => PixelFormat::Gray16Le,
         CCS_FORMAT_RGB8 => PixelFormat::Rgb8,
         CCS_FORMAT_BGRA8 => PixelFormat::Bgra8,
-        other => return Err(Failure::argument(format!("{other} is no pixel format: give one of CCS_FORMAT_*"))),
+        other => return Err(Failure::argument(format!("{other} is not a pixel format: give one of CCS_FORMAT_*"))),
     };
+    reserved("ccs_frame.reserved", given.reserved)?;
+    let is_valid = !boolean("ccs_frame.invalid", given.invalid)?;
     if given.pixels.is_null() {
         return Err(Failure::null("ccs_frame.pixels"));
     }
@@ -388,5 +451,5 @@ pub(super) unsafe fn frame<'a>(pointer: *const ccs_frame) -> Result<Frame<'a>, F
     if given.mm_per_pixel != [0.0; 2] {
         frame = frame.with_mm_per_pixel(given.mm_per_pixel)?;
     }
-    Ok(frame)
+    Ok(frame.with_valid(is_valid))
 }

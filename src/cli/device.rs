@@ -4,7 +4,7 @@ use super::Failure;
 use causalclipseg::ModelOptions;
 use causalclipseg::engine::{Device, GpuPrecision};
 use clap::ValueEnum;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct DeviceArguments {
@@ -12,7 +12,7 @@ pub(super) struct DeviceArguments {
     /// CPU stands in
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     device: Device,
-    /// In what numbers a GPU keeps weights and maps
+    /// Number format for weights and feature maps on a GPU
     #[arg(long, value_enum, default_value = "auto")]
     gpu_precision: PrecisionName,
     /// Folder for a GPU's compiled shaders [default: causalclipseg in the user's cache folder]
@@ -20,7 +20,7 @@ pub(super) struct DeviceArguments {
     gpu_cache: Option<PathBuf>,
 }
 
-/// In what numbers a GPU keeps weights and maps.
+/// Number format for weights and feature maps on a GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum PrecisionName {
@@ -42,14 +42,18 @@ impl From<PrecisionName> for GpuPrecision {
 
 impl DeviceArguments {
     /// Options with the device in them.
-    pub fn options(&self, options: ModelOptions) -> Result<ModelOptions, Failure> {
+    pub fn options(&self, mut options: ModelOptions) -> Result<ModelOptions, Failure> {
         refuse_without_engine(self.device)?;
         let pipeline_cache = match self.device {
             Device::Cpu => None,
-            _ => self.gpu_cache.clone().or_else(cache_folder).map(for_ever),
+            _ => self.gpu_cache.clone().or_else(cache_folder),
         };
-        let (device, gpu_precision) = (self.device, self.gpu_precision.into());
-        Ok(ModelOptions { device, gpu_precision, pipeline_cache, ..options })
+        options.engine = options
+            .engine
+            .with_device(self.device)
+            .with_gpu_precision(self.gpu_precision.into())
+            .with_pipeline_cache(pipeline_cache);
+        Ok(options)
     }
 }
 
@@ -61,11 +65,6 @@ pub(super) fn refuse_without_engine(device: Device) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// A path that lives as long as the command.
-pub(super) fn for_ever(path: PathBuf) -> &'static Path {
-    Box::leak(path.into_boxed_path())
 }
 
 /// Where the user's programs keep what they can make again.

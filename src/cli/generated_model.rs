@@ -129,7 +129,8 @@ mod tests {
         let pixels = vec![90; 64 * 64];
         let frame =
             causalclipseg::frame::Frame::packed(&pixels, causalclipseg::frame::PixelFormat::Gray8, 64, 64).unwrap();
-        let (found, _) = model.session().unwrap().segment(&frame, &prompts).unwrap();
-        assert!(found[0].probability.values().iter().all(|value| value.is_finite()));
+        let mut session = causalclipseg::Session::new(&model, Default::default()).unwrap();
+        let report = session.run(&frame, &prompts).unwrap();
+        assert!(report.findings[0].probability().values().iter().all(|value| value.is_finite()));
     }
 }

@@ -12,6 +12,7 @@ mod verify;
 pub(crate) use bench::CountingAllocator;
 
 use causalclipseg::engine::is_contained;
+use causalclipseg::mask::check_threshold;
 use clap::{Parser, Subcommand};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -87,6 +88,12 @@ fn say(text: impl Display) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// A threshold as all commands take it.
+fn threshold(text: &str) -> Result<f32, String> {
+    let value = text.parse().map_err(|_| "give a number above 0 and below 1".to_string())?;
+    check_threshold(value).map_err(|error| error.to_string())
 }
 
 /// An empty table in the style of all commands.

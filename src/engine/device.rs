@@ -6,6 +6,7 @@ use std::str::FromStr;
 /// What the image pass of a network runs on. Sentences are encoded on the CPU always: each is encoded once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
+    /// The CPU, in the fast engine's kernels.
     #[default]
     Cpu,
     /// A GPU of its own silicon where there is one that can, and the CPU otherwise. Drivers that compute on the CPU do not
@@ -20,6 +21,7 @@ pub enum Device {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no device `{name}`; write cpu, gpu, gpu:N or auto")]
 pub struct UnknownDevice {
+    /// As it was written.
     pub name: String,
 }
 
@@ -60,6 +62,7 @@ pub enum GpuPrecision {
     /// f16 for a model that was packed in f16 or int8, where the GPU has it; f32 otherwise.
     #[default]
     Auto,
+    /// 32-bit floats.
     F32,
     /// Half the memory; f32 where the GPU has no f16.
     F16,
@@ -69,12 +72,15 @@ pub enum GpuPrecision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RanOn {
+    /// The CPU.
     #[default]
     Cpu,
+    /// A GPU.
     Gpu,
 }
 
 impl RanOn {
+    /// As results say it: cpu or gpu.
     pub fn name(self) -> &'static str {
         match self {
             RanOn::Cpu => "cpu",

@@ -1,96 +1,59 @@
-//! Runs a network: one image pass for any number of prompts, and one prompt pass for any number of images.
+//! What runs a network, and how: one image pass for any number of prompts, and one prompt pass for any number of images.
 //!
-//! [`cpu`] runs fused steps on SIMD kernels; a network that it does not know runs on plain tract, in three parts, with a line
-//! in the log. A [`Device`] other than the CPU runs image passes on a GPU (feature `gpu`), and the CPU stands in where that
-//! can't. [`ReferencePlan`] runs any graph, whole or in part, on plain tract operators: the truth that the fast engine
-//! is tested against.
+//! The fast engine runs fused steps on SIMD kernels; a network that it does not know runs on plain tract, in three parts, with
+//! a line in the log. A [`Device`] other than the CPU runs image passes on a GPU (feature `gpu`), and the CPU stands in where
+//! that can't. The reference runs any graph, whole or in part, on plain tract operators: the truth that the fast engine is
+//! tested against.
 
 mod accelerator;
+#[doc(hidden)]
 pub mod cpu;
 mod device;
 mod error;
 #[cfg(feature = "gpu")]
+#[doc(hidden)]
 pub mod gpu;
+mod gpu_times;
+mod options;
 mod reference;
 mod split;
 mod step_time;
 #[cfg(test)]
 mod tests;
-mod tract_op;
 
-pub use cpu::{MAX_PROMPTS, WeightSource};
+pub use crate::kernels::{Isa, UnknownIsa};
+pub use cpu::MAX_PROMPTS;
+#[doc(hidden)]
+pub use cpu::WeightSource;
 pub use device::{Device, GpuPrecision, RanOn, UnknownDevice};
 pub use error::EngineError;
 #[cfg(feature = "gpu")]
-pub use gpu::{AdapterDescription, GpuEngine, GpuMemory, GpuSummary, GpuTimes, adapters};
+pub use gpu::{AdapterDescription, adapters};
+#[cfg(feature = "gpu")]
+#[doc(hidden)]
+pub use gpu::{GpuEngine, GpuMemory, GpuSummary};
+pub use gpu_times::GpuTimes;
+pub use options::{EngineChoice, EngineOptions};
 #[cfg(feature = "onnx")]
 pub(crate) use reference::contained;
 pub(crate) use reference::coordinate;
+#[doc(hidden)]
 pub use reference::{ReferencePlan, Value, WholeNetwork, is_contained};
+#[doc(hidden)]
 pub use split::Head;
 pub use step_time::StepTime;
-pub use tract_op::SegmentOp;
 
 use crate::graph::{Graph, Op, Shape, Weights};
-use crate::kernels::Isa;
 use accelerator::Accelerator;
 use cpu::{CpuEngine, CpuWorkspace};
 use ndarray::{Array2, ArrayView2};
 use reference::ReferenceEngine;
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Which engine runs a network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EngineChoice {
-    /// The fast one, and plain tract for a network that it does not know.
-    #[default]
-    Auto,
-    /// Plain tract.
-    Reference,
-}
-
-/// How an [`Engine`] is made.
-#[derive(Clone, Copy, Debug)]
-pub struct EngineOptions {
-    /// Also computes what the adversarial head needs, so that [`Engine::confounder_logits`] answers. Off, it costs
-    /// nothing.
-    pub confounders: bool,
-    /// Threads that share the work of one pass. Up to 1, everything runs on the calling thread; above, the engine keeps
-    /// the others. Results do not depend on it.
-    pub threads: usize,
-    pub engine: EngineChoice,
-    /// What image passes run on, where the fast engine is chosen.
-    pub device: Device,
-    /// In what numbers a GPU keeps weights and maps.
-    pub gpu_precision: GpuPrecision,
-    /// A folder for compiled shaders, kept from start to start where the GPU's driver can. The user's own: what lies there is
-    /// handed to the driver.
-    pub pipeline_cache: Option<&'static Path>,
-    /// The fast engine's instruction set; the best that the CPU has where it is `None`.
-    pub isa: Option<Isa>,
-    /// Runs first in each thread that the fast engine keeps, with its number from 1: to bind it to a core, for example.
-    pub on_thread_start: Option<fn(usize)>,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            confounders: false,
-            threads: 1,
-            engine: EngineChoice::Auto,
-            device: Device::Cpu,
-            gpu_precision: GpuPrecision::Auto,
-            pipeline_cache: None,
-            isa: None,
-            on_thread_start: None,
-        }
-    }
-}
-
 /// A network ready to run. Shared freely between threads, each with a [`Workspace`] of its own.
+#[doc(hidden)]
 pub struct Engine {
     kind: Kind,
     accelerator: Accelerator,
@@ -106,6 +69,7 @@ enum Kind {
 }
 
 /// What a prompt pass leaves: the convolution that its sentence generates, for each head.
+#[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub struct PromptKernel {
     vectors: Vec<Arc<[f32]>>,
@@ -122,6 +86,7 @@ impl PromptKernel {
 }
 
 /// The memory of one caller's image passes, and the last one's logits.
+#[doc(hidden)]
 #[derive(Default)]
 pub struct Workspace {
     cpu: CpuWorkspace,
@@ -140,9 +105,12 @@ impl Workspace {
     }
 
     /// Where the last pass's time went, if a GPU ran it.
-    #[cfg(feature = "gpu")]
     pub fn gpu_times(&self) -> Option<GpuTimes> {
-        (self.ran_on == RanOn::Gpu).then_some(self.gpu.times)
+        #[cfg(feature = "gpu")]
+        if self.ran_on == RanOn::Gpu {
+            return Some(self.gpu.times);
+        }
+        None
     }
 }
 
@@ -162,18 +130,18 @@ impl Engine {
             let reason = format!("this input is {tokens}, not the ids of a sentence");
             return Err(EngineError::Split { output: "tokens".into(), reason });
         };
-        let kind = match options.engine {
-            EngineChoice::Auto => match CpuEngine::new(graph, source, options) {
+        let kind = match options.choice {
+            EngineChoice::Auto => match CpuEngine::new(graph, source, &options) {
                 Ok(engine) => Kind::Cpu(Box::new(engine)),
                 Err(EngineError::Unsupported { node, reason }) => {
                     log::warn!("`{node}` runs on plain tract, slowly: {reason}");
-                    Kind::reference(graph, source, options)?
+                    Kind::reference(graph, source, &options)?
                 }
                 Err(error) => return Err(error),
             },
-            EngineChoice::Reference => Kind::reference(graph, source, options)?,
+            EngineChoice::Reference => Kind::reference(graph, source, &options)?,
         };
-        let accelerator = match options.engine {
+        let accelerator = match options.choice {
             EngineChoice::Auto => Accelerator::new(graph, source, &options),
             EngineChoice::Reference => Accelerator::default(),
         };
@@ -427,7 +395,7 @@ impl Engine {
 }
 
 impl Kind {
-    fn reference(graph: &Graph, source: WeightSource, options: EngineOptions) -> Result<Self, EngineError> {
+    fn reference(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Result<Self, EngineError> {
         let weights: Cow<Weights> = match source {
             WeightSource::Memory(weights) => Cow::Borrowed(weights),
             WeightSource::Bundle(bundle) => Cow::Owned(bundle.weights()?),

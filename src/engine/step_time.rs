@@ -11,5 +11,6 @@ pub struct StepTime {
     pub gmac: f64,
     /// Activations that it reads and writes.
     pub bytes: u64,
+    /// What it took.
     pub nanoseconds: u64,
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::graph::{GraphBuilder, Grid, NodeId, Op, TAPS};
+use crate::tract_op::SegmentOp;
 use ndarray::{ArrayD, IxDyn};
 
 const SIDE: usize = 6;
@@ -56,8 +57,7 @@ fn the_parts_compute_what_the_whole_does() {
     let tokens = [3, 5, 11];
     let whole = ReferencePlan::new(&graph, &weights).unwrap();
     let expected = whole.run(&[Value::Tokens(&tokens), Value::Array(&image)]).unwrap();
-    let engine =
-        Engine::new(&graph, &weights, EngineOptions { confounders: true, ..EngineOptions::default() }).unwrap();
+    let engine = Engine::new(&graph, &weights, EngineOptions::default().with_confounders(true)).unwrap();
     // Padding after the end of text changes nothing.
     for prompt in [&[3, 5, 11][..], &[3, 5, 11, 0, 0]] {
         let kernel = engine.encode_prompt(prompt).unwrap();
@@ -110,10 +110,7 @@ fn graphs_and_weights_that_do_not_fit_are_errors() {
     let (graph, mut weights) = network();
     weights.remove("table");
     let error = |graph: &Graph, weights: &Weights| {
-        Engine::new(graph, weights, EngineOptions { confounders: true, ..EngineOptions::default() })
-            .err()
-            .unwrap()
-            .to_string()
+        Engine::new(graph, weights, EngineOptions::default().with_confounders(true)).err().unwrap().to_string()
     };
     assert!(error(&graph, &weights).contains("table"));
     let (_, weights) = network();

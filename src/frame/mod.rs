@@ -1,17 +1,21 @@
 //! Borrowed pixels, and the way from them into the network's input and back.
 //!
-//! A [`Frame`] checks the caller's buffer once. A [`Preprocessor`] resamples its region of interest into the network's
-//! square input and says with a [`Placement`] where it went; the placement restores a map of the network to the region's
-//! own size.
+//! A [`Frame`] checks the caller's buffer once. The preprocessor resamples its region of interest into the network's square
+//! input and says with a placement where it went; the placement restores a map of the network to the region's own size.
 
 mod familiarity;
 mod placement;
 mod preprocessor;
 mod resample;
+mod watch;
 
+#[doc(hidden)]
 pub use familiarity::{Appearance, FamiliarInputs, INPUTS_KEY};
+#[doc(hidden)]
 pub use placement::Placement;
+#[doc(hidden)]
 pub use preprocessor::Preprocessor;
+pub(crate) use watch::{FrameCondition, FrameWatch};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +38,7 @@ pub enum PixelFormat {
 }
 
 impl PixelFormat {
+    /// Bytes that one pixel takes.
     pub const fn bytes_per_pixel(self) -> usize {
         match self {
             Self::Gray8 => 1,
@@ -47,9 +52,13 @@ impl PixelFormat {
 /// A rectangle of whole pixels; `x` and `y` are its left and upper edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Region {
+    /// The left edge, in pixels.
     pub x: usize,
+    /// The upper edge, in pixels.
     pub y: usize,
+    /// In pixels.
     pub width: usize,
+    /// In pixels.
     pub height: usize,
 }
 
@@ -73,7 +82,9 @@ impl Region {
 /// What a network subtracts and divides by, for red, green and blue in 0..1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalisation {
+    /// What is subtracted.
     pub mean: [f32; 3],
+    /// What is divided by, after that.
     pub std: [f32; 3],
 }
 
@@ -98,6 +109,7 @@ pub enum Fit {
 
 /// Why pixels, or a buffer for them, are refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FrameError {
     #[error("the frame is {width} x {height} pixels: give it at least one pixel a side")]
     Empty { width: usize, height: usize },
@@ -128,6 +140,20 @@ pub enum FrameError {
 
 /// Pixels that somebody else owns: a screen buffer, a decoded file, a frame grabber's memory.
 ///
+/// ```
+/// use causalclipseg::frame::{Frame, PixelFormat, Region};
+///
+/// // A scan of 480 x 360 in a screen of 640 x 480, pixels of 0.1 mm, from a source that lost this frame.
+/// let screen = vec![0; 640 * 480 * 4];
+/// let frame = Frame::packed(&screen, PixelFormat::Bgra8, 640, 480)?
+///     .with_region(Region { x: 80, y: 60, width: 480, height: 360 })?
+///     .with_mm_per_pixel([0.1, 0.1])?
+///     .with_valid(false);
+/// assert_eq!((frame.width(), frame.region().width, frame.is_valid()), (640, 480, false));
+/// assert!(frame.with_region(Region { x: 600, y: 0, width: 41, height: 1 }).is_err());
+/// # Ok::<(), causalclipseg::frame::FrameError>(())
+/// ```
+///
 /// Every field has been checked against the buffer, so reading a frame cannot fail.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -138,6 +164,7 @@ pub struct Frame<'a> {
     stride_bytes: usize,
     region: Region,
     mm_per_pixel: Option<[f32; 2]>,
+    valid: bool,
 }
 
 impl<'a> Frame<'a> {
@@ -171,7 +198,7 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Buffer { actual: data.len(), needed });
         }
         let region = Region::whole(width, height);
-        Ok(Self { data, format, width, height, stride_bytes, region, mm_per_pixel: None })
+        Ok(Self { data, format, width, height, stride_bytes, region, mm_per_pixel: None, valid: true })
     }
 
     /// Borrows rows that follow each other without a gap. Errors as [`Frame::new`].
@@ -203,6 +230,14 @@ impl<'a> Frame<'a> {
         Ok(self)
     }
 
+    /// States whether the source vouches for the picture, as it does unless this says otherwise. A recorder keeps a place
+    /// for each frame that it lost; what is found there is flagged as [`InvalidFrame`](crate::mask::Flag::InvalidFrame).
+    pub fn with_valid(mut self, valid: bool) -> Self {
+        self.valid = valid;
+        self
+    }
+
+    /// How its pixels lie in memory.
     pub fn format(&self) -> PixelFormat {
         self.format
     }
@@ -225,6 +260,11 @@ impl<'a> Frame<'a> {
     /// `[x, y]`, where it is known.
     pub fn mm_per_pixel(&self) -> Option<[f32; 2]> {
         self.mm_per_pixel
+    }
+
+    /// Whether the source vouches for the picture.
+    pub fn is_valid(&self) -> bool {
+        self.valid
     }
 
     /// The bytes of row `y` of the region, counted from the region's upper edge.

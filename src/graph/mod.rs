@@ -77,6 +77,7 @@ pub struct Graph {
 
 /// Why a graph is refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
+#[non_exhaustive]
 pub enum GraphError {
     #[error("node `{node}`: {reason}")]
     Node { node: String, reason: String },

@@ -20,6 +20,7 @@ pub struct OutputNames {
 
 /// Why results cannot be named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NameError {
     #[error("{}: has no file name to call its results by; give a file", .0.display())]
     NoStem(PathBuf),
@@ -61,18 +62,22 @@ impl OutputNames {
         }
     }
 
+    /// Of the mask of a frame, counted from 0 (`None`: a still), under a prompt, counted from 0.
     pub fn mask(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
         self.path(frame, Some(prompt), "_mask.png")
     }
 
+    /// Of the probability picture; arguments as for the mask.
     pub fn probability(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
         self.path(frame, Some(prompt), "_prob.png")
     }
 
+    /// Of the overlay; arguments as for the mask.
     pub fn overlay(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
         self.path(frame, Some(prompt), "_overlay.png")
     }
 
+    /// Of the record of a prompt.
     pub fn json(&self, prompt: usize) -> PathBuf {
         self.path(None, Some(prompt), ".json")
     }

@@ -21,6 +21,7 @@ pub struct Image {
 
 /// Why a picture was not read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     #[error("{}: no such file; check the path", .0.display())]
     Missing(PathBuf),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a result was not written. Whatever stood at its path is still there.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     #[error("{}: the folder cannot be written to ({source}); make it or choose another", path.display())]
     Folder { path: PathBuf, source: io::Error },

@@ -23,9 +23,11 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// Every one.
     pub const ALL: [Isa; 7] =
         [Isa::Generic, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Neon, Isa::NeonDotprod, Isa::NeonI8mm];
 
+    /// As people write it.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Generic => "generic",
@@ -49,6 +51,7 @@ impl fmt::Display for Isa {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no instruction set `{name}`; known are {}", Isa::ALL.map(Isa::name).join(", "))]
 pub struct UnknownIsa {
+    /// As it was written.
     pub name: String,
 }
 

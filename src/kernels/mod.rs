@@ -32,6 +32,7 @@ pub const ISA_VARIABLE: &str = "CAUSALCLIPSEG_ISA";
 
 /// Why no kernels can be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IsaError {
     #[error(transparent)]
     Unknown(#[from] UnknownIsa),

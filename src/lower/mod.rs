@@ -36,6 +36,7 @@ use std::collections::HashSet;
 
 /// Why a graph cannot be rewritten.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LowerError {
     #[error("the network is not valid: {0}")]
     Graph(#[from] GraphError),

@@ -4,6 +4,7 @@ use super::format_cores;
 
 /// Why a thread cannot be kept to some cores.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AffinityError {
     #[error("no core is named")]
     Empty,

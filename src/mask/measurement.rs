@@ -54,6 +54,17 @@ impl Measurements {
             let (actual, frame) = ([values.ncols(), values.nrows()], [pixels.ncols(), pixels.nrows()]);
             return Err(MaskError::Size { what: "probability map", actual, frame });
         }
+        Ok(Self::of_same_size(mask, contours, probability, mm_per_pixel))
+    }
+
+    /// [`Self::of`] maps that are known to have one size.
+    pub(crate) fn of_same_size(
+        mask: &Mask,
+        contours: &[Contour],
+        probability: Option<&Probability>,
+        mm_per_pixel: Option<[f32; 2]>,
+    ) -> Self {
+        let pixels = mask.pixels();
         let mut area_px = 0usize;
         let (mut left, mut upper, mut right, mut lower) = (usize::MAX, usize::MAX, 0, 0);
         let (mut sum_x, mut sum_y, mut sum_p) = (0u64, 0u64, 0.0);
@@ -67,11 +78,11 @@ impl Measurements {
         let mm = mm_per_pixel.map(|mm| mm.map(f64::from));
         let area_mm2 = mm.map(|[x, y]| area_px as f64 * x * y);
         if area_px == 0 {
-            return Ok(Self { area_mm2, ..Self::default() });
+            return Self { area_mm2, ..Self::default() };
         }
         let count = area_px as f64;
         let (longest_diameter, perpendicular_diameter) = diameters(contours, mm).unzip();
-        Ok(Self {
+        Self {
             area_px,
             area_fraction: count / mask.region().area().max(1) as f64,
             area_mm2,
@@ -80,7 +91,7 @@ impl Measurements {
             centroid: Some([sum_x as f64 / count + 0.5, sum_y as f64 / count + 0.5]),
             longest_diameter,
             perpendicular_diameter,
-        })
+        }
     }
 }
 

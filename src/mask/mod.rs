@@ -6,7 +6,6 @@
 
 mod components;
 mod contour;
-mod frame_watch;
 mod measurement;
 mod overlay;
 mod probability;
@@ -15,10 +14,9 @@ mod record;
 
 pub use components::Components;
 pub use contour::Contour;
-pub use frame_watch::FrameWatch;
 pub use measurement::{Diameter, Measurements};
-pub use overlay::{Finding, Overlay};
-pub use probability::{Mask, Probability};
+pub use overlay::{Annotation, Overlay};
+pub use probability::{Mask, Probability, check_threshold};
 pub use quality::{Flag, LOW_SCORE, Quality, STABILITY_THRESHOLDS};
 pub use record::{Record, SequenceRecord, contours_in_mm};
 
@@ -26,12 +24,13 @@ use crate::frame::FrameError;
 
 /// Why a result is not given.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum MaskError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("the network's output is not finite: its weights or its input are damaged; verify the bundle")]
     NotFinite,
-    #[error("a threshold of {0} is not a probability: give a number from 0 to 1")]
+    #[error("a threshold of {0} is out of range: give a number above 0 and below 1")]
     Threshold(f32),
     #[error("the {what} is {actual:?} pixels (width, height) and the frame {frame:?}: pass results of the same frame")]
     Size { what: &'static str, actual: [usize; 2], frame: [usize; 2] },

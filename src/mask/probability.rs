@@ -1,9 +1,19 @@
 //! Probabilities and masks at the frame's own size.
 
 use super::{Components, Contour, MaskError};
+use crate::bundle::is_threshold;
 use crate::frame::{Placement, Region};
 use crate::kernels::elementwise::sigmoid;
 use ndarray::{Array2, ArrayView2, s};
+
+/// The one check of a threshold, for options, commands and the C interface: above 0 and below 1. At the ends every pixel would
+/// be lesion, or none.
+///
+/// # Errors
+/// [`MaskError::Threshold`] outside of it, and where it is not a number.
+pub fn check_threshold(threshold: f32) -> Result<f32, MaskError> {
+    if is_threshold(threshold) { Ok(threshold) } else { Err(MaskError::Threshold(threshold)) }
+}
 
 /// The probability of lesion at every pixel of a frame, 0 to 1; 0 outside the frame's region of interest.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +24,7 @@ pub struct Probability {
 
 impl Probability {
     /// From a network's logits (S x S) at the frame's own size. Errors as [`Probability::update`].
+    #[doc(hidden)]
     pub fn from_logits(logits: ArrayView2<'_, f32>, placement: &Placement) -> Result<Self, MaskError> {
         let mut probability = Self::default();
         probability.update(logits, placement)?;
@@ -27,6 +38,7 @@ impl Probability {
     ///
     /// # Errors
     /// Logits of another shape than the placement's input, or not finite. The earlier content is lost then.
+    #[doc(hidden)]
     pub fn update(&mut self, logits: ArrayView2<'_, f32>, placement: &Placement) -> Result<(), MaskError> {
         if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(MaskError::NotFinite);
@@ -48,6 +60,7 @@ impl Probability {
 
     /// Exponential smoothing over frames: becomes `share` of `memory`, the smoothed map of the frames before, and the rest
     /// its own; `memory` then is that too. A memory of another size or region is forgotten.
+    #[doc(hidden)]
     pub fn smooth(&mut self, memory: &mut Self, share: f32) {
         if memory.values.dim() != self.values.dim() {
             memory.values = self.values.clone();
@@ -95,11 +108,9 @@ impl Mask {
     /// Takes the pixels whose probability is above `threshold`, in the memory of an earlier mask.
     ///
     /// # Errors
-    /// [`MaskError::Threshold`] where `threshold` is outside 0..1 or not a number.
+    /// As [`check_threshold`].
     pub fn update(&mut self, probability: &Probability, threshold: f32) -> Result<(), MaskError> {
-        if !(0.0..=1.0).contains(&threshold) {
-            return Err(MaskError::Threshold(threshold));
-        }
+        check_threshold(threshold)?;
         if self.pixels.dim() != probability.values.dim() {
             self.pixels = Array2::zeros(probability.values.dim());
         }
@@ -198,7 +209,7 @@ mod tests {
         let region = |x| Some(Region { x, y: 0, width: 1, height: 2 });
         let mut probability = Probability::from_logits(logits.view(), &placement(3, 2, region(0), 1)).unwrap();
         probability.update(logits.view(), &placement(3, 2, region(2), 1)).unwrap();
-        assert_eq!(probability.mask(0.0).unwrap().pixels(), array![[0, 0, 255], [0, 0, 255]]);
+        assert_eq!(probability.mask(0.1).unwrap().pixels(), array![[0, 0, 255], [0, 0, 255]]);
         assert_eq!(probability.region(), region(2).unwrap());
     }
 
@@ -229,7 +240,7 @@ mod tests {
             Err(MaskError::Frame(crate::frame::FrameError::Map { .. }))
         ));
         let probability = Probability::from_logits(array![[0.0]].view(), &placement).unwrap();
-        for threshold in [-0.1, 1.1, f32::NAN] {
+        for threshold in [-0.1, 0.0, 1.0, 1.1, f32::NAN] {
             assert!(matches!(probability.mask(threshold), Err(MaskError::Threshold(_))));
         }
     }

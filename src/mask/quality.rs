@@ -55,22 +55,18 @@ pub struct Quality {
     pub stability: f64,
     /// Of the mask, how much the confounder map also claims; `None` without a map, or without a mask.
     pub confounder_share: Option<f64>,
+    /// What makes the result doubtful; empty where nothing does.
     pub flags: Vec<Flag>,
 }
 
 impl Quality {
-    /// Of a mask, the probabilities it came from, and the confounder map where there is one.
+    /// Measures a mask, the probabilities it came from, and the confounder map where there is one, in the memory of an
+    /// earlier result; what was there is lost. Flags are not given here, but by the session that knows the frame and the
+    /// prompt too.
     ///
     /// # Errors
     /// [`MaskError::Size`] where they differ in size.
-    pub fn of(mask: &Mask, probability: &Probability, confounders: Option<&Probability>) -> Result<Self, MaskError> {
-        let mut quality = Self::default();
-        quality.update(mask, probability, confounders)?;
-        Ok(quality)
-    }
-
-    /// [`Quality::of`] in the memory of an earlier one. Errors as there; what was there is lost then.
-    pub fn update(
+    pub(crate) fn measure(
         &mut self,
         mask: &Mask,
         probability: &Probability,
@@ -112,11 +108,6 @@ impl Quality {
             confounder_share: claimed.and_then(|claimed| share(claimed as f64)),
             flags,
         };
-        if inside == 0 {
-            self.flags.push(Flag::NothingFound);
-        } else if self.score < LOW_SCORE {
-            self.flags.push(Flag::LowScore);
-        }
         Ok(())
     }
 }
@@ -184,29 +175,33 @@ mod tests {
         Probability::from_logits(logits.view(), &placement).unwrap()
     }
 
+    fn of(mask: &Mask, probability: &Probability, confounders: Option<&Probability>) -> Result<Quality, MaskError> {
+        let mut quality = Quality::default();
+        quality.measure(mask, probability, confounders)?;
+        Ok(quality)
+    }
+
     #[test]
     fn a_sharp_mask_is_worth_more_than_a_vague_one() {
         let row = |a: f32| [a, a, -9.0, -9.0];
         let sharp = probability([row(9.0), row(9.0), row(9.0), row(9.0)].concat().try_into().unwrap());
         // sigmoid(0.5) = 0.62: inside at 0.5, outside at 0.7.
         let vague = probability([row(9.0), row(0.5), row(0.5), row(-0.5)].concat().try_into().unwrap());
-        let of = |p: &Probability| Quality::of(&p.mask(0.5).unwrap(), p, None).unwrap();
+        let of = |p: &Probability| of(&p.mask(0.5).unwrap(), p, None).unwrap();
         let (sharp, vague) = (of(&sharp), of(&vague));
         assert_eq!((sharp.area_px_at, sharp.stability), ([8; 3], 1.0));
-        assert!(sharp.score > 0.999 && sharp.flags.is_empty(), "{sharp:?}");
+        assert!(sharp.score > 0.999, "{sharp:?}");
         assert_eq!((vague.area_px_at, vague.stability), ([8, 6, 2], 0.25));
         let mean = (2.0 * 0.999_876_6 + 4.0 * 0.622_459_3) / 6.0;
         assert!((vague.mean_probability.unwrap() - mean).abs() < 1e-5 && (vague.score - mean / 4.0).abs() < 1e-5);
         assert!((vague.min_probability.unwrap() - 0.622_459_3).abs() < 1e-5);
-        assert_eq!(vague.flags, [Flag::LowScore]);
     }
 
     #[test]
-    fn nothing_is_flagged() {
+    fn nothing_has_no_mean() {
         let p = probability([-3.0; 16]);
-        let found = Quality::of(&p.mask(0.5).unwrap(), &p, Some(&p)).unwrap();
+        let found = of(&p.mask(0.5).unwrap(), &p, Some(&p)).unwrap();
         assert_eq!((found.score, found.mean_probability, found.confounder_share), (0.0, None, None));
-        assert_eq!(found.flags, [Flag::NothingFound]);
         assert!(found.max_probability > 0.0);
     }
 
@@ -215,11 +210,11 @@ mod tests {
         let p = probability([3.0; 16]);
         let mut half = [-3.0; 16];
         half[..8].fill(3.0);
-        let found = Quality::of(&p.mask(0.5).unwrap(), &p, Some(&probability(half))).unwrap();
+        let found = of(&p.mask(0.5).unwrap(), &p, Some(&probability(half))).unwrap();
         assert_eq!(found.confounder_share, Some(0.5));
         let other = Probability::default();
         assert!(matches!(
-            Quality::of(&p.mask(0.5).unwrap(), &p, Some(&other)),
+            of(&p.mask(0.5).unwrap(), &p, Some(&other)),
             Err(MaskError::Size { what: "confounder map", .. })
         ));
     }

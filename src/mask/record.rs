@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 pub struct Record {
     /// The input as the caller named it.
     pub input: String,
+    /// What was looked for.
     pub prompt: String,
     /// `area_px`, `area_fraction`, `area_mm2`, `bbox`, `mean_probability`, `centroid` and the two diameters.
     #[serde(flatten)]
     pub measurements: Measurements,
+    /// The mask's boundaries.
     pub contours: Vec<Contour>,
     /// The contours' corners in millimetres from the upper left corner, `[x, y]`, in the contours' order; `null` where the
     /// pixels' size is unknown.
@@ -37,6 +39,7 @@ pub struct Record {
     pub mm_per_pixel: Option<[f32; 2]>,
     /// A pixel is lesion where its probability is above this.
     pub threshold: f32,
+    /// The model's name.
     pub model: Option<String>,
     /// From pixels to mask, reading and writing files left out.
     pub seconds: Option<f64>,
@@ -53,6 +56,7 @@ pub struct Record {
 pub struct SequenceRecord {
     /// The input as the caller named it.
     pub input: String,
+    /// What was looked for.
     pub prompt: String,
     /// In the sequence's order.
     pub frames: Vec<Record>,

@@ -88,6 +88,7 @@ pub struct Architecture {
 
 /// Sizes that no network of this kind has.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ArchitectureError {
     #[error("the input size {0} is not a multiple of 32 from 32 to 4096")]
     InputSize(usize),

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 /// A refused file, and what is wrong with it.
 #[derive(Debug)]
 pub struct OnnxError {
+    /// The file.
     pub path: PathBuf,
+    /// What is wrong with it.
     pub problem: Box<OnnxProblem>,
 }
 

@@ -58,6 +58,7 @@ impl Borrow<[u32]> for Tokens {
 
 /// Why a prompt, or a tokenizer, is refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
+#[non_exhaustive]
 pub enum PromptError {
     #[error("the prompt is empty; say what to look for, for example `a dark mass in the upper left`")]
     Empty,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 /// What a stream may give up to keep its deadline.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct DegradePolicy {
     /// Segment only every second, fourth or eighth frame.
     pub lower_rate: bool,
-    /// Go over to the next of the stream's models: one with a smaller input.
+    /// Switch to the next of the stream's models: one with a smaller input.
     pub smaller_input: bool,
     /// Frames that are judged together.
     pub window_frames: u32,
@@ -22,6 +23,26 @@ impl DegradePolicy {
     pub const OFF: Self = Self { lower_rate: false, smaller_input: false, window_frames: 32, late_share: 0.1 };
     /// Whatever helps.
     pub const FULL: Self = Self { lower_rate: true, smaller_input: true, ..Self::OFF };
+
+    /// See [`Self::lower_rate`].
+    pub fn with_lower_rate(self, lower_rate: bool) -> Self {
+        Self { lower_rate, ..self }
+    }
+
+    /// See [`Self::smaller_input`].
+    pub fn with_smaller_input(self, smaller_input: bool) -> Self {
+        Self { smaller_input, ..self }
+    }
+
+    /// See [`Self::window_frames`].
+    pub fn with_window_frames(self, window_frames: u32) -> Self {
+        Self { window_frames, ..self }
+    }
+
+    /// See [`Self::late_share`].
+    pub fn with_late_share(self, late_share: f32) -> Self {
+        Self { late_share, ..self }
+    }
 }
 
 impl Default for DegradePolicy {

@@ -33,16 +33,22 @@ pub struct Summary {
     pub mean: f64,
     /// Of the population, not of a sample.
     pub stddev: f64,
+    /// Half of the values are not above it.
     pub p50: f64,
+    /// 90 % of the values are not above it.
     pub p90: f64,
+    /// 95 % of the values are not above it.
     pub p95: f64,
+    /// 99 % of the values are not above it.
     pub p99: f64,
+    /// 99.9 % of the values are not above it.
     pub p999: f64,
     /// Exact.
     pub max: f64,
 }
 
 impl Histogram {
+    /// With nothing in it.
     pub fn new() -> Self {
         Self {
             counts: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
@@ -133,6 +139,7 @@ impl Histogram {
         if count == 0 { Duration::ZERO } else { Duration::from_nanos((sum / count as f64).sqrt() as u64) }
     }
 
+    /// What was recorded so far.
     pub fn summary(&self) -> Summary {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
         let percentile = |percent| ms(self.percentile(percent));

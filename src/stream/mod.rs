@@ -27,7 +27,8 @@ pub use statistics::Statistics;
 pub use worker::{FrameResult, StreamEvent};
 
 use crate::frame::{Frame, FrameError};
-use crate::{Model, ModelError};
+use crate::model::{Model, ModelError};
+use crate::session::{SessionError, SessionOptions};
 use exchange::Exchange;
 use prompts::{Mailbox, PromptSet};
 use slot::packed_bytes;
@@ -38,26 +39,22 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 use worker::Worker;
 
-/// How a [`Stream`] treats its frames.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// How a [`Stream`] treats its frames: `StreamOptions::default().with_backlog(Backlog::KeepOrder)`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StreamOptions {
     /// From submission to result; what takes longer is late. `None`: nothing is.
     pub deadline: Option<Duration>,
+    /// What happens when frames come faster than they are segmented.
     pub backlog: Backlog,
     /// Frames that may wait, 1 to [`MAX_QUEUED_FRAMES`].
     pub queued_frames: usize,
     /// The largest frame that is taken: width x height x bytes a pixel. A stream keeps `queued_frames` + 2 of them.
     pub max_frame_bytes: usize,
-    /// A pixel is lesion where its probability is above this, 0 to 1. `None`: as the model says.
-    pub threshold: Option<f32>,
-    /// How much of each pixel's probability comes from the frames before, 0 to 1 (exponential smoothing). 0, the default,
-    /// leaves every frame alone: smoothing steadies an outline, and lags behind a moving one. It starts anew where the
-    /// size, the region, the prompts or the model change.
-    pub smoothing: f32,
     /// What may be given up when frames are late; nothing by default.
     pub degrade: DegradePolicy,
-    /// Whether results carry a [`crate::mask::Quality`].
-    pub quality: bool,
+    /// How results are made. Smoothing starts anew where the stream switches models, too.
+    pub session: SessionOptions,
 }
 
 impl Default for StreamOptions {
@@ -67,16 +64,15 @@ impl Default for StreamOptions {
             backlog: Backlog::LatestWins,
             queued_frames: 1,
             max_frame_bytes: 64 << 20,
-            threshold: None,
-            smoothing: 0.0,
             degrade: DegradePolicy::OFF,
-            quality: true,
+            session: SessionOptions::default(),
         }
     }
 }
 
 /// What happens when frames come faster than they are segmented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Backlog {
     /// The newest frame counts, older ones are dropped: for live pictures.
     #[default]
@@ -87,6 +83,7 @@ pub enum Backlog {
 
 /// What became of a submitted frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Submission {
     /// It waits for the worker. Frames are numbered from 0, skipped ones too.
     Queued { sequence: u64 },
@@ -100,6 +97,7 @@ pub enum Submission {
 
 /// Why a stream does not start, or does not take something.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StreamError {
     #[error("a stream without a model: give at least one")]
     NoModel,
@@ -119,9 +117,31 @@ pub enum StreamError {
     Frame(#[from] FrameError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Session(#[from] SessionError),
 }
 
-/// A worker that segments frames as they come. Any thread may submit, change prompts and ask for statistics; dropping the
+/// A worker that segments frames as they come.
+///
+/// ```
+/// use causalclipseg::frame::{Frame, PixelFormat};
+/// use causalclipseg::stream::{Stream, StreamEvent, StreamOptions};
+/// use causalclipseg::{Model, ModelOptions};
+/// use std::sync::Arc;
+///
+/// let model = Arc::new(Model::open("models/tiny.ccs".as_ref(), ModelOptions::default())?);
+/// let stream = Stream::start(vec![model], &["a dark nodule"], StreamOptions::default(), |event| match event {
+///     StreamEvent::Frame(result) => println!("frame {}: {} findings", result.sequence, result.report.findings.len()),
+///     StreamEvent::Failed { sequence, reason, .. } => eprintln!("frame {sequence}: {reason}"),
+///     _ => {}
+/// })?;
+/// let pixels = vec![90; 320 * 240];
+/// stream.submit(&Frame::packed(&pixels, PixelFormat::Gray8, 320, 240)?, 0)?;
+/// assert_eq!(stream.finish().processed, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Any thread may submit, change prompts and ask for statistics; dropping the
 /// stream closes it.
 pub struct Stream {
     shared: Arc<Shared>,
@@ -156,7 +176,7 @@ const CLOSING: u8 = 2;
 const ROOM_CHECK: Duration = Duration::from_millis(2);
 
 impl Stream {
-    /// Starts a stream. `models` begins with the best; the others are gone over to when frames are late and
+    /// Starts a stream. `models` begins with the best; the stream switches to the others when frames are late and
     /// [`DegradePolicy::smaller_input`] allows it. `receive` is called on the stream's own thread, with one event after
     /// the other; while it runs, no frame does.
     ///
@@ -174,8 +194,8 @@ impl Stream {
         }
         let prompts = Arc::new(PromptSet::encode(&models, prompts)?);
         let shared = Arc::new(Shared {
-            options,
             exchange: Exchange::new(options.queued_frames),
+            options,
             mailbox: Mailbox::new(),
             counters: Counters::default(),
             sequence: AtomicU64::new(0),
@@ -331,20 +351,45 @@ impl Drop for Stream {
 }
 
 impl StreamOptions {
+    /// See [`Self::deadline`].
+    pub fn with_deadline(self, deadline: Option<Duration>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// See [`Self::backlog`].
+    pub fn with_backlog(self, backlog: Backlog) -> Self {
+        Self { backlog, ..self }
+    }
+
+    /// See [`Self::queued_frames`].
+    pub fn with_queued_frames(self, queued_frames: usize) -> Self {
+        Self { queued_frames, ..self }
+    }
+
+    /// See [`Self::max_frame_bytes`].
+    pub fn with_max_frame_bytes(self, max_frame_bytes: usize) -> Self {
+        Self { max_frame_bytes, ..self }
+    }
+
+    /// See [`Self::degrade`].
+    pub fn with_degrade(self, degrade: DegradePolicy) -> Self {
+        Self { degrade, ..self }
+    }
+
+    /// See [`Self::session`].
+    pub fn with_session(self, session: SessionOptions) -> Self {
+        Self { session, ..self }
+    }
+
     fn check(&self) -> Result<(), StreamError> {
         let refuse = |name, value: String, range| Err(StreamError::Option { name, value, range });
-        let Self { deadline, queued_frames, threshold, smoothing, degrade, .. } = self;
+        let Self { deadline, queued_frames, degrade, session, .. } = self;
+        session.check()?;
         if deadline.is_some_and(|deadline| deadline.is_zero()) {
             return refuse("the deadline", "zero".into(), "more than nothing");
         }
         if !(1..=MAX_QUEUED_FRAMES).contains(queued_frames) {
             return refuse("the number of queued frames", queued_frames.to_string(), "1 to 8");
-        }
-        if let Some(threshold) = threshold.filter(|threshold| !(0.0..=1.0).contains(threshold)) {
-            return refuse("the threshold", threshold.to_string(), "0 to 1");
-        }
-        if !(0.0..1.0).contains(smoothing) {
-            return refuse("the smoothing", smoothing.to_string(), "0 or more, and less than 1");
         }
         if !(0.0..=1.0).contains(&degrade.late_share) {
             return refuse("the share of late frames", degrade.late_share.to_string(), "0 to 1");

@@ -1,7 +1,7 @@
 //! What a stream looks for, and how that changes while it runs.
 
 use super::StreamError;
-use crate::{Model, Prompt};
+use crate::model::{Model, ModelError, Prompt};
 use heapless::mpmc;
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ impl PromptSet {
         if texts.is_empty() {
             return Err(StreamError::NoPrompt);
         }
-        let encode = |model: &Arc<Model>| texts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>();
+        let encode =
+            |model: &Arc<Model>| texts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, ModelError>>();
         Ok(Self { encoded: models.iter().map(encode).collect::<Result<_, _>>()?, generation: 0 })
     }
 

@@ -8,6 +8,7 @@ pub(super) struct Slot {
     pixels: Vec<u8>,
     shape: Shape,
     mm_per_pixel: Option<[f32; 2]>,
+    valid: bool,
     pub sequence: u64,
     /// By the caller's clock.
     pub timestamp_us: u64,
@@ -45,6 +46,7 @@ impl Slot {
             pixels: Vec::new(),
             shape,
             mm_per_pixel: None,
+            valid: true,
             sequence: 0,
             timestamp_us: 0,
             submitted: now,
@@ -63,7 +65,7 @@ impl Slot {
             self.pixels.resize(packed_bytes(frame), 0);
             self.shape = shape;
         }
-        self.mm_per_pixel = frame.mm_per_pixel();
+        (self.mm_per_pixel, self.valid) = (frame.mm_per_pixel(), frame.is_valid());
         let pixel = shape.format.bytes_per_pixel();
         let (row_bytes, left) = (shape.width * pixel, shape.region.x * pixel);
         let rows = self.pixels.chunks_exact_mut(row_bytes).skip(shape.region.y).take(shape.region.height);
@@ -77,7 +79,7 @@ impl Slot {
 
     pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
         let Shape { format, width, height, region } = self.shape;
-        let frame = Frame::packed(&self.pixels, format, width, height)?.with_region(region)?;
+        let frame = Frame::packed(&self.pixels, format, width, height)?.with_region(region)?.with_valid(self.valid);
         match self.mm_per_pixel {
             Some(mm_per_pixel) => frame.with_mm_per_pixel(mm_per_pixel),
             None => Ok(frame),
@@ -98,13 +100,14 @@ mod tests {
         let data: Vec<u8> = (1..=40).collect();
         let region = Region { x: 1, y: 1, width: 2, height: 2 };
         let frame = Frame::new(&data, PixelFormat::Gray16Le, 3, 4, 10).unwrap();
-        let frame = frame.with_region(region).unwrap().with_mm_per_pixel([0.5, 0.25]).unwrap();
+        let frame = frame.with_region(region).unwrap().with_mm_per_pixel([0.5, 0.25]).unwrap().with_valid(false);
         let mut slot = Slot::new();
         slot.fill(&frame);
         let expected = [0, 0, 0, 0, 0, 0, 0, 0, 13, 14, 15, 16, 0, 0, 23, 24, 25, 26, 0, 0, 0, 0, 0, 0];
         assert_eq!(pixels(&slot), expected);
         let back = slot.frame().unwrap();
         assert_eq!((back.region(), back.mm_per_pixel(), back.height()), (region, Some([0.5, 0.25]), 4));
+        assert!(!back.is_valid());
     }
 
     #[test]
@@ -116,7 +119,7 @@ mod tests {
         assert_eq!(pixels(&slot), [7, 0, 7, 0]);
         slot.fill(&small.with_region(Region { x: 1, y: 1, width: 1, height: 1 }).unwrap());
         assert_eq!(pixels(&slot), [0, 0, 0, 7]);
-        assert_eq!(slot.frame().unwrap().mm_per_pixel(), None);
+        assert_eq!((slot.frame().unwrap().mm_per_pixel(), slot.frame().unwrap().is_valid()), (None, true));
     }
 
     #[test]

@@ -23,8 +23,9 @@ pub struct Statistics {
     pub late: u64,
     /// How often other prompts took effect.
     pub prompt_changes: u64,
-    /// How often more was given up to keep the deadline, and how often something was taken back.
+    /// How often more was given up to keep the deadline.
     pub degraded: u64,
+    /// How often something was taken back.
     pub recovered: u64,
     /// What is given up now.
     pub level: Level,

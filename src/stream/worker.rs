@@ -6,8 +6,8 @@ use super::slot::Slot;
 use super::statistics::count;
 use super::{Backlog, CLOSING, FINISHING, Shared, StreamError};
 use crate::frame::Frame;
-use crate::mask::{Flag, FrameWatch, Probability, Quality};
-use crate::{Model, ModelError, Prompt, Segmentation, Session, StageSeconds};
+use crate::model::{Model, Prompt};
+use crate::session::{FrameReport, Session, SessionError};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,46 +18,36 @@ use std::time::{Duration, Instant};
 /// What a stream tells whoever receives its results.
 #[non_exhaustive]
 pub enum StreamEvent<'a> {
+    /// A frame with its result.
     Frame(FrameResult<'a>),
     /// One frame without a result; the stream goes on.
-    Failed {
-        sequence: u64,
-        timestamp_us: u64,
-        reason: &'a str,
-    },
+    Failed { sequence: u64, timestamp_us: u64, reason: &'a str },
     /// The deadline is missed too often, or was kept for long enough: other frames, or another model, from here on.
-    LevelChanged {
-        from: Level,
-        to: Level,
-    },
+    LevelChanged { from: Level, to: Level },
     /// The worker gives up, and no more frames are taken.
-    Stopped {
-        reason: &'a str,
-    },
+    Stopped { reason: &'a str },
 }
 
 /// What was found in one frame, lent until the receiver returns.
 #[non_exhaustive]
 pub struct FrameResult<'a> {
+    /// Frames are numbered from 0 in the order of submission.
     pub sequence: u64,
     /// As it was submitted.
     pub timestamp_us: u64,
     /// Its size, region and pixels; those outside of the region are zero.
     pub frame: Frame<'a>,
+    /// What was looked for.
     pub prompts: &'a [Prompt],
     /// Counts the changes of prompts, from 0.
     pub prompt_generation: u64,
-    /// One a prompt.
-    pub found: &'a [Segmentation],
-    /// One a prompt; empty where [`StreamOptions::quality`](super::StreamOptions::quality) is off.
-    pub quality: &'a [Quality],
-    /// A pixel is lesion where its probability is above this.
-    pub threshold: f32,
-    pub seconds: StageSeconds,
+    /// What was found, in the prompts' order.
+    pub report: &'a FrameReport,
     /// From submission to result.
     pub latency: Duration,
     /// Whether that is more than the deadline.
     pub late: bool,
+    /// What was given up when it ran.
     pub level: Level,
 }
 
@@ -77,11 +67,6 @@ pub(super) struct Worker {
     receive: Receiver,
     governor: Option<Governor>,
     level: Level,
-    found: Vec<Segmentation>,
-    quality: Vec<Quality>,
-    watch: FrameWatch,
-    /// The smoothed maps of the frames before, one a prompt.
-    memory: Vec<Probability>,
     panics: u32,
 }
 
@@ -92,12 +77,11 @@ impl Worker {
         prompts: Arc<PromptSet>,
         receive: Receiver,
     ) -> Result<Self, StreamError> {
-        let sessions = models.iter().map(|model| model.session()).collect::<Result<_, ModelError>>()?;
         let options = &shared.options;
+        let session = |model: &Arc<Model>| Session::new(model, options.session.clone());
+        let sessions = models.iter().map(session).collect::<Result<_, SessionError>>()?;
         let governor = options.deadline.map(|deadline| Governor::new(options.degrade, deadline, models.len()));
-        let (level, found, quality, watch, memory) = Default::default();
-        let panics = 0;
-        Ok(Self { shared, models, sessions, prompts, receive, governor, level, found, quality, watch, memory, panics })
+        Ok(Self { shared, models, sessions, prompts, receive, governor, level: Level::default(), panics: 0 })
     }
 
     /// Segments until the stream ends.
@@ -152,48 +136,22 @@ impl Worker {
         self.shared.exchange.give_back(slot);
     }
 
-    fn process(&mut self, slot: &Slot) -> Result<(), ModelError> {
+    fn process(&mut self, slot: &Slot) -> Result<(), SessionError> {
         let begun = Instant::now();
         let waited = begun.saturating_duration_since(slot.queued);
         let Shared { options, counters, mailbox, .. } = &*self.shared;
         if let Some(prompts) = mailbox.take_newest() {
             self.prompts = prompts;
-            self.memory.clear();
             count(&counters.prompt_changes);
         }
         let frame = slot.frame()?;
         let level = self.level;
-        let (Some(session), Some(model)) = (self.sessions.get_mut(level.model), self.models.get(level.model)) else {
-            // Levels are made from the number of models.
-            return Ok(());
-        };
+        // Levels are made from the number of models.
+        let Some(session) = self.sessions.get_mut(level.model) else { return Ok(()) };
         let prompts = self.prompts.of_model(level.model);
-        let threshold = options.threshold.unwrap_or(model.description().threshold);
 
         let computing = Instant::now();
-        let seconds = session.segment_into(&frame, prompts, &mut self.found)?;
-        if options.smoothing > 0.0 {
-            self.memory.resize_with(prompts.len(), Probability::default);
-            for (found, memory) in self.found.iter_mut().zip(&mut self.memory) {
-                found.probability.smooth(memory, options.smoothing);
-            }
-        }
-        if options.smoothing > 0.0 || options.threshold.is_some() {
-            for found in &mut self.found {
-                found.mask.update(&found.probability, threshold)?;
-            }
-        }
-        self.quality.truncate(if options.quality { self.found.len() } else { 0 });
-        if options.quality {
-            self.quality.resize_with(self.found.len(), Quality::default);
-            let unfamiliar = session.is_unfamiliar().then_some(Flag::UnfamiliarFrame);
-            let of_frame = self.watch.flags(&frame).chain(unfamiliar);
-            for ((quality, found), prompt) in self.quality.iter_mut().zip(&self.found).zip(prompts) {
-                quality.update(&found.mask, &found.probability, found.confounders.as_ref())?;
-                quality.flags.extend(of_frame.clone());
-                quality.flags.extend(prompt.has_unknown_words().then_some(Flag::UnknownWords));
-            }
-        }
+        let report = session.run(&frame, prompts)?;
         let compute = computing.elapsed();
 
         let latency = slot.submitted.elapsed();
@@ -212,10 +170,7 @@ impl Worker {
             frame,
             prompts,
             prompt_generation: self.prompts.generation(),
-            found: &self.found,
-            quality: &self.quality,
-            threshold,
-            seconds,
+            report,
             latency,
             late,
             level,
@@ -241,8 +196,8 @@ impl Worker {
             self.models.len()
         );
         counters.set_level(to);
-        if to.model != from.model {
-            self.memory.clear();
+        if let Ok([before, after]) = self.sessions.get_disjoint_mut([from.model, to.model]) {
+            after.continue_from(before);
         }
         self.level = to;
         (self.receive)(StreamEvent::LevelChanged { from, to });
@@ -263,11 +218,12 @@ impl Worker {
     }
 
     fn renew(&mut self) {
-        self.found.clear();
-        self.memory.clear();
         for (model, session) in self.models.iter().zip(&mut self.sessions) {
-            match model.session() {
-                Ok(fresh) => *session = fresh,
+            match Session::new(model, self.shared.options.session.clone()) {
+                Ok(mut fresh) => {
+                    fresh.continue_from(session);
+                    *session = fresh;
+                }
                 Err(error) => log::error!("no new session after a panic: {error}"),
             }
         }

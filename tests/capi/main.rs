@@ -1,5 +1,6 @@
 //! The C ABI as a host meets it: its results, every way to misuse it, the checked-in header, and programs in C and C++.
 
+mod clip;
 mod header;
 mod misuse;
 mod programs;
@@ -68,6 +69,8 @@ fn grey(pixels: &[u8], width: u32) -> ccs_frame {
         stride_bytes: 0,
         region: ccs_region::default(),
         mm_per_pixel: [0.0; 2],
+        invalid: 0,
+        reserved: 0,
     }
 }
 

@@ -23,7 +23,7 @@ fn models_that_do_not_open() {
         let end = bytes.len() - 1000;
         bytes[end] ^= 1;
         refused(ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), none, &mut model), Bundle, "is damaged");
-        let options = ccs_model_options { struct_size: 4, ..Default::default() };
+        let options = ccs_model_options { struct_size: 2, ..Default::default() };
         refused(
             ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model),
             StructSize,
@@ -35,7 +35,7 @@ fn models_that_do_not_open() {
         refused(many, Argument, "257 threads");
         let options = ccs_model_options { device: 3, ..Default::default() };
         let unknown = ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model);
-        refused(unknown, Argument, "device 3 is none");
+        refused(unknown, Argument, "3 is not a device");
         let options = ccs_model_options { device: CCS_DEVICE_GPU, ..Default::default() };
         let gpu = ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model);
         match cfg!(feature = "gpu") {
@@ -67,10 +67,14 @@ fn handles_that_are_none() {
     // SAFETY: pointers are to this function's own, here and below.
     unsafe {
         let (mut out, text) = (ccs_prompt { id: 5 }, c"dark".as_ptr());
-        refused(ccs_prompt_new(ccs_model { id: 0 }, text, &mut out), Handle, "is none: open one first");
+        refused(
+            ccs_prompt_new(ccs_model { id: 0 }, text, &mut out),
+            Handle,
+            "0 is not the handle of a model: create one first",
+        );
         assert_eq!(out.id, 0);
         refused(ccs_prompt_new(ccs_model { id: prompt.id }, text, &mut out), Handle, "of another kind");
-        refused(ccs_prompt_new(ccs_model { id: u64::MAX }, text, &mut out), Handle, "never was");
+        refused(ccs_prompt_new(ccs_model { id: u64::MAX }, text, &mut out), Handle, "never existed");
         refused(ccs_model_self_test(ccs_model { id: session.id }, ptr::null_mut()), Handle, "model");
         refused(ccs_measure(ccs_session { id: model.id }, 0, &mut info), Handle, "session");
         refused(ccs_stream_submit(ccs_stream { id: model.id }, &frame, 0, ptr::null_mut()), Handle, "stream");
@@ -120,7 +124,7 @@ fn frames_that_are_none() {
     let cases = [
         (ccs_frame { struct_size: 0, ..good }, StructSize, "ccs_frame.struct_size is 0"),
         (ccs_frame { struct_size: good.struct_size + 8, ..good }, StructSize, "ccs_frame"),
-        (ccs_frame { format: 4, ..good }, Argument, "4 is no pixel format"),
+        (ccs_frame { format: 4, ..good }, Argument, "4 is not a pixel format"),
         (ccs_frame { pixels: ptr::null(), ..good }, Null, "ccs_frame.pixels is null"),
         (ccs_frame { pixels_bytes: 63, ..good }, Frame, "holds 63 bytes and the frame needs 64"),
         (ccs_frame { pixels_bytes: 0, ..good }, Frame, "holds 0 bytes"),
@@ -136,6 +140,8 @@ fn frames_that_are_none() {
         (region(1, 1, 0, 0), Frame, "region of interest"),
         (ccs_frame { mm_per_pixel: [0.1, 0.0], ..good }, Frame, "mm per pixel"),
         (ccs_frame { mm_per_pixel: [f32::NAN, 0.1], ..good }, Frame, "mm per pixel"),
+        (ccs_frame { invalid: 2, ..good }, Argument, "ccs_frame.invalid is 2: set it to 0 or 1"),
+        (ccs_frame { reserved: 1, ..good }, Argument, "ccs_frame.reserved is 1: set it to 0"),
     ];
     for (frame, status, part) in cases {
         refused(segment(session, &frame, &[prompt]), status, part);
@@ -189,23 +195,6 @@ fn models_that_need_more_than_they_may() {
     // SAFETY: pointers are to this function's own.
     let status = unsafe { ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model) };
     refused(status, Memory, "no known bound");
-}
-
-#[test]
-fn sessions_that_are_not_made() {
-    let model = open(false);
-    let mut session = ccs_session { id: 3 };
-    let options = |threshold| ccs_session_options { struct_size: size_of::<ccs_session_options>() as u32, threshold };
-    // SAFETY: pointers are null or to this function's own.
-    unsafe {
-        refused(ccs_session_new(model, ptr::null(), ptr::null_mut()), Null, "session is null");
-        for threshold in [1.5, f32::NAN, f32::INFINITY] {
-            refused(ccs_session_new(model, &options(threshold), &mut session), Argument, "a threshold of");
-        }
-        let small = ccs_session_options { struct_size: 0, threshold: 0.5 };
-        refused(ccs_session_new(model, &small, &mut session), StructSize, "ccs_session_options");
-    }
-    assert_eq!(session.id, 0);
 }
 
 #[test]
@@ -280,7 +269,70 @@ fn buffers_that_are_too_small() {
 unsafe extern "C" fn ignore(_: *mut c_void, _: *const ccs_event) {}
 
 fn options() -> ccs_stream_options {
-    ccs_stream_options { struct_size: size_of::<ccs_stream_options>() as u32, ..Default::default() }
+    ccs_stream_options::default()
+}
+
+#[test]
+fn sessions_that_are_not_made() {
+    let model = open(false);
+    let default = ccs_session_options::default();
+    let whole = default.struct_size;
+    let mut session = ccs_session { id: 3 };
+    // SAFETY: pointers are null or to this function's own.
+    refused(unsafe { ccs_session_new(model, ptr::null(), ptr::null_mut()) }, Null, "session is null");
+    let mut start = |model, options: &ccs_session_options| {
+        // SAFETY: pointers are to what the test holds.
+        unsafe { ccs_session_new(model, options, &mut session) }
+    };
+    let bad = [
+        (ccs_session_options { threshold: f32::NAN, ..default }, Argument, "a threshold of NaN"),
+        (ccs_session_options { threshold: 2.0, ..default }, Argument, "above 0 and below 1"),
+        (ccs_session_options { threshold: f32::INFINITY, ..default }, Argument, "a threshold of inf"),
+        (ccs_session_options { threshold: 1.0, ..default }, Argument, "a threshold of 1"),
+        (ccs_session_options { threshold: -1.0, ..default }, Argument, "a threshold of -1"),
+        (ccs_session_options { smoothing: 1.0, ..default }, Argument, "a smoothing of 1"),
+        (ccs_session_options { smoothing: f32::NAN, ..default }, Argument, "a smoothing of NaN"),
+        (ccs_session_options { no_quality: 7, ..default }, Argument, "no_quality is 7: set it to 0 or 1"),
+        (ccs_session_options { struct_size: 0, ..default }, StructSize, "set it to sizeof(ccs_session_options)"),
+        (ccs_session_options { struct_size: whole - 1, ..default }, StructSize, "ccs_session_options"),
+        (ccs_session_options { struct_size: whole + 4, ..default }, StructSize, "ccs_session_options"),
+    ];
+    for (options, status, part) in bad {
+        refused(start(model, &options), status, part);
+    }
+    refused(start(ccs_model { id: 1 << 60 }, &default), Handle, "of a model");
+    assert_eq!(session.id, 0, "no old handle is left");
+}
+
+#[test]
+fn reserved_fields_are_zero_and_switches_are_on_or_off() {
+    let bytes = toy::builder().to_bytes().unwrap();
+    let model = open(false);
+    let mut opened = ccs_model::default();
+    let default = ccs_model_options::default();
+    for (options, part) in [
+        (ccs_model_options { reserved: 77, ..default }, "ccs_model_options.reserved is 77"),
+        (ccs_model_options { confounders: 12345, ..default }, "ccs_model_options.confounders is 12345"),
+        (ccs_model_options { allow_untrained: 2, ..default }, "ccs_model_options.allow_untrained is 2"),
+    ] {
+        // SAFETY: pointers are to this function's own, here and below.
+        let status = unsafe { ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut opened) };
+        refused(status, Argument, part);
+    }
+    let (dark, mut stream) = ([c"dark".as_ptr()], ccs_stream::default());
+    for (options, part) in [
+        (ccs_stream_options { reserved: 1, ..options() }, "ccs_stream_options.reserved is 1"),
+        (ccs_stream_options { keep_order: 2, ..options() }, "ccs_stream_options.keep_order is 2"),
+        (ccs_stream_options { lower_rate: 2, ..options() }, "ccs_stream_options.lower_rate is 2"),
+        (ccs_stream_options { smaller_input: 2, ..options() }, "ccs_stream_options.smaller_input is 2"),
+        (ccs_stream_options { measure: 2, ..options() }, "ccs_stream_options.measure is 2"),
+        (ccs_stream_options { no_quality: 2, ..options() }, "ccs_stream_options.no_quality is 2"),
+    ] {
+        let user = ptr::null_mut();
+        // SAFETY: as above.
+        let status = unsafe { ccs_stream_open(&model, 1, dark.as_ptr(), 1, &options, Some(ignore), user, &mut stream) };
+        refused(status, Argument, part);
+    }
 }
 
 #[test]
@@ -307,7 +359,7 @@ fn streams_that_do_not_open() {
     refused(start(&[], &dark, &options(), callback), Argument, "a stream without a model");
     refused(start(&[model], &[], &options(), callback), Argument, "a stream without a prompt");
     refused(start(&[model], &dark, &options(), None), Null, "callback is null");
-    refused(start(&[ccs_model { id: 0 }], &dark, &options(), callback), Handle, "is none");
+    refused(start(&[ccs_model { id: 0 }], &dark, &options(), callback), Handle, "create one first");
     refused(start(&[model], &[ptr::null()], &options(), callback), Null, "a prompt is null");
     refused(start(&[model], &[c"".as_ptr()], &options(), callback), Prompt, "empty");
     let bad = [
@@ -315,8 +367,8 @@ fn streams_that_do_not_open() {
         (ccs_stream_options { deadline_ms: -1.0, ..options() }, Argument, "a deadline of -1 ms"),
         (ccs_stream_options { deadline_ms: f64::NAN, ..options() }, Argument, "a deadline"),
         (ccs_stream_options { queued_frames: 9, ..options() }, Argument, "queued frames is 9"),
-        (ccs_stream_options { smoothing: 1.0, ..options() }, Argument, "smoothing is 1"),
-        (ccs_stream_options { threshold: 2.0, ..options() }, Argument, "threshold is 2"),
+        (ccs_stream_options { smoothing: 1.0, ..options() }, Argument, "a smoothing of 1"),
+        (ccs_stream_options { threshold: 2.0, ..options() }, Argument, "a threshold of 2"),
     ];
     for (options, status, part) in bad {
         refused(start(&[model], &dark, &options, callback), status, part);

@@ -1,4 +1,4 @@
-//! The programs in `examples/`, built by the system's compilers against the static library, and run under
+//! The programs in `examples/` and in this folder, built by the system's compilers against the static library, and run under
 //! AddressSanitizer and valgrind where the machine has them.
 
 use super::{shipped, toy};
@@ -46,7 +46,7 @@ fn build_with(compiler: &str, source: &str, flags: &[&str], linked: &[OsString],
     let output = Command::new(compiler)
         .args(["-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"])
         .args(flags)
-        .arg(root().join("examples").join(source))
+        .arg(root().join(source))
         .args(linked)
         .arg("-o")
         .arg(&program)
@@ -109,7 +109,7 @@ fn the_c_program_under_address_sanitizer() {
     if has("cc") {
         let folder = tempfile::tempdir().unwrap();
         let flags = ["-std=c11", SANITIZERS[0], SANITIZERS[1]];
-        check_segment(&[], &build("cc", "segment.c", &flags, folder.path()));
+        check_segment(&[], &build("cc", "examples/segment.c", &flags, folder.path()));
     }
 }
 
@@ -117,7 +117,7 @@ fn the_c_program_under_address_sanitizer() {
 fn the_c_program_under_valgrind() {
     if has("cc") && has("valgrind") {
         let folder = tempfile::tempdir().unwrap();
-        let program = build("cc", "segment.c", &["-std=c11"], folder.path());
+        let program = build("cc", "examples/segment.c", &["-std=c11"], folder.path());
         // Addresses and leaks. Use of undefined values is left out: valgrind sees it where tract's vectorised code reads
         // whole words and looks at parts of them.
         let tool = [
@@ -137,7 +137,7 @@ fn the_cpp_program_under_address_sanitizer() {
     if has("c++") {
         let folder = tempfile::tempdir().unwrap();
         let flags = ["-std=c++17", SANITIZERS[0], SANITIZERS[1]];
-        let program = build("c++", "live.cpp", &flags, folder.path());
+        let program = build("c++", "examples/live.cpp", &flags, folder.path());
         let (_folder, toy, _) = desk();
         for (bundle, prompt) in [(toy, "a bright mass"), (shipped(), "a dark nodule")] {
             let arguments = [bundle.as_os_str(), OsStr::new(prompt), OsStr::new("60")];
@@ -147,6 +147,33 @@ fn the_cpp_program_under_address_sanitizer() {
             assert!(said.contains("60 frames submitted") && said.contains("prompts 1"), "{said}");
         }
     }
+}
+
+/// Runs a program of this folder, with the toy model and a prompt.
+fn check(compiler: &str, source: &str, flags: &[&str]) {
+    if !has(compiler) {
+        return;
+    }
+    let (folder, bundle, _) = desk();
+    let program = build(compiler, source, flags, folder.path());
+    let (code, said, errors) = run(&program, &[bundle.as_os_str(), OsStr::new("a bright mass")]);
+    assert_eq!(code, Some(0), "{said}{errors}");
+}
+
+#[test]
+fn options_that_are_zero_are_no_options() {
+    check("cc", "tests/capi/options.c", &["-std=c11", SANITIZERS[0], SANITIZERS[1]]);
+}
+
+/// Without a sanitizer, whose own work would be timed.
+#[test]
+fn contours_are_traced_once_and_an_idle_stream_rests() {
+    check("cc", "tests/capi/contours.c", &["-std=c11"]);
+}
+
+#[test]
+fn the_wrapper_moves_and_refuses_as_it_should() {
+    check("c++", "tests/capi/wrapper.cpp", &["-std=c++17", SANITIZERS[0], SANITIZERS[1]]);
 }
 
 #[test]
@@ -179,5 +206,5 @@ fn the_c_program_by_way_of_pkg_config() {
     assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
     let flags = String::from_utf8(asked.stdout).unwrap();
     let flags: Vec<OsString> = flags.split_whitespace().map(OsString::from).collect();
-    check_segment(&[], &build_with("cc", "segment.c", &["-std=c11"], &flags, folder.path()));
+    check_segment(&[], &build_with("cc", "examples/segment.c", &["-std=c11"], &flags, folder.path()));
 }

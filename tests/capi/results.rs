@@ -120,18 +120,81 @@ fn every_pixel_format() {
     ok(ccs_session_free(session));
 }
 
+/// Of a frame that is black, so that only a threshold near 0 finds anything.
+fn lesion_px(model: ccs_model, options: *const ccs_session_options) -> u64 {
+    let (prompt, mut session, mut measured) = (encode(model, "a bright mass"), ccs_session::default(), measurements());
+    // SAFETY: the options are the caller's, and all other pointers are to this function's own.
+    unsafe {
+        ok(ccs_session_new(model, options, &mut session));
+        ok(segment(session, &grey(&[0; 4], 2), &[prompt]));
+        ok(ccs_measure(session, 0, &mut measured));
+    }
+    ok(ccs_session_free(session));
+    measured.area_px
+}
+
 #[test]
-fn a_sessions_own_threshold() {
+fn a_threshold_of_zero_is_the_models_own() {
     let model = open(false);
-    let prompt = encode(model, "a bright mass");
-    let options = ccs_session_options { struct_size: size_of::<ccs_session_options>() as u32, threshold: 0.0 };
-    let mut session = ccs_session::default();
-    // SAFETY: all pointers are to this function's own, here and below.
-    ok(unsafe { ccs_session_new(model, &options, &mut session) });
-    ok(segment(session, &grey(&[0; 4], 2), &[prompt]));
-    let mut mask = [0; 4];
-    ok(unsafe { ccs_mask(session, 0, mask.as_mut_ptr(), 4, 0) });
-    assert_eq!(mask, [255; 4]);
+    let options = ccs_session_options::default();
+    assert_eq!(lesion_px(model, ptr::null()), 0);
+    assert_eq!(lesion_px(model, &options), 0, "zeroed options are no options");
+    assert_eq!(lesion_px(model, &ccs_session_options { threshold: 1e-5, ..options }), 4);
+    // An older header's options end before the threshold, or after it.
+    let garbage = ccs_session_options { threshold: 1e-5, smoothing: 9.0, no_quality: 9, ..options };
+    assert_eq!(lesion_px(model, &ccs_session_options { struct_size: 4, ..garbage }), 0);
+    assert_eq!(lesion_px(model, &ccs_session_options { struct_size: 8, ..garbage }), 4);
+}
+
+#[test]
+fn a_frame_of_an_older_header_is_valid() {
+    let (model, pixels) = (open(false), picture());
+    let (prompt, session) = (encode(model, "a bright mass"), session(model));
+    let older = ccs_frame { struct_size: std::mem::offset_of!(ccs_frame, invalid) as u32, ..grey(&pixels, 12) };
+    ok(segment(session, &ccs_frame { invalid: 9, reserved: 9, ..older }, &[prompt]));
+    assert_eq!(judged(session, 0).flags, 0);
+    ok(segment(session, &ccs_frame { invalid: 1, ..grey(&pixels, 12) }, &[prompt]));
+    assert_eq!(judged(session, 0).flags, CCS_FLAG_FROZEN_FRAME | CCS_FLAG_INVALID_FRAME);
+}
+
+#[test]
+fn quality_can_be_left_out() {
+    let (model, pixels) = (open(false), picture());
+    let (prompt, mut session) = (encode(model, "a bright mass"), ccs_session::default());
+    let options = ccs_session_options { no_quality: 1, ..Default::default() };
+    // SAFETY: all pointers are to this function's own.
+    unsafe {
+        ok(ccs_session_new(model, &options, &mut session));
+        ok(segment(session, &grey(&pixels, 12), &[prompt]));
+        let mut quality = ccs_quality { struct_size: size_of::<ccs_quality>() as u32, ..std::mem::zeroed() };
+        refused(ccs_judge(session, 0, &mut quality), ccs_status::NoResult, "leaves out the quality");
+        ok(ccs_measure(session, 0, &mut measurements()));
+    }
+}
+
+#[test]
+fn a_session_smooths_as_a_stream_does() {
+    let model = open(false);
+    let (prompt, mut session) = (encode(model, "a bright mass"), ccs_session::default());
+    let options = ccs_session_options { smoothing: 0.5, ..Default::default() };
+    let mut probability = [0.0; 4];
+    // SAFETY: all pointers are to this function's own.
+    unsafe {
+        ok(ccs_session_new(model, &options, &mut session));
+        for (brightness, expected) in [(0, 0.0f32), (255, 0.5), (255, 0.75)] {
+            ok(segment(session, &grey(&[brightness; 4], 2), &[prompt]));
+            ok(ccs_probability(session, 0, probability.as_mut_ptr(), 4, 0));
+            assert!((probability[0] - expected).abs() < 0.001, "{probability:?}");
+        }
+    }
+}
+
+fn judged(session: ccs_session, index: usize) -> ccs_quality {
+    // SAFETY: numbers, for which zero is a value.
+    let mut quality = ccs_quality { struct_size: size_of::<ccs_quality>() as u32, ..unsafe { std::mem::zeroed() } };
+    // SAFETY: the pointer is to this function's own.
+    ok(unsafe { ccs_judge(session, index, &mut quality) });
+    quality
 }
 
 #[test]
@@ -143,12 +206,7 @@ fn results_say_how_far_to_trust_them() {
     // SAFETY: all pointers are to this function's own, here and below.
     ok(unsafe { ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), ptr::null(), &mut model) });
     let (known, unknown, session) = (encode(model, "A bright mass."), encode(model, "dark"), session(model));
-    let judge = |index| {
-        // SAFETY: numbers, for which zero is a value.
-        let mut quality = ccs_quality { struct_size: size_of::<ccs_quality>() as u32, ..unsafe { std::mem::zeroed() } };
-        ok(unsafe { ccs_judge(session, index, &mut quality) });
-        quality
-    };
+    let judge = |index| judged(session, index);
     let pixels = picture();
     ok(segment(session, &grey(&pixels, 12), &[known, unknown]));
     let [first, second] = [judge(0), judge(1)];
@@ -188,14 +246,8 @@ unsafe extern "C" fn note(user: *mut c_void, event: *const ccs_event) {
 fn a_stream_calls_back() {
     let model = open(false);
     let seen = Seen::default();
-    let options = ccs_stream_options {
-        struct_size: size_of::<ccs_stream_options>() as u32,
-        keep_order: 1,
-        queued_frames: 8,
-        measure: 1,
-        deadline_ms: 60_000.0,
-        ..Default::default()
-    };
+    let options =
+        ccs_stream_options { keep_order: 1, queued_frames: 8, measure: 1, deadline_ms: 60_000.0, ..Default::default() };
     let (bright, dark) = (c"a bright mass".as_ptr(), c"dark".as_ptr());
     let mut stream = ccs_stream::default();
     let user = (&raw const seen).cast_mut().cast();

@@ -3,6 +3,8 @@
 use super::networks::{image, mini};
 use super::{PROMPTS, engine};
 use causalclipseg::engine::{EngineOptions, PromptKernel, Workspace};
+use causalclipseg::frame::{Frame, PixelFormat};
+use causalclipseg::{Model, ModelOptions, Prompt, Session, SessionOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -69,4 +71,37 @@ fn an_engine_holds_what_it_says() {
         // What it does not count are names, shapes and biases.
         assert!(said <= held && held <= 1.1 * said, "{count} prompts: said {said}, held {held}");
     }
+}
+
+/// With everything that a live stream does to a frame: masks, confounders, smoothing, quality and flags.
+#[test]
+fn a_warm_session_allocates_nothing() {
+    let bundle = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs");
+    let model = Model::open(&bundle, ModelOptions::default().with_confounders(true)).unwrap();
+    let prompts = ["a dark nodule", "xyzzy"].map(|text| model.prompt(text).unwrap());
+    let mut session = Session::new(&model, SessionOptions::default().with_smoothing(0.5)).unwrap();
+    let mut state = 1u32;
+    let speckle: Vec<u8> = (0..320 * 240)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            90 + (state >> 26) as u8
+        })
+        .collect();
+    // Whatever flags a frame comes to, there is room for them.
+    let frames = [(&speckle, true), (&speckle, true), (&vec![0; 320 * 240], false), (&speckle, false)];
+    let mut flags = 0;
+    let mut run = |(pixels, is_valid): (&Vec<u8>, bool), prompts: &[Prompt]| {
+        let frame = Frame::packed(pixels, PixelFormat::Gray8, 320, 240).unwrap().with_valid(is_valid);
+        let report = session.run(&frame, prompts).unwrap();
+        flags += report.findings.iter().map(|finding| finding.quality().unwrap().flags.len()).sum::<usize>();
+    };
+    let before = counted();
+    run(frames[0], &prompts);
+    assert!(counted() > before, "the first frame makes room, and the counter sees it");
+    let before = counted();
+    for _ in 0..2 {
+        frames.into_iter().for_each(|frame| run(frame, &prompts));
+    }
+    assert_eq!(counted() - before, 0);
+    assert!(flags > 16, "{flags}");
 }

@@ -100,11 +100,11 @@ fn whole_networks_in_int8_stay_near() {
     for size in [64, 96] {
         let bundle = int8_mini(size);
         let pixels = image(size);
-        let reference = EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() };
+        let reference = EngineOptions::default().with_choice(EngineChoice::Reference);
         let expected = logits(&engine(bundle.graph(), &bundle, reference), &pixels, &PROMPTS);
         let mut first: Option<Vec<Array2<f32>>> = None;
         for kernels in Kernels::available() {
-            let options = EngineOptions { isa: Some(kernels.isa()), ..EngineOptions::default() };
+            let options = EngineOptions::default().with_isa(Some(kernels.isa()));
             let fast = engine(bundle.graph(), &bundle, options);
             assert!(fast.cpu().is_some());
             let found = logits(&fast, &pixels, &PROMPTS);
@@ -129,7 +129,7 @@ fn int8_threads_change_no_bit() {
     let pixels = image(96);
     let alone = logits(&engine(bundle.graph(), &bundle, EngineOptions::default()), &pixels, &PROMPTS);
     for threads in [2, 3] {
-        let options = EngineOptions { threads, ..EngineOptions::default() };
+        let options = EngineOptions::default().with_threads(threads);
         assert_eq!(logits(&engine(bundle.graph(), &bundle, options), &pixels, &PROMPTS), alone);
     }
 }

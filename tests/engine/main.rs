@@ -15,7 +15,7 @@ use networks::{image, mini, tiny};
 const PROMPTS: [&[u32]; 3] = [&[510, 3, 77, 511], &[510, 511], &[510, 9, 8, 7, 6, 5, 4, 300, 200, 100, 511]];
 
 fn engine<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, options: EngineOptions) -> Engine {
-    Engine::new(graph, source, EngineOptions { confounders: true, ..options }).unwrap()
+    Engine::new(graph, source, options.with_confounders(true)).unwrap()
 }
 
 /// The logits of both heads for each prompt, from one image pass.
@@ -49,10 +49,10 @@ fn f32_equals_the_reference_on_every_instruction_set() {
             .map(|tokens| tokens.iter().map(|id| if *id == 511 { vocabulary_end } else { *id }).collect())
             .collect();
         let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-        let reference = EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() };
+        let reference = EngineOptions::default().with_choice(EngineChoice::Reference);
         let expected = logits(&engine(&network.graph, &network.weights, reference), &pixels, &prompts);
         for kernels in Kernels::available() {
-            let options = EngineOptions { isa: Some(kernels.isa()), ..EngineOptions::default() };
+            let options = EngineOptions::default().with_isa(Some(kernels.isa()));
             let fast = engine(&network.graph, &network.weights, options);
             assert!(fast.cpu().is_some(), "{name} fell back to the reference");
             let found = logits(&fast, &pixels, &prompts);
@@ -67,7 +67,7 @@ fn threads_and_company_change_no_bit() {
     let pixels = image(96);
     let alone = logits(&engine(&network.graph, &network.weights, EngineOptions::default()), &pixels, &PROMPTS[..1]);
     for threads in [1, 2, 3, 5] {
-        let options = EngineOptions { threads, ..EngineOptions::default() };
+        let options = EngineOptions::default().with_threads(threads);
         let fast = engine(&network.graph, &network.weights, options);
         for round in 0..3 {
             let together = logits(&fast, &pixels, &PROMPTS);
@@ -101,7 +101,7 @@ fn a_workspace_serves_any_number_of_prompts_in_turn() {
 #[test]
 fn unknown_networks_fall_back_to_the_reference() {
     let network = networks::published_mini();
-    let options = EngineOptions { confounders: true, ..EngineOptions::default() };
+    let options = EngineOptions::default().with_confounders(true);
     let fallen = Engine::new(&network.graph, &network.weights, options).unwrap();
     assert!(fallen.cpu().is_none());
     let rewritten = mini(64);

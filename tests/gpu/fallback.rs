@@ -71,7 +71,7 @@ fn frames_of_many_threads_survive_a_loss() {
 fn an_adapter_that_is_not_there_is_no_failure() {
     let network = mini(64);
     let device = Device::Gpu { index: Some(4096) };
-    let options = EngineOptions { device, ..on_gpu(GpuPrecision::F32) };
+    let options = on_gpu(GpuPrecision::F32).with_device(device);
     let engine = Engine::new(&network.graph, &network.weights, options).unwrap();
     assert!(engine.fallback().unwrap().contains("4096"));
     let mut workspace = Workspace::default();
@@ -83,7 +83,7 @@ fn an_adapter_that_is_not_there_is_no_failure() {
 #[test]
 fn auto_is_as_asked_whatever_is_there() {
     let network = mini(64);
-    let options = EngineOptions { device: Device::Auto, ..on_gpu(GpuPrecision::F32) };
+    let options = on_gpu(GpuPrecision::F32).with_device(Device::Auto);
     let engine = Engine::new(&network.graph, &network.weights, options).unwrap();
     assert_eq!(engine.fallback(), None);
     let is_software = causalclipseg::engine::adapters().iter().all(|adapter| adapter.kind == "software");
@@ -110,24 +110,24 @@ fn compiled_shaders_are_kept_and_a_damaged_file_is_passed_over() {
         return;
     }
     let network = mini(64);
-    let folder: &'static std::path::Path = Box::leak(tempfile::tempdir().unwrap().keep().into_boxed_path());
-    let options = EngineOptions { pipeline_cache: Some(folder), ..on_gpu(GpuPrecision::F32) };
+    let folder = tempfile::tempdir().unwrap().keep();
+    let options = on_gpu(GpuPrecision::F32).with_pipeline_cache(Some(folder.clone()));
     let mut first = None;
     for round in ["empty", "kept", "damaged"] {
         if round == "damaged" {
-            let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+            let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
             let mut bytes = std::fs::read(&file).unwrap();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
             std::fs::write(&file, bytes).unwrap();
         }
-        let engine = Engine::new(&network.graph, &network.weights, options).unwrap();
+        let engine = Engine::new(&network.graph, &network.weights, options.clone()).unwrap();
         let ready = engine.gpu().unwrap().summary().ready_seconds;
         println!("{round} cache: ready in {:.0} ms", 1e3 * ready);
         let found = logits(&engine, &mut Workspace::default(), &image(64), &PROMPTS);
         let first = first.get_or_insert_with(|| found.clone());
         assert_close(&found, first, 1e-6, round);
-        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     }
-    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -21,7 +21,10 @@ fn has_adapter() -> bool {
 }
 
 fn on_gpu(gpu_precision: GpuPrecision) -> EngineOptions {
-    EngineOptions { device: Device::Gpu { index: None }, gpu_precision, confounders: true, ..EngineOptions::default() }
+    EngineOptions::default()
+        .with_device(Device::Gpu { index: None })
+        .with_gpu_precision(gpu_precision)
+        .with_confounders(true)
 }
 
 /// The logits of both heads for each prompt, from one image pass.

@@ -5,7 +5,7 @@ use causalclipseg::bundle::Bundle;
 use causalclipseg::engine::{Device, Engine, EngineOptions, GpuPrecision, RanOn, WeightSource, adapters};
 use causalclipseg::frame::{Frame, PixelFormat};
 use causalclipseg::mask::Mask;
-use causalclipseg::{Model, ModelOptions};
+use causalclipseg::{Model, Session};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn integers_of_the_shipped_model_are_its_weights() {
     let mut graph = bundle.graph().clone();
     graph.nodes.iter_mut().for_each(|node| node.quantisation = None);
     let weights = bundle.weights().unwrap();
-    let cpu = Engine::new(&graph, &weights, EngineOptions { confounders: true, ..Default::default() }).unwrap();
+    let cpu = Engine::new(&graph, &weights, EngineOptions::default().with_confounders(true)).unwrap();
     let gpu = Engine::new(bundle.graph(), WeightSource::Bundle(&bundle), on_gpu(GpuPrecision::F32)).unwrap();
     assert_eq!(gpu.fallback(), None);
     let size = bundle.manifest().model.input_size;
@@ -80,20 +80,21 @@ fn masks_in_f16_agree_with_those_in_f32() {
     }
     let bundle = bundle();
     let open = |gpu_precision| {
-        let device = Device::Gpu { index: None };
-        Model::from_bundle(bundle.clone(), ModelOptions { device, gpu_precision, ..Default::default() }).unwrap()
+        let engine =
+            EngineOptions::default().with_device(Device::Gpu { index: None }).with_gpu_precision(gpu_precision);
+        Model::from_bundle(bundle.clone(), engine.into()).unwrap()
     };
     let models = [GpuPrecision::F32, GpuPrecision::F16].map(open);
-    let mut sessions = models.each_ref().map(|model| model.session().unwrap());
+    let mut sessions = models.each_ref().map(|model| Session::new(model, Default::default()).unwrap());
     let mut dices = Vec::new();
     for seed in 0..12 {
         let pixels = phantom(160, seed);
         let frame = Frame::packed(&pixels, PixelFormat::Gray8, 160, 160).unwrap();
         let masks = [0, 1].map(|index| {
             let prompt = models[index].prompt("There is a dark nodule.").unwrap();
-            let (mut found, _) = sessions[index].segment(&frame, &[prompt]).unwrap();
-            assert_eq!(sessions[index].ran_on(), RanOn::Gpu);
-            found.remove(0).mask
+            let report = sessions[index].run(&frame, &[prompt]).unwrap();
+            assert_eq!(report.ran_on, RanOn::Gpu);
+            report.findings[0].mask().clone()
         });
         // Two empty masks agree whatever was computed.
         if masks[0].pixels().iter().any(|pixel| *pixel > 0) {

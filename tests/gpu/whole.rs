@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use std::path::Path;
 
 fn on_cpu() -> EngineOptions {
-    EngineOptions { confounders: true, ..EngineOptions::default() }
+    EngineOptions::default().with_confounders(true)
 }
 
 fn engine(network: &Network, options: EngineOptions) -> Engine {

@@ -2,11 +2,11 @@
 
 use super::metric::{Comparison, dice};
 use crate::data::Mask;
-use causalclipseg::Segmentation;
+use causalclipseg::Finding;
 
 /// What was found, in the form that data sets have their masks in.
-pub(super) fn found_mask(segmentation: &Segmentation) -> Mask {
-    let pixels = segmentation.mask.pixels();
+pub(super) fn found_mask(finding: &Finding) -> Mask {
+    let pixels = finding.mask().pixels();
     let lesion = pixels.iter().map(|pixel| *pixel != 0).collect();
     Mask { width: pixels.ncols(), height: pixels.nrows(), lesion }
 }

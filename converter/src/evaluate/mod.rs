@@ -26,12 +26,29 @@ pub use prompt_study::{AbsentStudy, EmptyAnswers, NamedOther, PairStudy, PromptS
 pub use run::{evaluate, images_to_run};
 pub use scores::{Group, ImageScores, Scores};
 
-use causalclipseg::ModelError;
+use crate::data::Sample;
 use causalclipseg::io::ReadError;
+use causalclipseg::{Model, ModelError, Session, SessionError, SessionOptions};
 use std::path::PathBuf;
 
 /// Rim pixels this near to each other agree, in pixels: about what two readers of one image differ by.
 pub const NSD_TOLERANCE_PX: f64 = 2.0;
+
+/// What becomes of an error, with the image where it came up.
+fn failed_prompt(sample: &Sample) -> impl Fn(ModelError) -> EvaluateError {
+    move |source| EvaluateError::Prompt { image: sample.image.clone(), source }
+}
+
+/// As [`failed_prompt`], of running a frame.
+fn failed_frame(sample: &Sample) -> impl Fn(SessionError) -> EvaluateError {
+    move |source| EvaluateError::Frame { image: sample.image.clone(), source }
+}
+
+/// A session for comparing masks: nobody looks at their quality.
+fn session(model: &Model) -> Result<Session, EvaluateError> {
+    let options = SessionOptions::default().with_quality(false);
+    Session::new(model, options).map_err(EvaluateError::Session)
+}
 
 /// Why a model could not be evaluated.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +60,9 @@ pub enum EvaluateError {
     #[error(transparent)]
     Image(#[from] ReadError),
     #[error("{}: {source}", image.display())]
-    Model { image: PathBuf, source: ModelError },
+    Prompt { image: PathBuf, source: ModelError },
+    #[error("{}: {source}", image.display())]
+    Frame { image: PathBuf, source: SessionError },
     #[error("the model cannot be run: {0}")]
-    Session(ModelError),
+    Session(SessionError),
 }

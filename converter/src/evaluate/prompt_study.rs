@@ -10,7 +10,7 @@ use crate::data::{
     shuffle_words, wrong_request,
 };
 use causalclipseg::frame::{Frame, PixelFormat};
-use causalclipseg::{Model, ModelError, Session};
+use causalclipseg::{Model, Session};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -231,7 +231,7 @@ fn ask_pair(
     let strangers: Vec<&&Sample> = samples.iter().filter(|sample| sample.group() != first.group()).collect();
     let anyone_else = || samples[(index + 1) % samples.len()];
     let second = strangers.choose(&mut rng).map_or_else(anyone_else, |stranger| **stranger);
-    let failed = |source: ModelError| EvaluateError::Model { image: first.image.clone(), source };
+    let failed = failed_prompt(first);
     let size = model.description().input_size;
     let arrangement = if rng.random_bool(0.5) { Arrangement::SideBySide } else { Arrangement::Stacked };
     let pair = compose_pair(&prepare(first, size)?, &prepare(second, size)?, arrangement, &mut rng);
@@ -247,11 +247,12 @@ fn ask_pair(
     for (adjective, place) in adjectives.into_iter().zip(places) {
         let adjective = adjective.filter(|_| with_adjective);
         let text = image_prompt(adjective.as_slice(), by_place.then_some(place), &mut rng);
-        prompts.push(encode(model, &text).map_err(failed)?);
+        prompts.push(encode(model, &text).map_err(&failed)?);
     }
     let (bytes, format) = interleaved(&pair[0]);
+    let failed = failed_frame(first);
     let frame = Frame::packed(&bytes, format, size, size).map_err(|error| failed(error.into()))?;
-    let (found, _) = session.segment(&frame, &prompts).map_err(failed)?;
+    let found = &session.run(&frame, &prompts).map_err(failed)?.findings;
     let truths = pair.map(|picture| lesion(&picture));
     Ok([0, 1].map(|named| {
         let dice = |truth: &Mask| found.get(named).map_or(0.0, |found| dice_of(&found_mask(found), truth));

@@ -8,10 +8,10 @@ use super::prompt_study::{Questions, Variants, study_pairs, summarise_absent, su
 use super::scores::{by_group, by_patient};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
-use super::{EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Scores};
+use super::{EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Scores, failed_frame, failed_prompt};
 use crate::data::{Mask, Pathology, Sample, load_masks};
 use causalclipseg::io::Image;
-use causalclipseg::{Model, ModelError, Session};
+use causalclipseg::{Model, Session};
 use std::time::Instant;
 
 /// How often [`evaluate`] calls `on_image` at most.
@@ -91,18 +91,18 @@ fn judge(
     index: usize,
     options: &EvaluateOptions,
 ) -> Result<Judged, EvaluateError> {
-    let failed = |source: ModelError| EvaluateError::Model { image: sample.image.clone(), source };
+    let failed = failed_prompt(sample);
     let image = Image::open(&sample.image)?;
     let frame = image.frame();
     let truth = load_masks(sample, (frame.width(), frame.height()))?;
     let sentence = own_sentence(sample);
-    let mut prompts = vec![encode(model, sentence).map_err(failed)?];
+    let mut prompts = vec![encode(model, sentence).map_err(&failed)?];
     let questions = if options.prompt_study { Some(Questions::of(model, sample, index, options.seed)?) } else { None };
     for question in questions.iter().flat_map(|questions| &questions.prompts) {
-        prompts.push(encode(model, question).map_err(failed)?);
+        prompts.push(encode(model, question).map_err(&failed)?);
     }
-    let (found, _) = session.segment(&frame, &prompts).map_err(failed)?;
-    let masks: Vec<Mask> = found.iter().map(found_mask).collect();
+    let report = session.run(&frame, &prompts).map_err(failed_frame(sample))?;
+    let masks: Vec<Mask> = report.findings.iter().map(found_mask).collect();
     // The runtime answers every prompt, at the frame's size.
     let compare = |mask: Option<&'_ Mask>| -> Scores {
         mask.and_then(|mask| Comparison::new(mask, &truth).map(|pair| Scores::of(&pair))).unwrap_or_default()

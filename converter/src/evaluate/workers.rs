@@ -16,7 +16,7 @@ pub fn map_indices<T: Send>(
 ) -> Result<Vec<T>, EvaluateError> {
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let run = || {
-        let mut session = model.session().map_err(EvaluateError::Session)?;
+        let mut session = super::session(model)?;
         let mut done = Vec::new();
         while !failed.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);

@@ -20,8 +20,7 @@ pub struct Deviation {
 
 /// The logits of every item of a set.
 pub fn logits(graph: &Graph, weights: &Weights, set: &CalibrationSet) -> Result<Vec<Array2<f32>>, QuantiseError> {
-    let engine =
-        Engine::new(graph, weights, EngineOptions { engine: EngineChoice::Reference, ..EngineOptions::default() })?;
+    let engine = Engine::new(graph, weights, EngineOptions::default().with_choice(EngineChoice::Reference))?;
     let of_item = |item: &super::inputs::CalibrationItem| {
         let image = item.image.as_standard_layout();
         let kernel = engine.encode_prompt(item.tokens.ids())?;

@@ -4,10 +4,10 @@ use super::super::{Failure, model_source};
 use super::clock::Stop;
 use super::job::{Agreement, CheckJob};
 use super::model_workload::sentences;
-use causalclipseg::engine::EngineChoice;
+use causalclipseg::engine::{EngineChoice, EngineOptions};
 use causalclipseg::io::Image;
 use causalclipseg::mask::Mask;
-use causalclipseg::{Model, ModelFile, ModelOptions, Segmentation};
+use causalclipseg::{Finding, Model, ModelFile, ModelOptions, Session, SessionOptions};
 use std::path::{Path, PathBuf};
 
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
@@ -40,22 +40,23 @@ pub(super) fn run(
 ) -> Result<Agreement, Failure> {
     let other = job.against.as_deref().map(|path| model_source::open(Some(path))).transpose()?;
     let against = other.unwrap_or_else(|| file.clone());
-    let engine = EngineChoice::Reference;
-    let options = ModelOptions { cached_prompts: prompts, engine, ..ModelOptions::default() };
+    let options = ModelOptions::from(EngineOptions::default().with_choice(EngineChoice::Reference));
+    let options = options.with_cached_prompts(prompts);
     let reference = Model::from_file(against, options)?;
     let sentences = sentences(prompts);
     let encode = |model: &Model| sentences.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>();
     let (ours, theirs) = (encode(model)?, encode(&reference)?);
-    let (mut session, mut reference_session) = (model.session()?, reference.session()?);
+    let session = |model| Session::new(model, SessionOptions::default().with_quality(false));
+    let (mut session, mut reference_session) = (session(model)?, session(&reference)?);
     let (mut dices, mut both_empty, mut images) = (Vec::new(), 0, 0);
     let mut difference = 0.0f32;
     for path in job.images.iter().take_while(|_| !stop.is_requested()) {
         let image = Image::open(path)?;
-        let (found, _) = session.segment(&image.frame(), &ours)?;
-        let (expected, _) = reference_session.segment(&image.frame(), &theirs)?;
-        for (found, expected) in found.iter().zip(&expected) {
-            both_empty += usize::from(area(&found.mask) + area(&expected.mask) == 0);
-            dices.push(dice(&found.mask, &expected.mask));
+        let found = session.run(&image.frame(), &ours)?;
+        let expected = reference_session.run(&image.frame(), &theirs)?;
+        for (found, expected) in found.findings.iter().zip(&expected.findings) {
+            both_empty += usize::from(area(found.mask()) + area(expected.mask()) == 0);
+            dices.push(dice(found.mask(), expected.mask()));
             difference = difference.max(largest_difference(found, expected));
         }
         images += 1;
@@ -84,8 +85,8 @@ fn dice(a: &Mask, b: &Mask) -> f64 {
     }
 }
 
-fn largest_difference(a: &Segmentation, b: &Segmentation) -> f32 {
-    let pairs = a.probability.values().into_iter().zip(b.probability.values());
+fn largest_difference(a: &Finding, b: &Finding) -> f32 {
+    let pairs = a.probability().values().into_iter().zip(b.probability().values());
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 

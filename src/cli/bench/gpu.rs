@@ -2,7 +2,7 @@
 
 use super::job::Outcome;
 use super::statistics::median;
-use causalclipseg::{Model, Session};
+use causalclipseg::{FrameReport, Model};
 use serde::{Deserialize, Serialize};
 
 /// Of a GPU that ran every frame. Times are means of the measured frames, in milliseconds.
@@ -50,10 +50,9 @@ impl GpuTimes {
         *self = Self::default();
     }
 
-    /// Takes the last frame of a session along.
-    #[cfg(feature = "gpu")]
-    pub fn note(&mut self, session: &Session) {
-        match session.gpu_times() {
+    /// Takes a frame along.
+    pub fn note(&mut self, report: &FrameReport) {
+        match report.gpu_times {
             Some(times) => {
                 self.frames += 1;
                 self.upload += times.upload;
@@ -63,11 +62,6 @@ impl GpuTimes {
             }
             None => self.others += 1,
         }
-    }
-
-    #[cfg(not(feature = "gpu"))]
-    pub fn note(&mut self, _: &Session) {
-        self.others += 1;
     }
 
     #[cfg(feature = "gpu")]

@@ -5,8 +5,8 @@ use super::job::Outcome;
 use super::model_workload::{a_frame, sentences};
 use super::statistics::median;
 use super::workload::Stages;
-use causalclipseg::Model;
 use causalclipseg::frame::{Frame, PixelFormat};
+use causalclipseg::{Model, Session, SessionOptions};
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub(super) fn measure(model: &Model, frame: [usize; 2]) -> Result<Vec<LayerTime>
     let [width, height] = frame;
     let pixels = a_frame(width, height);
     let frame = Frame::packed(&pixels, PixelFormat::Gray8, width, height)?;
-    let mut session = model.session()?;
+    let mut session = Session::new(model, SessionOptions::default())?;
     let prompts = [model.prompt(&sentences(1)[0])?];
     let passes = (0..PASSES).map(|_| session.time_steps(&frame, &prompts)).collect::<Result<Vec<_>, _>>()?;
     let steps = passes.first().map_or(&[][..], Vec::as_slice).iter().enumerate();

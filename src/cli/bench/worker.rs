@@ -1,7 +1,6 @@
 //! The measuring process: fresh for every configuration and round, so that opening is cold, the memory peak is this
 //! configuration's own, and one configuration's threads, caches and crashes are not another's.
 
-use super::super::device::for_ever;
 use super::super::{Failure, model_source};
 use super::clock::{Clock, Stop, SystemClock};
 use super::configuration::EngineName;
@@ -12,7 +11,7 @@ use super::pace::{self, Length, Pace};
 use super::workload::{FrameRecord, Stages, Workload};
 use super::{allocations, check, layers, statistics, warm_up};
 use causalclipseg::bundle::Precision;
-use causalclipseg::engine::EngineChoice;
+use causalclipseg::engine::{EngineChoice, EngineOptions};
 use causalclipseg::kernels::peak::Arithmetic;
 use causalclipseg::kernels::{Isa, Kernels};
 use causalclipseg::machine::{Machine, allowed_cores, restrict_to};
@@ -105,7 +104,7 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     workload.gpu_times.clear();
     let steady = pace::run(&mut workload, clock, job.pace, deadline, stop)?;
     let gpu = GpuFacts::of(&model, &workload.gpu_times);
-    let device_fallback = model.engine().fallback().map(str::to_string);
+    let device_fallback = model.fallback().map(str::to_string);
     let after = condition();
     let peak_rss_bytes = machine.peak_resident_bytes();
     if steady.frames == 0 {
@@ -160,21 +159,19 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
 }
 
 fn options(job: &Job) -> Result<ModelOptions, Failure> {
-    let engine = match job.engine {
+    let choice = match job.engine {
         EngineName::Auto => EngineChoice::Auto,
         EngineName::Reference => EngineChoice::Reference,
     };
-    Ok(ModelOptions {
-        // Room for all of the frame's prompts beside those that are encoded to be timed.
-        cached_prompts: job.prompts + MOST_ENCODINGS as usize,
-        threads: job.threads,
-        engine,
-        isa: job.isa.as_deref().map(str::parse).transpose()?,
-        device: job.device.parse()?,
-        gpu_precision: job.gpu_precision.into(),
-        pipeline_cache: job.gpu_cache.clone().map(for_ever),
-        ..ModelOptions::default()
-    })
+    let engine = EngineOptions::default()
+        .with_threads(job.threads)
+        .with_choice(choice)
+        .with_isa(job.isa.as_deref().map(str::parse).transpose()?)
+        .with_device(job.device.parse()?)
+        .with_gpu_precision(job.gpu_precision.into())
+        .with_pipeline_cache(job.gpu_cache.clone());
+    // Room for all of the frame's prompts beside those that are encoded to be timed.
+    Ok(ModelOptions::from(engine).with_cached_prompts(job.prompts + MOST_ENCODINGS as usize))
 }
 
 /// What this many threads reach at once on registers alone, with the instructions that the model's products run on.

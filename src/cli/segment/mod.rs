@@ -10,8 +10,8 @@ use super::model_source::ModelSource;
 use causalclipseg::frame::Region;
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
 use causalclipseg::io::{Depth, OutputNames};
-use causalclipseg::mask::{Flag, FrameWatch, Measurements, Quality, Record, contours_in_mm};
-use causalclipseg::{Model, ModelOptions, Prompt, Segmentation, Session};
+use causalclipseg::mask::{Record, contours_in_mm};
+use causalclipseg::{Model, ModelOptions, Prompt, Session, SessionOptions};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use input::Input;
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "mask,overlay,json")]
     format: Vec<Format>,
     /// Probability above which a pixel is lesion [default: the model's]
-    #[arg(long, value_parser = probability)]
+    #[arg(long, value_parser = super::threshold)]
     threshold: Option<f32>,
     /// Bits of a pixel of the probability picture
     #[arg(long, default_value = "8", value_parser = ["8", "16"])]
@@ -82,11 +82,9 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let options = arguments.device.options(ModelOptions {
-        confounders: arguments.confounders,
-        threads: usize::from(arguments.threads),
-        ..ModelOptions::default()
-    })?;
+    let options =
+        ModelOptions::default().with_confounders(arguments.confounders).with_threads(usize::from(arguments.threads));
+    let options = arguments.device.options(options)?;
     let model = Model::from_file(arguments.source.open()?, options)?;
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
     let inputs = input::list(arguments)?;
@@ -96,7 +94,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .map_err(|error| format!("cannot make the folder {}: {error}; choose another", arguments.output.display()))?;
 
     let mut run = Run { arguments, model: &model, prompts };
-    let mut session = model.session()?;
+    let mut session = Session::new(&model, SessionOptions::default().with_threshold(arguments.threshold))?;
     let mut table = super::table();
     table.set_header(["input", "prompt", "area", "mean probability", "quality", "time"]);
     let progress = progress_bar(inputs.len());
@@ -135,60 +133,42 @@ impl Run<'_> {
         let mut input = Input::open(path, self.arguments)?;
         let mut results = Results::new(self.arguments, names, self.model, &input, path)?;
         let mut summaries: Vec<Summary> = self.prompts.iter().map(|_| Summary::default()).collect();
-        let mut watch = FrameWatch::default();
+        // No input goes on where another ended.
+        session.restart();
         let mut buffer = FrameBuffer::default();
         let mut index = 0;
         while input.read_frame(&mut buffer, self.arguments)? {
             let number = (!input.is_still()).then_some(index + 1);
-            let of_frame = watch.flags(&buffer.frame()?);
-            let (found, seconds) = session.segment(&buffer.frame()?, &self.prompts)?;
-            let unfamiliar = session.is_unfamiliar();
+            let report = session.run(&buffer.frame()?, &self.prompts)?;
             if self.arguments.deidentify {
                 buffer.blank_outside_region();
             }
-            for (prompt, (segmentation, summary)) in found.into_iter().zip(&mut summaries).enumerate() {
-                let Segmentation { probability, confounders, .. } = segmentation;
-                let threshold = self.arguments.threshold.unwrap_or(self.model.description().threshold);
-                let mask = probability.mask(threshold)?;
-                let contours = mask.contours();
-                let frame = buffer.frame()?;
-                let mm_per_pixel = frame.mm_per_pixel();
-                let asked = self.prompts.get(prompt);
-                let text = asked.map(Prompt::text).unwrap_or_default();
-                let mut quality = Quality::of(&mask, &probability, confounders.as_ref())?;
-                quality.flags.extend(of_frame.clone());
-                quality.flags.extend(unfamiliar.then_some(Flag::UnfamiliarFrame));
-                quality.flags.extend((!buffer.valid).then_some(Flag::InvalidFrame));
-                let unknown = asked.is_some_and(Prompt::has_unknown_words);
-                quality.flags.extend(unknown.then_some(Flag::UnknownWords));
+            let frame = buffer.frame()?;
+            let mm_per_pixel = frame.mm_per_pixel();
+            for (prompt, (finding, text)) in report.findings.iter().zip(&self.prompts).enumerate() {
                 let record = Record {
                     input: path.display().to_string(),
-                    prompt: text.to_string(),
-                    measurements: Measurements::of(&mask, &contours, Some(&probability), mm_per_pixel)?,
-                    contours_mm: contours_in_mm(&contours, mm_per_pixel),
-                    contours,
-                    quality: Some(quality),
+                    prompt: text.text().to_string(),
+                    measurements: finding.measurements().clone(),
+                    contours_mm: contours_in_mm(finding.contours(), mm_per_pixel),
+                    contours: finding.contours().to_vec(),
+                    quality: finding.quality().cloned(),
                     frame: number,
                     timestamp_s: buffer.timestamp_s,
                     width: frame.width(),
                     height: frame.height(),
                     region: frame.region(),
                     mm_per_pixel,
-                    threshold,
+                    threshold: report.threshold,
                     model: Some(self.model.description().name.clone()),
-                    seconds: Some(seconds.total()),
-                    device: Some(session.ran_on().name().to_string()),
-                    device_fallback: session.fallback().map(str::to_string),
+                    seconds: Some(report.seconds.total()),
+                    device: Some(report.ran_on.name().to_string()),
+                    device_fallback: self.model.fallback().map(str::to_string),
                 };
-                summary.add(&record);
-                let found = Found {
-                    prompt,
-                    record: &record,
-                    mask: &mask,
-                    probability: &probability,
-                    confounders: confounders.as_ref(),
-                };
-                results.add(index, &buffer, &found)?;
+                if let Some(summary) = summaries.get_mut(prompt) {
+                    summary.add(&record);
+                }
+                results.add(index, &buffer, &Found { prompt, record: &record, finding })?;
             }
             index += 1;
         }
@@ -209,13 +189,6 @@ fn progress_bar(inputs: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} inputs, {eta} left");
     ProgressBar::with_draw_target(Some(inputs as u64), target)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-fn probability(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if value > 0.0 && value < 1.0 => Ok(value),
-        _ => Err("give a number between 0 and 1".into()),
-    }
 }
 
 fn millimetres(text: &str) -> Result<[f32; 2], String> {

@@ -2,10 +2,11 @@
 
 use super::input::Input;
 use super::{Arguments, Failure, Format};
+use causalclipseg::Finding;
 use causalclipseg::io::metaimage::MaskSequence;
 use causalclipseg::io::source::FrameBuffer;
 use causalclipseg::io::{OutputNames, write_json, write_mask, write_overlay, write_probability};
-use causalclipseg::mask::{Finding, Mask, Overlay, Probability, Record, SequenceRecord};
+use causalclipseg::mask::{Annotation, Overlay, Probability, Record, SequenceRecord};
 use std::slice;
 
 /// The most frames of one input whose results are kept until its end.
@@ -15,9 +16,7 @@ const MAX_FRAMES: usize = 100_000;
 pub(super) struct Found<'a> {
     pub prompt: usize,
     pub record: &'a Record,
-    pub mask: &'a Mask,
-    pub probability: &'a Probability,
-    pub confounders: Option<&'a Probability>,
+    pub finding: &'a Finding,
 }
 
 /// Results of one input under all prompts.
@@ -79,26 +78,28 @@ impl<'a> Results<'a> {
         if frame >= MAX_FRAMES {
             return Err(format!("more than {MAX_FRAMES} frames in one input; cut it, or use `stream`").into());
         }
-        let Found { prompt, record, mask, probability, confounders } = *found;
+        let Found { prompt, record, finding } = *found;
+        let mask = finding.mask();
         let number = (!self.still).then_some(frame);
         let Arguments { format, deidentify, .. } = self.arguments;
         for format in format {
             match format {
                 Format::Mask => write_mask(&self.names.mask(number, prompt), mask)?,
                 Format::Prob => {
-                    write_probability(&self.names.probability(number, prompt), probability, self.arguments.depth())?;
+                    let path = self.names.probability(number, prompt);
+                    write_probability(&path, finding.probability(), self.arguments.depth())?;
                 }
                 Format::Overlay => {
-                    let finding = Finding {
+                    let annotation = Annotation {
                         prompt: &record.prompt,
                         mask,
-                        contours: &record.contours,
-                        measurements: &record.measurements,
+                        contours: finding.contours(),
+                        measurements: finding.measurements(),
                     };
                     let overlay = Overlay {
                         frame: &pixels.frame()?,
-                        findings: slice::from_ref(&finding),
-                        confounders: confounders.map(Probability::values),
+                        findings: slice::from_ref(&annotation),
+                        confounders: finding.confounders().map(Probability::values),
                         threshold: record.threshold,
                         model: self.model,
                     };

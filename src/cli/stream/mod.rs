@@ -12,7 +12,7 @@ use causalclipseg::mask::{Measurements, Quality};
 use causalclipseg::stream::{
     Backlog, DegradePolicy, Level, Statistics, Stream, StreamEvent, StreamOptions, Submission, Summary,
 };
-use causalclipseg::{Model, ModelOptions};
+use causalclipseg::{Model, ModelOptions, SessionOptions};
 use clap::ValueEnum;
 use feed::Feed;
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     source: ModelSource,
     #[command(flatten)]
     device: DeviceArguments,
-    /// Bundle to go over to while the deadline is missed: one with a smaller input
+    /// Bundle to switch to while the deadline is missed: one with a smaller input
     #[arg(long, value_name = "BUNDLE")]
     fallback: Vec<PathBuf>,
     /// Play the source at this rate, and let the newest frame win; without it every frame is segmented, in order
@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value = "off", requires = "deadline_ms")]
     degrade: Degrade,
     /// Probability above which a pixel is lesion [default: the model's]
-    #[arg(long, value_parser = share)]
+    #[arg(long, value_parser = super::threshold)]
     threshold: Option<f32>,
     /// Share of each pixel's probability that comes from the frames before
     #[arg(long, default_value = "0", value_parser = share, value_name = "SHARE")]
@@ -78,7 +78,7 @@ enum Degrade {
     Off,
     /// Segment fewer frames
     Rate,
-    /// Go over to the fallback bundles
+    /// Switch to the fallback bundles
     Size,
     /// Whatever helps
     Full,
@@ -98,7 +98,7 @@ struct FrameLine<'a> {
     timestamp_us: u64,
     prompt: &'a str,
     #[serde(flatten)]
-    measurements: Measurements,
+    measurements: &'a Measurements,
     quality: Option<&'a Quality>,
     latency_ms: f64,
     late: bool,
@@ -120,14 +120,14 @@ struct Report<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let options = ModelOptions { threads: usize::from(arguments.threads), ..ModelOptions::default() };
+    let options = ModelOptions::default().with_threads(usize::from(arguments.threads));
     let options = arguments.device.options(options)?;
-    let mut models = vec![Arc::new(Model::from_file(arguments.source.open()?, options)?)];
+    let mut models = vec![Arc::new(Model::from_file(arguments.source.open()?, options.clone())?)];
     for path in &arguments.fallback {
-        models.push(Arc::new(Model::from_file(model_source::open(Some(path))?, options)?));
+        models.push(Arc::new(Model::from_file(model_source::open(Some(path))?, options.clone())?));
     }
     if arguments.degrade == Degrade::Size && models.len() == 1 {
-        return Err("--degrade size has no bundle to go over to; pass one with --fallback".into());
+        return Err("--degrade size has no bundle to switch to; pass one with --fallback".into());
     }
     let mut feed = Feed::open(arguments.input.as_deref(), arguments.raw, arguments.soak.is_some())?;
     let soak = Arc::new(Soak::new(arguments.soak));
@@ -201,15 +201,13 @@ fn play(arguments: &Arguments, feed: &mut Feed, stream: &Stream, soak: &Soak) ->
 fn tell(event: &StreamEvent<'_>, lines: bool) {
     match event {
         StreamEvent::Frame(result) if lines => {
-            for (index, (found, prompt)) in result.found.iter().zip(result.prompts).enumerate() {
-                let (contours, mm_per_pixel) = (found.mask.contours(), result.frame.mm_per_pixel());
-                let measured = Measurements::of(&found.mask, &contours, Some(&found.probability), mm_per_pixel);
+            for (found, prompt) in result.report.findings.iter().zip(result.prompts) {
                 let line = FrameLine {
                     sequence: result.sequence,
                     timestamp_us: result.timestamp_us,
                     prompt: prompt.text(),
-                    measurements: measured.unwrap_or_default(),
-                    quality: result.quality.get(index),
+                    measurements: found.measurements(),
+                    quality: found.quality(),
                     latency_ms: result.latency.as_secs_f64() * 1e3,
                     late: result.late,
                     level: result.level,
@@ -259,18 +257,15 @@ fn say_tables(report: &Report<'_>) -> Result<(), Failure> {
 impl Arguments {
     fn options(&self) -> StreamOptions {
         let allow = |kinds: &[Degrade]| kinds.contains(&self.degrade);
-        StreamOptions {
-            deadline: self.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)),
-            backlog: if self.rate.is_some() { Backlog::LatestWins } else { Backlog::KeepOrder },
-            threshold: self.threshold,
-            smoothing: self.smoothing,
-            degrade: DegradePolicy {
-                lower_rate: allow(&[Degrade::Rate, Degrade::Full]),
-                smaller_input: allow(&[Degrade::Size, Degrade::Full]),
-                ..DegradePolicy::OFF
-            },
-            ..StreamOptions::default()
-        }
+        let degrade = DegradePolicy::OFF
+            .with_lower_rate(allow(&[Degrade::Rate, Degrade::Full]))
+            .with_smaller_input(allow(&[Degrade::Size, Degrade::Full]));
+        let session = SessionOptions::default().with_threshold(self.threshold).with_smoothing(self.smoothing);
+        StreamOptions::default()
+            .with_deadline(self.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)))
+            .with_backlog(if self.rate.is_some() { Backlog::LatestWins } else { Backlog::KeepOrder })
+            .with_degrade(degrade)
+            .with_session(session)
     }
 }
 

@@ -70,7 +70,7 @@ impl CpuEngine {
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] where no step is known for a node, and the reference engine may serve.
-    pub fn new(graph: &Graph, source: WeightSource, options: EngineOptions) -> Result<Self, EngineError> {
+    pub fn new(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Result<Self, EngineError> {
         let kernels = match options.isa {
             Some(isa) => Kernels::new(isa).ok_or(crate::kernels::IsaError::Missing { isa })?,
             None => Kernels::detect()?,

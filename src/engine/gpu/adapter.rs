@@ -10,11 +10,13 @@ use wgpu::{DeviceType, Features};
 pub struct AdapterDescription {
     /// Its number in `gpu:N`.
     pub index: usize,
+    /// As the driver says it.
     pub name: String,
     /// vulkan, metal or dx12.
     pub backend: String,
     /// discrete, integrated, virtual, software or other.
     pub kind: &'static str,
+    /// The driver and its version.
     pub driver: String,
     /// Whether it computes with f16 in memory.
     pub f16: bool,

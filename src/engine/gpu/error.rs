@@ -5,6 +5,7 @@ use crate::lower::steps;
 
 /// Why a GPU does not run a network, or no longer does.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GpuError {
     #[error("there is no GPU adapter; install a Vulkan, Metal or DX12 driver")]
     NoAdapter,

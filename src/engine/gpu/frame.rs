@@ -3,8 +3,8 @@
 use super::error::{GpuError, one_line};
 use super::program::{Program, Ready, ReadyJob};
 use super::tail::Sentences;
-use super::times::{Clock, GpuTimes};
-use crate::engine::PromptKernel;
+use super::times::Clock;
+use crate::engine::{GpuTimes, PromptKernel};
 use ndarray::ArrayView2;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;

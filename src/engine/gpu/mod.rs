@@ -25,7 +25,6 @@ mod times;
 pub use adapter::{AdapterDescription, adapters};
 pub use error::GpuError;
 pub(super) use frame::GpuRun;
-pub use times::GpuTimes;
 
 use super::split::Head;
 use super::{EngineError, EngineOptions, GpuPrecision, PromptKernel, StepTime, WeightSource};
@@ -126,7 +125,7 @@ impl GpuEngine {
             let reason = "a head of another form than products, blend and the sentence's convolution".into();
             return Err(GpuError::Unsupported { node: "pred".into(), reason });
         }
-        let cache = pipeline_cache::load(&gpu, options.pipeline_cache);
+        let cache = pipeline_cache::load(&gpu, options.pipeline_cache.as_deref());
         let program = Program::new(gpu, plan, &source, cache.as_ref().map(|cache| cache.pipelines()))?;
         if let Some(cache) = cache {
             cache.store();

@@ -28,7 +28,7 @@ struct HeadPlan {
 }
 
 impl ReferenceEngine {
-    pub fn new(graph: &Graph, weights: &Weights, options: EngineOptions) -> Result<Self, EngineError> {
+    pub fn new(graph: &Graph, weights: &Weights, options: &EngineOptions) -> Result<Self, EngineError> {
         let executor = executor(options.threads)?;
         let mut heads = vec![Head::find(graph, "pred")?];
         if options.confounders {

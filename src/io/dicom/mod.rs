@@ -24,6 +24,7 @@ use std::io;
 /// What keeps a DICOM file from being read. Whoever opened it knows its name; none of these holds a value of the file
 /// that could say whose it is.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DicomError {
     #[error("cannot be read ({0}); check its permissions")]
     Io(#[from] io::Error),

@@ -53,6 +53,7 @@ pub struct Segmentation {
 
 /// Why masks do not go into a segmentation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SegmentationError {
     #[error("masks of different sizes do not go into one DICOM segmentation: write one for each size")]
     Size,

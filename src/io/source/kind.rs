@@ -10,9 +10,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Files as frames. What some kinds know beyond their frames is asked of them by `match`.
+#[non_exhaustive]
 pub enum Source {
+    /// Pictures, one a file.
     Pictures(PictureFiles),
+    /// A MetaImage, one picture or a sequence.
     MetaImage(Box<MetaImageSequence>),
+    /// A DICOM file, one picture or a clip.
     #[cfg(feature = "dicom")]
     Dicom(Box<DicomClip>),
     /// A folder of files not all of which are plain pictures, one after the other.

@@ -115,7 +115,7 @@ impl FrameBuffer {
     /// # Errors
     /// [`FrameError::Empty`] before anything was read.
     pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
-        let mut frame = Frame::packed(&self.pixels, self.format, self.width, self.height)?;
+        let mut frame = Frame::packed(&self.pixels, self.format, self.width, self.height)?.with_valid(self.valid);
         if let Some(region) = self.region {
             frame = frame.with_region(region)?;
         }
@@ -169,6 +169,7 @@ pub trait FrameSource: Send {
 
 /// Why there is no next frame.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
     #[error(transparent)]
     Picture(#[from] ReadError),

@@ -12,6 +12,7 @@ pub struct PictureFiles {
 }
 
 impl PictureFiles {
+    /// Pictures in this order, each read when its turn comes.
     pub fn new(paths: Vec<PathBuf>) -> Self {
         Self { paths, next: 0 }
     }

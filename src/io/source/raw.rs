@@ -8,8 +8,11 @@ use std::str::FromStr;
 /// What a headerless stream holds, spelled `WIDTHxHEIGHT:FORMAT[@HZ]`, as in `640x480:gray8@30`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RawFormat {
+    /// In pixels.
     pub width: usize,
+    /// In pixels.
     pub height: usize,
+    /// How a pixel lies in the stream.
     pub format: PixelFormat,
     /// Frames a second, for timestamps.
     pub rate_hz: Option<f64>,
@@ -52,6 +55,7 @@ pub struct RawFrames<R> {
 }
 
 impl<R: Read + Send> RawFrames<R> {
+    /// Frames of this format from a stream.
     pub fn new(source: R, format: RawFormat) -> Self {
         Self { source, format, read: 0 }
     }

@@ -29,24 +29,29 @@ const REGION_COLOUR: Colour = [170, 170, 170];
 /// the tissue.
 const FILL: f32 = 0.13;
 
-/// What one prompt found.
+/// What one prompt found, as a picture shows it.
 #[derive(Clone, Copy, Debug)]
-pub struct Finding<'a> {
+pub struct Annotation<'a> {
+    /// What was looked for.
     pub prompt: &'a str,
     /// Of the frame's size.
     pub mask: &'a Mask,
     /// The mask's own.
     pub contours: &'a [Contour],
+    /// Of the mask.
     pub measurements: &'a Measurements,
 }
 
 /// What a picture shows. Each finding has a colour and its rows in the legend.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay<'a> {
+    /// What is drawn on.
     pub frame: &'a Frame<'a>,
-    pub findings: &'a [Finding<'a>],
+    /// In the order of the legend's rows.
+    pub findings: &'a [Annotation<'a>],
     /// What the network set aside as confounding, height x width of the frame, 0 to 1; drawn as heat.
     pub confounders: Option<ArrayView2<'a, f32>>,
+    /// A pixel is lesion where its probability is above this.
     pub threshold: f32,
     /// Named in the legend.
     pub model: &'a str,
@@ -149,7 +154,7 @@ mod tests {
         let frame = Frame::packed(&scene.data, PixelFormat::Gray8, width, height).unwrap();
         let findings: Vec<_> = prompts
             .iter()
-            .map(|prompt| Finding {
+            .map(|prompt| Annotation {
                 prompt,
                 mask: &scene.mask,
                 contours: &scene.contours,
@@ -198,7 +203,7 @@ mod tests {
         let scene = scene(8, 8);
         let frame = Frame::packed(&scene.data, PixelFormat::Gray8, 4, 8).unwrap();
         let (prompt, mask, contours, measurements) = ("", &scene.mask, &scene.contours[..], &scene.measurements);
-        let findings = [Finding { prompt, mask, contours, measurements }];
+        let findings = [Annotation { prompt, mask, contours, measurements }];
         let overlay = Overlay { frame: &frame, findings: &findings, confounders: None, threshold: 0.5, model: "" };
         assert_eq!(overlay.draw().unwrap_err(), MaskError::Size { what: "mask", actual: [8, 8], frame: [4, 8] });
     }

@@ -15,7 +15,7 @@ use super::workers::map_indices;
 use super::{EvaluateError, EvaluateOptions};
 use crate::data::{Mask, Sample};
 use causalclipseg::frame::{Frame, PixelFormat};
-use causalclipseg::{Model, ModelError, Prompt, Session};
+use causalclipseg::{Model, Prompt, Session, SessionError};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use scan::Scan;
@@ -207,11 +207,10 @@ fn ask(
     seed: u64,
     on_pass: &impl Fn(),
 ) -> Result<[Option<Answer>; Intervention::ALL.len()], EvaluateError> {
-    let failed = |source: ModelError| EvaluateError::Model { image: sample.image.clone(), source };
     let scan = Scan::load(sample)?;
-    let prompt = encode(model, own_sentence(sample)).map_err(failed)?;
+    let prompt = encode(model, own_sentence(sample)).map_err(failed_prompt(sample))?;
     let mut answer = |scan: &Scan| -> Result<Mask, EvaluateError> {
-        let found = segment(session, scan, &prompt).map_err(failed);
+        let found = segment(session, scan, &prompt).map_err(failed_frame(sample));
         on_pass();
         found
     };
@@ -230,11 +229,11 @@ fn ask(
     Ok(answers)
 }
 
-fn segment(session: &mut Session, scan: &Scan, prompt: &Prompt) -> Result<Mask, ModelError> {
+fn segment(session: &mut Session, scan: &Scan, prompt: &Prompt) -> Result<Mask, SessionError> {
     let frame = Frame::packed(&scan.pixels, PixelFormat::Gray8, scan.width(), scan.height())?;
-    let (found, _) = session.segment(&frame, std::slice::from_ref(prompt))?;
+    let report = session.run(&frame, std::slice::from_ref(prompt))?;
     let empty = || Mask { width: scan.width(), height: scan.height(), lesion: vec![false; scan.pixels.len()] };
-    Ok(found.first().map_or_else(empty, found_mask))
+    Ok(report.findings.first().map_or_else(empty, found_mask))
 }
 
 /// `None` where the intervention could be done to no image.

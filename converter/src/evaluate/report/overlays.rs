@@ -3,10 +3,10 @@
 use super::ReportError;
 use crate::data::{Sample, load_masks};
 use crate::evaluate::sentence::encode;
-use crate::evaluate::{EvaluateError, Evaluation, ImageScores};
+use crate::evaluate::{EvaluateError, Evaluation, ImageScores, failed_frame, failed_prompt, session};
 use causalclipseg::io::{Image, write_overlay};
-use causalclipseg::mask::{Finding, Mask, Measurements, Overlay};
-use causalclipseg::{Model, ModelError, Session};
+use causalclipseg::mask::{Annotation, Mask, Measurements, Overlay};
+use causalclipseg::{Model, Session};
 use image::RgbImage;
 use ndarray::Array2;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub fn write<'a>(
     model: &Model,
     samples: &[Sample],
 ) -> Result<Vec<Gallery<'a>>, ReportError> {
-    let mut session = model.session().map_err(EvaluateError::Session)?;
+    let mut session = session(model)?;
     let mut galleries = Vec::new();
     for (title, stem, chosen) in choose(&evaluation.per_image) {
         let mut pictures = Vec::new();
@@ -67,15 +67,15 @@ fn draw(
     sample: &Sample,
     scores: &ImageScores,
 ) -> Result<RgbImage, EvaluateError> {
-    let failed = |source: ModelError| EvaluateError::Model { image: sample.image.clone(), source };
+    let failed = failed_frame(sample);
     let image = Image::open(&sample.image)?;
     let frame = image.frame();
-    let prompt = encode(model, &scores.prompt).map_err(failed)?;
-    let (found, _) = session.segment(&frame, &[prompt]).map_err(failed)?;
+    let prompt = encode(model, &scores.prompt).map_err(failed_prompt(sample))?;
+    let report = session.run(&frame, &[prompt]).map_err(&failed)?;
     let truth = load_masks(sample, (frame.width(), frame.height()))?;
     let lesion = |(y, x): (usize, usize)| u8::from(truth.lesion[y * truth.width + x]);
     let truth = Mask::from_pixels(Array2::from_shape_fn((truth.height, truth.width), lesion));
-    let found = found.into_iter().next().map(|found| found.mask).unwrap_or_default();
+    let found = report.findings.first().map(|found| found.mask().clone()).unwrap_or_default();
     let named = [(scores.prompt.as_str(), found), ("drawn by an expert", truth)];
     let mut parts = Vec::new();
     for (text, mask) in named {
@@ -84,9 +84,10 @@ fn draw(
             Measurements::of(&mask, &contours, None, frame.mm_per_pixel()).map_err(|error| failed(error.into()))?;
         parts.push((text, mask, contours, measurements));
     }
-    let finding = |(text, mask, contours, measurements)| Finding { prompt: text, mask, contours, measurements };
-    let findings: Vec<Finding> =
-        parts.iter().map(|(text, mask, c, m)| finding((*text, mask, c.as_slice(), m))).collect();
+    let findings: Vec<Annotation> = parts
+        .iter()
+        .map(|(prompt, mask, contours, measurements)| Annotation { prompt, mask, contours, measurements })
+        .collect();
     let description = model.description();
     let overlay = Overlay {
         frame: &frame,

@@ -1,19 +1,32 @@
 //! What a model is opened from: a bundle, or (feature `onnx`) an interchange file.
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, Sha256};
-use crate::model::ModelError;
 #[cfg(feature = "onnx")]
-use crate::onnx::{OnnxFile, OnnxNetwork};
+use crate::onnx::{OnnxError, OnnxFile, OnnxNetwork};
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
 /// An opened file whose network is not planned yet. Cheap to clone.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum ModelFile {
+    /// A `.ccs` file.
     Bundle(Arc<Bundle>),
+    /// An interchange file.
     #[cfg(feature = "onnx")]
     Onnx(Arc<OnnxFile>),
+}
+
+/// Why a file is not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelFileError {
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
 }
 
 impl From<Bundle> for ModelFile {
@@ -30,7 +43,10 @@ impl From<Arc<Bundle>> for ModelFile {
 
 impl ModelFile {
     /// Opens a `.ccs` file or, where the name ends in `.onnx`, an interchange file with its `tokenizer.json` beside it.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or holds no network with the inputs and outputs of ours.
+    pub fn open(path: &Path) -> Result<Self, ModelFileError> {
         #[cfg(feature = "onnx")]
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
             return Ok(ModelFile::Onnx(Arc::new(OnnxFile::open(path)?)));
@@ -60,6 +76,10 @@ impl ModelFile {
         }
     }
 
+    /// The tokenizer's definition, unpacked.
+    ///
+    /// # Errors
+    /// A bundle whose tokenizer cannot be unpacked.
     pub fn tokenizer_json(&self) -> Result<Cow<'_, [u8]>, BundleError> {
         match self {
             ModelFile::Bundle(bundle) => bundle.tokenizer_json(),

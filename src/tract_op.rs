@@ -1,7 +1,10 @@
 //! The whole network as one operator in a tract model, for programs whose pre- or postprocessing is a tract graph.
+//!
+//! This is the only module whose public items name types of tract, which change with tract's version: 0.23.9.
 
-use super::{Engine, EngineError, PromptKernel, Workspace};
+use crate::engine::{Engine, EngineError, PromptKernel, Workspace};
 use crate::graph::Shape;
+use crate::model::Model;
 use crate::prompt::{PromptCache, Tokens};
 use std::sync::{Arc, Mutex, PoisonError};
 use tract_core::internal::*;
@@ -21,18 +24,28 @@ pub struct SegmentOp {
 
 struct Shared {
     engine: Arc<Engine>,
-    prompts: Mutex<PromptCache<Arc<PromptKernel>>>,
+    prompts: PromptCache<Arc<PromptKernel>>,
     /// Of runs that have ended; as many as ever ran at once.
     workspaces: Mutex<Vec<Workspace>>,
 }
 
 impl SegmentOp {
+    /// The network of a model, which may be dropped: the operator keeps what it needs.
+    pub fn of(model: &Model) -> Self {
+        Self::new(model.engine().clone())
+    }
+
+    /// The network of an engine.
+    #[doc(hidden)]
     pub fn new(engine: Arc<Engine>) -> Self {
-        let (prompts, workspaces) = (Mutex::new(PromptCache::new(CACHED_PROMPTS)), Mutex::default());
+        let (prompts, workspaces) = (PromptCache::new(CACHED_PROMPTS), Mutex::default());
         Self { shared: Arc::new(Shared { engine, prompts, workspaces }) }
     }
 
     /// A model of this operator alone, for any number of prompts.
+    ///
+    /// # Errors
+    /// Those of tract.
     pub fn into_model(self) -> TractResult<TypedModel> {
         let mut model = TypedModel::default();
         let [channels, height, width] = self.image_shape()?;
@@ -57,9 +70,8 @@ impl Shared {
     fn encode(&self, padded: &[i64]) -> Result<Arc<PromptKernel>, EngineError> {
         // Ids that no vocabulary has are the engine's to refuse.
         let ids: Vec<u32> = padded.iter().map(|id| u32::try_from(*id).unwrap_or(u32::MAX)).collect();
-        let mut prompts = self.prompts.lock().unwrap_or_else(PoisonError::into_inner);
         let encode = |tokens: &Tokens| self.engine.encode_prompt(tokens.ids()).map(Arc::new);
-        prompts.get_or_insert_with(&Tokens::from_ids(ids), encode).cloned()
+        self.prompts.get_or_insert_with(Tokens::from_ids(ids), encode)
     }
 
     /// The logits of each prompt, one after another.

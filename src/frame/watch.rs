@@ -1,7 +1,6 @@
 //! What is wrong with frames themselves, whatever is found on them: nothing to see, noise, standing still.
 
-use super::Flag;
-use crate::frame::{Frame, PixelFormat, Region};
+use super::{Frame, PixelFormat, Region};
 
 /// Below this standard deviation of brightness, of 255, a frame shows nothing: a lost signal, a frozen black screen.
 /// Ultrasound images have 20 to 60.
@@ -11,28 +10,35 @@ const BLANK_DEVIATION: f64 = 4.0;
 /// gives 0.8 to 0.99, white noise 0.
 const NOISE_CORRELATION: f64 = 0.6;
 
+/// What is wrong with a frame's region of interest, whatever is found on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FrameCondition {
+    /// No contrast: nothing can be seen.
+    pub blank: bool,
+    /// Neighbouring pixels have little to do with each other.
+    pub noise: bool,
+    /// The last frame again, pixel for pixel.
+    pub frozen: bool,
+}
+
 /// Looks at the frames themselves, one after the other; it remembers a digest of the last one.
 #[derive(Clone, Debug, Default)]
-pub struct FrameWatch {
+pub(crate) struct FrameWatch {
     last: Option<u64>,
 }
 
 impl FrameWatch {
-    /// What is wrong with the frame's region of interest, whatever is found on it.
-    pub fn flags(&mut self, frame: &Frame<'_>) -> impl Iterator<Item = Flag> + Clone + use<> {
-        let seen = Appearance::of(frame);
+    /// Looks at the next frame.
+    pub fn look(&mut self, frame: &Frame<'_>) -> FrameCondition {
+        let seen = Content::of(frame);
         let frozen = self.last.replace(seen.digest) == Some(seen.digest);
-        let content = if seen.deviation < BLANK_DEVIATION {
-            Some(Flag::BlankFrame)
-        } else {
-            (seen.correlation < NOISE_CORRELATION).then_some(Flag::NoiseFrame)
-        };
-        content.into_iter().chain(frozen.then_some(Flag::FrozenFrame))
+        let blank = seen.deviation < BLANK_DEVIATION;
+        FrameCondition { blank, noise: !blank && seen.correlation < NOISE_CORRELATION, frozen }
     }
 }
 
 /// What a region of a frame looks like, in numbers.
-struct Appearance {
+struct Content {
     /// Of brightness, 0 to 255.
     deviation: f64,
     /// Of brightness between neighbours in a row, -1 to 1; 1 where there is no contrast.
@@ -44,7 +50,7 @@ struct Appearance {
 /// Of a frame's rows, one in so many is looked at for contrast; for the digest all are.
 const ROW_STEP: usize = 4;
 
-impl Appearance {
+impl Content {
     fn of(frame: &Frame<'_>) -> Self {
         let Region { x, y, width, height } = frame.region();
         let (mut sums, mut digest) = (Sums::default(), Fnv::default());
@@ -130,6 +136,9 @@ impl Fnv {
 mod tests {
     use super::*;
 
+    const GOOD: FrameCondition = FrameCondition { blank: false, noise: false, frozen: false };
+    const BLANK: FrameCondition = FrameCondition { blank: true, ..GOOD };
+
     #[test]
     fn frames_that_show_nothing_or_stand_still() {
         let mut watch = FrameWatch::default();
@@ -140,29 +149,28 @@ mod tests {
         };
         let noise: Vec<u8> = (0..4096).map(&mut noise).collect();
         let smooth: Vec<u8> = (0..4096usize).map(|at| (128.0 + 90.0 * ((at % 64) as f32 / 9.0).sin()) as u8).collect();
-        let mut flags =
-            |data: &[u8]| watch.flags(&Frame::packed(data, PixelFormat::Gray8, 64, 64).unwrap()).collect::<Vec<_>>();
-        assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame]);
-        assert_eq!(flags(&[7; 4096]), [Flag::BlankFrame, Flag::FrozenFrame]);
-        assert_eq!(flags(&noise), [Flag::NoiseFrame]);
-        assert_eq!(flags(&smooth), []);
-        assert_eq!(flags(&smooth), [Flag::FrozenFrame]);
+        let mut look = |data: &[u8]| watch.look(&Frame::packed(data, PixelFormat::Gray8, 64, 64).unwrap());
+        assert_eq!(look(&[7; 4096]), BLANK);
+        assert_eq!(look(&[7; 4096]), FrameCondition { frozen: true, ..BLANK });
+        assert_eq!(look(&noise), FrameCondition { noise: true, ..GOOD });
+        assert_eq!(look(&smooth), GOOD);
+        assert_eq!(look(&smooth), FrameCondition { frozen: true, ..GOOD });
         let mut moved = smooth.clone();
         moved[4095] ^= 1;
-        assert_eq!(flags(&moved), []);
+        assert_eq!(look(&moved), GOOD);
     }
 
     #[test]
     fn only_the_region_is_looked_at() {
         let mut data: Vec<u8> = (0..64).map(|at| if at % 8 < 4 { 0 } else { 200 }).collect();
-        let flags = |data: &[u8], watch: &mut FrameWatch| {
+        let look = |data: &[u8], watch: &mut FrameWatch| {
             let frame = Frame::packed(data, PixelFormat::Gray8, 8, 8).unwrap();
-            watch.flags(&frame.with_region(Region { x: 0, y: 0, width: 4, height: 8 }).unwrap()).collect::<Vec<_>>()
+            watch.look(&frame.with_region(Region { x: 0, y: 0, width: 4, height: 8 }).unwrap())
         };
         let mut watch = FrameWatch::default();
-        assert_eq!(flags(&data, &mut watch), [Flag::BlankFrame]);
+        assert_eq!(look(&data, &mut watch), BLANK);
         // A clock beside the scan ticks on.
         data[7] = 0;
-        assert_eq!(flags(&data, &mut watch), [Flag::BlankFrame, Flag::FrozenFrame]);
+        assert_eq!(look(&data, &mut watch), FrameCondition { frozen: true, ..BLANK });
     }
 }

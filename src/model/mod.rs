@@ -1,0 +1,219 @@
+//! A model ready to run: an opened file, its network planned, and the sentences that it encoded.
+
+mod file;
+mod options;
+mod prompt;
+
+pub use file::{ModelFile, ModelFileError};
+pub use options::ModelOptions;
+pub use prompt::Prompt;
+
+use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
+use crate::engine::{Engine, EngineError, PromptKernel};
+use crate::frame::{FamiliarInputs, INPUTS_KEY};
+#[cfg(feature = "onnx")]
+use crate::onnx::OnnxNetwork;
+use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Why a model can't be made ready, or does not encode a sentence.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    #[error(transparent)]
+    File(#[from] ModelFileError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
+    #[error("the model needs {needed} bytes of memory and may take {allowed}: raise the cap, or take a smaller model")]
+    Memory { needed: u64, allowed: u64 },
+    #[error("this network runs on plain tract, whose memory has no known bound: open the model without a memory cap")]
+    MemoryUnknown,
+    #[error(
+        "an interchange file holds no head of the confounders; leave them out, or pack the checkpoint into a bundle"
+    )]
+    NoConfounders,
+}
+
+impl From<BundleError> for ModelError {
+    fn from(error: BundleError) -> Self {
+        Self::File(error.into())
+    }
+}
+
+/// An opened file with its network planned. One serves any number of threads; each makes its own
+/// [`Session`](crate::Session).
+///
+/// ```
+/// use causalclipseg::{Model, ModelOptions};
+///
+/// let model = Model::open("models/tiny.ccs".as_ref(), ModelOptions::default().with_threads(2))?;
+/// println!("{} takes {} x {1} pixels", model.description().name, model.description().input_size);
+/// let prompt = model.prompt("a dark nodule")?;
+/// # Ok::<(), causalclipseg::ModelError>(())
+/// ```
+pub struct Model {
+    description: ModelDescription,
+    file: ModelFile,
+    self_test: SelfTest,
+    engine: Arc<Engine>,
+    tokenizer: Tokenizer,
+    prompts: PromptCache<Arc<PromptKernel>>,
+    known_words: Option<KnownWords>,
+    familiar: Option<Arc<FamiliarInputs>>,
+}
+
+impl Model {
+    /// Opens a `.ccs` file or, with the feature `onnx`, an interchange file; see [`ModelFile::open`].
+    ///
+    /// # Errors
+    /// A file that is not opened, a network that no engine runs, and one that needs more than the cap on memory.
+    pub fn open(path: &Path, options: ModelOptions) -> Result<Self, ModelError> {
+        Self::from_file(ModelFile::open(path)?, options)
+    }
+
+    /// Plans the network of an opened bundle, which stays open as long as the model or one of its sessions lives.
+    /// Errors as [`Model::open`].
+    pub fn from_bundle(bundle: Arc<Bundle>, options: ModelOptions) -> Result<Self, ModelError> {
+        Self::from_file(bundle.into(), options)
+    }
+
+    /// Plans the network of an opened file, which stays open as long as the model or one of its sessions lives.
+    /// Errors as [`Model::open`].
+    pub fn from_file(file: ModelFile, options: ModelOptions) -> Result<Self, ModelError> {
+        let begun = Instant::now();
+        let engine = plan(&file, &options)?;
+        let tokenizer = Tokenizer::from_json(&file.tokenizer_json()?)?;
+        let provenance = &file.description().provenance;
+        let model = Self {
+            description: file.description().clone(),
+            self_test: file.bundle().map(|bundle| bundle.self_test().clone()).unwrap_or_default(),
+            engine: Arc::new(engine),
+            tokenizer,
+            prompts: PromptCache::new(options.cached_prompts),
+            known_words: KnownWords::from_provenance(provenance),
+            familiar: familiar_inputs(provenance),
+            file,
+        };
+        if options.memory_cap_bytes.is_some() {
+            let needed = model.memory_bytes(1).ok_or(ModelError::MemoryUnknown)?;
+            check_memory(needed, options.memory_cap_bytes)?;
+        }
+        log::info!("{} ready in {:.0} ms", model.description.name, begun.elapsed().as_secs_f64() * 1e3);
+        Ok(model)
+    }
+
+    /// What the packer says of the model: sizes, threshold, provenance.
+    pub fn description(&self) -> &ModelDescription {
+        &self.description
+    }
+
+    /// Of the whole file: which model a result came from. The first call reads a bundle once.
+    pub fn sha256(&self) -> Sha256 {
+        self.file.sha256()
+    }
+
+    /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied), the
+    /// weights beside it, the tensors of a frame and of a prompt, the network's input and its logits. Not in it: the
+    /// tokenizer (some 20 MB), cached prompts (a few KB each), what comes with the size of frames (five bytes a pixel and
+    /// prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, which does not say.
+    pub fn memory_bytes(&self, prompts: usize) -> Option<u64> {
+        let input = 3 * self.description.input_size * self.description.input_size * size_of::<f32>();
+        let bundle = self.file.bundle()?.file_bytes();
+        Some((bundle + self.engine.memory_bytes(prompts)? + input) as u64)
+    }
+
+    /// Encodes a sentence, or finds it among those encoded before.
+    ///
+    /// # Errors
+    /// An empty sentence, or one of more tokens than the network reads.
+    pub fn prompt(&self, text: &str) -> Result<Prompt, ModelError> {
+        let tokens = self.tokenizer.encode_prompt(text, self.engine.context())?;
+        self.encode(text, tokens)
+    }
+
+    /// What the network makes of no words at all, of the start and the end of text alone: to measure what a sentence adds.
+    /// Nobody looks for nothing, so [`Self::prompt`] refuses it.
+    pub fn empty_prompt(&self) -> Result<Prompt, ModelError> {
+        self.encode("", self.tokenizer.encode("", self.engine.context())?)
+    }
+
+    fn encode(&self, text: &str, tokens: Tokens) -> Result<Prompt, ModelError> {
+        let has_unknown_words = self.known_words.as_ref().is_some_and(|known| !known.unknown_in(text).is_empty());
+        let encode = |tokens: &Tokens| self.engine.encode_prompt(tokens.ids()).map(Arc::new);
+        let kernel = self.prompts.get_or_insert_with(tokens, encode)?;
+        Ok(Prompt::new(text, kernel, &self.engine, has_unknown_words))
+    }
+
+    /// Why the CPU stands in for a GPU that was asked for; `None` as long as everything is as asked.
+    pub fn fallback(&self) -> Option<&str> {
+        self.engine.fallback()
+    }
+
+    /// The engine that runs the network.
+    #[doc(hidden)]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// What the model's training images look like, where the file tells.
+    pub(crate) fn familiar(&self) -> Option<&Arc<FamiliarInputs>> {
+        self.familiar.as_ref()
+    }
+
+    /// Runs the bundle's self-test. Yields the largest deviation of any logit from what the packing machine got, as a
+    /// fraction of the largest, or `None` where the bundle carries no vectors.
+    ///
+    /// # Errors
+    /// A deviation beyond what the bundle allows.
+    pub fn self_test(&self) -> Result<Option<f32>, ModelError> {
+        let mut worst = None;
+        for vector in &self.self_test.vectors {
+            let prompt = self.prompt(&vector.prompt)?;
+            let image = vector.image();
+            let (logits, _) = self.engine.segment(image.as_slice().unwrap_or_default(), prompt.kernel())?;
+            let deviation = vector.compare(logits.as_slice().unwrap_or_default())?;
+            worst = Some(deviation.max(worst.unwrap_or(0.0)));
+        }
+        Ok(worst)
+    }
+}
+
+/// The engine of a file's network.
+fn plan(file: &ModelFile, options: &ModelOptions) -> Result<Engine, ModelError> {
+    let bundle = match file {
+        ModelFile::Bundle(bundle) => bundle,
+        #[cfg(feature = "onnx")]
+        ModelFile::Onnx(_) if options.engine.confounders => return Err(ModelError::NoConfounders),
+        #[cfg(feature = "onnx")]
+        ModelFile::Onnx(file) => match file.network() {
+            OnnxNetwork::Known { bundle, .. } => bundle,
+            OnnxNetwork::AsItIs { network, .. } => return Ok(Engine::whole(network.clone(), options.engine.device)),
+        },
+    };
+    // What is too large by itself is not planned first.
+    check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
+    Ok(Engine::new(bundle.graph(), bundle, options.engine.clone())?)
+}
+
+fn familiar_inputs(provenance: &BTreeMap<String, String>) -> Option<Arc<FamiliarInputs>> {
+    let text = provenance.get(INPUTS_KEY)?;
+    let familiar = FamiliarInputs::from_json(text);
+    if familiar.is_none() {
+        log::warn!("what the bundle says of its training images cannot be read: no frame is flagged as unfamiliar");
+    }
+    familiar.map(Arc::new)
+}
+
+fn check_memory(needed: u64, cap: Option<u64>) -> Result<(), ModelError> {
+    match cap {
+        Some(allowed) if needed > allowed => Err(ModelError::Memory { needed, allowed }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,112 @@
+//! What one prompt found in one frame.
+
+use crate::frame::Placement;
+use crate::mask::{Contour, Mask, MaskError, Measurements, Probability, Quality};
+use ndarray::ArrayView2;
+use std::sync::OnceLock;
+
+/// What one prompt found in one frame. All maps have the frame's height x width.
+///
+/// Contours and measurements are made when they are first asked for, and kept.
+///
+/// ```
+/// # use causalclipseg::{Model, ModelOptions, Session, SessionOptions, frame::{Frame, PixelFormat}};
+/// # let model = Model::open("models/tiny.ccs".as_ref(), ModelOptions::default())?;
+/// # let mut session = Session::new(&model, SessionOptions::default())?;
+/// # let pixels = vec![90; 160 * 160];
+/// # let frame = Frame::packed(&pixels, PixelFormat::Gray8, 160, 160)?;
+/// # let prompts = [model.prompt("a dark nodule")?];
+/// let report = session.run(&frame, &prompts)?;
+/// for finding in &report.findings {
+///     let lesion_px = finding.mask().pixels().iter().filter(|pixel| **pixel == 255).count();
+///     assert_eq!(finding.measurements().area_px, lesion_px);
+///     assert_eq!(finding.contours().is_empty(), lesion_px == 0);
+///     if let Some(quality) = finding.quality() {
+///         println!("score {:.2}, doubts {:?}", quality.score, quality.flags);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Finding {
+    probability: Probability,
+    mask: Mask,
+    confounders: Option<Probability>,
+    quality: Option<Quality>,
+    mm_per_pixel: Option<[f32; 2]>,
+    contours: OnceLock<Vec<Contour>>,
+    measurements: OnceLock<Measurements>,
+}
+
+impl Finding {
+    /// The probability of lesion at each pixel, 0 to 1; 0 outside of the frame's region.
+    pub fn probability(&self) -> &Probability {
+        &self.probability
+    }
+
+    /// Lesion or not at each pixel, 255 or 0: the pixels whose probability is above
+    /// [`FrameReport::threshold`](super::FrameReport::threshold).
+    pub fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    /// Where the lesion would be found in what the model set aside, 0 to 1; `None` unless the model was opened with
+    /// [`EngineOptions::confounders`](crate::engine::EngineOptions::confounders).
+    pub fn confounders(&self) -> Option<&Probability> {
+        self.confounders.as_ref()
+    }
+
+    /// How far to trust all this; `None` where [`SessionOptions::quality`](super::SessionOptions::quality) is off.
+    pub fn quality(&self) -> Option<&Quality> {
+        self.quality.as_ref()
+    }
+
+    /// The mask's boundaries, outer and inner.
+    pub fn contours(&self) -> &[Contour] {
+        self.contours.get_or_init(|| self.mask.contours())
+    }
+
+    /// The mask's area, place and diameters, in millimetres too where the frame states the size of a pixel.
+    pub fn measurements(&self) -> &Measurements {
+        self.measurements.get_or_init(|| {
+            Measurements::of_same_size(&self.mask, self.contours(), Some(&self.probability), self.mm_per_pixel)
+        })
+    }
+
+    /// Takes a network's logits in the memory of an earlier frame, and forgets what was made of that one.
+    pub(super) fn take_logits(
+        &mut self,
+        logits: ArrayView2<'_, f32>,
+        confounders: Option<ArrayView2<'_, f32>>,
+        placement: &Placement,
+        mm_per_pixel: Option<[f32; 2]>,
+    ) -> Result<(), MaskError> {
+        self.contours.take();
+        self.measurements.take();
+        self.mm_per_pixel = mm_per_pixel;
+        self.probability.update(logits, placement)?;
+        match confounders {
+            Some(logits) => self.confounders.get_or_insert_default().update(logits, placement)?,
+            None => self.confounders = None,
+        }
+        Ok(())
+    }
+
+    pub(super) fn probability_mut(&mut self) -> &mut Probability {
+        &mut self.probability
+    }
+
+    /// Draws the line between lesion and none.
+    pub(super) fn draw_mask(&mut self, threshold: f32) -> Result<(), MaskError> {
+        self.mask.update(&self.probability, threshold)
+    }
+
+    /// The parts that a judge looks at, and the quality to fill in.
+    pub(super) fn to_judge(&mut self) -> (&Mask, &Probability, Option<&Probability>, &mut Quality) {
+        (&self.mask, &self.probability, self.confounders.as_ref(), self.quality.get_or_insert_default())
+    }
+
+    pub(super) fn without_quality(&mut self) {
+        self.quality = None;
+    }
+}

@@ -1,0 +1,97 @@
+//! The only place where a flag is given: what makes a result doubtful, from the frame, the prompt and the answer together.
+
+use super::Finding;
+use crate::frame::FrameCondition;
+use crate::mask::{Flag, LOW_SCORE, MaskError};
+
+/// How many flags a result can have at most, so that a warm frame makes no room for more.
+const MOST_FLAGS: usize = 8;
+
+/// What is known of a frame, whatever is looked for on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FrameFacts {
+    pub condition: FrameCondition,
+    /// As its source says.
+    pub is_valid: bool,
+    /// It looks like none of the images that the model was trained on.
+    pub is_unfamiliar: bool,
+}
+
+/// Measures how far a finding can be trusted, and flags it.
+pub(super) fn judge(finding: &mut Finding, frame: FrameFacts, has_unknown_words: bool) -> Result<(), MaskError> {
+    let (mask, probability, confounders, quality) = finding.to_judge();
+    quality.measure(mask, probability, confounders)?;
+    let is_empty = quality.mean_probability.is_none();
+    let FrameFacts { condition, is_valid, is_unfamiliar } = frame;
+    quality.flags.clear();
+    quality.flags.reserve(MOST_FLAGS);
+    let doubts = [
+        (is_empty, Flag::NothingFound),
+        (!is_empty && quality.score < LOW_SCORE, Flag::LowScore),
+        (condition.blank, Flag::BlankFrame),
+        (condition.noise, Flag::NoiseFrame),
+        (condition.frozen, Flag::FrozenFrame),
+        (is_unfamiliar, Flag::UnfamiliarFrame),
+        (!is_valid, Flag::InvalidFrame),
+        (has_unknown_words, Flag::UnknownWords),
+    ];
+    quality.flags.extend(doubts.into_iter().filter(|(applies, _)| *applies).map(|(_, flag)| flag));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
+    use ndarray::Array2;
+
+    /// A finding of given logits, 4 x 4.
+    fn finding(logits: [f32; 16]) -> Finding {
+        let data = [0; 16];
+        let frame = Frame::packed(&data, PixelFormat::Gray8, 4, 4).unwrap();
+        let mut preprocessor = Preprocessor::new(4, Normalisation::CLIP, Fit::Stretch).unwrap();
+        let placement = preprocessor.prepare(&frame, &mut [0.0; 48]).unwrap();
+        let logits = Array2::from_shape_vec((4, 4), logits.to_vec()).unwrap();
+        let mut finding = Finding::default();
+        finding.take_logits(logits.view(), None, &placement, None).unwrap();
+        finding.draw_mask(0.5).unwrap();
+        finding
+    }
+
+    fn flags(logits: [f32; 16], frame: FrameFacts, has_unknown_words: bool) -> Vec<Flag> {
+        let mut finding = finding(logits);
+        judge(&mut finding, frame, has_unknown_words).unwrap();
+        finding.quality().unwrap().flags.clone()
+    }
+
+    const GOOD: FrameFacts = FrameFacts {
+        condition: FrameCondition { blank: false, noise: false, frozen: false },
+        is_valid: true,
+        is_unfamiliar: false,
+    };
+
+    #[test]
+    fn the_answer_is_flagged() {
+        assert_eq!(flags([9.0; 16], GOOD, false), []);
+        assert_eq!(flags([-9.0; 16], GOOD, false), [Flag::NothingFound]);
+        // sigmoid(0.5) = 0.62: inside at 0.5, outside at 0.7.
+        assert_eq!(flags([0.5; 16], GOOD, false), [Flag::LowScore]);
+    }
+
+    #[test]
+    fn frame_and_prompt_are_flagged() {
+        let condition = FrameCondition { blank: true, noise: false, frozen: true };
+        let bad = FrameFacts { condition, is_valid: false, is_unfamiliar: true };
+        let expected = [
+            Flag::NothingFound,
+            Flag::BlankFrame,
+            Flag::FrozenFrame,
+            Flag::UnfamiliarFrame,
+            Flag::InvalidFrame,
+            Flag::UnknownWords,
+        ];
+        assert_eq!(flags([-9.0; 16], bad, true), expected);
+        let noise = FrameFacts { condition: FrameCondition { noise: true, ..GOOD.condition }, ..GOOD };
+        assert_eq!(flags([9.0; 16], noise, false), [Flag::NoiseFrame]);
+    }
+}
