@@ -12,7 +12,6 @@ mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 mod reference;
-mod split;
 mod step_time;
 #[cfg(test)]
 mod tests;
@@ -25,13 +24,11 @@ pub use error::EngineError;
 pub use gpu::{AdapterDescription, GpuEngine, GpuMemory, GpuSummary, GpuTimes, adapters};
 #[cfg(feature = "onnx")]
 pub(crate) use reference::contained;
-pub(crate) use reference::coordinate;
 pub use reference::{ReferencePlan, Value, WholeNetwork, is_contained};
-pub use split::Head;
 pub use step_time::StepTime;
 pub use tract_op::SegmentOp;
 
-use crate::graph::{Graph, Op, Shape, Weights};
+use crate::graph::{Graph, GraphError, Op, Shape, Weights, stage};
 use crate::kernels::Isa;
 use accelerator::Accelerator;
 use cpu::{CpuEngine, CpuWorkspace};
@@ -156,11 +153,11 @@ impl Engine {
         let begun = Instant::now();
         let source = weights.into();
         graph.validate()?;
-        let input = graph.node(graph.find("image")?).shape;
-        let tokens = graph.node(graph.find("tokens")?).shape;
+        let input = graph.node(graph.find(stage::IMAGE)?).shape;
+        let tokens = graph.node(graph.find(stage::TOKENS)?).shape;
         let Shape::Tokens { context } = tokens else {
             let reason = format!("this input is {tokens}, not the ids of a sentence");
-            return Err(EngineError::Split { output: "tokens".into(), reason });
+            return Err(GraphError::Node { node: stage::TOKENS.into(), reason }.into());
         };
         let kind = match options.engine {
             EngineChoice::Auto => match CpuEngine::new(graph, source, options) {
@@ -412,7 +409,7 @@ impl Engine {
     }
 
     fn check_image(&self, pixels: &[f32]) -> Result<(), EngineError> {
-        let name = || "image".to_string();
+        let name = || stage::IMAGE.to_string();
         match self.input {
             Shape::Map { channels, height, width } if channels * height * width == pixels.len() => {}
             expected => {
