@@ -4,7 +4,7 @@ use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestErr
 use crate::engine::{
     Device, Engine, EngineChoice, EngineError, EngineOptions, GpuPrecision, PromptKernel, RanOn, StepTime, Workspace,
 };
-use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, INPUTS_KEY, Normalisation, Placement, Preprocessor};
+use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, Normalisation, Placement, Preprocessor};
 use crate::kernels::Isa;
 use crate::mask::{Mask, MaskError, Probability};
 use crate::model_file::ModelFile;
@@ -12,7 +12,6 @@ use crate::model_file::ModelFile;
 use crate::onnx::{OnnxError, OnnxNetwork};
 use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
 use ndarray::ArrayView2;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -163,8 +162,8 @@ impl Model {
             engine: Arc::new(engine),
             tokenizer,
             prompts: Mutex::new(PromptCache::new(options.cached_prompts)),
-            known_words: KnownWords::from_provenance(provenance),
-            familiar: familiar_inputs(provenance),
+            known_words: KnownWords::new(provenance.words().clone()),
+            familiar: provenance.inputs().cloned().map(Arc::new),
             file,
         };
         if options.memory_cap_bytes.is_some() {
@@ -418,15 +417,6 @@ fn plan(file: &ModelFile, options: ModelOptions) -> Result<Engine, ModelError> {
     // What is too large by itself is not planned first.
     check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
     Ok(Engine::new(bundle.graph(), bundle, options.engine_options())?)
-}
-
-fn familiar_inputs(provenance: &BTreeMap<String, String>) -> Option<Arc<FamiliarInputs>> {
-    let text = provenance.get(INPUTS_KEY)?;
-    let familiar = FamiliarInputs::from_json(text);
-    if familiar.is_none() {
-        log::warn!("what the bundle says of its training images cannot be read: no frame is flagged as unfamiliar");
-    }
-    familiar.map(Arc::new)
 }
 
 fn check_memory(needed: u64, cap: Option<u64>) -> Result<(), ModelError> {

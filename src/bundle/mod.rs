@@ -28,6 +28,7 @@ mod layout;
 pub(crate) mod limits;
 mod manifest;
 mod packing;
+mod provenance;
 mod self_test;
 mod signature;
 mod tensor;
@@ -42,6 +43,7 @@ pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES};
 pub use manifest::{
     Compression, Dtype, MAX_INPUT_SIZE, Manifest, ModelDescription, Packing, Part, Precision, Quantisation, TensorEntry,
 };
+pub use provenance::{DEFAULT_THRESHOLD, Note, Provenance, ProvenanceError};
 pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};
 pub use tensor::{StoredTensor, TensorView};
 pub use tokenizer::MAX_TOKENIZER_BYTES;
