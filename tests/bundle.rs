@@ -47,7 +47,7 @@ fn description() -> ModelDescription {
         threshold: 0.35,
         trained: false,
         gmac: 0.001,
-        provenance: BTreeMap::from([("seed".to_string(), "1".to_string())]),
+        provenance: BTreeMap::from([("seed".to_string(), "1".to_string())]).try_into().unwrap(),
         calibration: None,
     }
 }

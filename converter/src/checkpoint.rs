@@ -1,18 +1,26 @@
 //! A checkpoint: safetensors with the published tensor names, and the network's sizes in its metadata.
 
 use crate::model::{Architecture, ArchitectureError, FORM_KEY, resize_positions};
+use causalclipseg::bundle::{Provenance, ProvenanceError};
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
-use causalclipseg::prompt::{WORDS_KEY, words};
 use half::f16;
 use ndarray::{ArrayD, Ix2};
-use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use safetensors::tensor::{Metadata, TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Where the network's sizes stand in the metadata.
 pub(crate) const ARCHITECTURE_KEY: &str = "architecture";
+
+/// Where a quantised checkpoint's graph and calibration stand.
+pub(crate) const GRAPH_KEY: &str = "quantised_graph";
+pub(crate) const CALIBRATION_KEY: &str = "calibration";
+
+/// The metadata that hold the network itself. What else there is tells where it comes from.
+const NETWORK_KEYS: [&str; 4] = [ARCHITECTURE_KEY, FORM_KEY, GRAPH_KEY, CALIBRATION_KEY];
 
 /// How a checkpoint's matrices and kernels are stored. Computation is in f32 either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,8 +34,8 @@ pub enum Storage {
 pub struct Checkpoint {
     pub architecture: Architecture,
     pub weights: Weights,
-    /// Free text by key: `trained` (`true` or `false`), `seed`, `data`, `commit` and the like.
-    pub metadata: BTreeMap<String, String>,
+    /// Where the weights come from.
+    pub provenance: Provenance,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +55,8 @@ pub enum CheckpointError {
          --precision int8"
     )]
     Quantised { path: PathBuf },
+    #[error("the metadata of {path} are not valid: {source}; correct them or make the checkpoint again")]
+    Provenance { path: PathBuf, source: ProvenanceError },
     #[error("{path} describes no valid network: {source}")]
     Architecture { path: PathBuf, source: ArchitectureError },
     #[error("the weights do not fit the network: {0}")]
@@ -70,16 +80,10 @@ impl Checkpoint {
         let format = |reason: String| CheckpointError::Format { path: path.into(), reason };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| format(error.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| format(error.to_string()))?;
-        let mut metadata: BTreeMap<String, String> =
-            header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-        if metadata.contains_key(FORM_KEY) {
+        if header.metadata().iter().any(|metadata| metadata.contains_key(FORM_KEY)) {
             return Err(CheckpointError::Quantised { path: path.into() });
         }
-        let architecture =
-            metadata.remove(ARCHITECTURE_KEY).ok_or_else(|| CheckpointError::NoArchitecture { path: path.into() })?;
-        let architecture: Architecture =
-            serde_json::from_str(&architecture).map_err(|error| format(format!("its architecture: {error}")))?;
-        architecture.validate().map_err(|source| CheckpointError::Architecture { path: path.into(), source })?;
+        let (architecture, provenance) = describe(&header, path)?;
         let mut weights = Weights::new();
         for (name, view) in tensors.iter() {
             let values =
@@ -88,7 +92,7 @@ impl Checkpoint {
                 ArrayD::from_shape_vec(view.shape().to_vec(), values).map_err(|error| format(error.to_string()))?;
             weights.insert(name.to_string(), value);
         }
-        let checkpoint = Self { architecture, weights, metadata };
+        let checkpoint = Self { architecture, weights, provenance };
         checkpoint.check()?;
         Ok(checkpoint)
     }
@@ -133,7 +137,7 @@ impl Checkpoint {
             .iter()
             .map(|(name, value, bytes)| Ok((*name, TensorView::new(dtype(value), value.shape().to_vec(), bytes)?)))
             .collect::<Result<Vec<_>, SafeTensorError>>()?;
-        let mut metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
+        let mut metadata: HashMap<String, String> = self.provenance.texts().clone().into_iter().collect();
         let architecture = serde_json::to_string(&self.architecture).expect("sizes are plain numbers");
         metadata.insert(ARCHITECTURE_KEY.into(), architecture);
         safetensors::serialize(views, Some(metadata))
@@ -159,35 +163,41 @@ impl Checkpoint {
     }
 }
 
-/// The words of training prompts that a checkpoint's metadata tells, in small letters; none where it tells none.
-pub fn read_words(metadata: &BTreeMap<String, String>) -> BTreeSet<String> {
-    metadata.get(WORDS_KEY).into_iter().flat_map(|text| words(text)).collect()
+/// Where a checkpoint comes from, as its metadata tell it beside the keys that hold the network.
+pub(crate) fn read_provenance(metadata: &HashMap<String, String>) -> Result<Provenance, ProvenanceError> {
+    let texts = metadata.iter().filter(|(key, _)| !NETWORK_KEYS.contains(&key.as_str()));
+    texts.map(|(key, text)| (key.clone(), text.clone())).collect::<BTreeMap<_, _>>().try_into()
 }
 
-/// As metadata hold them.
-pub fn join_words(words: &BTreeSet<String>) -> String {
-    words.iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+/// The sizes and the provenance in a file's header, quantised or not.
+fn describe(header: &Metadata, path: &Path) -> Result<(Architecture, Provenance), CheckpointError> {
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let text = metadata.get(ARCHITECTURE_KEY).ok_or_else(|| CheckpointError::NoArchitecture { path: path.into() })?;
+    let format = |error| CheckpointError::Format { path: path.into(), reason: format!("its architecture: {error}") };
+    let architecture: Architecture = serde_json::from_str(text).map_err(format)?;
+    architecture.validate().map_err(|source| CheckpointError::Architecture { path: path.into(), source })?;
+    let provenance = read_provenance(&metadata);
+    Ok((architecture, provenance.map_err(|source| CheckpointError::Provenance { path: path.into(), source })?))
 }
 
-/// The sizes and the free text of a checkpoint file, quantised or not.
-pub fn read_metadata(path: &Path) -> Result<(Architecture, BTreeMap<String, String>), CheckpointError> {
+/// The sizes and the provenance of a checkpoint file, quantised or not.
+pub fn read_description(path: &Path) -> Result<(Architecture, Provenance), CheckpointError> {
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
     let format = |reason: String| CheckpointError::Format { path: path.into(), reason };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
-    let metadata: BTreeMap<String, String> = header.metadata().clone().unwrap_or_default().into_iter().collect();
-    let text = metadata.get(ARCHITECTURE_KEY).ok_or_else(|| CheckpointError::NoArchitecture { path: path.into() })?;
-    let architecture: Architecture =
-        serde_json::from_str(text).map_err(|error| format(format!("its architecture: {error}")))?;
-    architecture.validate().map_err(|source| CheckpointError::Architecture { path: path.into(), source })?;
-    Ok((architecture, metadata))
+    describe(&header, path)
 }
 
-/// Writes a checkpoint file with other free text to `output`, whole or not at all; its tensors stay as they are.
-pub fn write_metadata(path: &Path, output: &Path, metadata: BTreeMap<String, String>) -> Result<(), CheckpointError> {
+/// Writes a checkpoint file with another provenance to `output`, whole or not at all; its network stays as it is.
+pub fn write_provenance(path: &Path, output: &Path, provenance: &Provenance) -> Result<(), CheckpointError> {
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
     let format = |error: SafeTensorError| CheckpointError::Format { path: path.into(), reason: error.to_string() };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+    let mut metadata = header.metadata().clone().unwrap_or_default();
+    metadata.retain(|key, _| NETWORK_KEYS.contains(&key.as_str()));
+    metadata.extend(provenance.texts().clone());
     let tensors = SafeTensors::deserialize(&bytes).map_err(format)?.tensors();
-    let written = safetensors::serialize(tensors, Some(metadata.into_iter().collect())).map_err(format)?;
+    let written = safetensors::serialize(tensors, Some(metadata)).map_err(format)?;
     Ok(replace_file(output, |file| file.write_all(&written))?)
 }
 

@@ -5,8 +5,8 @@ use crate::model::{Architecture, Form};
 use crate::quantize::{QuantisedCheckpoint, layer_weight, strip_fused};
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::{
-    Bundle, BundleBuilder, BundleError, Dtype, ModelDescription, Precision, Problem, SelfTest, SelfTestVector,
-    SigningKey, StoredTensor, self_test_image,
+    Bundle, BundleBuilder, BundleError, Dtype, ModelDescription, Precision, Problem, Provenance, SelfTest,
+    SelfTestVector, SigningKey, StoredTensor, self_test_image,
 };
 use causalclipseg::engine::{Engine, EngineChoice, EngineError, EngineOptions};
 use causalclipseg::frame::{Fit, Normalisation};
@@ -14,7 +14,7 @@ use causalclipseg::graph::{Graph, GraphError, Weights};
 use causalclipseg::lower::{self, LowerError};
 use causalclipseg::prompt::{PromptError, Tokenizer};
 use ndarray::ArrayD;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The sentences of the self-test: a short one, and one with most of the words that prompts use.
@@ -77,13 +77,13 @@ pub fn pack(
     if options.precision == Precision::Int8 {
         return Err(PackError::NotQuantised);
     }
-    let Checkpoint { architecture, weights, metadata } = checkpoint;
+    let Checkpoint { architecture, weights, provenance } = checkpoint;
     let (graph, mut weights) = lower::rewrite(architecture.describe()?, weights)?;
     if options.precision == Precision::F16 {
         // The self-test must see the numbers that the file will hold.
         weights.values_mut().filter(|value| value.ndim() > 1).for_each(round_to_f16);
     }
-    assemble(Contents { architecture, graph, weights, metadata, calibration: None }, options, signing_key)
+    assemble(Contents { architecture, graph, weights, provenance, calibration: None }, options, signing_key)
 }
 
 /// Assembles the bundle of a quantised checkpoint: its weights as integers in the kernels' order, no grid on what the
@@ -117,7 +117,7 @@ pub fn pack_quantised(
         architecture: checkpoint.architecture,
         graph,
         weights,
-        metadata: checkpoint.metadata,
+        provenance: checkpoint.provenance,
         calibration: Some(checkpoint.calibration),
     };
     let options = PackOptions { precision: Precision::Int8, ..options };
@@ -138,7 +138,7 @@ struct Contents {
     graph: Graph,
     /// What is computed with, in f32.
     weights: Weights,
-    metadata: BTreeMap<String, String>,
+    provenance: Provenance,
     calibration: Option<serde_json::Value>,
 }
 
@@ -147,7 +147,7 @@ fn assemble(
     options: PackOptions,
     signing_key: Option<SigningKey>,
 ) -> Result<BundleBuilder, PackError> {
-    let Contents { architecture, graph, weights, metadata, calibration } = contents;
+    let Contents { architecture, graph, weights, provenance, calibration } = contents;
     let tokenizer_json = options.tokenizer_json.unwrap_or_else(clip_tokenizer_json);
     let self_test = match options.precision {
         // Recorded when the integers are there.
@@ -167,9 +167,9 @@ fn assemble(
         normalisation: Normalisation::CLIP,
         fit: options.fit,
         threshold: options.threshold,
-        trained: metadata.get("trained").is_some_and(|trained| trained == "true"),
+        trained: provenance.trained().unwrap_or(false),
         gmac: graph.frame_gmac(1)?,
-        provenance: metadata,
+        provenance,
         calibration,
     };
     let mut builder = BundleBuilder::new(description, graph, &weights, options.precision)?

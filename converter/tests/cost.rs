@@ -2,13 +2,12 @@
 
 use causalclipseg::graph::Graph;
 use causalclipseg::lower::rewrite;
-use causalclipseg_convert::model::{Architecture, Edition, stage};
+use causalclipseg_convert::model::{Architecture, Edition};
 use ndarray::ArrayD;
 
 /// Without the adversarial head, as a deployment runs it.
 fn pred_only(graph: &Graph) -> Graph {
-    let inputs = [graph.find(stage::IMAGE).unwrap(), graph.find(stage::TOKENS).unwrap()];
-    graph.subgraph(&inputs, &[graph.find(stage::PRED).unwrap()]).unwrap()
+    graph.with_heads(false).unwrap()
 }
 
 #[test]

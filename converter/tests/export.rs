@@ -1,5 +1,6 @@
 //! Exported files against the authors' own outputs (tests/golden/README.md), run by an engine that reads plain ONNX.
 
+use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg::frame::Fit;
 use causalclipseg::graph::{Graph, GraphBuilder, NodeId, Op, Shape, Weights};
 use causalclipseg_convert::checkpoint::{Checkpoint, CheckpointError};
@@ -30,7 +31,7 @@ fn options(form: Form) -> ExportOptions {
 
 fn golden_checkpoint(architecture: Architecture) -> Checkpoint {
     let weights = architecture.golden_weights().unwrap();
-    Checkpoint { architecture, weights, metadata: BTreeMap::new() }
+    Checkpoint { architecture, weights, provenance: Provenance::default() }
 }
 
 /// Opens a file in tract with one shape for each input, and runs it.
@@ -153,7 +154,7 @@ fn both_forms_agree_at_odd_sizes() {
     for size in [96, 160] {
         let architecture = Architecture { input_size: size, ..Architecture::mini() };
         let weights = architecture.random_weights(7).unwrap();
-        let checkpoint = Checkpoint { architecture, weights, metadata: BTreeMap::new() };
+        let checkpoint = Checkpoint { architecture, weights, provenance: Provenance::default() };
         let context = checkpoint.architecture.text.context;
         let prompts = tokens(&[vec![510, 5, 511], vec![510, 300, 8, 9, 10, 11, 511], vec![510, 511]], context);
         let image = golden_image(size);
@@ -284,7 +285,7 @@ fn constant_maps_are_added() {
 #[test]
 fn files_say_what_they_are() {
     let mut checkpoint = golden_checkpoint(Architecture::mini());
-    checkpoint.metadata.insert("commit".into(), "0123abc".into());
+    checkpoint.provenance.note(Note::Commit, "0123abc");
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("new/folder");
     let options = ExportOptions { input_size: Some(96), confounders: false, ..options(Form::Published) };

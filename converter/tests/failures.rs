@@ -1,9 +1,10 @@
 //! The converter's commands with bad arguments: one line of what, why and what to do, and nothing left behind.
 
 use assert_cmd::Command;
+use causalclipseg::bundle::Provenance;
 use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
 use causalclipseg_convert::model::{Architecture, TextEncoder};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -23,7 +24,7 @@ fn checkpoint() -> Checkpoint {
     let text = TextEncoder { vocabulary: 49_408, width: 8, ..mini.text.clone() };
     let architecture = Architecture { text, input_size: 32, ..mini };
     let weights = architecture.random_weights(1).unwrap();
-    Checkpoint { architecture, weights, metadata: BTreeMap::new() }
+    Checkpoint { architecture, weights, provenance: Provenance::default() }
 }
 
 fn listing(folder: &Path) -> BTreeSet<PathBuf> {
@@ -101,6 +102,46 @@ fn checkpoints_that_are_none() {
         }
         desk.refused(converter().arg("import").arg(&checkpoint).arg("-o").arg(desk.path("out")), &[]);
     }
+}
+
+/// A checkpoint file with one more text in its metadata.
+fn with_text(file: &[u8], key: &str, text: &str) -> Vec<u8> {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
+    header["__metadata__"][key] = text.into();
+    let header = header.to_string().into_bytes();
+    [&(header.len() as u64).to_le_bytes(), header.as_slice(), &file[8 + length..]].concat()
+}
+
+#[test]
+fn metadata_without_sense() {
+    let desk = Desk::new();
+    let good = fs::read(desk.path("good.safetensors")).unwrap();
+    for (key, text) in
+        [("threshold", "abc"), ("threshold", "1.5"), ("trained", "maybe"), ("seed", "-1"), ("inputs", "none")]
+    {
+        let checkpoint = desk.write("odd.safetensors", with_text(&good, key, text));
+        let (key, text) = (format!("`{key}`"), format!("`{text}`"));
+        let parts = [key.as_str(), text.as_str(), "odd.safetensors"];
+        for command in ["pack", "export", "quantize"] {
+            let mut run = desk.reading(command, &checkpoint);
+            if command == "quantize" {
+                run.args(["--phantoms", "1"]);
+            }
+            desk.refused(&mut run, &parts);
+        }
+        desk.refused(converter().arg("import").arg(&checkpoint).arg("-o").arg(desk.path("out")), &parts);
+        desk.refused(converter().args(["evaluate", "--data", "none", "--checkpoint"]).arg(&checkpoint), &parts);
+    }
+    // What another program wrote under the same key is no business of ours.
+    let foreign = with_text(&good, "seed", "-1");
+    let length = u64::from_le_bytes(foreign[..8].try_into().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&foreign[8..8 + length]).unwrap();
+    header["__metadata__"].as_object_mut().unwrap().remove("architecture");
+    let header = header.to_string().into_bytes();
+    let foreign = [&(header.len() as u64).to_le_bytes(), header.as_slice(), &foreign[8 + length..]].concat();
+    let foreign = desk.write("foreign.safetensors", foreign);
+    converter().arg("import").arg(&foreign).arg("-o").arg(desk.path("out")).assert().success();
 }
 
 #[test]

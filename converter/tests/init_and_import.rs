@@ -112,9 +112,9 @@ fn what_a_checkpoint_was_trained_on_is_passed_on() {
     let provenance = &opened.manifest().model.provenance;
     let recorded = metadata(&checkpoint);
     assert_eq!(metadata(&imported)["words"], recorded["words"]);
-    assert_eq!(provenance["words"], recorded["words"].as_str().unwrap());
-    assert_eq!(provenance["inputs"], recorded["inputs"].as_str().unwrap());
-    assert!(causalclipseg::frame::FamiliarInputs::from_json(&provenance["inputs"]).is_some());
+    assert_eq!(provenance.get("words"), recorded["words"].as_str());
+    assert_eq!(provenance.get("inputs"), recorded["inputs"].as_str());
+    assert!(provenance.inputs().is_some());
 
     let text = at("text");
     std::fs::write(&text, "weights").unwrap();

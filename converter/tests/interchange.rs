@@ -35,7 +35,7 @@ fn checkpoint() -> Checkpoint {
     let weights = architecture.golden_weights().unwrap();
     let metadata = [("trained", "false"), ("commit", "0123abc"), ("threshold", "0.45")];
     let metadata = metadata.map(|(key, value)| (key.to_string(), value.to_string()));
-    Checkpoint { architecture, weights, metadata: BTreeMap::from(metadata) }
+    Checkpoint { architecture, weights, provenance: BTreeMap::from(metadata).try_into().unwrap() }
 }
 
 fn phantoms(count: u64) -> CalibrationSet {
@@ -173,7 +173,7 @@ fn f32_files_give_the_bundles_masks() {
         assert!(model.engine().cpu().is_some(), "the fast engine runs it");
         let description = model.description();
         assert_eq!((description.threshold, description.fit, description.trained), (0.45, FIT, false));
-        assert_eq!((description.edition.as_str(), description.provenance["commit"].as_str()), ("tiny", "0123abc"));
+        assert_eq!((description.edition.as_str(), description.provenance.get("commit").unwrap()), ("tiny", "0123abc"));
         assert_eq!(model.sha256(), Sha256::of(&std::fs::read(export.model()).unwrap()));
         let found = segment(&model);
         let difference = largest_difference(&found, &BUNDLE);

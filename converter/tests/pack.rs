@@ -1,6 +1,6 @@
 //! From a checkpoint to a mask: the packed model, run as the runtime runs it, gives what the published network computes.
 
-use causalclipseg::bundle::{Bundle, Precision, SigningKey};
+use causalclipseg::bundle::{Bundle, Precision, Provenance, SigningKey};
 use causalclipseg::engine::{Engine, EngineOptions};
 use causalclipseg::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
 use causalclipseg::mask::Probability;
@@ -28,7 +28,11 @@ fn checkpoint() -> Checkpoint {
     let text = TextEncoder { vocabulary: 49_408, ..mini.text.clone() };
     let architecture = Architecture { text, ..mini };
     let weights = architecture.golden_weights().unwrap();
-    Checkpoint { architecture, weights, metadata: BTreeMap::from([("trained".to_string(), "false".to_string())]) }
+    Checkpoint {
+        architecture,
+        weights,
+        provenance: BTreeMap::from([("trained".to_string(), "false".to_string())]).try_into().unwrap(),
+    }
 }
 
 fn options(precision: Precision, fit: Fit) -> PackOptions {
@@ -200,7 +204,7 @@ fn what_cannot_be_packed_is_told() {
     // A vocabulary that is smaller than the tokenizer's.
     let architecture = Architecture::mini();
     let weights = architecture.golden_weights().unwrap();
-    let small = Checkpoint { architecture, weights, metadata: BTreeMap::new() };
+    let small = Checkpoint { architecture, weights, provenance: Provenance::default() };
     assert!(message(small, options(Precision::F32, Fit::Stretch)).contains("vocabulary of 512"));
     let folder = tempfile::tempdir().unwrap();
     let builder = pack(checkpoint(), options(Precision::F32, Fit::Stretch), None).unwrap();

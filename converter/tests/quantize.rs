@@ -25,7 +25,11 @@ fn checkpoint() -> Checkpoint {
     let text = TextEncoder { vocabulary: 49_408, ..mini.text.clone() };
     let architecture = Architecture { text, ..mini };
     let weights = architecture.golden_weights().unwrap();
-    Checkpoint { architecture, weights, metadata: BTreeMap::from([("trained".to_string(), "false".to_string())]) }
+    Checkpoint {
+        architecture,
+        weights,
+        provenance: BTreeMap::from([("trained".to_string(), "false".to_string())]).try_into().unwrap(),
+    }
 }
 
 fn phantoms(count: u64) -> CalibrationSet {

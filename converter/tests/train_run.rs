@@ -1,6 +1,7 @@
 //! The training loop on a synthetic task: a bright disc on the left and one on the right, and a prompt that names one.
 
 use burn::tensor::Device;
+use causalclipseg::bundle::Provenance;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
 use causalclipseg_convert::train::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
@@ -8,7 +9,7 @@ use causalclipseg_convert::train::{
     Adam, Batch, Data, Decay, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig,
     Outcome, Phase, Question, Run, Schedule, Source, SourceError, TrainError, TrainingConfig, read_log,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,7 +26,7 @@ fn architecture() -> Architecture {
 
 fn start() -> Checkpoint {
     let weights = architecture().random_weights(3).unwrap();
-    Checkpoint { architecture: architecture(), weights, metadata: BTreeMap::new() }
+    Checkpoint { architecture: architecture(), weights, provenance: Provenance::default() }
 }
 
 /// Discs whose place and grey value follow from the draw; token 5 names the left one and 6 the right one.
@@ -125,7 +126,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     run.go(&go_on, &mut Silent).unwrap();
     let (a, b) = (final_weights(&whole), final_weights(&parts));
     assert_eq!(a.architecture, b.architecture);
-    assert_eq!((a.metadata["words"].as_str(), b.metadata["words"].as_str()), ("bright disc", "bright disc"));
+    assert_eq!((a.provenance.get("words"), b.provenance.get("words")), (Some("bright disc"), Some("bright disc")));
     assert_eq!(a.architecture.input_size, 64);
     for (name, expected) in &a.weights {
         assert_eq!(expected, &b.weights[name], "{name} differs");

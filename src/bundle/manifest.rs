@@ -2,9 +2,9 @@
 
 use super::digest::{Sha256, from_hex};
 use super::error::Problem;
+use super::provenance::Provenance;
 use crate::frame::{Fit, Normalisation};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// The largest edge of an input image, in pixels.
 pub const MAX_INPUT_SIZE: usize = 4096;
@@ -51,7 +51,7 @@ pub struct ModelDescription {
     pub gmac: f64,
     /// Where the model comes from: `data`, `commit`, `seed` and the like.
     #[serde(default)]
-    pub provenance: BTreeMap<String, String>,
+    pub provenance: Provenance,
     /// What the quantiser recorded of its calibration, if the model was quantised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<serde_json::Value>,

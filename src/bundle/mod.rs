@@ -28,6 +28,7 @@ mod layout;
 pub(crate) mod limits;
 mod manifest;
 mod packing;
+mod provenance;
 mod self_test;
 mod signature;
 mod tensor;
@@ -47,6 +48,7 @@ pub(crate) use manifest::is_threshold;
 #[doc(hidden)]
 pub use manifest::{Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, TensorEntry};
 pub use manifest::{ModelDescription, Precision};
+pub use provenance::{DEFAULT_THRESHOLD, Note, Provenance, ProvenanceError};
 pub use self_test::SelfTestError;
 #[doc(hidden)]
 pub use self_test::{SelfTest, SelfTestVector, self_test_image};

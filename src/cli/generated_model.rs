@@ -2,7 +2,9 @@
 //! download. Their masks mean nothing.
 
 use super::Failure;
-use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Problem, StoredTensor};
+use causalclipseg::bundle::{
+    Bundle, BundleBuilder, ModelDescription, Note, Precision, Problem, Provenance, StoredTensor,
+};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, Grid, Op, Weights};
 use causalclipseg::lower::rewrite;
@@ -31,6 +33,8 @@ pub(super) fn generate(
         graph = strip_fused(&with_grids(graph));
         integers = quantise(&graph, &weights)?;
     }
+    let mut provenance = Provenance::default();
+    provenance.note(Note::Source, "generated weights, to measure with");
     let description = ModelDescription {
         name: format!("{edition}-untrained"),
         edition: edition.to_string(),
@@ -40,7 +44,7 @@ pub(super) fn generate(
         threshold: 0.5,
         trained: false,
         gmac: graph.frame_gmac(1)?,
-        provenance: BTreeMap::from([("source".to_string(), "generated weights, to measure with".to_string())]),
+        provenance,
         calibration: None,
     };
     let builder = BundleBuilder::new(description, graph, &weights, precision)?.tokenizer_json(tokenizer_json);

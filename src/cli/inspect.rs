@@ -94,7 +94,7 @@ fn summary(file: &ModelFile) -> Table {
     if let Some(bundle) = file.bundle() {
         table.add_row(["on a GPU".to_string(), gpu_memory(bundle)]);
     }
-    for (key, value) in &model.provenance {
+    for (key, value) in model.provenance.texts() {
         let value = match key.as_str() {
             WORDS_KEY => format!("{} of training prompts", value.split_whitespace().count()),
             INPUTS_KEY => "how the training images look".to_string(),

@@ -26,9 +26,6 @@ pub enum EngineError {
     TokenId { id: u32, vocabulary: usize },
     #[error("the tokens do not end with {end}, the end of text; use the tokenizer that came with the model")]
     NoEndOfText { end: usize },
-    /// The graph does not have the form "an image map and a prompt vector meet in a head".
-    #[error("output `{output}` cannot be split into an image part and a prompt part: {reason}")]
-    Split { output: String, reason: String },
     #[error("a pool of {threads} threads cannot be made ({reason}); ask for fewer")]
     Threads { threads: usize, reason: String },
     #[error(transparent)]

@@ -16,7 +16,6 @@ pub mod gpu;
 mod gpu_times;
 mod options;
 mod reference;
-mod split;
 mod step_time;
 #[cfg(test)]
 mod tests;
@@ -36,14 +35,11 @@ pub use gpu_times::GpuTimes;
 pub use options::{EngineChoice, EngineOptions};
 #[cfg(feature = "onnx")]
 pub(crate) use reference::contained;
-pub(crate) use reference::coordinate;
 #[doc(hidden)]
 pub use reference::{ReferencePlan, Value, WholeNetwork, is_contained};
-#[doc(hidden)]
-pub use split::Head;
 pub use step_time::StepTime;
 
-use crate::graph::{Graph, Op, Shape, Weights};
+use crate::graph::{Graph, GraphError, Op, Shape, Weights, stage};
 use accelerator::Accelerator;
 use cpu::{CpuEngine, CpuWorkspace};
 use ndarray::{Array2, ArrayView2};
@@ -124,11 +120,11 @@ impl Engine {
         let begun = Instant::now();
         let source = weights.into();
         graph.validate()?;
-        let input = graph.node(graph.find("image")?).shape;
-        let tokens = graph.node(graph.find("tokens")?).shape;
+        let input = graph.node(graph.find(stage::IMAGE)?).shape;
+        let tokens = graph.node(graph.find(stage::TOKENS)?).shape;
         let Shape::Tokens { context } = tokens else {
             let reason = format!("this input is {tokens}, not the ids of a sentence");
-            return Err(EngineError::Split { output: "tokens".into(), reason });
+            return Err(GraphError::Node { node: stage::TOKENS.into(), reason }.into());
         };
         let kind = match options.choice {
             EngineChoice::Auto => match CpuEngine::new(graph, source, &options) {
@@ -380,7 +376,7 @@ impl Engine {
     }
 
     fn check_image(&self, pixels: &[f32]) -> Result<(), EngineError> {
-        let name = || "image".to_string();
+        let name = || stage::IMAGE.to_string();
         match self.input {
             Shape::Map { channels, height, width } if channels * height * width == pixels.len() => {}
             expected => {

@@ -1,7 +1,7 @@
 //! A network of a few nodes that has every joint of the real one.
 
 use super::*;
-use crate::graph::{GraphBuilder, Grid, NodeId, Op, TAPS};
+use crate::graph::{GraphBuilder, Grid, NodeId, Op, Parts, TAPS};
 use crate::tract_op::SegmentOp;
 use ndarray::{ArrayD, IxDyn};
 
@@ -123,7 +123,7 @@ fn graphs_and_weights_that_do_not_fit_are_errors() {
     let pred = merged.find("pred").unwrap();
     merged.nodes[pred_ad.0] =
         crate::graph::Node { op: Op::Add, inputs: vec![pred, pred], ..merged.node(pred_ad).clone() };
-    assert!(Head::find(&merged, "pred_ad").is_ok());
+    assert!(Parts::find(&merged, true).is_ok());
     merged.nodes[pred_ad.0].inputs = vec![conv, conv];
     assert!(error(&merged, &weights).contains("pred_ad"));
 }

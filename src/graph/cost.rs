@@ -1,6 +1,6 @@
 //! What a graph costs, in multiply-accumulates.
 
-use super::{Graph, GraphError, NodeId, Op, Shape, TAPS};
+use super::{Graph, NodeId, Op, Shape, TAPS};
 
 impl Graph {
     /// Multiply-accumulates of one node for one image, or for one prompt of `tokens` tokens: products with weights and
@@ -37,18 +37,5 @@ impl Graph {
     /// Of all nodes together, in units of 10^9.
     pub fn gmac(&self, tokens: usize) -> f64 {
         self.ids().map(|id| self.multiply_accumulates(id, tokens) as f64).sum::<f64>() / 1e9
-    }
-
-    /// Of one frame under this many prompts whose encodings are cached, without the adversarial head, in units of 10^9:
-    /// the image's part once, and what depends on a prompt too once for each.
-    pub fn frame_gmac(&self, prompts: usize) -> Result<f64, GraphError> {
-        let part = self.subgraph(&[], &[self.find("pred")?])?;
-        let (by_image, by_tokens) = (part.dependents(part.find("image")?), part.dependents(part.find("tokens")?));
-        let of_node = |id: NodeId| match (by_image.get(id.0), by_tokens.get(id.0)) {
-            (Some(true), Some(true)) => part.multiply_accumulates(id, 0) as f64 * prompts as f64,
-            (Some(true), _) => part.multiply_accumulates(id, 0) as f64,
-            _ => 0.0,
-        };
-        Ok(part.ids().map(of_node).sum::<f64>() / 1e9)
     }
 }

@@ -10,11 +10,14 @@ mod builder;
 mod cost;
 mod grid;
 mod op;
+mod parts;
+pub mod stage;
 mod subgraph;
 
 pub use builder::GraphBuilder;
 pub use grid::Grid;
-pub use op::{NORM_EPSILON, Op, Parameter, TAPS};
+pub use op::{NORM_EPSILON, Op, Parameter, TAPS, coordinate};
+pub use parts::{Head, HeadGraph, Parts, Side};
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -85,6 +88,9 @@ pub enum GraphError {
     Duplicate(String),
     #[error("the graph has no node `{0}`")]
     NoNode(String),
+    /// It is no network of the form "an image map and a prompt vector meet in a head".
+    #[error("output `{output}` cannot be split into an image part and a prompt part: {reason}")]
+    Cut { output: String, reason: String },
     #[error("{}", describe_weights(missing, misshapen))]
     Weights { missing: Vec<String>, misshapen: Vec<String> },
 }
@@ -119,6 +125,15 @@ impl Graph {
     /// The nodes that read `id`.
     pub fn readers(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         self.ids().filter(move |reader| self.node(*reader).inputs.contains(&id))
+    }
+
+    /// The node that alone reads `id`, and `None` where the value has several readers or leaves the graph.
+    pub fn only_reader(&self, id: NodeId) -> Option<NodeId> {
+        let mut readers = self.readers(id);
+        match (readers.next(), readers.next()) {
+            (Some(reader), None) if !self.outputs.contains(&id) => Some(reader),
+            _ => None,
+        }
     }
 
     /// Checks a graph from an untrusted file: order, unique names, and every shape inferred anew, grids with a scale.

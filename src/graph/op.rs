@@ -9,6 +9,14 @@ pub const TAPS: usize = 9;
 /// Epsilon of every batch norm and layer norm in the network.
 pub const NORM_EPSILON: f32 = 1e-5;
 
+/// What [`Op::AppendCoordinates`] appends: position `index` of `count` points from -1 to 1; a single point lies at -1.
+pub fn coordinate(index: usize, count: usize) -> f32 {
+    match count {
+        0 | 1 => -1.0,
+        _ => (2.0 * index as f64 / (count - 1) as f64 - 1.0) as f32,
+    }
+}
+
 /// A weight that an operator reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {

@@ -6,8 +6,7 @@
 
 use super::LowerError;
 use super::edit::{is_only_reader, kernel, prune, replace, store};
-use crate::engine::coordinate;
-use crate::graph::{Graph, Op, Shape, Weights};
+use crate::graph::{Graph, Op, Shape, Weights, coordinate};
 use ndarray::{Array3, Array4, s};
 
 /// Replaces coordinates that only a convolution reads by a map added after it.

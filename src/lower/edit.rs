@@ -34,7 +34,7 @@ fn fresh_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
 
 /// Whether `reader` is all that a node's value is for.
 pub(super) fn is_only_reader(graph: &Graph, id: NodeId, reader: NodeId) -> bool {
-    !graph.outputs.contains(&id) && graph.readers(id).eq([reader])
+    graph.only_reader(id) == Some(reader)
 }
 
 /// Leaves out the nodes that no output needs; inputs stay.

@@ -1,20 +1,90 @@
-//! What a fused engine never stores, it never rounds.
+//! Which nodes one fused step computes. The one rule, for lowering and for quantising: what a step never stores, it never
+//! rounds.
 //!
-//! The runtime runs a convolution together with the element-wise steps after it:
+//! A step computes a node and those that follow it in its chain:
 //!
-//! * `Conv` or `BlendTaps`, then at most one `AddMap`, then at most one `Add`, then at most one `Relu`;
-//! * `Linear`, then at most one `Add` or `QuickGelu`.
+//! * a product (`Conv`, `Linear` or `Project`), then at most one `AddMap`, at most one `Add` and at most one `Relu`, in this
+//!   order;
+//! * a `Linear`, then `QuickGelu`, which is a step of its own but takes f32 from the product;
+//! * `BlendTaps` or an `Add` that no product takes along, then at most one `Relu`.
 //!
-//! Every value within such a chain has no reader but the next step. Of an `Add` whose operands are both convolutions, the
-//! later one is the chain's; the other is stored. A `Sigmoid` looks stored bytes up, so the chain ends before it.
+//! Every value within a chain has no reader but the next node. The chain's last value is stored. An `Add` belongs to the
+//! operand whose step runs last; the other operand is stored by then. A `Sigmoid` looks stored bytes up, so a chain ends
+//! before it.
 
 use crate::graph::{Graph, NodeId, Op};
 
+/// The chains of a graph, by the node that each begins with.
+pub(super) struct Chains {
+    followers: Vec<Vec<NodeId>>,
+}
+
+/// How far a chain has come; each link stands behind the last one.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Link {
+    Product,
+    Map,
+    Sum,
+    End,
+}
+
+impl Chains {
+    /// Finds the chains, in the order in which steps run. A chain ends at a value for which `is_stored` says so.
+    pub(super) fn find(graph: &Graph, is_stored: impl Fn(NodeId) -> bool) -> Self {
+        let mut computed = vec![false; graph.nodes.len()];
+        let mut followers = vec![Vec::new(); graph.nodes.len()];
+        for first in graph.ids() {
+            if std::mem::replace(&mut computed[first.0], true) {
+                continue;
+            }
+            let chain = follow(graph, first, &computed, &is_stored);
+            chain.iter().for_each(|id| computed[id.0] = true);
+            followers[first.0] = chain;
+        }
+        Self { followers }
+    }
+
+    /// The nodes after `first` in its chain, in order; none where `first` stands alone or within another node's chain.
+    pub(super) fn after(&self, first: NodeId) -> &[NodeId] {
+        &self.followers[first.0]
+    }
+}
+
+fn follow(graph: &Graph, first: NodeId, computed: &[bool], is_stored: &impl Fn(NodeId) -> bool) -> Vec<NodeId> {
+    let mut chain = Vec::new();
+    let (mut last, mut link) = match graph.node(first).op {
+        Op::Conv { .. } | Op::Linear { .. } | Op::Project { .. } => (first, Link::Product),
+        Op::BlendTaps { .. } | Op::Add => (first, Link::Sum),
+        _ => return chain,
+    };
+    while link < Link::End && !is_stored(last) {
+        let Some(next) = graph.only_reader(last) else { break };
+        let node = graph.node(next);
+        let next_link = match node.op {
+            Op::AddMap { .. } => Link::Map,
+            Op::Add if node.inputs.iter().any(|input| *input != last && computed[input.0]) => Link::Sum,
+            Op::Relu => Link::End,
+            Op::QuickGelu if matches!(graph.node(last).op, Op::Linear { .. }) => Link::End,
+            _ => break,
+        };
+        if next_link <= link {
+            break;
+        }
+        chain.push(next);
+        (last, link) = (next, next_link);
+    }
+    chain
+}
+
 /// Takes the grids off values that are inside a fused chain. What remains is what an engine must agree with.
 pub fn strip_fused(graph: &Graph) -> Graph {
+    let chains = Chains::find(graph, |_| false);
     let mut stripped = graph.clone();
-    for id in graph.ids().filter(|id| is_fused_away(graph, *id)) {
-        stripped.nodes[id.0].quantisation = None;
+    for first in graph.ids() {
+        let followers = chains.after(first);
+        for id in [first].iter().chain(followers).take(followers.len()) {
+            stripped.nodes[id.0].quantisation = None;
+        }
     }
     stripped
 }
@@ -24,62 +94,11 @@ pub fn strip_before_relu(graph: &Graph) -> Graph {
     let mut stripped = graph.clone();
     for id in graph.ids() {
         let is_conv = matches!(graph.node(id).op, Op::Conv { .. });
-        if is_conv && only_reader(graph, id).is_some_and(|reader| graph.node(reader).op == Op::Relu) {
+        if is_conv && graph.only_reader(id).is_some_and(|reader| graph.node(reader).op == Op::Relu) {
             stripped.nodes[id.0].quantisation = None;
         }
     }
     stripped
-}
-
-fn only_reader(graph: &Graph, id: NodeId) -> Option<NodeId> {
-    let mut readers = graph.readers(id);
-    match (readers.next(), readers.next()) {
-        (Some(reader), None) if !graph.outputs.contains(&id) => Some(reader),
-        _ => None,
-    }
-}
-
-/// Whether `id` is inside a chain, and not at its end.
-fn is_fused_away(graph: &Graph, id: NodeId) -> bool {
-    let Some(reader) = only_reader(graph, id) else { return false };
-    let reader_op = &graph.node(reader).op;
-    match graph.node(id).op {
-        Op::Conv { .. } => match reader_op {
-            Op::AddMap { .. } | Op::Relu => true,
-            Op::Add => is_main_operand(graph, id, reader),
-            _ => false,
-        },
-        Op::BlendTaps { .. } => *reader_op == Op::Relu,
-        Op::AddMap { .. } => {
-            is_conv(graph, graph.node(id).inputs[0])
-                && only_reader(graph, graph.node(id).inputs[0]).is_some()
-                && match reader_op {
-                    Op::Relu => true,
-                    Op::Add => is_main_operand(graph, id, reader),
-                    _ => false,
-                }
-        }
-        Op::Add => *reader_op == Op::Relu && graph.node(id).inputs.iter().any(|input| is_fused_away(graph, *input)),
-        Op::Linear { .. } => matches!(reader_op, Op::Add | Op::QuickGelu) && is_main_operand(graph, id, reader),
-        _ => false,
-    }
-}
-
-fn is_conv(graph: &Graph, id: NodeId) -> bool {
-    matches!(graph.node(id).op, Op::Conv { .. })
-}
-
-/// Whether `id` is the last of the reader's operands that a chain could end in.
-fn is_main_operand(graph: &Graph, id: NodeId, reader: NodeId) -> bool {
-    let could_end = |operand: NodeId| {
-        let is_chain = match graph.node(operand).op {
-            Op::Conv { .. } | Op::Linear { .. } => true,
-            Op::AddMap { .. } => is_conv(graph, graph.node(operand).inputs[0]),
-            _ => false,
-        };
-        is_chain && only_reader(graph, operand) == Some(reader)
-    };
-    graph.node(reader).inputs.iter().copied().filter(|operand| could_end(*operand)).max() == Some(id)
 }
 
 #[cfg(test)]
@@ -156,5 +175,84 @@ mod tests {
         let y = g.named("conv", conv("a"), &[x]).unwrap();
         let z = g.named("relu", Op::Relu, &[y]).unwrap();
         assert_eq!(kept(g.finish(&[y, z]), strip_fused), ["x", "conv", "relu"]);
+    }
+
+    fn linear(weight: &str) -> Op {
+        Op::Linear { weight: weight.into(), bias: None, weight_rows: 6, first_row: 0, out: 6 }
+    }
+
+    #[test]
+    fn a_transformer_keeps_what_its_products_read() {
+        let mut g = GraphBuilder::new();
+        let x = g.input("x", Shape::Sequence { length: Some(5), width: 6 }).unwrap();
+        let y = g.named("up", linear("a"), &[x]).unwrap();
+        let y = g.named("gelu", Op::QuickGelu, &[y]).unwrap();
+        let y = g.named("down", linear("b"), &[y]).unwrap();
+        let y = g.named("sum", Op::Add, &[x, y]).unwrap();
+        let z = g.named("next", linear("c"), &[y]).unwrap();
+        let both = g.named("late", Op::Add, &[z, y]).unwrap();
+        assert_eq!(kept(g.finish(&[both]), strip_fused), ["x", "gelu", "sum", "late"]);
+    }
+
+    #[test]
+    fn a_sum_of_stored_values_takes_its_relu_along() {
+        let mut g = GraphBuilder::new();
+        let x = g.input("x", MAP).unwrap();
+        let pooled = Op::AveragePool { size: 1 };
+        let (a, b) = (g.named("a", pooled.clone(), &[x]).unwrap(), g.named("b", pooled, &[x]).unwrap());
+        let sum = g.named("sum", Op::Add, &[a, b]).unwrap();
+        let out = g.named("relu", Op::Relu, &[sum]).unwrap();
+        let double = g.named("double", Op::Add, &[out, out]).unwrap();
+        assert_eq!(kept(g.finish(&[double]), strip_fused), ["x", "a", "b", "relu", "double"]);
+    }
+
+    /// The image part of a network in small: stem, a bottleneck with and one without its own shortcut, a masker with its
+    /// gate, and a decoder's products.
+    fn image_part() -> Graph {
+        let mut g = GraphBuilder::new();
+        let image = g.input("image", Shape::Map { channels: 3, height: 8, width: 8 }).unwrap();
+        let mut product = |x, name: &str, out_channels, follow: bool| {
+            let conv = Op::Conv { weight: name.into(), bias: None, out_channels, kernel: 1, stride: 1, padding: 0 };
+            let x = g.named(name, conv, &[x]).unwrap();
+            if follow { g.add(Op::Relu, &[x]).unwrap() } else { x }
+        };
+        let x = product(image, "stem", 4, true);
+        let y = product(x, "first", 4, true);
+        let (y, shortcut) = (product(y, "second", 4, false), product(x, "shortcut", 4, false));
+        let sum = g.add(Op::Add, &[y, shortcut]).unwrap();
+        let x = g.add(Op::Relu, &[sum]).unwrap();
+        let y = g.named("third", conv("third"), &[x]).unwrap();
+        let sum = g.add(Op::Add, &[y, x]).unwrap();
+        let x = g.add(Op::Relu, &[sum]).unwrap();
+        let y = g.named("masker", conv("masker"), &[x]).unwrap();
+        let y = g.add(Op::AddMap { map: "map".into() }, &[y]).unwrap();
+        let y = g.add(Op::Relu, &[y]).unwrap();
+        let logits = g.named("logits", conv("logits"), &[y]).unwrap();
+        let mask = g.add(Op::Sigmoid, &[logits]).unwrap();
+        let x = g.add(Op::Multiply, &[x, mask]).unwrap();
+        let taps = Op::Conv { weight: "t".into(), bias: None, out_channels: 36, kernel: 1, stride: 1, padding: 0 };
+        let x = g.named("taps", taps, &[x]).unwrap();
+        let x = g.add(Op::BlendTaps { scale: 2, bias: None }, &[x]).unwrap();
+        let x = g.add(Op::Relu, &[x]).unwrap();
+        g.finish(&[x])
+    }
+
+    /// What quantising leaves a grid is what lowering stores in bytes; it stores nothing else.
+    #[test]
+    fn lowering_stores_what_keeps_its_grid() {
+        let mut graph = image_part();
+        let grid = Grid { scale: 1.0, zero_point: 0 };
+        graph.nodes.iter_mut().for_each(|node| node.quantisation = Some(grid));
+        let stripped = strip_fused(&graph);
+        let list = super::super::steps::lower(&stripped).unwrap();
+        let stored: Vec<&str> = list.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        // A mask's bytes are looked up from those of its logits.
+        let is_stored = |id: &NodeId| stripped.node(*id).op != Op::Sigmoid;
+        let kept = stripped.ids().filter(|id| stripped.node(*id).quantisation.is_some()).filter(is_stored);
+        let kept: Vec<&str> = kept.map(|id| stripped.node(id).name.as_str()).collect();
+        assert_eq!(stored, kept);
+        assert!(list.tensors.iter().all(|tensor| tensor.element == super::super::steps::Element::U8(grid)));
+        // With every grid in place each node is a step, or lowering knows none for it.
+        assert!(super::super::steps::lower(&graph).is_err());
     }
 }

@@ -10,11 +10,10 @@ pub use prompt::Prompt;
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
 use crate::engine::{Engine, EngineError, PromptKernel};
-use crate::frame::{FamiliarInputs, INPUTS_KEY};
+use crate::frame::FamiliarInputs;
 #[cfg(feature = "onnx")]
 use crate::onnx::OnnxNetwork;
 use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -97,8 +96,8 @@ impl Model {
             engine: Arc::new(engine),
             tokenizer,
             prompts: PromptCache::new(options.cached_prompts),
-            known_words: KnownWords::from_provenance(provenance),
-            familiar: familiar_inputs(provenance),
+            known_words: KnownWords::new(provenance.words().clone()),
+            familiar: provenance.inputs().cloned().map(Arc::new),
             file,
         };
         if options.memory_cap_bytes.is_some() {
@@ -200,15 +199,6 @@ fn plan(file: &ModelFile, options: &ModelOptions) -> Result<Engine, ModelError> 
     // What is too large by itself is not planned first.
     check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
     Ok(Engine::new(bundle.graph(), bundle, options.engine.clone())?)
-}
-
-fn familiar_inputs(provenance: &BTreeMap<String, String>) -> Option<Arc<FamiliarInputs>> {
-    let text = provenance.get(INPUTS_KEY)?;
-    let familiar = FamiliarInputs::from_json(text);
-    if familiar.is_none() {
-        log::warn!("what the bundle says of its training images cannot be read: no frame is flagged as unfamiliar");
-    }
-    familiar.map(Arc::new)
 }
 
 fn check_memory(needed: u64, cap: Option<u64>) -> Result<(), ModelError> {

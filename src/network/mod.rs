@@ -9,36 +9,13 @@ mod projector;
 mod text_encoder;
 mod weights;
 
+pub use crate::graph::stage;
 pub use crate::lower::{strip_before_relu, strip_fused};
 pub use architecture::{Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder, UnknownEdition};
 pub use placement::{Placement, place};
 pub use weights::{golden_image, golden_tensor};
 
 use crate::graph::{Graph, GraphBuilder, GraphError, NodeId, Op, Shape};
-
-/// Named nodes of the description. The first eleven are the paper's stages, `image` and `tokens` the inputs.
-pub mod stage {
-    pub const IMAGE: &str = "image";
-    pub const TOKENS: &str = "tokens";
-    pub const V3: &str = "v3";
-    pub const V4: &str = "v4";
-    pub const V5: &str = "v5";
-    pub const WORDS: &str = "words";
-    /// The sentence's embedding, where the text encoder ends.
-    pub const STATE: &str = "state";
-    /// The neck's three maps, before they are masked.
-    pub const QUERIES: [&str; 3] = ["fq3", "fq4", "fq5"];
-    /// What the three maskers yield, in (0, 1).
-    pub const MASKS: [&str; 3] = ["mask3", "mask4", "mask5"];
-    /// The aggregated causal features, where the image encoder and neck end.
-    pub const FEATURES: &str = "fq_sup";
-    /// The aggregated confounding features.
-    pub const CONFOUNDERS: &str = "fq_inf";
-    /// Logits of the lesion.
-    pub const PRED: &str = "pred";
-    /// Logits of the adversarial head, which sees only the confounders.
-    pub const PRED_AD: &str = "pred_ad";
-}
 
 impl Architecture {
     /// The published network: inputs `image` and `tokens`, outputs `pred` and `pred_ad`.

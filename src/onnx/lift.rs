@@ -6,8 +6,8 @@ use super::proto::Interface;
 use super::weights::{FileWeights, Initializers};
 use super::{rounding, whole_network};
 use crate::bundle::{Bundle, BundleBuilder, Precision, limits};
-use crate::engine::{Engine, EngineError, EngineOptions, Head};
-use crate::graph::{Graph, Op, Shape};
+use crate::engine::{Engine, EngineError, EngineOptions};
+use crate::graph::{Graph, Op, Parts, Shape, stage};
 use crate::lower::{rewrite, steps, strip_fused};
 use ndarray::Array2;
 use std::collections::{BTreeMap, HashSet};
@@ -150,9 +150,9 @@ fn check(description: &NetworkDescription, interface: Interface) -> Result<(), S
     model.check().map_err(invalid)?;
     let shape = |name: &str| Some(graph.node(graph.find(name).ok()?).shape);
     let Interface { size, context } = interface;
-    let is_same = shape("image") == Some(Shape::Map { channels: 3, height: size, width: size })
-        && shape("tokens") == Some(Shape::Tokens { context })
-        && shape("pred") == Some(Shape::Map { channels: 1, height: size, width: size })
+    let is_same = shape(stage::IMAGE) == Some(Shape::Map { channels: 3, height: size, width: size })
+        && shape(stage::TOKENS) == Some(Shape::Tokens { context })
+        && shape(stage::PRED) == Some(Shape::Map { channels: 1, height: size, width: size })
         && graph.nodes.iter().filter(|node| node.op == Op::Input).count() == 2
         && model.input_size == size;
     if is_same { Ok(()) } else { Err("its description is of a network with other inputs or outputs".into()) }
@@ -178,11 +178,8 @@ fn accept(found: f32, tolerance: f32) -> Result<(), String> {
 
 /// Whether the fast engine has steps for the image's part of a graph.
 fn has_steps(graph: &Graph) -> bool {
-    let part = || {
-        let head = Head::find(graph, "pred").ok()?;
-        graph.subgraph(&[graph.find("image").ok()?, head.kernel], &[head.output]).ok()
-    };
-    part().is_some_and(|part| steps::lower(&part).is_ok())
+    let part = Parts::find(graph, false).and_then(|parts| parts.image_pass());
+    part.is_ok_and(|part| steps::lower(&part).is_ok())
 }
 
 fn kernel_weight(op: &Op) -> Option<&String> {

@@ -22,7 +22,7 @@ mod weights;
 pub use description::{DESCRIPTION_VERSION, NETWORK_KEY, NetworkDescription, WeightPart};
 pub use error::{OnnxError, OnnxProblem, TOKENIZER_FILE};
 
-use crate::bundle::{Bundle, MAX_ELEMENTS, MAX_TOKENIZER_BYTES, ModelDescription, Sha256};
+use crate::bundle::{Bundle, MAX_ELEMENTS, MAX_TOKENIZER_BYTES, ModelDescription, Provenance, Sha256};
 use crate::engine::{EngineError, WholeNetwork, contained};
 use crate::frame::{Fit, Normalisation};
 use lift::{Lifted, lift};
@@ -181,18 +181,23 @@ fn describe(
     };
     let usual = Normalisation::CLIP;
     let normalisation = Normalisation { mean: numbers("mean", usual.mean)?, std: numbers("std", usual.std)? };
-    let provenance = ["commit", "form"].iter().filter_map(|key| properties.get_key_value(*key));
+    let mut provenance = Provenance::default();
+    for key in ["commit", "form", "trained", "threshold"] {
+        if let Some(text) = properties.get(key) {
+            provenance.set(key, text).map_err(|error| OnnxProblem::Model(format!("that its {error}")))?;
+        }
+    }
     let description = ModelDescription {
         name: path.file_stem().map_or_else(|| "model".into(), |stem| stem.to_string_lossy().into_owned()),
         edition: properties.get("edition").map_or("unknown", String::as_str).to_string(),
         input_size: interface.size,
         normalisation,
         fit: Fit::Stretch,
-        threshold: 0.5,
+        threshold: provenance.threshold_or_default(),
         // Who exports a model from elsewhere and asks for its masks has trained it.
-        trained: properties.get("trained").is_none_or(|trained| trained == "true"),
+        trained: provenance.trained().unwrap_or(true),
         gmac: 0.0,
-        provenance: provenance.map(|(key, value)| (key.clone(), value.clone())).collect(),
+        provenance,
         calibration: None,
     };
     description.check().map_err(OnnxProblem::Model)?;

@@ -1,6 +1,6 @@
 //! Which words a model has met, so that a result can say when a prompt leaves them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Where a bundle's provenance lists the words of its training sentences, parted by spaces.
 pub const WORDS_KEY: &str = "words";
@@ -10,9 +10,8 @@ pub const WORDS_KEY: &str = "words";
 pub struct KnownWords(BTreeSet<String>);
 
 impl KnownWords {
-    /// From what a bundle says of where its model comes from; `None` where that names no words.
-    pub fn from_provenance(provenance: &BTreeMap<String, String>) -> Option<Self> {
-        let words: BTreeSet<String> = words(provenance.get(WORDS_KEY)?).collect();
+    /// The words of a bundle's provenance, in small letters; `None` where there are none.
+    pub fn new(words: BTreeSet<String>) -> Option<Self> {
         (!words.is_empty()).then_some(Self(words))
     }
 
@@ -33,11 +32,9 @@ mod tests {
 
     #[test]
     fn words_that_training_never_showed() {
-        let provenance = |text: &str| BTreeMap::from([(WORDS_KEY.to_string(), text.to_string())]);
-        let known = KnownWords::from_provenance(&provenance("a benign Tumor located upper left")).unwrap();
+        let known = KnownWords::new(words("a benign Tumor located upper left").collect()).unwrap();
         assert_eq!(known.unknown_in("A benign tumor, upper-left."), Vec::<String>::new());
         assert_eq!(known.unknown_in("a GALLSTONE left"), ["gallstone"]);
-        assert_eq!(KnownWords::from_provenance(&provenance(" ")), None);
-        assert_eq!(KnownWords::from_provenance(&BTreeMap::new()), None);
+        assert_eq!(KnownWords::new(words(" ").collect()), None);
     }
 }

@@ -38,7 +38,7 @@ pub fn builder_of(trained: bool) -> BundleBuilder {
         threshold: 0.5,
         trained,
         gmac: 0.0,
-        provenance: BTreeMap::from([("data".to_string(), "none".to_string())]),
+        provenance: BTreeMap::from([("data".to_string(), "none".to_string())]).try_into().unwrap(),
         calibration: None,
     };
     let tokenizer = tokenizer_json();

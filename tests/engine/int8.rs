@@ -2,7 +2,7 @@
 
 use super::networks::{Network, image, mini};
 use super::{PROMPTS, engine, logits};
-use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, StoredTensor};
+use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Provenance, StoredTensor};
 use causalclipseg::engine::{EngineChoice, EngineOptions, ReferencePlan, Value};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, Grid, Op, Weights};
@@ -79,7 +79,7 @@ pub fn int8_mini(size: usize) -> Arc<Bundle> {
         threshold: 0.5,
         trained: false,
         gmac: 0.0,
-        provenance: BTreeMap::new(),
+        provenance: Provenance::default(),
         calibration: None,
     };
     let tensors = integers(&graph, &network.weights);

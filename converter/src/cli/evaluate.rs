@@ -154,12 +154,7 @@ fn pack_in_memory(path: &Path, size: Option<usize>) -> Result<Bundle, Failure> {
     if let Some(size) = size {
         checkpoint = checkpoint.resized(size)?;
     }
-    let threshold = match checkpoint.metadata.get("threshold") {
-        Some(text) => {
-            text.parse().map_err(|_| format!("the threshold in {} is `{text}`, not a number", path.display()))?
-        }
-        None => 0.5,
-    };
+    let threshold = checkpoint.provenance.threshold_or_default();
     let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy().into_owned());
     let options = PackOptions { name, precision: Precision::F32, fit: Fit::Stretch, threshold, tokenizer_json: None };
     Ok(Bundle::from_bytes(pack(checkpoint, options, None)?.to_bytes()?)?)

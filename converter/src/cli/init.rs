@@ -1,10 +1,10 @@
 //! `init`: a checkpoint to train from, or with the reference vectors' weights.
 
 use super::Failure;
+use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
 use causalclipseg_convert::model::{Architecture, Edition};
 use clap::{Args, ValueEnum};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,19 +38,20 @@ impl Init {
     pub fn run(self) -> Result<(), Failure> {
         let architecture = Architecture::of(self.edition, self.size);
         architecture.validate()?;
-        let mut metadata = BTreeMap::from([("trained".to_string(), "false".to_string())]);
+        let mut provenance = Provenance::default();
+        provenance.set_trained(false);
         let progress = super::spinner("making weights");
         let weights = match self.weights {
             InitialWeights::Golden => {
-                metadata.insert("source".into(), "golden".into());
+                provenance.note(Note::Source, "golden");
                 architecture.golden_weights()?
             }
             InitialWeights::Random => {
-                metadata.insert("seed".into(), self.seed.to_string());
+                provenance.set_seed(self.seed);
                 architecture.random_weights(self.seed)?
             }
         };
-        let checkpoint = Checkpoint { architecture, weights, metadata };
+        let checkpoint = Checkpoint { architecture, weights, provenance };
         checkpoint.save(&self.output, Storage::F32)?;
         progress.finish_and_clear();
         super::say(super::summary(&checkpoint, &self.output))

@@ -96,10 +96,9 @@ fn spinner(message: &'static str) -> ProgressBar {
 
 /// A written checkpoint in one line, for people.
 fn summary(checkpoint: &Checkpoint, output: &Path) -> String {
-    let Checkpoint { architecture, metadata, .. } = checkpoint;
+    let Checkpoint { architecture, provenance, .. } = checkpoint;
     let size = architecture.input_size;
-    let is_trained = metadata.get("trained").is_some_and(|trained| trained == "true");
-    let training = match (is_trained, metadata.get("seed")) {
+    let training = match (provenance.trained().unwrap_or(false), provenance.seed()) {
         (true, _) => "trained".to_string(),
         (false, Some(seed)) => format!("new layers drawn from seed {seed}, to be trained"),
         (false, None) => "untrained".to_string(),

@@ -1,12 +1,11 @@
 //! `causalclipseg-convert pack`: a checkpoint into a bundle.
 
 use super::Failure;
-use causalclipseg::bundle::{Precision, SigningKey};
+use causalclipseg::bundle::{Precision, Provenance, SigningKey};
 use causalclipseg::frame::Fit;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::pack::{PackOptions, pack, pack_quantised};
 use causalclipseg_convert::quantize::QuantisedCheckpoint;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Pack a checkpoint into the one file that the runtime opens
@@ -63,7 +62,7 @@ impl Pack {
                     )
                     .into());
                 }
-                let options = self.options(&checkpoint.metadata)?;
+                let options = self.options(&checkpoint.provenance)?;
                 pack_quantised(checkpoint, options, signing_key)?
             }
             PackedPrecision::F32 | PackedPrecision::F16 => {
@@ -71,7 +70,7 @@ impl Pack {
                 if let Some(size) = self.size {
                     checkpoint = checkpoint.resized(size)?;
                 }
-                let options = self.options(&checkpoint.metadata)?;
+                let options = self.options(&checkpoint.provenance)?;
                 pack(checkpoint, options, signing_key)?
             }
         };
@@ -81,14 +80,8 @@ impl Pack {
         super::say(format!("{} written, {:.1} MB", self.output.display(), bytes as f64 / 1e6))
     }
 
-    fn options(&self, metadata: &BTreeMap<String, String>) -> Result<PackOptions, Failure> {
-        let threshold = match (self.threshold, metadata.get("threshold")) {
-            (Some(threshold), _) => threshold,
-            (None, Some(text)) => text
-                .parse()
-                .map_err(|_| format!("the checkpoint's threshold is `{text}`, not a number; pass --threshold"))?,
-            (None, None) => 0.5,
-        };
+    fn options(&self, provenance: &Provenance) -> Result<PackOptions, Failure> {
+        let threshold = self.threshold.unwrap_or(provenance.threshold_or_default());
         let stem = self.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
         Ok(PackOptions {
             name: self.name.clone().or(stem).unwrap_or_else(|| "model".into()),

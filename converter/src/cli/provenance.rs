@@ -3,8 +3,7 @@
 use super::Failure;
 use causalclipseg::frame::{Appearance, FamiliarInputs, Fit, INPUTS_KEY, Normalisation, Preprocessor};
 use causalclipseg::io::Image;
-use causalclipseg::prompt::WORDS_KEY;
-use causalclipseg_convert::checkpoint::{join_words, read_metadata, read_words, write_metadata};
+use causalclipseg_convert::checkpoint::{read_description, write_provenance};
 use causalclipseg_convert::data::{LoadOptions, Sample, Split, load_samples, prompt_words};
 use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::train::TrainingConfig;
@@ -37,30 +36,31 @@ pub struct Provenance {
 
 impl Provenance {
     pub fn run(self) -> Result<(), Failure> {
-        let (architecture, mut metadata) = read_metadata(&self.checkpoint)?;
+        let (architecture, mut provenance) = read_description(&self.checkpoint)?;
         let config = self.config.as_deref().map(TrainingConfig::load).transpose()?.unwrap_or_default();
         let load = |folder: &PathBuf| load_samples(folder, Split::Train, &LoadOptions::default());
         let sets = self.data.iter().map(load).collect::<Result<Vec<Vec<Sample>>, _>>()?;
         let progress = super::spinner("looking at the images");
         let looks = sets.first().map(|samples| appearances(samples, &architecture)).transpose()?.unwrap_or_default();
         progress.finish_and_clear();
-        let mut words = read_words(&metadata);
+        let mut words = provenance.words().clone();
         sets.iter().for_each(|samples| words.extend(prompt_words(samples, &config.recipe)));
-        metadata.insert(WORDS_KEY.into(), join_words(&words));
+        let word_count = words.len();
+        provenance.set_words(words);
         let inputs = match FamiliarInputs::of(&looks).and_then(|familiar| familiar.to_json()) {
             Some(inputs) => {
-                metadata.insert(INPUTS_KEY.into(), inputs);
+                provenance.set(INPUTS_KEY, inputs)?;
                 format!("the looks of {} images", looks.len())
             }
             None => {
                 // Those of another set would be wrong.
-                metadata.remove(INPUTS_KEY);
+                provenance.remove(INPUTS_KEY);
                 format!("no looks: {} images that vary are fewer than {}", looks.len(), FamiliarInputs::LEAST)
             }
         };
         let output = self.output.as_ref().unwrap_or(&self.checkpoint);
-        write_metadata(&self.checkpoint, output, metadata)?;
-        super::say(format!("{}: {} words, {inputs}", output.display(), words.len()))
+        write_provenance(&self.checkpoint, output, &provenance)?;
+        super::say(format!("{}: {word_count} words, {inputs}", output.display()))
     }
 }
 

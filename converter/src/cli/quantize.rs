@@ -1,6 +1,7 @@
 //! `quantize`: a checkpoint into one of 8-bit weights and values.
 
 use super::Failure;
+use causalclipseg::bundle::Note;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::data::{Layout, LoadOptions, Sample, Split, load_samples};
 use causalclipseg_convert::model::Form;
@@ -114,7 +115,7 @@ impl Quantize {
             report.comparison = Some(compare_checkpoints(&checkpoint, &quantised, &samples)?);
             quantised.calibration = report.summary();
         }
-        quantised.metadata.insert("quantised_from".into(), self.sources());
+        quantised.provenance.note(Note::QuantisedFrom, self.sources());
         quantised.save(&self.output)?;
         spinner.finish_and_clear();
         let json = serde_json::to_string_pretty(&report)?;
@@ -175,7 +176,7 @@ fn compare_checkpoints(
         Form::Published => strip_before_relu(&quantised.graph),
     };
     let pair = Pair { expected: (&graph, &weights), found: (&rounded, &quantised.computed_weights()) };
-    let threshold = checkpoint.metadata.get("threshold").and_then(|text| text.parse().ok()).unwrap_or(0.5);
+    let threshold = checkpoint.provenance.threshold_or_default();
     let options = CompareOptions {
         input_size: checkpoint.architecture.input_size,
         context: checkpoint.architecture.text.context,

@@ -28,7 +28,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::model::{Architecture, Form};
 use crate::quantize::{QuantisedCheckpoint, QuantisedTensor, strip_before_relu};
 use crate::tokenizer::clip_tokenizer_json;
-use causalclipseg::bundle::ModelDescription;
+use causalclipseg::bundle::{ModelDescription, Provenance};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, GraphError, Weights};
 use causalclipseg::lower::{LowerError, rewrite};
@@ -76,8 +76,6 @@ pub enum ExportError {
         "a quantised checkpoint has one input size, here {size}; quantise the f32 checkpoint at the size that you want"
     )]
     QuantisedSize { size: usize },
-    #[error("the checkpoint's threshold is `{0}`, not a number between 0 and 1; correct its metadata")]
-    Threshold(String),
     #[error("the published form is quantised without the adversarial head; leave out --confounders")]
     NoConfounders,
     #[error(transparent)]
@@ -115,8 +113,8 @@ pub fn export(
         graph: &graph,
         weights: &weights,
         quantised: &BTreeMap::new(),
-        properties: properties(&checkpoint.architecture, &checkpoint.metadata, options.form),
-        model: describe_model(&checkpoint.architecture, &checkpoint.metadata, &graph, options.fit)?,
+        properties: properties(&checkpoint.architecture, &checkpoint.provenance, options.form),
+        model: describe_model(&checkpoint.architecture, &checkpoint.provenance, &graph, options.fit)?,
     };
     write_parts(&contents, options.confounders, directory, &mut on_file)
 }
@@ -138,15 +136,15 @@ pub fn export_quantised(
     if options.confounders && checkpoint.form == Form::Published {
         return Err(ExportError::NoConfounders);
     }
-    let graph = parts::wanted(&strip_before_relu(&checkpoint.graph), options.confounders)?;
+    let graph = strip_before_relu(&checkpoint.graph).with_heads(options.confounders)?;
     let contents = Contents {
         graph: &graph,
         weights: &checkpoint.computed_weights(),
         quantised: &checkpoint.quantised,
-        properties: properties(&checkpoint.architecture, &checkpoint.metadata, options.form),
+        properties: properties(&checkpoint.architecture, &checkpoint.provenance, options.form),
         model: ModelDescription {
             calibration: Some(checkpoint.calibration.clone()),
-            ..describe_model(&checkpoint.architecture, &checkpoint.metadata, &graph, options.fit)?
+            ..describe_model(&checkpoint.architecture, &checkpoint.provenance, &graph, options.fit)?
         },
     };
     write_parts(&contents, options.confounders, directory, &mut on_file)
@@ -196,7 +194,7 @@ fn at_size(checkpoint: &Checkpoint, input_size: Option<usize>) -> Result<Cow<'_,
 
 /// The graph in the wanted form, and the weights that it reads.
 fn network<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions) -> Result<(Graph, Cow<'c, Weights>), ExportError> {
-    let published = parts::wanted(&checkpoint.architecture.describe()?, options.confounders)?;
+    let published = checkpoint.architecture.describe()?.with_heads(options.confounders)?;
     match options.form {
         Form::Published => Ok((published, Cow::Borrowed(&checkpoint.weights))),
         Form::Rewritten => {
@@ -210,11 +208,7 @@ fn network<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions) -> Result<(G
     }
 }
 
-fn properties(
-    architecture: &Architecture,
-    metadata: &BTreeMap<String, String>,
-    form: Form,
-) -> BTreeMap<String, String> {
+fn properties(architecture: &Architecture, provenance: &Provenance, form: Form) -> BTreeMap<String, String> {
     let numbers = |values: [f32; 3]| values.map(|value| value.to_string()).join(",");
     let mut properties = BTreeMap::from([
         ("edition".to_string(), architecture.edition.to_string()),
@@ -224,8 +218,8 @@ fn properties(
         ("std".to_string(), numbers(Normalisation::CLIP.std)),
     ]);
     for key in ["commit", "trained"] {
-        if let Some(value) = metadata.get(key) {
-            properties.insert(key.to_string(), value.clone());
+        if let Some(value) = provenance.get(key) {
+            properties.insert(key.to_string(), value.to_string());
         }
     }
     properties
@@ -233,27 +227,20 @@ fn properties(
 
 fn describe_model(
     architecture: &Architecture,
-    metadata: &BTreeMap<String, String>,
+    provenance: &Provenance,
     graph: &Graph,
     fit: Fit,
 ) -> Result<ModelDescription, ExportError> {
-    let threshold = match metadata.get("threshold") {
-        None => 0.5,
-        Some(text) => {
-            let parsed = text.parse().ok().filter(|value| *value > 0.0 && *value < 1.0);
-            parsed.ok_or_else(|| ExportError::Threshold(text.clone()))?
-        }
-    };
     Ok(ModelDescription {
         name: architecture.edition.to_string(),
         edition: architecture.edition.to_string(),
         input_size: architecture.input_size,
         normalisation: Normalisation::CLIP,
         fit,
-        threshold,
-        trained: metadata.get("trained").is_some_and(|trained| trained == "true"),
+        threshold: provenance.threshold_or_default(),
+        trained: provenance.trained().unwrap_or(false),
         gmac: graph.frame_gmac(1)?,
-        provenance: metadata.clone(),
+        provenance: provenance.clone(),
         calibration: None,
     })
 }

@@ -1,7 +1,7 @@
 //! The files of an export: which part of the network each holds, and what its inputs and outputs are called.
 
 use crate::model::stage;
-use causalclipseg::graph::{Graph, GraphError, NodeId};
+use causalclipseg::graph::{Graph, GraphError, NodeId, Parts};
 use std::collections::BTreeMap;
 
 /// A value's node in the description and its tensor in the files.
@@ -25,38 +25,25 @@ pub(super) struct Part {
 /// The file that holds the whole network, which the runtime opens.
 pub(super) const WHOLE: &str = "model.onnx";
 
-/// What the network is cut down to before it is rewritten, so that no work goes into heads that no file holds.
-pub(super) fn wanted(graph: &Graph, confounders: bool) -> Result<Graph, GraphError> {
-    let inputs = [graph.find(stage::IMAGE)?, graph.find(stage::TOKENS)?];
-    let mut outputs = vec![graph.find(stage::PRED)?];
-    if confounders {
-        outputs.push(graph.find(stage::PRED_AD)?);
-    }
-    graph.subgraph(&inputs, &outputs)
-}
-
 /// The text encoder, the image encoder with the neck, the head that joins them, and all three in one.
 pub(super) fn cut(graph: &Graph, confounders: bool) -> Result<Vec<Part>, GraphError> {
-    let image_outputs: &[Port] = if confounders { &[FEATURES, CONFOUNDERS] } else { &[FEATURES] };
-    let mut parts = vec![
-        part(graph, "text.onnx", &[TOKENS], &[STATE])?,
-        part(graph, "image.onnx", &[IMAGE], image_outputs)?,
-        part(graph, "head.onnx", &[FEATURES, STATE], &[LOGITS])?,
+    let parts = Parts::at_stages(graph, confounders)?;
+    let image_ports: &[Port] = if confounders { &[IMAGE, FEATURES, CONFOUNDERS] } else { &[IMAGE, FEATURES] };
+    let mut files = vec![
+        part("text.onnx", parts.prompt_encoder()?, &[TOKENS, STATE])?,
+        part("image.onnx", parts.image_encoder()?, image_ports)?,
     ];
-    if confounders {
-        parts.push(part(graph, "confounder_head.onnx", &[CONFOUNDERS, STATE], &[CONFOUNDER_LOGITS])?);
+    let head_ports: [(&str, &[Port]); 2] =
+        [("head.onnx", &[FEATURES, STATE, LOGITS]), ("confounder_head.onnx", &[CONFOUNDERS, STATE, CONFOUNDER_LOGITS])];
+    for (head, (file_name, ports)) in parts.heads().iter().zip(head_ports) {
+        files.push(part(file_name, parts.head(head)?.graph, ports)?);
     }
-    parts.push(part(graph, WHOLE, &[IMAGE, TOKENS], &[LOGITS])?);
-    Ok(parts)
+    files.push(part(WHOLE, graph.with_heads(false)?, &[IMAGE, TOKENS, LOGITS])?);
+    Ok(files)
 }
 
-fn part(graph: &Graph, file_name: &'static str, inputs: &[Port], outputs: &[Port]) -> Result<Part, GraphError> {
-    let find = |ports: &[Port]| ports.iter().map(|(node, _)| graph.find(node)).collect::<Result<Vec<_>, _>>();
-    let graph = graph.subgraph(&find(inputs)?, &find(outputs)?)?;
-    let tensor_names = inputs
-        .iter()
-        .chain(outputs)
-        .map(|(node, tensor)| Ok((graph.find(node)?, tensor.to_string())))
-        .collect::<Result<_, GraphError>>()?;
+fn part(file_name: &'static str, graph: Graph, ports: &[Port]) -> Result<Part, GraphError> {
+    let name = |(node, tensor): &Port| Ok((graph.find(node)?, tensor.to_string()));
+    let tensor_names = ports.iter().map(name).collect::<Result<_, GraphError>>()?;
     Ok(Part { file_name, graph, tensor_names })
 }

@@ -9,15 +9,14 @@ mod tests;
 
 pub use read::{Limits, ReadError};
 
-use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError, join_words, read_words};
+use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError, read_provenance};
 use crate::model::{Architecture, ArchitectureError};
-use causalclipseg::frame::INPUTS_KEY;
+use causalclipseg::bundle::{Note, Provenance, ProvenanceError};
 use causalclipseg::graph::{GraphError, Weights};
-use causalclipseg::prompt::WORDS_KEY;
 use read::Contents;
 use sha2::{Digest, Sha256};
 use sizes::Known;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::Read;
@@ -55,6 +54,10 @@ pub enum ImportError {
     Positions { rows: usize },
     #[error("{} tensors hold NaN or infinite numbers: {}; give weights from before the training diverged", .0.len(), .0.join(", "))]
     NotFinite(Vec<String>),
+    #[error("{path} names sizes of no network: {source}; make the checkpoint again")]
+    Sizes { path: PathBuf, source: serde_json::Error },
+    #[error("the metadata of {path} are not valid: {source}; correct them or make the checkpoint again")]
+    Provenance { path: PathBuf, source: ProvenanceError },
     #[error("the files do not fit the network: {0}; give the network's whole state dict, or CLIP alone")]
     Weights(GraphError),
     #[error("the weights' shapes make no valid network: {0}; give weights of CLIP's layout")]
@@ -80,7 +83,7 @@ pub fn import(paths: &[PathBuf], options: &ImportOptions) -> Result<Checkpoint, 
         let read = |source| ImportError::Read { path: path.clone(), source };
         let contents = read::read_file(path, &options.limits).map_err(read)?;
         let digest = sha256(path).map_err(|error| read(error.into()))?;
-        gathered.add(path, digest, contents);
+        gathered.add(path, digest, contents)?;
     }
     gathered.into_checkpoint(options)
 }
@@ -97,21 +100,25 @@ struct Gathered {
     is_marked_untrained: bool,
     /// Of the training prompts that this crate's own checkpoints tell of.
     words: BTreeSet<String>,
-    /// How their training images look.
-    inputs: Option<String>,
+    /// What they say of how their training images look, and nothing else.
+    inputs: Provenance,
 }
 
 impl Gathered {
-    fn add(&mut self, path: &Path, digest: String, contents: Contents) {
+    fn add(&mut self, path: &Path, digest: String, contents: Contents) -> Result<(), ImportError> {
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         self.files.push(file);
         self.digests.push(digest);
+        // Other programs' files carry whatever they like; ours tell their sizes, and are held to what they say.
         if let Some(own) = contents.metadata.get(ARCHITECTURE_KEY) {
-            self.architecture = serde_json::from_str(own).ok();
+            let sizes = |source| ImportError::Sizes { path: path.into(), source };
+            self.architecture = Some(serde_json::from_str(own).map_err(sizes)?);
+            let provenance = read_provenance(&contents.metadata);
+            let provenance = provenance.map_err(|source| ImportError::Provenance { path: path.into(), source })?;
+            self.words.extend(provenance.words().iter().cloned());
+            self.inputs.take_inputs_of(&provenance);
+            self.is_marked_untrained |= provenance.trained() == Some(false);
         }
-        self.words.extend(read_words(&contents.metadata));
-        self.inputs = contents.metadata.get(INPUTS_KEY).cloned().or(self.inputs.take());
-        self.is_marked_untrained |= contents.metadata.get("trained").is_some_and(|trained| trained == "false");
         for (name, value) in contents.tensors {
             match names::published(&name) {
                 Some(published) if !names::is_unused(&published) => {
@@ -121,6 +128,7 @@ impl Gathered {
                 _ => {}
             }
         }
+        Ok(())
     }
 
     fn into_checkpoint(mut self, options: &ImportOptions) -> Result<Checkpoint, ImportError> {
@@ -146,8 +154,8 @@ impl Gathered {
             self.draw_new_layers(&architecture, options.seed)?;
         }
         graph.check_weights(|name| self.weights.get(name).map(|value| value.shape())).map_err(ImportError::Weights)?;
-        let metadata = self.metadata(is_clip_alone.then_some(options.seed));
-        let checkpoint = Checkpoint { architecture, weights: self.weights, metadata };
+        let provenance = self.provenance(is_clip_alone.then_some(options.seed));
+        let checkpoint = Checkpoint { architecture, weights: self.weights, provenance };
         match options.input_size {
             Some(input_size) => checkpoint.resized(input_size).map_err(ImportError::Resize),
             None => Ok(checkpoint),
@@ -173,19 +181,16 @@ impl Gathered {
         Ok(())
     }
 
-    fn metadata(&self, seed: Option<u64>) -> BTreeMap<String, String> {
-        let is_trained = seed.is_none() && !self.is_marked_untrained;
-        let mut metadata = BTreeMap::from([
-            ("source".to_string(), self.files.join(", ")),
-            ("source_sha256".to_string(), self.digests.join(", ")),
-            ("trained".to_string(), is_trained.to_string()),
-        ]);
-        metadata.extend(self.inputs.clone().map(|inputs| (INPUTS_KEY.to_string(), inputs)));
-        if !self.words.is_empty() {
-            metadata.insert(WORDS_KEY.into(), join_words(&self.words));
+    fn provenance(&self, seed: Option<u64>) -> Provenance {
+        let mut provenance = self.inputs.clone();
+        provenance.note(Note::Source, self.files.join(", "));
+        provenance.note(Note::SourceSha256, self.digests.join(", "));
+        provenance.set_trained(seed.is_none() && !self.is_marked_untrained);
+        provenance.set_words(self.words.clone());
+        if let Some(seed) = seed {
+            provenance.set_seed(seed);
         }
-        metadata.extend(seed.map(|seed| ("seed".to_string(), seed.to_string())));
-        metadata
+        provenance
     }
 }
 

@@ -4,8 +4,9 @@
 use super::QuantiseError;
 use super::network::unrounded_input;
 use super::weights::QuantisedTensor;
-use crate::checkpoint::{ARCHITECTURE_KEY, read_floats};
+use crate::checkpoint::{ARCHITECTURE_KEY, CALIBRATION_KEY, CheckpointError, GRAPH_KEY, read_floats, read_provenance};
 use crate::model::{Architecture, FORM_KEY, Form};
+use causalclipseg::bundle::Provenance;
 use causalclipseg::graph::{Graph, Weights};
 use causalclipseg::io::replace_file;
 use ndarray::ArrayD;
@@ -14,8 +15,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-const GRAPH_KEY: &str = "quantised_graph";
-const CALIBRATION_KEY: &str = "calibration";
 /// What follows a weight's name in the name of its scales.
 const SCALE_SUFFIX: &str = ".scale";
 
@@ -32,8 +31,8 @@ pub struct QuantisedCheckpoint {
     pub quantised: BTreeMap<String, QuantisedTensor>,
     /// What the quantiser recorded, for the bundle's manifest.
     pub calibration: serde_json::Value,
-    /// As in [`crate::checkpoint::Checkpoint`].
-    pub metadata: BTreeMap<String, String>,
+    /// Where the weights come from.
+    pub provenance: Provenance,
 }
 
 impl QuantisedCheckpoint {
@@ -49,12 +48,11 @@ impl QuantisedCheckpoint {
         let format = |reason: String| QuantiseError::Format { path: path.into(), reason };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| format(error.to_string()))?;
-        let mut metadata: BTreeMap<String, String> =
-            header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let mut take = |key: &str| metadata.remove(key);
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let take = |key: &str| metadata.get(key).cloned();
         let form = take(FORM_KEY).ok_or_else(|| QuantiseError::NotQuantised { path: path.into() })?;
         let form = Form::from_name(&form).ok_or_else(|| format(format!("its form is `{form}`")))?;
-        let mut json = |key: &str| take(key).ok_or_else(|| format(format!("its metadata has no `{key}`")));
+        let json = |key: &str| take(key).ok_or_else(|| format(format!("its metadata has no `{key}`")));
         let parse = |key: &str, error: serde_json::Error| format(format!("its {key}: {error}"));
         let architecture: Architecture =
             serde_json::from_str(&json(ARCHITECTURE_KEY)?).map_err(|error| parse(ARCHITECTURE_KEY, error))?;
@@ -62,6 +60,8 @@ impl QuantisedCheckpoint {
         let calibration =
             serde_json::from_str(&json(CALIBRATION_KEY)?).map_err(|error| parse(CALIBRATION_KEY, error))?;
         architecture.validate().map_err(|error| format(error.to_string()))?;
+        let provenance = read_provenance(&metadata);
+        let provenance = provenance.map_err(|source| CheckpointError::Provenance { path: path.into(), source })?;
 
         let (mut weights, mut integers) = (Weights::new(), BTreeMap::new());
         for (name, view) in tensors.iter() {
@@ -81,7 +81,7 @@ impl QuantisedCheckpoint {
             let scales = scales.ok_or_else(|| format(format!("`{name}` has no scales")))?.into_iter().collect();
             quantised.insert(name, QuantisedTensor { stored, scales });
         }
-        let checkpoint = Self { architecture, form, graph, weights, quantised, calibration, metadata };
+        let checkpoint = Self { architecture, form, graph, weights, quantised, calibration, provenance };
         checkpoint.check().map_err(format)?;
         Ok(checkpoint)
     }
@@ -135,7 +135,7 @@ impl QuantisedCheckpoint {
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
             .map_err(|error| format(error.to_string()))?;
         let json = |error: serde_json::Error| format(error.to_string());
-        let mut metadata: HashMap<String, String> = self.metadata.clone().into_iter().collect();
+        let mut metadata: HashMap<String, String> = self.provenance.texts().clone().into_iter().collect();
         metadata.insert(ARCHITECTURE_KEY.into(), serde_json::to_string(&self.architecture).map_err(json)?);
         metadata.insert(FORM_KEY.into(), self.form.name().into());
         metadata.insert(GRAPH_KEY.into(), serde_json::to_string(&self.graph).map_err(json)?);

@@ -40,7 +40,7 @@ pub use weights::{QuantisedTensor, WeightBits};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::DataError;
-use crate::model::{Form, stage};
+use crate::model::Form;
 use bias_correction::correct_biases;
 use calibration::Calibration;
 use causalclipseg::engine::EngineError;
@@ -137,8 +137,7 @@ pub fn prepare(checkpoint: &Checkpoint, form: Form) -> Result<(Graph, Weights), 
     match form {
         Form::Rewritten => Ok(lower::rewrite(graph, checkpoint.weights.clone())?),
         Form::Published => {
-            let inputs = [graph.find(stage::IMAGE)?, graph.find(stage::TOKENS)?];
-            let graph = graph.subgraph(&inputs, &[graph.find(stage::PRED)?])?;
+            let graph = graph.with_heads(false)?;
             let mut weights = checkpoint.weights.clone();
             let graph = lower::fold_batch_norm(graph, &mut weights)?;
             let graph = lower::project_as_linear(graph, &mut weights)?;
@@ -250,7 +249,7 @@ pub fn quantise(
         weights,
         quantised,
         calibration: report.summary(),
-        metadata: checkpoint.metadata.clone(),
+        provenance: checkpoint.provenance.clone(),
     };
     Ok((quantised, report))
 }

@@ -3,7 +3,7 @@
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
 use causalclipseg::engine::{ReferencePlan, Value};
-use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Shape, Weights};
+use causalclipseg::graph::{Graph, GraphError, NodeId, Side, Weights};
 use ndarray::ArrayD;
 
 /// A network's image half and text half, planned so that the values of chosen nodes come out. What depends on both
@@ -21,26 +21,17 @@ struct Half {
 impl Observation {
     /// Plans the halves for those of `nodes` that depend on the image alone or on the prompt alone.
     pub fn plan(graph: &Graph, weights: &Weights, nodes: &[NodeId]) -> Result<Self, QuantiseError> {
-        let (mut image, mut tokens) = (None, None);
-        for id in graph.ids().filter(|id| graph.node(*id).op == Op::Input) {
-            match graph.node(id).shape {
-                Shape::Tokens { .. } => tokens = Some(id),
-                _ => image = Some(id),
-            }
-        }
-        let depends = |input: Option<NodeId>| input.map_or_else(Vec::new, |input| graph.dependents(input));
-        let (by_image, by_tokens) = (depends(image), depends(tokens));
-        let has = |depends: &[bool], id: NodeId| depends.get(id.0).copied().unwrap_or(false);
-        let half = |input: Option<NodeId>, by_it: &[bool], by_other: &[bool]| -> Result<Option<Half>, QuantiseError> {
+        let (image, tokens) = graph.image_and_tokens();
+        let sides = graph.sides(image, tokens);
+        let half = |input: Option<NodeId>, side: Side| -> Result<Option<Half>, QuantiseError> {
             // A plan does not yield its own input; the caller has that.
-            let chosen =
-                nodes.iter().copied().filter(|id| has(by_it, *id) && !has(by_other, *id) && Some(*id) != input);
+            let chosen = nodes.iter().copied().filter(|id| sides[id.0] == side && Some(*id) != input);
             let nodes: Vec<NodeId> = chosen.collect();
             let Some(input) = input.filter(|_| !nodes.is_empty()) else { return Ok(None) };
             let part = graph.subgraph(&[input], &nodes)?;
             Ok(Some(Half { plan: ReferencePlan::new(&part, weights)?, nodes }))
         };
-        Ok(Self { image: half(image, &by_image, &by_tokens)?, text: half(tokens, &by_tokens, &by_image)? })
+        Ok(Self { image: half(image, Side::Image)?, text: half(tokens, Side::Prompt)? })
     }
 
     /// Runs every image, then every sentence, and calls `see` with each node's value. `on_run` is called after each run.

@@ -7,7 +7,6 @@ use super::network::{QuantisedNetwork, Wide, candidates, layer_weight};
 use super::observe::Observation;
 use super::report::{LayerReport, Sensitivity};
 use super::weights::Integers;
-use crate::model::stage;
 use causalclipseg::graph::{Graph, Grid, NodeId, Weights};
 use ndarray::Array2;
 use std::collections::BTreeMap;
@@ -90,7 +89,7 @@ impl Scan<'_> {
             id.and_then(|id| sqnr.get(&id)).copied().unwrap_or(f64::INFINITY)
         };
         // What the causal head does not read can't move its logits.
-        let read = self.graph.subgraph(&[], &[self.graph.find(stage::PRED)?])?;
+        let read = self.graph.with_heads(false)?;
         let is_read = |name: &str| read.nodes.iter().any(|node| name.split(' ').next() == Some(node.name.as_str()));
         let mut all = candidates(self.graph, self.grids, &network.quantised);
         all.retain(|(name, _)| is_read(name));

@@ -14,13 +14,13 @@ use super::optimizer::Adam;
 use super::source::Source;
 use super::start::open_masks;
 use super::state::{Best, EpochSums, Progress, State, restore_average, write_whole};
-use crate::checkpoint::{Checkpoint, Storage, join_words, read_words};
+use crate::checkpoint::{Checkpoint, Storage};
 use crate::model::Architecture;
 use burn::tensor::Device;
+use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg::graph::Weights;
-use causalclipseg::prompt::WORDS_KEY;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
             Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?.replicated(devices);
         std::fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
         write_whole(&folder.join(CONFIG), config.to_toml().as_bytes())?;
-        let mut words = read_words(&start.metadata);
+        let mut words = start.provenance.words().clone();
         words.extend(data.words.iter().cloned());
         let run = Self {
             config,
@@ -381,8 +381,8 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let resized = |weights: Weights, architecture: &Architecture| {
-            let metadata = BTreeMap::new();
-            Checkpoint { architecture: architecture.clone(), weights, metadata }.resized(size)
+            let provenance = Provenance::default();
+            Checkpoint { architecture: architecture.clone(), weights, provenance }.resized(size)
         };
         let checkpoint = resized(self.network.parameters.to_weights(), &self.architecture)?;
         let device = self.network.device().clone();
@@ -415,19 +415,17 @@ impl<'a> Run<'a> {
         if let Some(average) = &self.average {
             average.write_to(&mut table);
         }
-        let mut metadata = BTreeMap::from([
-            ("trained".to_string(), "true".to_string()),
-            ("seed".to_string(), self.config.seed.to_string()),
-            ("data".to_string(), self.data.origin.clone()),
-            ("epochs".to_string(), (self.progress.epoch + usize::from(name == BEST)).to_string()),
-        ]);
-        if !self.progress.words.is_empty() {
-            metadata.insert(WORDS_KEY.into(), join_words(&self.progress.words));
-        }
+        let mut provenance = Provenance::default();
+        provenance.set_trained(true);
+        provenance.set_seed(self.config.seed);
+        provenance.note(Note::Data, self.data.origin.as_str());
+        provenance.note(Note::Epochs, (self.progress.epoch + usize::from(name == BEST)).to_string());
+        provenance.set_words(self.progress.words.clone());
         if let Some(best) = self.progress.best {
-            metadata.insert("best_validation_dice".into(), format!("{:.4}", best.dice));
+            provenance.note(Note::BestValidationDice, format!("{:.4}", best.dice));
         }
-        let checkpoint = Checkpoint { architecture: self.architecture.clone(), weights: table.to_weights(), metadata };
+        let checkpoint =
+            Checkpoint { architecture: self.architecture.clone(), weights: table.to_weights(), provenance };
         checkpoint.save(&self.folder.join(name), Storage::F32)?;
         Ok(())
     }

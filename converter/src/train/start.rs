@@ -2,8 +2,8 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::model::{Architecture, ArchitectureError, stage};
+use causalclipseg::bundle::Provenance;
 use causalclipseg::graph::{GraphError, Op, TAPS, Weights};
-use std::collections::BTreeMap;
 
 /// Random weights for an architecture, the same for the same seed.
 ///
@@ -17,7 +17,7 @@ pub fn random_start(architecture: Architecture, seed: u64) -> Result<Checkpoint,
             weight.mapv_inplace(|value| value / terms.sqrt());
         }
     }
-    Ok(Checkpoint { architecture, weights, metadata: BTreeMap::new() })
+    Ok(Checkpoint { architecture, weights, provenance: Provenance::default() })
 }
 
 /// A network cannot be made deeper in this way.
@@ -37,7 +37,7 @@ pub enum DeepenError {
 /// as many as `layers` says. Their inner weights are drawn from the seed and their last norm has slope zero, so at first a
 /// new block passes on its input, which a ReLU has left without negative values.
 pub fn deepen(checkpoint: Checkpoint, layers: [usize; 4], seed: u64) -> Result<Checkpoint, DeepenError> {
-    let Checkpoint { mut architecture, weights: present, metadata } = checkpoint;
+    let Checkpoint { mut architecture, weights: present, provenance } = checkpoint;
     let before = architecture.image.layers;
     if layers == before || layers.iter().zip(before).any(|(wanted, present)| *wanted < present) {
         return Err(DeepenError::NotDeeper { present: before, wanted: layers });
@@ -51,7 +51,7 @@ pub fn deepen(checkpoint: Checkpoint, layers: [usize; 4], seed: u64) -> Result<C
         }
     }
     weights.extend(present);
-    Ok(Checkpoint { architecture, weights, metadata })
+    Ok(Checkpoint { architecture, weights, provenance })
 }
 
 /// Makes every mask one whatever the image: the norm before each sigmoid loses its slope and shifts to 20, where a sigmoid

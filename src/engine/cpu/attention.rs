@@ -24,7 +24,7 @@ impl Attention {
         let StepKind::Attention { heads, causal } = step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no attention", step.name)));
         };
-        let (q, y) = (Operand::read(list, step, 0), Operand::written(list, step));
+        let (q, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
         let unsupported =
             |reason: &str| Err(EngineError::Unsupported { node: step.name.clone(), reason: reason.to_string() });
         let width = q.layout(1).channels;

@@ -142,7 +142,7 @@ impl Blend {
         let StepKind::Blend { scale, bias, relu } = &step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no blend", step.name)));
         };
-        let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step));
+        let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
         let Layout { height, width, channels, .. } = x.layout(0);
         let bias = bias.as_ref().map(|name| Ok::<_, EngineError>(source.values(name)?.iter().copied().collect()));
         let blending = Blending::new([height, width, channels / TAPS], *scale, bias.transpose()?);

@@ -20,7 +20,7 @@ impl Carafe {
             return Err(EngineError::Internal(format!("`{}` is no reassembly", step.name)));
         };
         let [x, logits] = [0, 1].map(|index| Operand::read(list, step, index));
-        Ok(Self { x, logits, y: Operand::written(list, step), scale })
+        Ok(Self { x, logits, y: Operand::written(list, step)?, scale })
     }
 }
 

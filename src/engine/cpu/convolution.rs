@@ -6,8 +6,11 @@ use super::step::{Context, RunStep, StepMemory, exact, floats_mut};
 use super::weights::{Int8Filters, Packed, WeightSource};
 use crate::kernels::Kernels;
 use crate::kernels::conv::{Addend, BLOCK, ConvF32, ConvU8, EpilogueU8, GROUP, OutputU8, Target, Window, blocks};
-use crate::lower::steps::{Element, Filters, Step, StepKind, StepList};
+use crate::lower::steps::{CHANNEL_GROUP, Element, Filters, Step, StepKind, StepList};
 use ndarray::Ix3;
+
+/// Lowering gives an image the channels that int8 kernels take at once.
+const _: () = assert!(CHANNEL_GROUP == GROUP);
 
 pub(super) struct Convolution {
     x: Layout,
@@ -90,7 +93,8 @@ impl Convolution {
         };
         let unsupported =
             |reason: &str| EngineError::Unsupported { node: step.name.clone(), reason: reason.to_string() };
-        let (x_tensor, y_tensor) = (list.tensor(step.reads[0]), list.tensor(step.writes.tensor));
+        let written = step.destination()?;
+        let (x_tensor, y_tensor) = (list.tensor(step.reads[0]), list.tensor(written.tensor));
         let (x, y) = (Layout::of(x_tensor), Layout::of(y_tensor));
         let residual = match residual {
             true => {
@@ -141,7 +145,7 @@ impl Convolution {
             taps: taps(filters.kernel, &x),
             x,
             y,
-            first_channel: step.writes.first_channel,
+            first_channel: written.first_channel,
             per_token: y_tensor.per_token,
             stride: *stride,
             padding: *padding,

@@ -31,7 +31,7 @@ impl Embedding {
         let StepKind::Embed { table: name } = &step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no embedding", step.name)));
         };
-        let y = Operand::written(list, step);
+        let y = Operand::written(list, step)?;
         let table = match source {
             WeightSource::Bundle(bundle) => {
                 let tensor = bundle.tensor(name)?;

@@ -109,7 +109,7 @@ mod tests {
             name: "s".into(),
             kind: StepKind::Convert,
             reads: reads.iter().copied().map(TensorId).collect(),
-            writes: Destination { tensor: TensorId(*writes), first_channel: 0 },
+            writes: Some(Destination { tensor: TensorId(*writes), first_channel: 0 }),
             multiply_accumulates: 0,
         };
         StepList {

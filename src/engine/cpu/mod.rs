@@ -25,9 +25,8 @@ pub use stage::stored_value;
 pub use step::HeadRun;
 pub use weights::WeightSource;
 
-use super::split::Head;
 use super::{EngineError, EngineOptions, PromptKernel, StepTime};
-use crate::graph::{Graph, NodeId, Shape, TAPS};
+use crate::graph::{Graph, Head, Parts, Shape, TAPS, stage};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{StepKind, lower, settle};
 use ndarray::{ArrayView2, ShapeBuilder};
@@ -75,22 +74,16 @@ impl CpuEngine {
             Some(isa) => Kernels::new(isa).ok_or(crate::kernels::IsaError::Missing { isa })?,
             None => Kernels::detect()?,
         };
-        let mut heads = vec![Head::find(graph, "pred")?];
-        if options.confounders {
-            heads.push(Head::find(graph, "pred_ad")?);
-        }
-        let (image, tokens) = (graph.find("image")?, graph.find("tokens")?);
-        let vectors: Vec<NodeId> = heads.iter().map(|head| head.kernel).collect();
-        let inputs: Vec<NodeId> = [image].into_iter().chain(vectors.iter().copied()).collect();
-        let outputs: Vec<NodeId> = heads.iter().map(|head| head.output).collect();
-        let image_list = settle(lower(&graph.subgraph(&inputs, &outputs)?)?, |filters| source.is_int8(filters));
+        let parts = Parts::find(graph, options.confounders)?;
+        let heads = parts.heads();
+        let image_list = settle(lower(&parts.image_pass()?)?, |filters| source.is_int8(filters));
         let tails = image_list.steps.iter().filter(|step| matches!(step.kind, StepKind::PromptTail { .. })).count();
         if tails != heads.len() {
             let reason = "a head of another form than products, blend and the sentence's convolution".into();
-            return Err(EngineError::Unsupported { node: "pred".into(), reason });
+            return Err(EngineError::Unsupported { node: stage::PRED.into(), reason });
         }
-        let prompt_list = settle(lower(&graph.subgraph(&[tokens], &vectors)?)?, |filters| source.is_int8(filters));
-        let shape = |head: &Head| match (graph.node(head.kernel).shape, graph.node(head.output).shape) {
+        let prompt_list = settle(lower(&parts.prompt_encoder()?)?, |filters| source.is_int8(filters));
+        let shape = |head: &Head| match (graph.node(head.vector).shape, graph.node(head.output).shape) {
             (Shape::Vector { width }, Shape::Map { height, width: columns, .. }) => {
                 Ok([(width - 1) / TAPS - 1, height, columns])
             }

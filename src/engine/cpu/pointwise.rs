@@ -18,8 +18,8 @@ pub(super) struct LoadImage {
 }
 
 impl LoadImage {
-    pub fn prepare(list: &StepList, step: &Step) -> Self {
-        Self { y: Operand::written(list, step) }
+    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+        Ok(Self { y: Operand::written(list, step)? })
     }
 }
 
@@ -57,7 +57,7 @@ impl Gate {
     pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Gate { complement, mask_grid } = step.kind else { return Err(internal(step, "is no gate")) };
         let [x, logits] = [0, 1].map(|index| Operand::read(list, step, index));
-        let y = Operand::written(list, step);
+        let y = Operand::written(list, step)?;
         if x.is_u8 != y.is_u8 || logits.is_u8 != y.is_u8 {
             return Err(EngineError::Unsupported {
                 node: step.name.clone(),
@@ -65,7 +65,7 @@ impl Gate {
             });
         }
         let masks = masks(logits.layout(0).grid, mask_grid, complement);
-        Ok(Self { x, logits, y, first_channel: step.writes.first_channel, complement, masks })
+        Ok(Self { x, logits, y, first_channel: step.destination()?.first_channel, complement, masks })
     }
 }
 
@@ -118,7 +118,7 @@ impl Add {
     pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Add { relu } = step.kind else { return Err(internal(step, "is no sum")) };
         let [a, b] = [0, 1].map(|index| Operand::read(list, step, index));
-        Ok(Self { a, b, y: Operand::written(list, step), relu })
+        Ok(Self { a, b, y: Operand::written(list, step)?, relu })
     }
 }
 
@@ -184,7 +184,7 @@ impl Rowwise {
             }
             _ => return Err(internal(step, "is no function of rows")),
         };
-        Ok(Self { x, y: Operand::written(list, step), function })
+        Ok(Self { x, y: Operand::written(list, step)?, function })
     }
 }
 
@@ -236,8 +236,8 @@ const MAX_POOL: usize = 8;
 impl AveragePool {
     pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::AveragePool { size } = step.kind else { return Err(internal(step, "is no pool")) };
-        let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step));
-        if size > MAX_POOL || x.is_u8 != y.is_u8 || step.writes.first_channel != 0 {
+        let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
+        if size > MAX_POOL || x.is_u8 != y.is_u8 || step.destination()?.first_channel != 0 {
             return Err(EngineError::Unsupported { node: step.name.clone(), reason: "an unusual pool".into() });
         }
         Ok(Self { x, y, size })
@@ -273,8 +273,8 @@ pub(super) struct LastToken {
 }
 
 impl LastToken {
-    pub fn prepare(list: &StepList, step: &Step) -> Self {
-        Self { x: Operand::read(list, step, 0), y: Operand::written(list, step) }
+    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+        Ok(Self { x: Operand::read(list, step, 0), y: Operand::written(list, step)? })
     }
 }
 

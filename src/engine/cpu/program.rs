@@ -70,7 +70,7 @@ fn prepare(
     kernels: Kernels,
 ) -> Result<Box<dyn RunStep>, EngineError> {
     Ok(match &step.kind {
-        StepKind::LoadImage => Box::new(LoadImage::prepare(list, step)),
+        StepKind::LoadImage => Box::new(LoadImage::prepare(list, step)?),
         StepKind::Convolution { .. } => Box::new(Convolution::prepare(list, step, source, kernels)?),
         StepKind::AveragePool { .. } => Box::new(AveragePool::prepare(list, step)?),
         StepKind::Gate { .. } => Box::new(Gate::prepare(list, step)?),
@@ -80,7 +80,7 @@ fn prepare(
         StepKind::Blend { .. } => Box::new(Blend::prepare(list, step, source)?),
         StepKind::PromptTail { .. } => Box::new(PromptTail::prepare(list, step, source, kernels)?),
         StepKind::Embed { .. } => Box::new(Embedding::prepare(list, step, source)?),
-        StepKind::LastToken => Box::new(LastToken::prepare(list, step)),
+        StepKind::LastToken => Box::new(LastToken::prepare(list, step)?),
         StepKind::AddPositions { .. } | StepKind::LayerNorm { .. } | StepKind::QuickGelu | StepKind::Convert => {
             Box::new(Rowwise::prepare(list, step, source)?)
         }
@@ -92,11 +92,7 @@ impl Program {
         let places = Places::plan(list);
         let ready = |step: &Step| -> Result<ReadyStep, EngineError> {
             let reads: Vec<Range<usize>> = step.reads.iter().map(|id| places.range(*id)).collect();
-            // A tail writes no tensor.
-            let write = match step.kind {
-                StepKind::PromptTail { .. } => 0..0,
-                _ => places.range(step.writes.tensor),
-            };
+            let write = step.writes.map_or(0..0, |written| places.range(written.tensor));
             let int8 = match &step.kind {
                 StepKind::Convolution { filters, .. } | StepKind::PromptTail { filters, .. } => source.is_int8(filters),
                 _ => false,

@@ -25,8 +25,8 @@ impl Operand {
         Self::of(list.tensor(step.reads[index]))
     }
 
-    pub fn written(list: &StepList, step: &Step) -> Self {
-        Self::of(list.tensor(step.writes.tensor))
+    pub fn written(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+        Ok(Self::of(list.tensor(step.destination()?.tensor)))
     }
 
     /// For a prompt of `tokens` tokens; of an image's tensors always the same.

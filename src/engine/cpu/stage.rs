@@ -3,7 +3,7 @@
 use super::program::{Program, Room};
 use super::weights::WeightSource;
 use crate::engine::EngineError;
-use crate::graph::{Graph, NodeId, Shape};
+use crate::graph::{Graph, NodeId, Shape, stage};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{lower, settle};
 use ndarray::{ArrayD, IxDyn};
@@ -17,7 +17,7 @@ pub fn stored_value(
     image: &[f32],
     kernels: Kernels,
 ) -> Result<Option<ArrayD<f32>>, EngineError> {
-    let part = graph.subgraph(&[graph.find("image")?], &[node])?;
+    let part = graph.subgraph(&[graph.find(stage::IMAGE)?], &[node])?;
     let Ok(list) = lower(&part) else { return Ok(None) };
     let program = Program::new(&settle(list, |filters| source.is_int8(filters)), &source, kernels)?;
     let threads = EngineError::threads(1);

@@ -26,11 +26,10 @@ pub use adapter::{AdapterDescription, adapters};
 pub use error::GpuError;
 pub(super) use frame::GpuRun;
 
-use super::split::Head;
 use super::{EngineError, EngineOptions, GpuPrecision, PromptKernel, StepTime, WeightSource};
 use crate::bundle::Precision;
-use crate::graph::{Graph, NodeId};
-use crate::lower::steps::{StepList, lower};
+use crate::graph::{Graph, Parts, stage};
+use crate::lower::steps::{StepKind, StepList, lower};
 use context::GpuContext;
 use frame::FrameRoom;
 use plan::Plan;
@@ -64,18 +63,17 @@ pub struct GpuEngine {
 }
 
 /// The steps from the image to the logits of the heads, all in float: a quantised network's grids are left away.
-fn image_steps(graph: &Graph, confounders: bool) -> Result<(StepList, Vec<Head>), GpuError> {
+fn image_steps(graph: &Graph, confounders: bool) -> Result<StepList, GpuError> {
     let mut graph = graph.clone();
     graph.nodes.iter_mut().for_each(|node| node.quantisation = None);
-    let mut heads = vec![Head::find(&graph, "pred")?];
-    if confounders {
-        heads.push(Head::find(&graph, "pred_ad")?);
+    let parts = Parts::find(&graph, confounders).map_err(EngineError::from)?;
+    let list = lower(&parts.image_pass().map_err(EngineError::from)?)?;
+    let tails = list.steps.iter().filter(|step| matches!(step.kind, StepKind::PromptTail { .. })).count();
+    if tails != parts.heads().len() {
+        let reason = "a head of another form than products, blend and the sentence's convolution".into();
+        return Err(GpuError::Unsupported { node: stage::PRED.into(), reason });
     }
-    let image = graph.find("image").map_err(EngineError::from)?;
-    let inputs: Vec<NodeId> = [image].into_iter().chain(heads.iter().map(|head| head.kernel)).collect();
-    let outputs: Vec<NodeId> = heads.iter().map(|head| head.output).collect();
-    let part = graph.subgraph(&inputs, &outputs).map_err(EngineError::from)?;
-    Ok((lower(&part)?, heads))
+    Ok(list)
 }
 
 /// What a network takes of a GPU's memory, in bytes.
@@ -94,7 +92,7 @@ impl GpuMemory {
     /// [`GpuError::Unsupported`] where a step has no shader.
     pub fn of<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, f16: bool) -> Result<Self, GpuError> {
         let storage = if f16 { Storage::F16 } else { Storage::F32 };
-        let (list, _) = image_steps(graph, false)?;
+        let list = image_steps(graph, false)?;
         let plan = Plan::new(&list, &source.into(), storage)?;
         let heads: u64 = plan.tails().map(|tail| TailRoom::bytes(tail, 1)).sum();
         let maps = plan.tensor_bytes() + 4 * plan.image_floats as u64 + heads;
@@ -105,7 +103,7 @@ impl GpuMemory {
 impl GpuEngine {
     pub(super) fn new(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Result<Self, GpuError> {
         let begun = Instant::now();
-        let (list, heads) = image_steps(graph, options.confounders)?;
+        let list = image_steps(graph, options.confounders)?;
         let gpu = Arc::new(GpuContext::open(options.device)?);
         let is_wide = match source {
             WeightSource::Memory(_) => true,
@@ -121,10 +119,6 @@ impl GpuEngine {
             GpuPrecision::Auto | GpuPrecision::F32 => Storage::F32,
         };
         let plan = Plan::new(&list, &source, storage)?;
-        if plan.tails().count() != heads.len() {
-            let reason = "a head of another form than products, blend and the sentence's convolution".into();
-            return Err(GpuError::Unsupported { node: "pred".into(), reason });
-        }
         let cache = pipeline_cache::load(&gpu, options.pipeline_cache.as_deref());
         let program = Program::new(gpu, plan, &source, cache.as_ref().map(|cache| cache.pipelines()))?;
         if let Some(cache) = cache {

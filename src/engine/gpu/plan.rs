@@ -137,7 +137,7 @@ impl Plan {
         let mut planning = Planning { list: &list, source, storage, constants: Vec::new(), image_floats: 0 };
         let mut jobs = Vec::with_capacity(list.steps.len());
         for (step, is_head) in list.steps.iter().zip(&heads) {
-            let touched = step.reads.iter().chain([&step.writes.tensor]);
+            let touched = step.reads.iter().copied().chain(step.writes.map(|written| written.tensor));
             jobs.push(Job {
                 name: step.name.clone(),
                 kind: kind_name(&step.kind),
@@ -191,13 +191,12 @@ fn with_products(list: &StepList) -> Result<(StepList, Vec<bool>), GpuError> {
                     relu: false,
                 },
                 reads: vec![x],
-                writes: Destination { tensor: made, first_channel: 0 },
+                writes: Some(Destination { tensor: made, first_channel: 0 }),
                 multiply_accumulates: products,
             });
             heads.push(true);
             step.multiply_accumulates = step.multiply_accumulates.saturating_sub(products);
             step.reads = vec![made];
-            step.writes.tensor = made;
             heads.push(true);
         } else {
             heads.push(false);
@@ -225,8 +224,8 @@ impl Planning<'_> {
 
     /// Where a step's first channel lies, in fours.
     fn first_quad(&self, step: &Step, channels: usize) -> Result<usize, GpuError> {
-        let first = step.writes.first_channel;
-        let all = self.extent(step.writes.tensor).channels;
+        let Destination { tensor, first_channel: first } = step.destination()?;
+        let all = self.extent(tensor).channels;
         if !first.is_multiple_of(4) || (!channels.is_multiple_of(4) && first + channels != all) {
             return Err(unsupported(step, "a part of a concatenation that is not in fours of channels"));
         }
@@ -239,12 +238,12 @@ impl Planning<'_> {
             StepKind::LoadImage => self.load_image(step)?,
             StepKind::Convolution { .. } => self.convolution(step)?,
             StepKind::AveragePool { size } => {
-                let (x, y) = (self.extent(read(0)?), self.extent(step.writes.tensor));
+                let (x, y) = (self.extent(read(0)?), self.extent(written(step)?));
                 let out = Extent { height: x.height / size, width: x.width / size, channels: x.channels };
                 let items = out.pixels() * out.quads();
                 let first = self.first_quad(step, x.channels)?;
                 let shape = words(&[x.width, out.width, x.quads(), y.quads(), first, *size, items]);
-                self.pointwise(step, Shader::AveragePool, vec![], shape, items, &[Binding::Tensor(read(0)?)])
+                self.pointwise(step, Shader::AveragePool, vec![], shape, items, &[Binding::Tensor(read(0)?)])?
             }
             StepKind::Gate { complement, mask_grid: None } => {
                 let flags = vec![("COMPLEMENT", Value::Flag(*complement))];
@@ -262,7 +261,7 @@ impl Planning<'_> {
             }
             StepKind::Attention { heads, causal } => self.attention(step, *heads, *causal)?,
             StepKind::Carafe { scale } => {
-                let (x, logits, y) = (self.extent(read(0)?), self.extent(read(1)?), self.extent(step.writes.tensor));
+                let (x, logits, y) = (self.extent(read(0)?), self.extent(read(1)?), self.extent(written(step)?));
                 let first = self.first_quad(step, x.channels)?;
                 let shape = [x.height, x.width, x.quads(), 4 * logits.quads(), y.quads(), first];
                 Dispatch {
@@ -271,13 +270,13 @@ impl Planning<'_> {
                     bindings: vec![
                         Binding::Tensor(read(0)?),
                         Binding::Tensor(read(1)?),
-                        Binding::Tensor(step.writes.tensor),
+                        Binding::Tensor(written(step)?),
                     ],
                     groups: [x.width as u32, x.height as u32, 1],
                 }
             }
             StepKind::Blend { scale, bias, relu } => {
-                let (x, y) = (self.extent(read(0)?), self.extent(step.writes.tensor));
+                let (x, y) = (self.extent(read(0)?), self.extent(written(step)?));
                 let low = features(step, x)?;
                 let bias = self.constant(Constant::Bias { name: bias.clone(), channels: low.channels });
                 let items = low.pixels() * scale * scale * low.quads();
@@ -285,7 +284,7 @@ impl Planning<'_> {
                 let constants = vec![("SCALE", number(*scale)), ("RELU", Value::Flag(*relu))];
                 let shape = words(&[low.height, low.width, low.quads(), y.quads(), first, items]);
                 let reads = [Binding::Tensor(read(0)?), bias];
-                self.pointwise(step, Shader::Blend, constants, shape, items, &reads)
+                self.pointwise(step, Shader::Blend, constants, shape, items, &reads)?
             }
             StepKind::PromptTail { scale, bias, head, .. } => {
                 let products = read(0)?;
@@ -315,9 +314,9 @@ impl Planning<'_> {
         shape: Vec<u32>,
         items: usize,
         reads: &[Binding],
-    ) -> Dispatch {
-        let bindings = reads.iter().copied().chain([Binding::Tensor(step.writes.tensor)]).collect();
-        Dispatch { variant: Variant::new(shader, constants), shape, bindings, groups: spread(items) }
+    ) -> Result<Dispatch, GpuError> {
+        let bindings = reads.iter().copied().chain([Binding::Tensor(written(step)?)]).collect();
+        Ok(Dispatch { variant: Variant::new(shader, constants), shape, bindings, groups: spread(items) })
     }
 
     /// A function of two tensors of one extent, of which the second may be a constant.
@@ -329,7 +328,7 @@ impl Planning<'_> {
         second: Binding,
     ) -> Result<Dispatch, GpuError> {
         let Some(first) = step.reads.first().copied() else { return Err(unsupported(step, "too few operands")) };
-        let (x, y) = (self.extent(first), self.extent(step.writes.tensor));
+        let (x, y) = (self.extent(first), self.extent(written(step)?));
         if let Binding::Tensor(second) = second
             && self.extent(second) != x
         {
@@ -337,17 +336,17 @@ impl Planning<'_> {
         }
         let items = x.pixels() * x.quads();
         let shape = words(&[x.quads(), y.quads(), self.first_quad(step, x.channels)?, items]);
-        Ok(self.pointwise(step, shader, constants, shape, items, &[Binding::Tensor(first), second]))
+        self.pointwise(step, shader, constants, shape, items, &[Binding::Tensor(first), second])
     }
 
     fn load_image(&mut self, step: &Step) -> Result<Dispatch, GpuError> {
-        let y = self.extent(step.writes.tensor);
+        let y = self.extent(written(step)?);
         if y.channels != 3 {
             return Err(unsupported(step, "an image that has not three channels"));
         }
         self.image_floats = 3 * y.pixels();
         let shape = words(&[y.pixels()]);
-        Ok(self.pointwise(step, Shader::LoadImage, vec![], shape, y.pixels(), &[Binding::Image]))
+        self.pointwise(step, Shader::LoadImage, vec![], shape, y.pixels(), &[Binding::Image])
     }
 
     fn convolution(&mut self, step: &Step) -> Result<Dispatch, GpuError> {
@@ -355,7 +354,7 @@ impl Planning<'_> {
             return Err(unsupported(step, "no product"));
         };
         let Some(x_id) = step.reads.first().copied() else { return Err(unsupported(step, "too few operands")) };
-        let (x, y) = (self.extent(x_id), self.extent(step.writes.tensor));
+        let (x, y) = (self.extent(x_id), self.extent(written(step)?));
         if x.channels != filters.in_channels {
             return Err(unsupported(step, "weights for another number of channels"));
         }
@@ -414,7 +413,7 @@ impl Planning<'_> {
                 Binding::Tensor(x_id),
                 weights,
                 channels,
-                Binding::Tensor(step.writes.tensor),
+                Binding::Tensor(written(step)?),
                 map_binding,
                 Binding::Tensor(added),
             ],
@@ -424,7 +423,7 @@ impl Planning<'_> {
 
     fn attention(&mut self, step: &Step, heads: usize, causal: bool) -> Result<Dispatch, GpuError> {
         let &[q, k, v] = step.reads.as_slice() else { return Err(unsupported(step, "not three operands")) };
-        let (x, y) = (self.extent(q), self.extent(step.writes.tensor));
+        let (x, y) = (self.extent(q), self.extent(written(step)?));
         if self.extent(k) != x || self.extent(v) != x {
             return Err(unsupported(step, "operands of different extents"));
         }
@@ -442,10 +441,15 @@ impl Planning<'_> {
         Ok(Dispatch {
             variant: Variant::new(Shader::Attention, constants),
             shape,
-            bindings: [q, k, v, step.writes.tensor].map(Binding::Tensor).to_vec(),
+            bindings: [q, k, v, written(step)?].map(Binding::Tensor).to_vec(),
             groups: [x.pixels() as u32, heads as u32, 1],
         })
     }
+}
+
+/// The tensor that a step writes.
+fn written(step: &Step) -> Result<TensorId, GpuError> {
+    Ok(step.destination()?.tensor)
 }
 
 /// Of tap products: the extent with the channels of the features.

@@ -1,7 +1,7 @@
 //! Convolutions, pools and what acts on a map's channels.
 
 use super::wiring::Wiring;
-use crate::graph::NORM_EPSILON;
+use crate::graph::{NORM_EPSILON, coordinate};
 use ndarray::{Array3, ArrayD, Axis};
 use tract_core::internal::*;
 use tract_core::ops::array::TypedConcat;
@@ -71,12 +71,4 @@ pub(super) fn append_coordinates(w: &mut Wiring, height: usize, width: usize, x:
     });
     let coordinates = w.constant(coordinates.into_dyn())?;
     w.wire(TypedConcat { axis: 0 }, &[x, coordinates])
-}
-
-/// Position `index` of `count` points from -1 to 1; a single point lies at -1.
-pub(crate) fn coordinate(index: usize, count: usize) -> f32 {
-    match count {
-        0 | 1 => -1.0,
-        _ => (2.0 * index as f64 / (count - 1) as f64 - 1.0) as f32,
-    }
 }

@@ -14,7 +14,6 @@ mod three_parts;
 mod whole;
 mod wiring;
 
-pub(crate) use convolution::coordinate;
 #[cfg(test)]
 pub(crate) use resampling::interpolation;
 pub(crate) use three_parts::ReferenceEngine;

@@ -2,9 +2,8 @@
 //! where they meet.
 
 use super::{ReferencePlan, Value};
-use crate::engine::split::Head;
 use crate::engine::{EngineError, EngineOptions, PromptKernel, StepTime};
-use crate::graph::{Graph, NodeId, Shape, Weights};
+use crate::graph::{Graph, HeadGraph, Parts, Shape, Weights, stage};
 use ndarray::{Array2, ArrayD, Ix2, IxDyn};
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,23 +29,17 @@ struct HeadPlan {
 impl ReferenceEngine {
     pub fn new(graph: &Graph, weights: &Weights, options: &EngineOptions) -> Result<Self, EngineError> {
         let executor = executor(options.threads)?;
-        let mut heads = vec![Head::find(graph, "pred")?];
-        if options.confounders {
-            heads.push(Head::find(graph, "pred_ad")?);
-        }
-        let (image, tokens) = (graph.find("image")?, graph.find("tokens")?);
-        let part = |input: NodeId, outputs: Vec<NodeId>| -> Result<ReferencePlan, EngineError> {
-            ReferencePlan::on(executor.clone(), &graph.subgraph(&[input], &outputs)?, weights)
-        };
-        let plan_head = |head: &Head| -> Result<HeadPlan, EngineError> {
-            let (part, map_first) = head.graph(graph)?;
-            Ok(HeadPlan { plan: ReferencePlan::on(executor.clone(), &part, weights)?, map_first })
-        };
+        let parts = Parts::find(graph, options.confounders)?;
+        let plan = |part: &Graph| ReferencePlan::on(executor.clone(), part, weights);
+        let heads = parts.heads().iter().map(|head| -> Result<HeadPlan, EngineError> {
+            let HeadGraph { graph, map_first } = parts.head(head)?;
+            Ok(HeadPlan { plan: plan(&graph)?, map_first })
+        });
         Ok(Self {
-            image: part(image, heads.iter().map(|head| head.map).collect())?,
-            prompt: part(tokens, heads.iter().map(|head| head.kernel).collect())?,
-            heads: heads.iter().map(plan_head).collect::<Result<_, _>>()?,
-            input: graph.node(image).shape,
+            image: plan(&parts.image_encoder()?)?,
+            prompt: plan(&parts.prompt_encoder()?)?,
+            heads: heads.collect::<Result<_, _>>()?,
+            input: graph.node(graph.find(stage::IMAGE)?).shape,
         })
     }
 

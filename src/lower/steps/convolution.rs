@@ -19,7 +19,7 @@ impl Lowering<'_> {
     pub(super) fn product(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
         let x = self.tensor_of(id, self.node(id).inputs[0])?;
         let (filters, stride, padding) = self.filters(id)?;
-        let chain = self.chain(id);
+        let chain = self.chain(id)?;
         let last = chain.nodes.last().copied().unwrap_or(id);
         let border = &mut self.list.tensors[x.0].border;
         *border = (*border).max(padding);
@@ -74,39 +74,35 @@ impl Lowering<'_> {
         }
     }
 
-    fn chain(&self, id: NodeId) -> Chain {
+    /// What the product takes along. `QuickGelu` reads the product's f32 in a step of its own.
+    fn chain(&self, id: NodeId) -> Result<Chain, Unsupported> {
         let mut chain = Chain { nodes: Vec::new(), map: None, residual: None, relu: false };
         let mut last = id;
-        while let Some(next) = self.next_in_chain(last) {
-            match &self.node(next).op {
-                Op::AddMap { map } if chain.map.is_none() && chain.residual.is_none() => {
-                    chain.map = Some(map.clone());
-                }
-                Op::Add if chain.residual.is_none() => {
-                    // The other operand has to be there already; of two products the later one takes the sum along.
-                    let other = self.node(next).inputs.iter().find(|input| **input != last);
-                    let Some(Lowered::Tensor(tensor)) = other.and_then(|other| self.values[other.0]) else { break };
-                    chain.residual = Some(tensor);
+        for next in self.chains.after(id) {
+            let node = self.node(*next);
+            match &node.op {
+                Op::AddMap { map } => chain.map = Some(map.clone()),
+                Op::Add => {
+                    let other = node.inputs.iter().find(|input| **input != last);
+                    let other = other.ok_or_else(|| self.refuse(*next, "a sum of one operand"))?;
+                    chain.residual = Some(self.tensor_of(*next, *other)?);
                 }
                 Op::Relu => chain.relu = true,
                 _ => break,
             }
-            chain.nodes.push(next);
-            last = next;
-            if chain.relu {
-                break;
-            }
+            chain.nodes.push(*next);
+            last = *next;
         }
-        chain
+        Ok(chain)
     }
 
     pub(super) fn add(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
         let reads = self.node(id).inputs.iter().map(|input| self.tensor_of(id, *input));
         let reads = reads.collect::<Result<Vec<TensorId>, Unsupported>>()?;
-        let relu = self.next_in_chain(id).filter(|next| self.node(*next).op == Op::Relu);
-        let writes = self.destination(relu.unwrap_or(id), reads.first().copied())?;
-        self.push(id, StepKind::Add { relu: relu.is_some() }, reads, writes);
-        self.join(id, relu.as_slice(), writes.tensor);
+        let relu = self.chains.after(id).to_vec();
+        let writes = self.destination(relu.last().copied().unwrap_or(id), reads.first().copied())?;
+        self.push(id, StepKind::Add { relu: !relu.is_empty() }, reads, writes);
+        self.join(id, &relu, writes.tensor);
         Ok(self.values[id.0].unwrap_or(Lowered::Joined))
     }
 }

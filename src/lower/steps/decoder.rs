@@ -1,7 +1,7 @@
 //! The causal masks, and the decoder from low-resolution products to logits.
 
 use super::lowering::{Lowered, Lowering};
-use super::{Destination, Element, StepKind, TensorId, Unsupported};
+use super::{Element, Step, StepKind, TensorId, Unsupported};
 use crate::graph::{NodeId, Op};
 
 impl Lowering<'_> {
@@ -45,19 +45,23 @@ impl Lowering<'_> {
         let Op::BlendTaps { scale, bias } = &self.node(id).op else { return Err(self.refuse(id, "no blend")) };
         let (scale, bias) = (*scale, bias.clone());
         let x = self.tensor_of(id, self.node(id).inputs[0])?;
-        let relu = self.next_in_chain(id).filter(|next| self.node(*next).op == Op::Relu);
-        let writes = self.destination(relu.unwrap_or(id), None)?;
-        self.push(id, StepKind::Blend { scale, bias, relu: relu.is_some() }, vec![x], writes);
-        self.join(id, relu.as_slice(), writes.tensor);
+        let relu = self.chains.after(id).to_vec();
+        let writes = self.destination(relu.last().copied().unwrap_or(id), None)?;
+        self.push(id, StepKind::Blend { scale, bias, relu: !relu.is_empty() }, vec![x], writes);
+        self.join(id, &relu, writes.tensor);
         Ok(self.values[id.0].unwrap_or(Lowered::Joined))
     }
 
     /// The nodes from the tap products to the sentence's convolution: products, blend, ReLU, convolution.
     fn tail(&self, products: NodeId) -> Option<[NodeId; 4]> {
-        let blend = self.only_reader(products)?;
-        let relu = matches!(self.node(blend).op, Op::BlendTaps { .. }).then(|| self.next_in_chain(blend))??;
-        let conv = (self.node(relu).op == Op::Relu).then(|| self.next_in_chain(relu))??;
-        let is_sentence = self.node(conv).op == (Op::PromptConv { folded: true }) && self.node(conv).inputs[0] == relu;
+        let blend = self.graph.only_reader(products)?;
+        let &[relu] = matches!(self.node(blend).op, Op::BlendTaps { .. }).then(|| self.chains.after(blend))? else {
+            return None;
+        };
+        let conv = self.graph.only_reader(relu)?;
+        let is_sentence = self.node(conv).op == (Op::PromptConv { folded: true })
+            && self.node(conv).inputs[0] == relu
+            && self.node(relu).quantisation.is_none();
         is_sentence.then_some([products, blend, relu, conv])
     }
 
@@ -76,12 +80,10 @@ impl Lowering<'_> {
         let stored = self.node(products).quantisation.map_or(Element::F32, Element::U8);
         let head = self.graph.outputs.iter().position(|output| *output == conv).ok_or_else(refuse)?;
         let kind = StepKind::PromptTail { filters, products: stored, scale, bias, head };
-        // Logits are the caller's memory; the step reads only.
-        self.push(id, kind, vec![x], Destination { tensor: x, first_channel: 0 });
-        let sentence = self.graph.multiply_accumulates(conv, 1);
-        if let Some(step) = self.list.steps.last_mut() {
-            step.multiply_accumulates += sentence;
-        }
+        let multiply_accumulates = self.graph.multiply_accumulates(id, 1) + self.graph.multiply_accumulates(conv, 1);
+        let name = self.node(id).name.clone();
+        // Logits are the caller's memory.
+        self.list.steps.push(Step { name, kind, reads: vec![x], writes: None, multiply_accumulates });
         for node in [products, blend, relu] {
             self.values[node.0] = Some(Lowered::Joined);
         }

@@ -3,6 +3,7 @@
 
 use super::{Destination, Element, Step, StepKind, StepList, Tensor, TensorId, Unsupported};
 use crate::graph::{Graph, Grid, Node, NodeId, Op, Shape};
+use crate::lower::fusion::Chains;
 
 /// What a node's value is, once it was visited.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub(super) enum Lowered {
 /// The walk's state.
 pub(super) struct Lowering<'a> {
     pub graph: &'a Graph,
+    /// Which nodes are one step. What carries a grid is stored, so a chain ends there.
+    pub chains: Chains,
     pub list: StepList,
     pub values: Vec<Option<Lowered>>,
     /// Where the concatenations' parts go: reader node and the tensor that was made for it.
@@ -38,7 +41,8 @@ pub(super) struct Lowering<'a> {
 pub fn lower(graph: &Graph) -> Result<StepList, Unsupported> {
     let list = StepList { tensors: Vec::new(), steps: Vec::new(), outputs: Vec::new() };
     let values = vec![None; graph.nodes.len()];
-    let mut lowering = Lowering { graph, list, values, concats: Vec::new() };
+    let chains = Chains::find(graph, |id| graph.node(id).quantisation.is_some());
+    let mut lowering = Lowering { graph, chains, list, values, concats: Vec::new() };
     for id in graph.ids() {
         if lowering.values[id.0].is_none() {
             let value = lowering.visit(id)?;
@@ -109,19 +113,6 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// The reader of a node's value, if it has just the one, and nobody outside wants it.
-    pub fn only_reader(&self, id: NodeId) -> Option<NodeId> {
-        let mut readers = self.graph.readers(id);
-        let reader = readers.next()?;
-        let alone = readers.next().is_none() && !self.graph.outputs.contains(&id);
-        alone.then_some(reader)
-    }
-
-    /// The only reader of a value that is not rounded in between.
-    pub fn next_in_chain(&self, id: NodeId) -> Option<NodeId> {
-        self.node(id).quantisation.is_none().then(|| self.only_reader(id)).flatten()
-    }
-
     /// A new tensor for a node's value, as large as its shape says, or as `like` where it is a sequence of a map's pixels.
     pub fn new_tensor(&mut self, id: NodeId, like: Option<TensorId>) -> Result<TensorId, Unsupported> {
         let node = self.node(id);
@@ -150,7 +141,7 @@ impl<'a> Lowering<'a> {
 
     /// Where a node's value goes: into the buffer of the concatenation that alone reads it, or a tensor of its own.
     pub fn destination(&mut self, id: NodeId, like: Option<TensorId>) -> Result<Destination, Unsupported> {
-        let Some(reader) = self.only_reader(id).filter(|reader| self.node(*reader).op == Op::Concat) else {
+        let Some(reader) = self.graph.only_reader(id).filter(|reader| self.node(*reader).op == Op::Concat) else {
             return Ok(Destination { tensor: self.new_tensor(id, like)?, first_channel: 0 });
         };
         let parts = &self.node(reader).inputs;
@@ -178,10 +169,11 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Appends a step that yields a node's value as a tensor.
     pub fn push(&mut self, id: NodeId, kind: StepKind, reads: Vec<TensorId>, writes: Destination) {
-        let node = self.node(id);
         let multiply_accumulates = self.graph.multiply_accumulates(id, 1);
-        self.list.steps.push(Step { name: node.name.clone(), kind, reads, writes, multiply_accumulates });
+        let name = self.node(id).name.clone();
+        self.list.steps.push(Step { name, kind, reads, writes: Some(writes), multiply_accumulates });
     }
 
     /// A step of one node that reads all its inputs.
@@ -204,7 +196,7 @@ impl<'a> Lowering<'a> {
                 let tensor = self.new_tensor(id, None)?;
                 // Int8 kernels take channels four at a time.
                 if let Element::U8(_) = self.list.tensor(tensor).element {
-                    self.list.tensors[tensor.0].channels = crate::kernels::conv::GROUP;
+                    self.list.tensors[tensor.0].channels = super::CHANNEL_GROUP;
                 }
                 self.push(id, StepKind::LoadImage, Vec::new(), Destination { tensor, first_channel: 0 });
                 Ok(Lowered::Tensor(tensor))
@@ -235,7 +227,8 @@ impl<'a> Lowering<'a> {
     fn concat(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
         let made = self.concats.iter().find(|(concat, _)| *concat == id);
         let (_, tensor) = made.ok_or_else(|| self.refuse(id, "parts that others read too"))?;
-        let written = self.list.steps.iter().filter(|step| step.writes.tensor == *tensor).count();
+        let written =
+            self.list.steps.iter().filter(|step| step.writes.is_some_and(|written| written.tensor == *tensor)).count();
         if written != self.node(id).inputs.len() {
             return Err(self.refuse(id, "parts that others read too"));
         }

@@ -18,6 +18,9 @@ pub use precision::settle;
 
 use crate::graph::Grid;
 
+/// An image in bytes has this many channels, the fourth of them zero: int8 kernels take channels four at a time.
+pub const CHANNEL_GROUP: usize = 4;
+
 /// How a tensor's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Element {
@@ -68,9 +71,21 @@ pub struct Step {
     pub name: String,
     pub kind: StepKind,
     pub reads: Vec<TensorId>,
-    pub writes: Destination,
+    /// `None` for a step that writes no tensor: a prompt's tail, whose logits are the caller's memory.
+    pub writes: Option<Destination>,
     /// Multiply-accumulates with weights, of one image or one token.
     pub multiply_accumulates: u64,
+}
+
+impl Step {
+    /// Where the step writes.
+    ///
+    /// # Errors
+    /// A step that writes no tensor.
+    pub fn destination(&self) -> Result<Destination, Unsupported> {
+        let reason = || "a step of this kind that writes no tensor".to_string();
+        self.writes.ok_or_else(|| Unsupported { node: self.name.clone(), reason: reason() })
+    }
 }
 
 /// How a weight's elements lie in the checkpoint.
@@ -182,7 +197,7 @@ impl StepList {
     pub fn lifetimes(&self) -> Vec<Option<(usize, usize)>> {
         let mut lives: Vec<Option<(usize, usize)>> = vec![None; self.tensors.len()];
         for (index, step) in self.steps.iter().enumerate() {
-            for id in step.reads.iter().copied().chain([step.writes.tensor]) {
+            for id in step.reads.iter().copied().chain(step.writes.map(|written| written.tensor)) {
                 let (_, last) = lives[id.0].get_or_insert((index, index));
                 *last = index;
             }

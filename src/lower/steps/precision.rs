@@ -29,13 +29,15 @@ pub fn settle(list: StepList, is_int8: impl Fn(&Filters) -> bool) -> StepList {
         if let StepKind::PromptTail { products, .. } = &mut step.kind {
             *products = Element::F32;
         }
-        let written = step.writes.tensor;
         let is_product = matches!(step.kind, StepKind::Convolution { .. });
-        if is_product && tensors[written.0].element != Element::F32 && step.writes.first_channel == 0 {
-            let wide = in_f32(&mut tensors, written);
-            step.writes.tensor = wide;
+        let rounded = step.writes.filter(|written| {
+            is_product && tensors[written.tensor.0].element != Element::F32 && written.first_channel == 0
+        });
+        if let Some(Destination { tensor, first_channel }) = rounded {
+            let wide = in_f32(&mut tensors, tensor);
+            step.writes = Some(Destination { tensor: wide, first_channel });
             settled.push(step);
-            settled.push(conversion(&tensors, wide, written));
+            settled.push(conversion(&tensors, wide, tensor));
         } else {
             settled.push(step);
         }
@@ -54,7 +56,7 @@ fn conversion(tensors: &[Tensor], from: TensorId, to: TensorId) -> Step {
         name: format!("{}/convert", tensors[from.0].name),
         kind: StepKind::Convert,
         reads: vec![from],
-        writes: Destination { tensor: to, first_channel: 0 },
+        writes: Some(Destination { tensor: to, first_channel: 0 }),
         multiply_accumulates: 0,
     }
 }
@@ -79,7 +81,7 @@ mod tests {
             name: weight.into(),
             kind,
             reads: vec![TensorId(reads)],
-            writes: Destination { tensor: TensorId(writes), first_channel: 0 },
+            writes: Some(Destination { tensor: TensorId(writes), first_channel: 0 }),
             multiply_accumulates: 1,
         }
     }
@@ -95,8 +97,9 @@ mod tests {
             outputs: vec![TensorId(2)],
         };
         let settled = settle(list, |filters| filters.weight == "narrow");
-        let kinds: Vec<(&str, usize, usize)> =
-            (settled.steps.iter()).map(|step| (step.name.as_str(), step.reads[0].0, step.writes.tensor.0)).collect();
+        let kinds: Vec<(&str, usize, usize)> = (settled.steps.iter())
+            .map(|step| (step.name.as_str(), step.reads[0].0, step.writes.unwrap().tensor.0))
+            .collect();
         assert_eq!(kinds, [("narrow", 0, 1), ("t/convert", 1, 3), ("wide", 3, 4), ("t/convert", 4, 2)]);
         assert_eq!(settled.tensors[3].element, Element::F32);
         assert_eq!(settled.tensors[4].element, Element::F32);

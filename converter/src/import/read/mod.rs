@@ -17,7 +17,7 @@ pub use limits::Limits;
 pub use safetensors_file::read_safetensors;
 
 use ndarray::ArrayD;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -28,7 +28,7 @@ pub struct Contents {
     /// Names as the file has them, wrappers such as `state_dict` taken off; values row-major in f32.
     pub tensors: Vec<(String, ArrayD<f32>)>,
     /// The header's free text, where the format has one (safetensors).
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: HashMap<String, String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

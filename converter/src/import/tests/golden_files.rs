@@ -4,6 +4,7 @@ use super::fixtures::*;
 use crate::checkpoint::{Checkpoint, Storage};
 use crate::import::{ImportOptions, import};
 use crate::model::{Architecture, Edition};
+use causalclipseg::bundle::Provenance;
 use causalclipseg::graph::Weights;
 use half::f16;
 
@@ -40,10 +41,10 @@ fn whole_checkpoints_import_to_the_golden_weights() {
         let checkpoint = import(&[golden(name)], &ImportOptions::default()).unwrap();
         assert_eq!(checkpoint.architecture, mini(), "{name}");
         assert_close(&checkpoint.weights, &mini_weights());
-        assert_eq!(checkpoint.metadata["trained"], "true");
-        assert_eq!(checkpoint.metadata["source"], name);
-        assert_eq!(checkpoint.metadata["source_sha256"].len(), 64);
-        assert!(!checkpoint.metadata.contains_key("seed"));
+        assert_eq!(checkpoint.provenance.trained(), Some(true));
+        assert_eq!(checkpoint.provenance.get("source"), Some(name));
+        assert_eq!(checkpoint.provenance.get("source_sha256").unwrap().len(), 64);
+        assert_eq!(checkpoint.provenance.seed(), None);
     }
 }
 
@@ -59,8 +60,8 @@ fn clip_alone_imports_to_its_f16_rounding_and_seeded_new_layers() {
         let checkpoint = import(&[golden(name)], &options).unwrap();
         assert_eq!(checkpoint.architecture, mini(), "{name}");
         assert_same(&checkpoint.weights, &expected);
-        assert_eq!(checkpoint.metadata["trained"], "false");
-        assert_eq!(checkpoint.metadata["seed"], "7");
+        assert_eq!(checkpoint.provenance.trained(), Some(false));
+        assert_eq!(checkpoint.provenance.seed(), Some(7));
     }
 }
 
@@ -91,8 +92,8 @@ fn clip_and_a_head_merge() {
     for (name, value) in &checkpoint.weights {
         assert_eq!(value, if name.starts_with("backbone.") { &rounded[name] } else { &weights[name] }, "{name}");
     }
-    assert_eq!(checkpoint.metadata["trained"], "true");
-    assert!(checkpoint.metadata["source"].starts_with("mini_clip_torchscript_fp16.pt, "));
+    assert_eq!(checkpoint.provenance.trained(), Some(true));
+    assert!(checkpoint.provenance.get("source").unwrap().starts_with("mini_clip_torchscript_fp16.pt, "));
 }
 
 #[test]
@@ -129,12 +130,13 @@ fn our_own_checkpoints_import_unchanged() {
     let mut architecture = Architecture::of(Edition::Tiny, 64);
     architecture.text.vocabulary = 512;
     let weights = architecture.golden_weights().unwrap();
-    let metadata = [("trained".to_string(), "false".to_string())].into();
-    let own = Checkpoint { architecture, weights, metadata };
+    let mut provenance = Provenance::default();
+    provenance.set_trained(false);
+    let own = Checkpoint { architecture, weights, provenance };
     let file = tempfile::NamedTempFile::new().unwrap();
     own.save(file.path(), Storage::F32).unwrap();
     let imported = import(&[file.path().into()], &ImportOptions::default()).unwrap();
     assert_eq!(imported.architecture, own.architecture);
     assert_same(&imported.weights, &own.weights);
-    assert_eq!(imported.metadata["trained"], "false");
+    assert_eq!(imported.provenance.trained(), Some(false));
 }

@@ -2,11 +2,10 @@
 
 use super::plain;
 use super::rig::{Trial, check, gpu, numbers, storages, stored, tensor, weight};
-use crate::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, StoredTensor};
+use crate::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Provenance, StoredTensor};
 use crate::frame::{Fit, Normalisation};
 use crate::graph::{GraphBuilder, Op, Shape, Weights};
 use crate::lower::steps::{Filters, StepKind, WeightLayout};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 struct Case {
@@ -175,7 +174,7 @@ fn int8_bundle(
         threshold: 0.5,
         trained: false,
         gmac: 0.0,
-        provenance: BTreeMap::new(),
+        provenance: Provenance::default(),
         calibration: None,
     };
     let zeros = Weights::from([("w".into(), weight(&shape, vec![0.0; integers.len()]))]);

@@ -78,7 +78,7 @@ fn list(trial: &Trial) -> StepList {
         name: "step".into(),
         kind: trial.kind.clone(),
         reads: (0..trial.reads.len()).map(TensorId).collect(),
-        writes: Destination { tensor: written, first_channel: trial.first_channel },
+        writes: Some(Destination { tensor: written, first_channel: trial.first_channel }),
         multiply_accumulates: 0,
     };
     StepList { tensors, steps: vec![step], outputs: vec![written] }
