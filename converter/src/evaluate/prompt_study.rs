@@ -4,7 +4,7 @@
 use super::answer::{dice_of, found_mask};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
-use super::{EvaluateError, EvaluateOptions, ImageScores};
+use super::{EvaluateError, EvaluateOptions, ImageScores, failed_frame, failed_prompt};
 use crate::data::{
     Absence, Arrangement, Mask, Pathology, Picture, Sample, compose_pair, contradict_prompt, image_prompt, prepare,
     shuffle_words, wrong_request,

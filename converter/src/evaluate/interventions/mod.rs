@@ -12,7 +12,7 @@ use super::answer::{dice_of, found_mask};
 use super::percentile::percentile;
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
-use super::{EvaluateError, EvaluateOptions};
+use super::{EvaluateError, EvaluateOptions, failed_frame, failed_prompt};
 use crate::data::{Mask, Sample};
 use causalclipseg::frame::{Frame, PixelFormat};
 use causalclipseg::{Model, Prompt, Session, SessionError};
