@@ -12,7 +12,6 @@ pub mod engine;
 pub mod frame;
 pub mod graph;
 pub mod io;
-pub mod kernels;
 pub mod lower;
 pub mod machine;
 pub mod mask;
@@ -25,5 +24,6 @@ pub mod onnx;
 pub mod prompt;
 pub mod stream;
 
+pub use causalclipseg_kernels as kernels;
 pub use model::{Model, ModelError, ModelOptions, Prompt, Segmentation, Session, StageSeconds};
 pub use model_file::ModelFile;
