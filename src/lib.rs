@@ -10,20 +10,19 @@ pub mod bundle;
 pub mod capi;
 pub mod engine;
 pub mod frame;
-pub mod graph;
 pub mod io;
-pub mod lower;
 pub mod machine;
 pub mod mask;
 mod model;
 mod model_file;
-#[cfg(feature = "network")]
-pub mod network;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod prompt;
 pub mod stream;
 
+#[cfg(feature = "network")]
+pub use causalclipseg_graph::network;
+pub use causalclipseg_graph::{graph, lower};
 pub use causalclipseg_kernels as kernels;
 pub use model::{Model, ModelError, ModelOptions, Prompt, Segmentation, Session, StageSeconds};
 pub use model_file::ModelFile;

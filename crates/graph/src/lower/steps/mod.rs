@@ -24,11 +24,14 @@ pub const CHANNEL_GROUP: usize = 4;
 /// How a tensor's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Element {
+    /// 32-bit floats.
     F32,
+    /// Bytes, with their scale and zero point.
     U8(Grid),
 }
 
 impl Element {
+    /// Bytes of one element.
     pub fn bytes(self) -> usize {
         match self {
             Element::F32 => 4,
@@ -47,11 +50,15 @@ pub struct TensorId(pub usize);
 pub struct Tensor {
     /// Of the node whose value it holds.
     pub name: String,
+    /// Rows of pixels.
     pub height: usize,
     /// The most that there can be, where `per_token`.
     pub width: usize,
+    /// Channels of a pixel.
     pub channels: usize,
+    /// Pixels around the map on each side, which hold zero.
     pub border: usize,
+    /// How an element is stored.
     pub element: Element,
     /// One pixel for each token of the prompt.
     pub per_token: bool,
@@ -60,7 +67,9 @@ pub struct Tensor {
 /// Where a step writes: a tensor, from one of its channels on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
+    /// The tensor.
     pub tensor: TensorId,
+    /// The first channel that is written.
     pub first_channel: usize,
 }
 
@@ -69,7 +78,9 @@ pub struct Destination {
 pub struct Step {
     /// The node whose value the step yields, or, of a chain, the node that costs most.
     pub name: String,
+    /// What it computes.
     pub kind: StepKind,
+    /// The tensors that it reads, in the order that its kind names.
     pub reads: Vec<TensorId>,
     /// `None` for a step that writes no tensor: a prompt's tail, whose logits are the caller's memory.
     pub writes: Option<Destination>,
@@ -94,7 +105,10 @@ pub enum WeightLayout {
     /// out x in x kernel x kernel.
     Convolution,
     /// out x in, of which `first_row` and the rows after it are read.
-    Rows { first_row: usize },
+    Rows {
+        /// The first row that is read.
+        first_row: usize,
+    },
     /// in x out.
     Columns,
 }
@@ -102,12 +116,17 @@ pub enum WeightLayout {
 /// The weights of a product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filters {
+    /// Name of the weight.
     pub weight: String,
+    /// How its elements lie.
     pub layout: WeightLayout,
+    /// Name of the bias, where there is one.
     pub bias: Option<String>,
+    /// Channels of the result.
     pub out_channels: usize,
     /// Kernel's side.
     pub kernel: usize,
+    /// Channels of what is multiplied.
     pub in_channels: usize,
 }
 
@@ -118,61 +137,89 @@ pub enum StepKind {
     LoadImage,
     /// Reads x, then the residual where there is one.
     Convolution {
+        /// The weights.
         filters: Filters,
+        /// Pixels between neighbouring outputs, along each axis.
         stride: usize,
+        /// Zeros on each side of the map, in pixels.
         padding: usize,
+        /// Name of the constant map that is added, where there is one.
         map: Option<String>,
+        /// Whether a second tensor is added.
         residual: bool,
+        /// Whether max(x, 0) follows.
         relu: bool,
     },
+    /// The mean over windows that do not overlap.
     AveragePool {
+        /// Side of a window, in pixels.
         size: usize,
     },
     /// Reads x and the mask's logits: x * sigmoid(logits), or x * (1 - sigmoid(logits)) where `complement`. Quantised,
     /// the sigmoid is rounded to `mask_grid` first.
     Gate {
+        /// Whether 1 - mask is multiplied.
         complement: bool,
+        /// What the mask is rounded to, where it is.
         mask_grid: Option<Grid>,
     },
     /// Reads two tensors.
     Add {
+        /// Whether max(x, 0) follows.
         relu: bool,
     },
     /// Adds row `skip + i` of the table to pixel i.
     AddPositions {
+        /// Name of the table.
         table: String,
+        /// Rows at the table's start that belong to no pixel.
         skip: usize,
     },
     /// Reads queries, keys and values.
     Attention {
+        /// Heads that the channels are divided among.
         heads: usize,
+        /// Whether a row sees only itself and the rows before it.
         causal: bool,
     },
     /// CARAFE's reassembly; reads the map and the kernel logits.
     Carafe {
+        /// How many times longer each side becomes.
         scale: usize,
     },
     /// Reads nine tap products a channel, tap by tap.
     Blend {
+        /// How many times longer each side becomes.
         scale: usize,
+        /// Name of the bias, where there is one.
         bias: Option<String>,
+        /// Whether max(x, 0) follows.
         relu: bool,
     },
     /// Reads the map before the last tap products: products, blend, ReLU, the sentences' convolution. Writes logits.
     /// `products` is how the products are stored in between.
     PromptTail {
+        /// The weights.
         filters: Filters,
+        /// How the products are stored in between.
         products: Element,
+        /// How many times longer each side becomes.
         scale: usize,
+        /// Name of the bias, where there is one.
         bias: Option<String>,
+        /// Which head of the network it is, from 0.
         head: usize,
     },
+    /// Over the channels of each pixel.
     LayerNorm {
+        /// What the names of its weights begin with.
         prefix: String,
     },
+    /// x * sigmoid(1.702 x).
     QuickGelu,
     /// Rows of the table for the prompt's tokens.
     Embed {
+        /// Name of the table.
         table: String,
     },
     /// The last token's row: a prompt ends with the end of text.
@@ -184,6 +231,7 @@ pub enum StepKind {
 /// What a network, or a part of one, does for one image or one prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepList {
+    /// What steps read and write.
     pub tensors: Vec<Tensor>,
     /// In execution order.
     pub steps: Vec<Step>,
@@ -210,10 +258,12 @@ impl StepList {
         lives
     }
 
+    /// The tensor.
     pub fn tensor(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.0]
     }
 
+    /// Multiply-accumulates of all steps, in units of 10^9.
     pub fn gmac(&self) -> f64 {
         self.steps.iter().map(|step| step.multiply_accumulates as f64).sum::<f64>() / 1e9
     }
@@ -223,6 +273,8 @@ impl StepList {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("node `{node}`: {reason}")]
 pub struct Unsupported {
+    /// The node that no step is known for.
     pub node: String,
+    /// Why.
     pub reason: String,
 }

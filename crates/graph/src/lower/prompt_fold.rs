@@ -11,7 +11,7 @@
 use super::LowerError;
 use super::edit::{is_only_reader, kernel, matrix, prune, replace, store, vector};
 use crate::graph::{Graph, NodeId, Op, TAPS, Weights};
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, Slice, concatenate};
 
 /// Rewrites every sentence's convolution that is the only reader of a 1x1 convolution and of a linear layer.
 pub fn prompt_fold(mut graph: Graph, weights: &mut Weights) -> Result<Graph, LowerError> {
@@ -40,13 +40,15 @@ fn fold(graph: &mut Graph, weights: &mut Weights, id: NodeId, mix: NodeId, layer
         Some(name) => vector(weights, &name)?,
         None => Array1::zeros(mixing.nrows()),
     };
-    let rows = matrix(weights, &weight)?.slice(s![first_row..first_row + out, ..]).to_owned();
+    let rows = matrix(weights, &weight)?.slice_axis(Axis(0), Slice::from(first_row..first_row + out)).to_owned();
     let folded = fold_rows(rows.view(), mixing.view(), &mix_bias, &weight)?;
     let weight_rows = folded.nrows();
     let bias = match bias {
         Some(name) => {
             // A bias is one more column of the layer, for an input that is always 1.
-            let column = vector(weights, &name)?.slice(s![first_row..first_row + out]).insert_axis(Axis(1)).to_owned();
+            let bias = vector(weights, &name)?;
+            let column =
+                bias.slice_axis(Axis(0), Slice::from(first_row..first_row + out)).insert_axis(Axis(1)).to_owned();
             let folded = fold_rows(column.view(), mixing.view(), &mix_bias, &name)?;
             Some(store(weights, &weight, "folded.bias", folded.remove_axis(Axis(1)).into_dyn()))
         }
@@ -73,43 +75,13 @@ fn fold_rows(
     let mut parts = Vec::with_capacity(TAPS + 2);
     let mut constants = Array2::zeros((TAPS, rows.ncols()));
     for tap in 0..TAPS {
-        let of_tap = rows.slice(s![tap..kernel_rows; TAPS, ..]);
+        let of_tap = rows.slice_axis(Axis(0), Slice::new(tap as isize, Some(kernel_rows as isize), TAPS as isize));
         parts.push(mixing.t().dot(&of_tap));
         constants.row_mut(tap).assign(&mix_bias.dot(&of_tap));
     }
     parts.push(constants);
-    parts.push(rows.slice(s![kernel_rows.., ..]).to_owned());
+    parts.push(rows.slice_axis(Axis(0), Slice::from(kernel_rows..)).to_owned());
     let views: Vec<ArrayView2<f32>> = parts.iter().map(|part| part.view()).collect();
     concatenate(Axis(0), &views)
         .map_err(|error| LowerError::Weight { name: name.to_string(), reason: error.to_string() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::agreement::{assert_agrees, conv, map};
-    use super::*;
-    use crate::graph::{GraphBuilder, Shape};
-
-    #[test]
-    fn the_mixing_moves_into_the_prompt() {
-        for (height, width, bias) in [(33, 47, true), (9, 1, true), (1, 4, false), (1, 1, true)] {
-            let mut g = GraphBuilder::new();
-            let image = g.input("image", map(6, height, width)).unwrap();
-            let state = g.input("state", Shape::Vector { width: 11 }).unwrap();
-            let x = g.add(Op::Relu, &[image]).unwrap();
-            let x = g.add(conv("mix", 5, 1, 0, bias), &[x]).unwrap();
-            let linear = Op::Linear {
-                weight: "txt.weight".into(),
-                bias: bias.then(|| "txt.bias".into()),
-                weight_rows: 5 * TAPS + 4,
-                first_row: 3,
-                out: 5 * TAPS + 1,
-            };
-            let k = g.add(linear, &[state]).unwrap();
-            let y = g.named("pred", Op::PromptConv { folded: false }, &[x, k]).unwrap();
-            let rewritten = assert_agrees(&g.finish(&[y]), prompt_fold);
-            assert_eq!(rewritten.node(rewritten.find("pred").unwrap()).op, Op::PromptConv { folded: true });
-            assert!(!rewritten.nodes.iter().any(|node| matches!(node.op, Op::Conv { .. })));
-        }
-    }
 }

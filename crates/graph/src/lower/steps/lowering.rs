@@ -97,16 +97,16 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    pub fn node(&self, id: NodeId) -> &'a Node {
+    pub(super) fn node(&self, id: NodeId) -> &'a Node {
         self.graph.node(id)
     }
 
-    pub fn refuse(&self, id: NodeId, reason: &str) -> Unsupported {
+    pub(super) fn refuse(&self, id: NodeId, reason: &str) -> Unsupported {
         Unsupported { node: self.node(id).name.clone(), reason: reason.to_string() }
     }
 
     /// The tensor that holds a node's value.
-    pub fn tensor_of(&self, reader: NodeId, id: NodeId) -> Result<TensorId, Unsupported> {
+    pub(super) fn tensor_of(&self, reader: NodeId, id: NodeId) -> Result<TensorId, Unsupported> {
         match self.values[id.0] {
             Some(Lowered::Tensor(tensor)) => Ok(tensor),
             _ => Err(self.refuse(reader, &format!("it reads `{}`, which is never stored", self.node(id).name))),
@@ -114,7 +114,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// A new tensor for a node's value, as large as its shape says, or as `like` where it is a sequence of a map's pixels.
-    pub fn new_tensor(&mut self, id: NodeId, like: Option<TensorId>) -> Result<TensorId, Unsupported> {
+    pub(super) fn new_tensor(&mut self, id: NodeId, like: Option<TensorId>) -> Result<TensorId, Unsupported> {
         let node = self.node(id);
         let (height, width, channels, per_token) = match node.shape {
             Shape::Map { channels, height, width } => (height, width, channels, false),
@@ -140,7 +140,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Where a node's value goes: into the buffer of the concatenation that alone reads it, or a tensor of its own.
-    pub fn destination(&mut self, id: NodeId, like: Option<TensorId>) -> Result<Destination, Unsupported> {
+    pub(super) fn destination(&mut self, id: NodeId, like: Option<TensorId>) -> Result<Destination, Unsupported> {
         let Some(reader) = self.graph.only_reader(id).filter(|reader| self.node(*reader).op == Op::Concat) else {
             return Ok(Destination { tensor: self.new_tensor(id, like)?, first_channel: 0 });
         };
@@ -170,14 +170,14 @@ impl<'a> Lowering<'a> {
     }
 
     /// Appends a step that yields a node's value as a tensor.
-    pub fn push(&mut self, id: NodeId, kind: StepKind, reads: Vec<TensorId>, writes: Destination) {
+    pub(super) fn push(&mut self, id: NodeId, kind: StepKind, reads: Vec<TensorId>, writes: Destination) {
         let multiply_accumulates = self.graph.multiply_accumulates(id, 1);
         let name = self.node(id).name.clone();
         self.list.steps.push(Step { name, kind, reads, writes: Some(writes), multiply_accumulates });
     }
 
     /// A step of one node that reads all its inputs.
-    pub fn simple(&mut self, id: NodeId, kind: StepKind) -> Result<Lowered, Unsupported> {
+    pub(super) fn simple(&mut self, id: NodeId, kind: StepKind) -> Result<Lowered, Unsupported> {
         let inputs = self.node(id).inputs.iter().map(|input| self.tensor_of(id, *input));
         let reads = inputs.collect::<Result<Vec<TensorId>, Unsupported>>()?;
         let writes = self.destination(id, reads.first().copied())?;
@@ -186,7 +186,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// What a node's value is when a step wrote it there. A part of a concatenation has no other reader.
-    pub fn stored(&self, destination: Destination) -> Lowered {
+    pub(super) fn stored(&self, destination: Destination) -> Lowered {
         Lowered::Tensor(destination.tensor)
     }
 

@@ -6,7 +6,9 @@ pub const IMAGE: &str = "image";
 pub const TOKENS: &str = "tokens";
 /// The image encoder's maps at 1/8, 1/16 and 1/32 of the input.
 pub const V3: &str = "v3";
+/// The map at 1/16.
 pub const V4: &str = "v4";
+/// The map at 1/32.
 pub const V5: &str = "v5";
 /// One row for each token, after the text transformer.
 pub const WORDS: &str = "words";

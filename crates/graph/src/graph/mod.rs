@@ -36,13 +36,31 @@ pub struct NodeId(pub usize);
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// A feature map, channels x height x width.
-    Map { channels: usize, height: usize, width: usize },
+    Map {
+        /// Numbers of a pixel.
+        channels: usize,
+        /// Rows, in pixels.
+        height: usize,
+        /// Columns, in pixels.
+        width: usize,
+    },
     /// Rows of `width` numbers; `length` rows, or one for each token of the prompt where it is `None`.
-    Sequence { length: Option<usize>, width: usize },
+    Sequence {
+        /// Rows, where their number does not come with the prompt.
+        length: Option<usize>,
+        /// Numbers of a row.
+        width: usize,
+    },
     /// One row of `width` numbers.
-    Vector { width: usize },
+    Vector {
+        /// Its numbers.
+        width: usize,
+    },
     /// Token ids of one prompt, start and end of text included; `context` at the most.
-    Tokens { context: usize },
+    Tokens {
+        /// The most ids that there can be.
+        context: usize,
+    },
 }
 
 impl fmt::Display for Shape {
@@ -62,8 +80,11 @@ impl fmt::Display for Shape {
 pub struct Node {
     /// Unique in its graph. Stages of the paper carry their names there: `v3`, `fq4`, `mask5`, `state`, `pred`.
     pub name: String,
+    /// What it computes.
     pub op: Op,
+    /// The nodes that it reads, in the operator's order.
     pub inputs: Vec<NodeId>,
+    /// What it yields.
     pub shape: Shape,
     /// Where the result is rounded to 8 bits: on which grid. `None` where it stays f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,23 +96,43 @@ pub struct Node {
 pub struct Graph {
     /// In execution order: a node's inputs stand before it.
     pub nodes: Vec<Node>,
+    /// What leaves it, in this order.
     pub outputs: Vec<NodeId>,
 }
 
 /// Why a graph is refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum GraphError {
+    /// A node does not take its inputs, or is not what it says.
     #[error("node `{node}`: {reason}")]
-    Node { node: String, reason: String },
+    Node {
+        /// The node's name.
+        node: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two nodes have this name.
     #[error("two nodes are named `{0}`")]
     Duplicate(String),
+    /// No node has this name or number.
     #[error("the graph has no node `{0}`")]
     NoNode(String),
     /// It is no network of the form "an image map and a prompt vector meet in a head".
     #[error("output `{output}` cannot be split into an image part and a prompt part: {reason}")]
-    Cut { output: String, reason: String },
+    Cut {
+        /// The node above which the cut was looked for.
+        output: String,
+        /// Why there is none.
+        reason: String,
+    },
+    /// Weights that the graph reads are not there as it reads them.
     #[error("{}", describe_weights(missing, misshapen))]
-    Weights { missing: Vec<String>, misshapen: Vec<String> },
+    Weights {
+        /// The names of those that are not there.
+        missing: Vec<String>,
+        /// Those of another shape: name, found and expected.
+        misshapen: Vec<String>,
+    },
 }
 
 fn describe_weights(missing: &[String], misshapen: &[String]) -> String {
@@ -106,6 +147,7 @@ fn describe_weights(missing: &[String], misshapen: &[String]) -> String {
 }
 
 impl Graph {
+    /// A node by its id.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.0]
     }

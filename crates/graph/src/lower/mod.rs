@@ -21,9 +21,6 @@ mod prompt_fold;
 pub mod steps;
 mod upsampled_conv;
 
-#[cfg(test)]
-mod agreement;
-
 pub use coordinate_bias::coordinate_bias;
 pub use fold_batch_norm::fold_batch_norm;
 pub use fusion::{strip_before_relu, strip_fused};
@@ -37,10 +34,17 @@ use std::collections::HashSet;
 /// Why a graph cannot be rewritten.
 #[derive(Debug, thiserror::Error)]
 pub enum LowerError {
+    /// The graph before or after a rewrite is not valid.
     #[error("the network is not valid: {0}")]
     Graph(#[from] GraphError),
+    /// A weight does not have the form that a rewrite needs.
     #[error("weight `{name}` cannot be rewritten: {reason}")]
-    Weight { name: String, reason: String },
+    Weight {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// A rewrite: leaves the graph's inputs, outputs and stage names alone, and adds the weights that it makes.
@@ -89,8 +93,8 @@ mod tests {
         let x = g.input("image", Shape::Map { channels: 2, height: 4, width: 4 }).unwrap();
         let x = g.add(Op::AddMap { map: "map".into() }, &[x]).unwrap();
         let graph = g.finish(&[x]);
-        let mut weights = agreement::random_weights(&graph, 1);
-        weights.insert("stranger".into(), ndarray::ArrayD::zeros(vec![3]));
+        let shapes = [("map", vec![2, 4, 4]), ("stranger", vec![3])];
+        let weights = shapes.map(|(name, shape)| (name.to_string(), ndarray::ArrayD::zeros(shape))).into();
         let (_, weights) = rewrite(graph, weights).unwrap();
         assert_eq!(weights.keys().collect::<Vec<_>>(), ["map"]);
     }

@@ -11,6 +11,7 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
+    /// An empty graph.
     pub fn new() -> Self {
         Self::default()
     }
@@ -49,10 +50,12 @@ impl GraphBuilder {
         Ok(())
     }
 
+    /// What a node yields.
     pub fn shape(&self, id: NodeId) -> Shape {
         self.graph.node(id).shape
     }
 
+    /// The graph, with these outputs in this order.
     pub fn finish(mut self, outputs: &[NodeId]) -> Graph {
         self.graph.outputs = outputs.to_vec();
         self.graph

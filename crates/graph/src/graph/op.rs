@@ -20,7 +20,9 @@ pub fn coordinate(index: usize, count: usize) -> f32 {
 /// A weight that an operator reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
+    /// Its name in the weights.
     pub name: String,
+    /// Its extents, row-major.
     pub shape: Vec<usize>,
 }
 
@@ -32,18 +34,27 @@ pub enum Op {
     Input,
     /// 2-D convolution, square kernel, zero padding. Weight: out x in x kernel x kernel; bias: out.
     Conv {
+        /// Name of the weight.
         weight: String,
+        /// Name of the bias, where there is one.
         bias: Option<String>,
+        /// Channels of the result.
         out_channels: usize,
+        /// Side of the kernel, in taps.
         kernel: usize,
+        /// Pixels between neighbouring outputs, along each axis.
         stride: usize,
+        /// Zeros on each side of the map, in pixels.
         padding: usize,
     },
     /// Batch norm by running statistics over a map's channels (`.weight`, `.bias`, `.running_mean`, `.running_var`).
     BatchNorm {
+        /// What the names of its weights begin with.
         prefix: String,
     },
+    /// max(x, 0).
     Relu,
+    /// 1 / (1 + e^-x).
     Sigmoid,
     /// x * sigmoid(1.702 x), the text encoder's activation.
     QuickGelu,
@@ -51,13 +62,17 @@ pub enum Op {
     Complement,
     /// Mean over `size` x `size` windows that do not overlap.
     AveragePool {
+        /// Side of a window, in pixels.
         size: usize,
     },
     /// Bilinear, align_corners = false.
     Upsample {
+        /// How many times longer each side becomes.
         scale: usize,
     },
+    /// The sum of two values of one shape.
     Add,
+    /// The product of two values of one shape, element by element.
     Multiply,
     /// Joins maps along channels.
     Concat,
@@ -66,46 +81,66 @@ pub enum Op {
     /// CARAFE's reassembly. Inputs: a map, and kernel logits of `scale² * 9` channels at the map's size. Each output pixel
     /// is the mean of the 3 x 3 neighbourhood below it (zero outside), weighted by a softmax of its nine logits.
     Carafe {
+        /// How many times longer each side becomes.
         scale: usize,
     },
     /// A map's pixels, row by row, as a sequence.
     GridToSequence,
+    /// The reverse of [`Op::GridToSequence`].
     SequenceToGrid {
+        /// Rows of the map, in pixels.
         height: usize,
+        /// Columns of the map, in pixels.
         width: usize,
     },
     /// Adds row `skip + i` of `table` (`rows` x width) to row i.
     AddPositions {
+        /// Name of the table.
         table: String,
+        /// Rows of the table.
         rows: usize,
+        /// Rows at the table's start that belong to no row of the sequence.
         skip: usize,
     },
     /// x W^T + b. Weight: `weight_rows` x in, of which rows `first_row .. first_row + out` are used.
     Linear {
+        /// Name of the weight.
         weight: String,
+        /// Name of the bias, where there is one.
         bias: Option<String>,
+        /// Rows of the weight.
         weight_rows: usize,
+        /// The first row that is used.
         first_row: usize,
+        /// Numbers of a row of the result.
         out: usize,
     },
     /// x M. Matrix: in x `out`.
     Project {
+        /// Name of the matrix.
         matrix: String,
+        /// Numbers of a row of the result.
         out: usize,
     },
     /// Over a row's numbers (`.weight`, `.bias`).
     LayerNorm {
+        /// What the names of its weights begin with.
         prefix: String,
     },
     /// Multi-head scaled dot-product attention of queries, keys and values.
     Attention {
+        /// Heads that the width is divided among.
         heads: usize,
+        /// Whether a row sees only itself and the rows before it.
         causal: bool,
     },
     /// A row of `table` (`vocabulary` x `width`) for each token.
     Embed {
+        /// Name of the table.
         table: String,
+        /// Rows of the table.
         vocabulary: usize,
+        /// Columns of the map, in pixels.
         width: usize,
     },
     /// Of a sequence and its tokens: the row of the largest id, which is the end of text.
@@ -114,17 +149,21 @@ pub enum Op {
     /// of logits, zero padded. The vector is C x 3 x 3 weights and a bias or, `folded`, 9 x C weights (tap by tap),
     /// nine constants that each tap adds inside the frame, and a bias.
     PromptConv {
+        /// Whether the vector is in the form that [`crate::lower::prompt_fold`] makes.
         folded: bool,
     },
     /// Adds a constant map (channels x height x width).
     AddMap {
+        /// Name of the map.
         map: String,
     },
     /// Of `9 * C` tap products at low resolution (tap by tap): upsamples each by `scale`, shifts it to where its tap reads
     /// (zero outside the frame), sums the nine into C channels and adds the bias of each channel. See [`crate::lower`]
     /// for why.
     BlendTaps {
+        /// How many times longer each side becomes.
         scale: usize,
+        /// Name of the bias, where there is one.
         bias: Option<String>,
     },
 }

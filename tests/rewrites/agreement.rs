@@ -1,16 +1,16 @@
 //! What the rewrites' tests share: random weights, and the proof that two graphs compute the same.
 
-use super::{LowerError, drop_unread};
-use crate::engine::{ReferencePlan, Value};
-use crate::graph::{Graph, Op, Shape, Weights};
+use causalclipseg::engine::{ReferencePlan, Value};
+use causalclipseg::graph::{Graph, Op, Shape, Weights};
+use causalclipseg::lower::{LowerError, drop_unread};
 use ndarray::ArrayD;
 
-pub(super) fn map(channels: usize, height: usize, width: usize) -> Shape {
+pub fn map(channels: usize, height: usize, width: usize) -> Shape {
     Shape::Map { channels, height, width }
 }
 
 /// A convolution with stride 1 and weights under `<prefix>.weight` and `<prefix>.bias`.
-pub(super) fn conv(prefix: &str, out_channels: usize, kernel: usize, padding: usize, bias: bool) -> Op {
+pub fn conv(prefix: &str, out_channels: usize, kernel: usize, padding: usize, bias: bool) -> Op {
     Op::Conv {
         weight: format!("{prefix}.weight"),
         bias: bias.then(|| format!("{prefix}.bias")),
@@ -30,7 +30,7 @@ fn random_array(shape: &[usize], seed: u64) -> ArrayD<f32> {
     })
 }
 
-pub(super) fn random_weights(graph: &Graph, seed: u64) -> Weights {
+fn random_weights(graph: &Graph, seed: u64) -> Weights {
     let parameters = graph.parameters().into_iter().enumerate();
     let weights = parameters.map(|(index, parameter)| {
         let value = random_array(&parameter.shape, seed + index as u64);
@@ -41,10 +41,7 @@ pub(super) fn random_weights(graph: &Graph, seed: u64) -> Weights {
 }
 
 /// Runs the graph before and after a rewrite on random weights and inputs; returns the rewritten graph.
-pub(super) fn assert_agrees(
-    graph: &Graph,
-    rewrite: impl Fn(Graph, &mut Weights) -> Result<Graph, LowerError>,
-) -> Graph {
+pub fn assert_agrees(graph: &Graph, rewrite: impl Fn(Graph, &mut Weights) -> Result<Graph, LowerError>) -> Graph {
     let weights = random_weights(graph, 7);
     let inputs: Vec<ArrayD<f32>> = (graph.nodes.iter().filter(|node| node.op == Op::Input))
         .enumerate()

@@ -8,7 +8,10 @@ pub enum Placement {
     /// It stays f32.
     Wide,
     /// A grid of its own, from what calibration sees. `unsigned` where the value can't be negative.
-    Own { unsigned: bool },
+    Own {
+        /// Whether the value is never negative.
+        unsigned: bool,
+    },
     /// Values in 0 to 1: steps of 1/255 from zero.
     Unit,
     /// The grid of an earlier node.

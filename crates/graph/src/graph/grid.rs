@@ -20,6 +20,7 @@ impl Grid {
         steps.saturating_add(i32::from(self.zero_point)).clamp(0, 255) as u8
     }
 
+    /// The value that a stored number stands for.
     pub fn dequantise(self, stored: u8) -> f32 {
         (i32::from(stored) - i32::from(self.zero_point)) as f32 * self.scale
     }

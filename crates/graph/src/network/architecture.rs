@@ -17,8 +17,10 @@ pub enum Edition {
 }
 
 impl Edition {
+    /// Every edition.
     pub const ALL: [Edition; 3] = [Edition::Rn101, Edition::Rn50, Edition::Tiny];
 
+    /// The name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {
             Edition::Rn101 => "rn101",
@@ -38,6 +40,7 @@ impl fmt::Display for Edition {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no edition `{name}`; known are {}", Edition::ALL.map(Edition::name).join(", "))]
 pub struct UnknownEdition {
+    /// The name on the command line and in files.
     pub name: String,
 }
 
@@ -64,21 +67,28 @@ pub struct ImageEncoder {
 /// CLIP's text transformer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextEncoder {
+    /// Token ids.
     pub vocabulary: usize,
     /// Positions, start and end of text included.
     pub context: usize,
+    /// Numbers of a token's row.
     pub width: usize,
+    /// Blocks of attention and a two-layer perceptron.
     pub layers: usize,
+    /// Heads of each attention.
     pub heads: usize,
 }
 
 /// Everything that fixes the network's graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
+    /// Which edition it is, or is derived from.
     pub edition: Edition,
     /// Height and width of the input in pixels, a multiple of 32.
     pub input_size: usize,
+    /// The image encoder.
     pub image: ImageEncoder,
+    /// The text encoder.
     pub text: TextEncoder,
     /// Width of the embedding that CLIP's two encoders share.
     pub embed: usize,
@@ -89,12 +99,29 @@ pub struct Architecture {
 /// Sizes that no network of this kind has.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ArchitectureError {
+    /// An input size that the five halvings of the encoder do not divide, or one out of range.
     #[error("the input size {0} is not a multiple of 32 from 32 to 4096")]
     InputSize(usize),
+    /// A size out of range.
     #[error("{what} is {value}, outside 1 to {most}")]
-    Range { what: &'static str, value: usize, most: usize },
+    Range {
+        /// Which size.
+        what: &'static str,
+        /// What it is.
+        value: usize,
+        /// The most that it may be.
+        most: usize,
+    },
+    /// A size that another one does not divide.
     #[error("{what} is {value}, not a multiple of {of}")]
-    Multiple { what: &'static str, value: usize, of: usize },
+    Multiple {
+        /// Which size.
+        what: &'static str,
+        /// What it is.
+        value: usize,
+        /// What it has to be a multiple of.
+        of: usize,
+    },
 }
 
 impl Architecture {
