@@ -16,20 +16,11 @@ pub mod bundle;
 pub mod capi;
 pub mod engine;
 pub mod frame;
-#[doc(hidden)]
-pub mod graph;
 pub mod io;
-#[doc(hidden)]
-pub mod kernels;
-#[doc(hidden)]
-pub mod lower;
 #[doc(hidden)]
 pub mod machine;
 pub mod mask;
 mod model;
-#[cfg(feature = "network")]
-#[doc(hidden)]
-pub mod network;
 #[cfg(feature = "onnx")]
 #[doc(hidden)]
 pub mod onnx;
@@ -39,6 +30,13 @@ mod session;
 pub mod stream;
 pub mod tract_op;
 
+#[doc(hidden)]
+#[cfg(feature = "network")]
+pub use causalclipseg_graph::network;
+#[doc(hidden)]
+pub use causalclipseg_graph::{graph, lower};
+#[doc(hidden)]
+pub use causalclipseg_kernels as kernels;
 pub use model::{Model, ModelError, ModelFile, ModelFileError, ModelOptions, Prompt};
 #[cfg(feature = "onnx")]
 pub use onnx::OnnxError;

@@ -131,7 +131,6 @@ fn metadata_without_sense() {
             desk.refused(&mut run, &parts);
         }
         desk.refused(converter().arg("import").arg(&checkpoint).arg("-o").arg(desk.path("out")), &parts);
-        desk.refused(converter().args(["evaluate", "--data", "none", "--checkpoint"]).arg(&checkpoint), &parts);
     }
     // What another program wrote under the same key is no business of ours.
     let foreign = with_text(&good, "seed", "-1");

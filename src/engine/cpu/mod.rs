@@ -26,7 +26,7 @@ pub use step::HeadRun;
 pub use weights::WeightSource;
 
 use super::{EngineError, EngineOptions, PromptKernel, StepTime};
-use crate::graph::{Graph, Head, Parts, Shape, TAPS, stage};
+use crate::graph::{self, Graph, Head, Parts, Shape, TAPS};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{StepKind, lower, settle};
 use ndarray::{ArrayView2, ShapeBuilder};
@@ -80,7 +80,7 @@ impl CpuEngine {
         let tails = image_list.steps.iter().filter(|step| matches!(step.kind, StepKind::PromptTail { .. })).count();
         if tails != heads.len() {
             let reason = "a head of another form than products, blend and the sentence's convolution".into();
-            return Err(EngineError::Unsupported { node: stage::PRED.into(), reason });
+            return Err(EngineError::Unsupported { node: graph::stage::PRED.into(), reason });
         }
         let prompt_list = settle(lower(&parts.prompt_encoder()?)?, |filters| source.is_int8(filters));
         let shape = |head: &Head| match (graph.node(head.vector).shape, graph.node(head.output).shape) {

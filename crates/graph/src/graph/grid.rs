@@ -1,0 +1,64 @@
+//! The 256 values that a node's 8-bit result can have.
+
+use serde::{Deserialize, Serialize};
+
+/// A uniform grid: value = (stored - zero_point) * scale, stored from 0 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grid {
+    /// The distance of neighbouring values, finite and above zero.
+    pub scale: f32,
+    /// What zero is stored as; zero lies on every grid, so that padding is exact.
+    pub zero_point: u8,
+}
+
+impl Grid {
+    /// The nearest stored value, of two equally near ones the even one before the zero point is added. NaN is stored as
+    /// the zero point.
+    pub fn quantise(self, value: f32) -> u8 {
+        // A float becomes an integer by saturation, so no sum here leaves its type.
+        let steps = (value / self.scale).round_ties_even() as i32;
+        steps.saturating_add(i32::from(self.zero_point)).clamp(0, 255) as u8
+    }
+
+    /// The value that a stored number stands for.
+    pub fn dequantise(self, stored: u8) -> f32 {
+        (i32::from(stored) - i32::from(self.zero_point)) as f32 * self.scale
+    }
+
+    /// The grid's value nearest to `value`.
+    pub fn round(self, value: f32) -> f32 {
+        self.dequantise(self.quantise(value))
+    }
+
+    /// The smallest and the largest value.
+    pub fn range(self) -> (f32, f32) {
+        (self.dequantise(0), self.dequantise(255))
+    }
+
+    pub(super) fn check(self) -> Result<(), String> {
+        match self.scale > 0.0 && self.scale.is_finite() {
+            true => Ok(()),
+            false => Err(format!("its grid has a scale of {}", self.scale)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_to_the_nearest_step() {
+        let grid = Grid { scale: 0.5, zero_point: 10 };
+        for (value, stored) in [(0.0, 10), (0.24, 10), (0.25, 10), (0.75, 12), (-0.25, 10), (-0.75, 8), (1.3, 13)] {
+            assert_eq!(grid.quantise(value), stored, "{value}");
+        }
+        assert_eq!(grid.range(), (-5.0, 122.5));
+        for (value, stored) in [(1e30, 255), (f32::INFINITY, 255), (-1e30, 0), (-5.3, 0), (f32::NAN, 10)] {
+            assert_eq!(grid.quantise(value), stored, "{value}");
+        }
+        for stored in 0..=255 {
+            assert_eq!(grid.quantise(grid.dequantise(stored)), stored);
+        }
+    }
+}

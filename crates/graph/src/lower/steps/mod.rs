@@ -1,0 +1,280 @@
+//! From a rewritten graph to a flat list of fused steps over channels-last tensors: what the engines for real devices run.
+//!
+//! A step does what several nodes of the graph say: a convolution takes the constant map, the residual and the ReLU that
+//! follow it along; a gate computes the sigmoid of its mask; a concatenation is a buffer that its parts are written into,
+//! so that the three products of an aggregation end in one sum; the last stage of the decoder streams from low-resolution
+//! products to logits. What is never stored is never rounded: a quantised graph carries no [`Grid`] there.
+//!
+//! Lowering refuses what it does not know ([`Unsupported`]), and the caller then runs the graph on plain tract.
+
+mod convolution;
+mod decoder;
+mod lowering;
+mod precision;
+mod sequence;
+
+pub use lowering::lower;
+pub use precision::settle;
+
+use crate::graph::Grid;
+
+/// An image in bytes has this many channels, the fourth of them zero: int8 kernels take channels four at a time.
+pub const CHANNEL_GROUP: usize = 4;
+
+/// How a tensor's elements are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Element {
+    /// 32-bit floats.
+    F32,
+    /// Bytes, with their scale and zero point.
+    U8(Grid),
+}
+
+impl Element {
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::F32 => 4,
+            Element::U8(_) => 1,
+        }
+    }
+}
+
+/// The index of a tensor in [`StepList::tensors`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TensorId(pub usize);
+
+/// A channels-last tensor: `height` x `width` pixels of `channels`, with `border` pixels around that hold zero (in u8 the
+/// zero point). A sequence is one row; a sequence that was a map keeps the map's rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Of the node whose value it holds.
+    pub name: String,
+    /// Rows of pixels.
+    pub height: usize,
+    /// The most that there can be, where `per_token`.
+    pub width: usize,
+    /// Channels of a pixel.
+    pub channels: usize,
+    /// Pixels around the map on each side, which hold zero.
+    pub border: usize,
+    /// How an element is stored.
+    pub element: Element,
+    /// One pixel for each token of the prompt.
+    pub per_token: bool,
+}
+
+/// Where a step writes: a tensor, from one of its channels on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The tensor.
+    pub tensor: TensorId,
+    /// The first channel that is written.
+    pub first_channel: usize,
+}
+
+/// One fused operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The node whose value the step yields, or, of a chain, the node that costs most.
+    pub name: String,
+    /// What it computes.
+    pub kind: StepKind,
+    /// The tensors that it reads, in the order that its kind names.
+    pub reads: Vec<TensorId>,
+    /// `None` for a step that writes no tensor: a prompt's tail, whose logits are the caller's memory.
+    pub writes: Option<Destination>,
+    /// Multiply-accumulates with weights, of one image or one token.
+    pub multiply_accumulates: u64,
+}
+
+impl Step {
+    /// Where the step writes.
+    ///
+    /// # Errors
+    /// A step that writes no tensor.
+    pub fn destination(&self) -> Result<Destination, Unsupported> {
+        let reason = || "a step of this kind that writes no tensor".to_string();
+        self.writes.ok_or_else(|| Unsupported { node: self.name.clone(), reason: reason() })
+    }
+}
+
+/// How a weight's elements lie in the checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightLayout {
+    /// out x in x kernel x kernel.
+    Convolution,
+    /// out x in, of which `first_row` and the rows after it are read.
+    Rows {
+        /// The first row that is read.
+        first_row: usize,
+    },
+    /// in x out.
+    Columns,
+}
+
+/// The weights of a product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filters {
+    /// Name of the weight.
+    pub weight: String,
+    /// How its elements lie.
+    pub layout: WeightLayout,
+    /// Name of the bias, where there is one.
+    pub bias: Option<String>,
+    /// Channels of the result.
+    pub out_channels: usize,
+    /// Kernel's side.
+    pub kernel: usize,
+    /// Channels of what is multiplied.
+    pub in_channels: usize,
+}
+
+/// What a step computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepKind {
+    /// The image from outside (3 planes of normalised f32) into channels-last.
+    LoadImage,
+    /// Reads x, then the residual where there is one.
+    Convolution {
+        /// The weights.
+        filters: Filters,
+        /// Pixels between neighbouring outputs, along each axis.
+        stride: usize,
+        /// Zeros on each side of the map, in pixels.
+        padding: usize,
+        /// Name of the constant map that is added, where there is one.
+        map: Option<String>,
+        /// Whether a second tensor is added.
+        residual: bool,
+        /// Whether max(x, 0) follows.
+        relu: bool,
+    },
+    /// The mean over windows that do not overlap.
+    AveragePool {
+        /// Side of a window, in pixels.
+        size: usize,
+    },
+    /// Reads x and the mask's logits: x * sigmoid(logits), or x * (1 - sigmoid(logits)) where `complement`. Quantised,
+    /// the sigmoid is rounded to `mask_grid` first.
+    Gate {
+        /// Whether 1 - mask is multiplied.
+        complement: bool,
+        /// What the mask is rounded to, where it is.
+        mask_grid: Option<Grid>,
+    },
+    /// Reads two tensors.
+    Add {
+        /// Whether max(x, 0) follows.
+        relu: bool,
+    },
+    /// Adds row `skip + i` of the table to pixel i.
+    AddPositions {
+        /// Name of the table.
+        table: String,
+        /// Rows at the table's start that belong to no pixel.
+        skip: usize,
+    },
+    /// Reads queries, keys and values.
+    Attention {
+        /// Heads that the channels are divided among.
+        heads: usize,
+        /// Whether a row sees only itself and the rows before it.
+        causal: bool,
+    },
+    /// CARAFE's reassembly; reads the map and the kernel logits.
+    Carafe {
+        /// How many times longer each side becomes.
+        scale: usize,
+    },
+    /// Reads nine tap products a channel, tap by tap.
+    Blend {
+        /// How many times longer each side becomes.
+        scale: usize,
+        /// Name of the bias, where there is one.
+        bias: Option<String>,
+        /// Whether max(x, 0) follows.
+        relu: bool,
+    },
+    /// Reads the map before the last tap products: products, blend, ReLU, the sentences' convolution. Writes logits.
+    /// `products` is how the products are stored in between.
+    PromptTail {
+        /// The weights.
+        filters: Filters,
+        /// How the products are stored in between.
+        products: Element,
+        /// How many times longer each side becomes.
+        scale: usize,
+        /// Name of the bias, where there is one.
+        bias: Option<String>,
+        /// Which head of the network it is, from 0.
+        head: usize,
+    },
+    /// Over the channels of each pixel.
+    LayerNorm {
+        /// What the names of its weights begin with.
+        prefix: String,
+    },
+    /// x * sigmoid(1.702 x).
+    QuickGelu,
+    /// Rows of the table for the prompt's tokens.
+    Embed {
+        /// Name of the table.
+        table: String,
+    },
+    /// The last token's row: a prompt ends with the end of text.
+    LastToken,
+    /// The same values in another element.
+    Convert,
+}
+
+/// What a network, or a part of one, does for one image or one prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepList {
+    /// What steps read and write.
+    pub tensors: Vec<Tensor>,
+    /// In execution order.
+    pub steps: Vec<Step>,
+    /// The tensors to keep when all is done, in the graph's order of outputs; prompt tails keep none.
+    pub outputs: Vec<TensorId>,
+}
+
+impl StepList {
+    /// The steps during which each tensor's memory is its own, first and last included; `None` for a tensor that no step
+    /// touches. An output's last is behind the last step.
+    pub fn lifetimes(&self) -> Vec<Option<(usize, usize)>> {
+        let mut lives: Vec<Option<(usize, usize)>> = vec![None; self.tensors.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            for id in step.reads.iter().copied().chain(step.writes.map(|written| written.tensor)) {
+                let (_, last) = lives[id.0].get_or_insert((index, index));
+                *last = index;
+            }
+        }
+        for output in &self.outputs {
+            if let Some((_, last)) = &mut lives[output.0] {
+                *last = self.steps.len();
+            }
+        }
+        lives
+    }
+
+    /// The tensor.
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    /// Multiply-accumulates of all steps, in units of 10^9.
+    pub fn gmac(&self) -> f64 {
+        self.steps.iter().map(|step| step.multiply_accumulates as f64).sum::<f64>() / 1e9
+    }
+}
+
+/// What lowering does not know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node `{node}`: {reason}")]
+pub struct Unsupported {
+    /// The node that no step is known for.
+    pub node: String,
+    /// Why.
+    pub reason: String,
+}

@@ -1,0 +1,185 @@
+//! Which values of a network are rounded to 8 bits, and which of them share a grid.
+
+use crate::graph::{Graph, NodeId, Op, Shape};
+
+/// What becomes of a node's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// It stays f32.
+    Wide,
+    /// A grid of its own, from what calibration sees. `unsigned` where the value can't be negative.
+    Own {
+        /// Whether the value is never negative.
+        unsigned: bool,
+    },
+    /// Values in 0 to 1: steps of 1/255 from zero.
+    Unit,
+    /// The grid of an earlier node.
+    As(NodeId),
+    /// One grid with the other parts of the concatenation at this node.
+    Joined(NodeId),
+}
+
+/// The placement of every node.
+///
+/// Maps are rounded. Of sequences only what a linear layer or a projection reads is, so that attention, the residual
+/// stream and all norms stay f32; so does what the prompt's own convolution reads.
+pub fn place(graph: &Graph) -> Vec<Placement> {
+    let nonnegative = nonnegative(graph);
+    let mut placements: Vec<Placement> = Vec::with_capacity(graph.nodes.len());
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let own = Placement::Own { unsigned: nonnegative[id.0] };
+        let source = node.inputs.first().copied();
+        let placement = match (&node.op, source) {
+            (Op::Sigmoid | Op::Complement, _) => Placement::Unit,
+            (
+                Op::AveragePool { .. }
+                | Op::Upsample { .. }
+                | Op::GridToSequence
+                | Op::SequenceToGrid { .. }
+                | Op::EndOfText,
+                Some(source),
+            ) => match placements[source.0] {
+                Placement::Wide => rounded(graph, id, own),
+                shared @ (Placement::As(_) | Placement::Unit) => shared,
+                _ => Placement::As(source),
+            },
+            _ => rounded(graph, id, own),
+        };
+        placements.push(placement);
+    }
+    for id in graph.ids().filter(|id| graph.node(*id).op == Op::Concat) {
+        if placements[id.0] == Placement::Wide {
+            continue;
+        }
+        placements[id.0] = Placement::Joined(id);
+        for part in &graph.node(id).inputs {
+            // A part that takes its grid from elsewhere can't have the joint one.
+            if matches!(placements[part.0], Placement::Own { .. }) {
+                placements[part.0] = Placement::Joined(id);
+            }
+        }
+    }
+    placements
+}
+
+/// `own` where a map is read by something that takes 8 bits, or a row by a layer with weights.
+fn rounded(graph: &Graph, id: NodeId, own: Placement) -> Placement {
+    let mut readers = graph.readers(id).map(|reader| &graph.node(reader).op).peekable();
+    // What leaves the network does so in f32.
+    if readers.peek().is_none() {
+        return Placement::Wide;
+    }
+    let is_rounded = match graph.node(id).shape {
+        Shape::Map { .. } => readers.any(|op| !matches!(op, Op::PromptConv { .. })) && !feeds_wide(graph, id),
+        Shape::Sequence { .. } | Shape::Vector { .. } => {
+            readers.any(|op| matches!(op, Op::Linear { .. } | Op::Project { .. } | Op::SequenceToGrid { .. }))
+        }
+        Shape::Tokens { .. } => false,
+    };
+    if is_rounded { own } else { Placement::Wide }
+}
+
+/// Whether a map only goes into element-wise steps that end in the prompt's convolution: they are one pass over it.
+fn feeds_wide(graph: &Graph, id: NodeId) -> bool {
+    let is_wide = |reader: NodeId| match graph.node(reader).op {
+        Op::PromptConv { .. } => true,
+        Op::Relu => {
+            graph.readers(reader).next().is_some()
+                && graph.readers(reader).all(|next| matches!(graph.node(next).op, Op::PromptConv { .. }))
+        }
+        _ => false,
+    };
+    graph.readers(id).all(is_wide)
+}
+
+/// Which values can't be negative, by the operators that they come from.
+fn nonnegative(graph: &Graph) -> Vec<bool> {
+    let mut known = vec![false; graph.nodes.len()];
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let all = node.inputs.iter().all(|input| known[input.0]);
+        known[id.0] = match node.op {
+            Op::Relu | Op::Sigmoid => true,
+            Op::Complement => matches!(node.inputs[..], [mask] if graph.node(mask).op == Op::Sigmoid),
+            Op::AveragePool { .. } | Op::Upsample { .. } | Op::GridToSequence | Op::SequenceToGrid { .. } => all,
+            Op::Add | Op::Multiply | Op::Concat => all,
+            Op::Carafe { .. } => node.inputs.first().is_some_and(|map| known[map.0]),
+            _ => false,
+        };
+    }
+    known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Architecture, stage};
+    use super::*;
+    use crate::lower::rewrite;
+
+    fn mini(form: fn(&Graph) -> Graph) -> (Graph, Vec<Placement>) {
+        let graph = form(&Architecture::mini().describe().unwrap());
+        let placements = place(&graph);
+        (graph, placements)
+    }
+
+    fn rewritten(published: &Graph) -> Graph {
+        rewrite(published.clone(), Architecture::mini().golden_weights().unwrap()).unwrap().0
+    }
+
+    #[test]
+    fn values_are_placed_by_who_reads_them() {
+        let (graph, placements) = mini(rewritten);
+        let of = |name: &str| placements[graph.find(name).unwrap().0];
+        let own = |unsigned| Placement::Own { unsigned };
+        assert_eq!(of(stage::IMAGE), own(false));
+        assert_eq!(of(stage::V3), own(true));
+        assert_eq!(of("fq3"), Placement::As(graph.find("v3").unwrap()));
+        assert_eq!(of("fq5"), own(false));
+        assert_eq!(of("mask4"), Placement::Unit);
+        assert_eq!(of("fq_sup"), own(true));
+        for name in ["pred", "state", "tokens", "pred_ad"] {
+            if name != "state" {
+                assert_eq!(of(name), Placement::Wide, "{name}");
+            }
+        }
+        // What the sentence's layer reads is rounded; what that layer yields is a kernel, in f32.
+        assert_eq!(of("state"), own(false));
+        for id in graph.ids() {
+            let node = graph.node(id);
+            match node.op {
+                // Only its last row goes on, and that row is rounded.
+                _ if node.name == stage::WORDS => assert_eq!(placements[id.0], Placement::Wide),
+                Op::Attention { .. } | Op::LayerNorm { .. } | Op::QuickGelu => {
+                    assert_ne!(placements[id.0], Placement::Wide, "{}", node.name)
+                }
+                Op::Embed { .. } | Op::AddPositions { .. }
+                    if matches!(node.shape, Shape::Sequence { length: None, .. }) =>
+                {
+                    assert_eq!(placements[id.0], Placement::Wide, "{}", node.name)
+                }
+                Op::Concat => {
+                    assert_eq!(placements[id.0], Placement::Joined(id));
+                    assert!(node.inputs.iter().all(|part| placements[part.0] == Placement::Joined(id)));
+                }
+                Op::PromptConv { .. } => assert_eq!(placements[node.inputs[0].0], Placement::Wide, "{}", node.name),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_published_form_is_placed_too() {
+        let (graph, placements) = mini(Graph::clone);
+        for id in graph.ids() {
+            let node = graph.node(id);
+            if matches!(node.op, Op::Conv { .. } | Op::Linear { .. } | Op::Project { .. }) {
+                assert_ne!(placements[node.inputs[0].0], Placement::Wide, "what {} reads", node.name);
+            }
+            if let Placement::As(source) = placements[id.0] {
+                assert!(source < id && matches!(placements[source.0], Placement::Own { .. } | Placement::Joined(_)));
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The table of instruction sets, and the macros that read it: what a kernel may execute and what the CPU is asked for
+//! come from one list.
+//!
+//! An instruction set is a row in [`SETS`] and the file that the row names.
+
+use proc_macro::{TokenStream, TokenTree};
+
+struct Set {
+    /// The variant of `Isa`.
+    variant: &'static str,
+    /// What commands and reports call it.
+    name: &'static str,
+    /// The value of `target_arch`.
+    architecture: &'static str,
+    /// The folder and the file of its kernels.
+    module: [&'static str; 2],
+    /// The target features that its kernels may use; all of them are asked for.
+    features: &'static [&'static str],
+    summary: &'static str,
+}
+
+/// From the plainest to the fastest of each architecture.
+const SETS: [Set; 6] = [
+    Set {
+        variant: "Avx2",
+        name: "avx2",
+        architecture: "x86_64",
+        module: ["x86", "avx2"],
+        features: &["avx2", "fma"],
+        summary: "x86-64 with AVX2 and FMA.",
+    },
+    Set {
+        variant: "AvxVnni",
+        name: "avx-vnni",
+        architecture: "x86_64",
+        module: ["x86", "avx_vnni"],
+        features: &["avx2", "fma", "avxvnni"],
+        summary: "AVX2 and the 256-bit form of `vpdpbusd`.",
+    },
+    Set {
+        variant: "Avx512Vnni",
+        name: "avx512-vnni",
+        architecture: "x86_64",
+        module: ["x86", "avx512_vnni"],
+        features: &["avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni"],
+        summary: "AVX-512 (F, BW, VL, DQ) with `vpdpbusd`.",
+    },
+    Set {
+        variant: "Neon",
+        name: "neon",
+        architecture: "aarch64",
+        module: ["aarch64", "neon"],
+        features: &["neon"],
+        summary: "Any aarch64.",
+    },
+    Set {
+        variant: "NeonDotprod",
+        name: "neon-dotprod",
+        architecture: "aarch64",
+        module: ["aarch64", "dotprod"],
+        features: &["neon", "dotprod"],
+        summary: "NEON with `sdot`.",
+    },
+    Set {
+        variant: "NeonI8mm",
+        name: "neon-i8mm",
+        architecture: "aarch64",
+        module: ["aarch64", "i8mm"],
+        features: &["neon", "i8mm"],
+        summary: "NEON with `usmmla`.",
+    },
+];
+
+/// `#[enable(avx2)]` lets a function use the target features of the instruction set whose kernels are in `avx2.rs`.
+#[proc_macro_attribute]
+pub fn enable(set: TokenStream, function: TokenStream) -> TokenStream {
+    let file = set.to_string();
+    let Some(set) = SETS.iter().find(|set| set.module[1] == file.trim()) else {
+        let known: Vec<&str> = SETS.iter().map(|set| set.module[1]).collect();
+        return error(&format!("there is no instruction set `{file}`; known are {}", known.join(", ")));
+    };
+    let mut written = tokens(&format!("#[target_feature(enable = \"{}\")]", set.features.join(",")));
+    written.extend(function);
+    written
+}
+
+/// `instruction_sets!(rows)` calls the macro `rows` with the table: for each set its summary, variant, name, architecture,
+/// path and features.
+#[proc_macro]
+pub fn instruction_sets(callback: TokenStream) -> TokenStream {
+    let [TokenTree::Ident(callback)] = &callback.into_iter().collect::<Vec<_>>()[..] else {
+        return error("the name of a macro is needed");
+    };
+    let row = |set: &Set| {
+        let Set { variant, name, architecture, module: [folder, file], features, summary } = set;
+        format!("#[doc = {summary:?}] {variant} {name:?} {architecture:?} {folder}::{file} {features:?};")
+    };
+    tokens(&format!("{callback}! {{ {} }}", SETS.iter().map(row).collect::<String>()))
+}
+
+fn error(message: &str) -> TokenStream {
+    tokens(&format!("::core::compile_error! {{ {message:?} }}"))
+}
+
+fn tokens(text: &str) -> TokenStream {
+    text.parse().unwrap_or_default()
+}

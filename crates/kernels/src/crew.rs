@@ -1,0 +1,249 @@
+//! Threads of our own that share the work on one frame.
+//!
+//! A step of the network takes tens of microseconds, so its threads must meet faster than a general pool wakes anyone:
+//! between the steps of a frame workers wait actively, and go to sleep when no step comes for a while. Work is dealt out
+//! in parts that are fixed beforehand, one or more a thread, so a result does not depend on who was faster.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+/// The most threads of a crew, and so the most parts of a step.
+pub const MAX_THREADS: usize = 64;
+
+/// Turns of waiting before a worker sleeps: some 50 microseconds, longer than the serial work between two steps.
+const TURNS_BEFORE_SLEEP: u32 = 2_000;
+/// Turns of waiting before the caller lets another thread have its core.
+const TURNS_BEFORE_YIELD: u32 = 10_000;
+
+/// What all workers run: `work(part)` for each part that is theirs.
+#[derive(Clone, Copy)]
+struct Job {
+    work: *const (dyn Fn(usize) + Sync + 'static),
+    parts: usize,
+}
+
+struct Shared {
+    job: UnsafeCell<Option<Job>>,
+    /// Counts jobs; a worker starts when it changes.
+    epoch: AtomicU32,
+    /// Workers that have not finished the job of this epoch.
+    running: AtomicUsize,
+    asleep: [AtomicBool; MAX_THREADS],
+    failed: AtomicBool,
+    stop: AtomicBool,
+}
+
+// SAFETY: `job` is written by the crew's owner only, while no worker runs (`running` is zero), and read by workers only
+// between the release of `epoch` that follows the write and their own release of `running`.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `job` is used only while the call that it came from waits; see `Crew::run`.
+unsafe impl Send for Shared {}
+
+/// A fixed number of threads, the caller's among them.
+pub struct Crew {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs in each worker first,
+    /// with its number from 1, to bind it to a core for example.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn new(threads: usize, on_start: impl Fn(usize) + Send + Sync + 'static) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            job: UnsafeCell::new(None),
+            epoch: AtomicU32::new(0),
+            running: AtomicUsize::new(0),
+            asleep: [const { AtomicBool::new(false) }; MAX_THREADS],
+            failed: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
+        let mut crew = Self { shared, workers: Vec::new() };
+        let on_start = Arc::new(on_start);
+        let threads = threads.clamp(1, MAX_THREADS);
+        for index in 1..threads {
+            let (shared, on_start) = (crew.shared.clone(), on_start.clone());
+            let builder = thread::Builder::new().name(format!("causalclipseg-{index}"));
+            // On an error the crew is dropped, which ends the workers that did start.
+            crew.workers.push(builder.spawn(move || {
+                on_start(index);
+                shared.serve(index, threads);
+            })?);
+        }
+        Ok(crew)
+    }
+
+    /// How many threads share the work, the caller's among them.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Runs `work` once on each part, parts dealt out over the threads in turn; returns when all are done.
+    ///
+    /// # Panics
+    /// Where `work` does, after all parts are done or given up.
+    pub fn run<P: Send>(&mut self, parts: &mut [P], work: impl Fn(&mut P) + Sync) {
+        if self.workers.is_empty() || parts.len() <= 1 {
+            return parts.iter_mut().for_each(work);
+        }
+        let base = Parts(parts.as_mut_ptr());
+        let count = parts.len();
+        let on_part = |index: usize| {
+            let base = &base;
+            debug_assert!(index < count);
+            // SAFETY: `index` is below `count`, and `Shared::take_turns` gives each index to one thread only, so this is the
+            // only reference to the part; `parts` is borrowed exclusively until this function returns.
+            work(unsafe { &mut *base.0.add(index) });
+        };
+        self.dispatch(&on_part, count);
+    }
+
+    fn dispatch(&mut self, work: &(dyn Fn(usize) + Sync), parts: usize) {
+        let shared = &*self.shared;
+        let threads = self.threads();
+        // SAFETY: extends the lifetime of `work` for the workers. They use it only before they count themselves out of
+        // `running`, and this function returns, or unwinds, only after `running` is zero.
+        let work_for_all =
+            unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync + 'static)>(work) };
+        // SAFETY: `&mut self`, and no worker runs between jobs: nobody else reads or writes `job` now.
+        unsafe { *shared.job.get() = Some(Job { work: work_for_all, parts }) };
+        shared.running.store(self.workers.len(), Ordering::Relaxed);
+        shared.epoch.fetch_add(1, Ordering::SeqCst);
+        for (worker, asleep) in self.workers.iter().zip(&shared.asleep[1..]) {
+            if asleep.load(Ordering::SeqCst) {
+                worker.thread().unpark();
+            }
+        }
+        let own = catch_unwind(AssertUnwindSafe(|| take_turns(work, parts, 0, threads)));
+        let mut turns = 0u32;
+        while shared.running.load(Ordering::Acquire) != 0 {
+            turns += 1;
+            if turns < TURNS_BEFORE_YIELD {
+                std::hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+        if let Err(panic) = own {
+            resume_unwind(panic);
+        }
+        if shared.failed.swap(false, Ordering::Relaxed) {
+            panic!("a worker of the crew panicked");
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        for worker in self.workers.drain(..) {
+            worker.thread().unpark();
+            // A worker catches what its work throws, so it ends in good order.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// The parts' address, for threads that each take other parts.
+struct Parts<P>(*mut P);
+// SAFETY: each part goes to one thread, and parts may be sent.
+unsafe impl<P: Send> Sync for Parts<P> {}
+
+fn take_turns(work: &(dyn Fn(usize) + Sync), parts: usize, first: usize, threads: usize) {
+    (first..parts).step_by(threads).for_each(work);
+}
+
+impl Shared {
+    fn serve(&self, index: usize, threads: usize) {
+        let mut seen = 0;
+        loop {
+            seen = self.wait(index, seen);
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            // SAFETY: the owner wrote `job` before the epoch that was just seen, and writes again only after this worker has
+            // counted itself out below.
+            let job = unsafe { *self.job.get() };
+            if let Some(job) = job {
+                // SAFETY: `Crew::dispatch` waits for `running` to become zero before the closure behind the pointer ends.
+                let work = unsafe { &*job.work };
+                if catch_unwind(AssertUnwindSafe(|| take_turns(work, job.parts, index, threads))).is_err() {
+                    self.failed.store(true, Ordering::Relaxed);
+                }
+            }
+            self.running.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Waits for an epoch after `seen`.
+    fn wait(&self, index: usize, seen: u32) -> u32 {
+        for _ in 0..TURNS_BEFORE_SLEEP {
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            if epoch != seen {
+                return epoch;
+            }
+            std::hint::spin_loop();
+        }
+        self.asleep[index].store(true, Ordering::SeqCst);
+        // The owner raises the epoch before it looks who sleeps, and this looks at the epoch after it lay down: one of the
+        // two sees the other. An early `unpark` makes `park` return at once.
+        let epoch = loop {
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            if epoch != seen {
+                break epoch;
+            }
+            thread::park();
+        };
+        self.asleep[index].store(false, Ordering::SeqCst);
+        epoch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn every_part_is_worked_on_once() {
+        for threads in [1, 2, 3, 7] {
+            let mut crew = Crew::new(threads, |_| ()).unwrap();
+            assert_eq!(crew.threads(), threads);
+            for round in 0..200 {
+                let mut parts: Vec<(usize, u32)> = (0..round % 11).map(|index| (index, 0)).collect();
+                crew.run(&mut parts, |(index, count)| *count += 1 + *index as u32);
+                assert!(parts.iter().all(|(index, count)| *count == 1 + *index as u32), "{parts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn workers_that_went_to_sleep_wake_up() {
+        let mut crew = Crew::new(3, |_| ()).unwrap();
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(5));
+            let mut parts = [0u64; 6];
+            crew.run(&mut parts, |part| *part += 1);
+            assert_eq!(parts, [1; 6]);
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_crew_lives_on() {
+        let mut crew = Crew::new(2, |_| ()).unwrap();
+        for bad in 0..2 {
+            let mut parts = [0usize, 1];
+            let run = catch_unwind(AssertUnwindSafe(|| crew.run(&mut parts, |part| assert_ne!(*part, bad))));
+            assert!(run.is_err());
+        }
+        let mut parts = [1, 2];
+        crew.run(&mut parts, |part| *part *= 2);
+        assert_eq!(parts, [2, 4]);
+    }
+}

@@ -1,0 +1,97 @@
+//! The blend of tap products, a row of outputs at a time: first the rows of products that an output row interpolates
+//! between, at low resolution, then the columns. See `lower::upsampled_conv` for the algebra.
+
+use super::versions;
+
+/// Taps of a 3 x 3 kernel: as many products a channel.
+const TAPS: usize = 9;
+
+/// Three taps along an axis, each between two neighbours.
+pub const TERMS: usize = 6;
+
+/// A row of products and what it counts. Products of one pixel lie tap by tap; `first` is the first channel of the three
+/// taps of a kernel row.
+#[derive(Clone, Copy, Debug)]
+pub struct RowTerm<'a, T> {
+    /// A row of products.
+    pub products: &'a [T],
+    /// The first product that is read.
+    pub first: usize,
+    /// What the products are multiplied by.
+    pub weight: f32,
+}
+
+/// Where one output column's six terms begin in a row that [`blend_rows_f32`] made, and what each counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ColumnTerms {
+    /// Where each term's products begin.
+    pub starts: [u32; TERMS],
+    /// What each term's products are multiplied by.
+    pub weights: [f32; TERMS],
+}
+
+/// `weight * value + sum` with one rounding, as every instruction set but the plainest has it in one instruction.
+#[inline(always)]
+fn accumulate(sum: f32, weight: f32, value: f32) -> f32 {
+    weight.mul_add(value, sum)
+}
+
+#[inline(always)]
+fn blend_rows<T: Copy>(
+    terms: &[RowTerm<T>; TERMS],
+    channels: usize,
+    [offset, scale]: [f32; 2],
+    y: &mut [f32],
+    value: impl Fn(T) -> f32,
+) {
+    let width = 3 * channels;
+    let stride = TAPS * channels;
+    let weights = terms.map(|term| term.weight);
+    for (column, sums) in y.chunks_exact_mut(width).enumerate() {
+        let [a, b, c, d, e, f] = terms.map(|term| &term.products[column * stride + term.first..][..width]);
+        for (index, sum) in sums.iter_mut().enumerate() {
+            let first = accumulate(accumulate(offset, weights[0], value(a[index])), weights[1], value(b[index]));
+            let second = accumulate(weights[2] * value(c[index]), weights[3], value(d[index]));
+            let third = accumulate(weights[4] * value(e[index]), weights[5], value(f[index]));
+            *sum = (first + second + third) * scale;
+        }
+    }
+}
+
+versions! {
+    /// Sums a row's six terms, for each low-resolution column and each of the three taps of a kernel row: `y` is columns x
+    /// 3 x channels.
+    pub fn blend_rows_f32(kernels, terms: &[RowTerm<'_, f32>; TERMS], channels: usize, y: &mut [f32]) {
+        blend_rows(terms, channels, [0.0, 1.0], y, |value| value)
+    }
+
+    /// The same of products in bytes.
+    pub fn blend_rows_u8(
+        kernels,
+        terms: &[RowTerm<'_, u8>; TERMS],
+        channels: usize,
+        zero_point: f32,
+        scale: f32,
+        y: &mut [f32],
+    ) {
+        let weight: f32 = terms.iter().map(|term| term.weight).sum();
+        blend_rows(terms, channels, [-zero_point * weight, scale], y, f32::from)
+    }
+
+    /// Sums each output column's six terms, adds the bias, and takes the larger of that and zero where `relu`. `y` is one
+    /// row of columns x channels.
+    pub fn blend_columns(kernels, columns: &[ColumnTerms], row: &[f32], bias: &[f32], relu: bool, y: &mut [f32]) {
+        let channels = bias.len();
+        let lowest = if relu { 0.0 } else { f32::NEG_INFINITY };
+        for (terms, pixel) in columns.iter().zip(y.chunks_exact_mut(channels)) {
+            let [a, b, c, d, e, f] = terms.starts.map(|start| &row[start as usize..][..channels]);
+            let weights = terms.weights;
+            for (index, sum) in pixel.iter_mut().enumerate() {
+                let first = accumulate(accumulate(bias[index], weights[0], a[index]), weights[1], b[index]);
+                let second = accumulate(weights[2] * c[index], weights[3], d[index]);
+                let third = accumulate(weights[4] * e[index], weights[5], f[index]);
+                *sum = (first + second + third).max(lowest);
+            }
+        }
+    }
+}

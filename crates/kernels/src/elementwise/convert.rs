@@ -1,0 +1,52 @@
+//! Between bytes and floats, and sums of rows.
+
+use super::{Affine, versions};
+
+versions! {
+    /// Stores each value as the nearest byte.
+    pub fn quantize(kernels, x: &[f32], grid: Affine, y: &mut [u8]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = grid.store(*x);
+        }
+    }
+
+    /// The value of each stored byte.
+    pub fn dequantize(kernels, x: &[u8], grid: Affine, y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = grid.value(*x);
+        }
+    }
+
+    /// One row of an image's three planes, stored in groups of four bytes; the fourth holds the zero point.
+    pub fn image_row_u8(kernels, planes: [&[f32]; 3], grid: Affine, y: &mut [u8]) {
+        let [red, green, blue] = planes;
+        let fourth = grid.store(0.0);
+        for (((pixel, r), g), b) in y.chunks_exact_mut(4).zip(red).zip(green).zip(blue) {
+            pixel.copy_from_slice(&[grid.store(*r), grid.store(*g), grid.store(*b), fourth]);
+        }
+    }
+
+    /// One row of an image's three planes, channels last.
+    pub fn image_row_f32(kernels, planes: [&[f32]; 3], y: &mut [f32]) {
+        let [red, green, blue] = planes;
+        for (((pixel, r), g), b) in y.chunks_exact_mut(3).zip(red).zip(green).zip(blue) {
+            pixel.copy_from_slice(&[*r, *g, *b]);
+        }
+    }
+
+    /// y = a + b, or the larger of that and zero.
+    pub fn add_f32(kernels, a: &[f32], b: &[f32], relu: bool, y: &mut [f32]) {
+        let lowest = if relu { 0.0 } else { f32::NEG_INFINITY };
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = (a + b).max(lowest);
+        }
+    }
+
+    /// The same on bytes.
+    pub fn add_u8(kernels, a: (&[u8], Affine), b: (&[u8], Affine), relu: bool, y: &mut [u8], grid: Affine) {
+        let lowest = if relu { 0.0 } else { f32::NEG_INFINITY };
+        for ((y, first), second) in y.iter_mut().zip(a.0).zip(b.0) {
+            *y = grid.store((a.1.value(*first) + b.1.value(*second)).max(lowest));
+        }
+    }
+}

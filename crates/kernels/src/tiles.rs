@@ -1,0 +1,148 @@
+//! The order in which a convolution's outputs are computed: in tiles of a few pixels and one or two blocks of outputs,
+//! which is what an inner loop holds in registers.
+//!
+//! Outputs are the outer loop and pixels the inner one, so that the weights of a tile's outputs stay in the second level
+//! of cache while all pixels pass. Where the pixels are too many to stay there as well, they pass in chunks. Where weights
+//! are few, four blocks pass together: 64 bytes of output fill a line of cache at once, and the inputs are still near.
+//! A row's pixels are dealt out evenly: 26 columns in tiles of at most 14 are 13 and 13, since a tile of 12 leaves the
+//! arithmetic waiting more than one of 13 does.
+
+use std::ops::Range;
+
+/// Bytes of input that a chunk of pixels may read: a part of the second level of cache even of small cores, since weights
+/// and outputs pass through it too. Larger and smaller ones were slower.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// Bytes of weights that blocks may have that pass together.
+const STRIPE_BYTES: usize = 256 << 10;
+
+/// Blocks that pass together at most.
+const STRIPE: usize = 4;
+
+/// What is to be computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grid {
+    pub rows: usize,
+    pub columns: usize,
+    pub blocks: usize,
+    /// Blocks that a tile has at most.
+    pub blocks_at_once: usize,
+    /// Pixels that a tile has at most.
+    pub pixels_at_once: usize,
+    /// Bytes of input that a pixel adds to what its left neighbour has read already.
+    pub bytes_per_pixel: usize,
+    /// Bytes of a block's weights.
+    pub bytes_per_block: usize,
+}
+
+/// Some pixels of one row, and some blocks of their outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub row: usize,
+    pub column: usize,
+    pub pixels: usize,
+    pub block: usize,
+    pub blocks: usize,
+}
+
+impl Grid {
+    /// Calls `run` with tiles that cover each pixel and block once.
+    #[inline]
+    pub(crate) fn for_each(&self, mut run: impl FnMut(Tile)) {
+        let across = self.columns.div_ceil(self.pixels_at_once.max(1)).max(1);
+        let (least, wider) = (self.columns / across, self.columns % across);
+        let tile_bytes = (self.bytes_per_pixel * self.pixels_at_once).max(1);
+        let chunk = (CHUNK_BYTES / tile_bytes).max(1);
+        let at_once = self.blocks_at_once.max(1);
+        let together = if self.bytes_per_block * STRIPE <= STRIPE_BYTES { STRIPE.max(at_once) } else { at_once };
+        let total = self.rows * across;
+        let mut first = 0;
+        while first < total {
+            let tiles = first..total.min(first + chunk);
+            for stripe in (0..self.blocks).step_by(together) {
+                let stripe = stripe..self.blocks.min(stripe + together);
+                for_each_tile(tiles.clone(), across, |row, index| {
+                    let column = index * least + index.min(wider);
+                    let pixels = least + usize::from(index < wider);
+                    for block in stripe.clone().step_by(at_once) {
+                        run(Tile { row, column, pixels, block, blocks: at_once.min(stripe.end - block) });
+                    }
+                });
+            }
+            first = tiles.end;
+        }
+    }
+}
+
+#[inline]
+fn for_each_tile(tiles: Range<usize>, across: usize, mut run: impl FnMut(usize, usize)) {
+    let (mut row, mut index) = (tiles.start / across, tiles.start % across);
+    for _ in tiles {
+        run(row, index);
+        index += 1;
+        if index == across {
+            (row, index) = (row + 1, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_every_output_once() {
+        for (rows, columns, blocks, blocks_at_once, pixels_at_once, bytes_per_pixel) in [
+            (1, 1, 1, 2, 14, 4),
+            (3, 26, 5, 2, 14, 512),
+            (9, 31, 2, 1, 4, 64),
+            (2, 1000, 3, 2, 6, 4096),
+            (5, 7, 4, 2, 14, 1 << 20),
+        ] {
+            let grid =
+                Grid { rows, columns, blocks, blocks_at_once, pixels_at_once, bytes_per_pixel, bytes_per_block: 1024 };
+            let mut seen = vec![0; rows * columns * blocks];
+            grid.for_each(|tile| {
+                assert!((1..=pixels_at_once).contains(&tile.pixels) && (1..=blocks_at_once).contains(&tile.blocks));
+                for column in tile.column..tile.column + tile.pixels {
+                    for block in tile.block..tile.block + tile.blocks {
+                        seen[(tile.row * columns + column) * blocks + block] += 1;
+                    }
+                }
+            });
+            assert!(seen.iter().all(|count| *count == 1), "{grid:?}");
+        }
+    }
+
+    #[test]
+    fn pixels_are_dealt_out_evenly() {
+        let grid = Grid {
+            rows: 1,
+            columns: 26,
+            blocks: 1,
+            blocks_at_once: 2,
+            pixels_at_once: 14,
+            bytes_per_pixel: 64,
+            bytes_per_block: 1 << 20,
+        };
+        let mut widths = vec![];
+        grid.for_each(|tile| widths.push(tile.pixels));
+        assert_eq!(widths, [13, 13]);
+    }
+
+    #[test]
+    fn nothing_to_compute_is_no_tile() {
+        for (rows, columns, blocks) in [(0, 5, 1), (5, 5, 0)] {
+            let grid = Grid {
+                rows,
+                columns,
+                blocks,
+                blocks_at_once: 2,
+                pixels_at_once: 14,
+                bytes_per_pixel: 64,
+                bytes_per_block: 1 << 20,
+            };
+            grid.for_each(|tile| panic!("{tile:?}"));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The layers of docs/architecture.md: no crate depends on one above it, and the lower ones depend on little.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// For each crate the crates of this workspace that it may use.
+const LAYERS: [(&str, &[&str]); 5] = [
+    ("causalclipseg-kernels-macros", &[]),
+    ("causalclipseg-kernels", &["causalclipseg-kernels-macros"]),
+    ("causalclipseg-graph", &[]),
+    ("causalclipseg", &["causalclipseg-graph", "causalclipseg-kernels"]),
+    ("causalclipseg-convert", &["causalclipseg"]),
+];
+
+/// What else the lower crates may use, tests and benchmarks left out.
+const OUTSIDE: [(&str, &[&str]); 3] = [
+    ("causalclipseg-kernels-macros", &[]),
+    ("causalclipseg-kernels", &["thiserror"]),
+    ("causalclipseg-graph", &["log", "ndarray", "rand", "rand_chacha", "serde", "thiserror"]),
+];
+
+/// A crate of the workspace: where its manifest is, and what it depends on.
+struct Member {
+    manifest: PathBuf,
+    dependencies: BTreeSet<String>,
+}
+
+fn members() -> BTreeMap<String, Member> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
+        .arg(root.join("Cargo.toml"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_string();
+    let member = |package: &Value| {
+        let dependencies = package["dependencies"].as_array().unwrap().iter();
+        let shipped = dependencies.filter(|dependency| dependency["kind"] != "dev");
+        let member = Member {
+            manifest: text(&package["manifest_path"]).into(),
+            dependencies: shipped.map(|dependency| text(&dependency["name"])).collect(),
+        };
+        (text(&package["name"]), member)
+    };
+    metadata["packages"].as_array().unwrap().iter().map(member).collect()
+}
+
+#[test]
+fn crates_use_only_what_is_below_them() {
+    let members = members();
+    let layers = BTreeMap::from(LAYERS);
+    let outside = BTreeMap::from(OUTSIDE);
+    for (name, member) in &members {
+        let allowed = layers.get(name.as_str());
+        let allowed = allowed.unwrap_or_else(|| panic!("`{name}` stands in no layer; say in this test what it may use"));
+        for dependency in &member.dependencies {
+            let is_own = members.contains_key(dependency);
+            let is_allowed = match (is_own, outside.get(name.as_str())) {
+                (true, _) => allowed.contains(&dependency.as_str()),
+                (false, Some(outside)) => outside.contains(&dependency.as_str()),
+                (false, None) => true,
+            };
+            assert!(is_allowed, "`{name}` uses `{dependency}`, which its layer must not");
+        }
+    }
+    assert!(LAYERS.iter().all(|(name, _)| members.contains_key(*name)));
+}
+
+#[test]
+fn the_walls_have_the_lints_of_the_workspace() {
+    for (name, member) in members() {
+        let manifest = std::fs::read_to_string(&member.manifest).unwrap();
+        if member.manifest.components().any(|part| part.as_os_str() == "crates") {
+            assert!(manifest.contains("[lints]\nworkspace = true"), "`{name}` does not take the workspace's lints");
+        }
+    }
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+/// Graphs are computed with, and nothing else: what they need from outside is given to them.
+#[test]
+fn the_graph_knows_no_system() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/graph/src");
+    let files = sources(&folder);
+    assert!(files.len() > 20, "{files:?}");
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for module in ["env", "fs", "io", "net", "path", "process", "thread", "time"] {
+            assert!(!text.contains("use std::{"), "{} hides what it uses in braces", path.display());
+            assert!(!text.contains(&format!("std::{module}")), "{} uses std::{module}", path.display());
+        }
+    }
+    assert!(std::fs::read_to_string(folder.join("lib.rs")).unwrap().contains("#![forbid(unsafe_code)]"));
+}
