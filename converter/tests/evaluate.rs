@@ -15,7 +15,7 @@ fn converter() -> Command {
 fn fixture() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (data, checkpoint) = (folder.path().join("data"), folder.path().join("random.safetensors"));
-    let options = WriteOptions { count: IMAGES, seed: 3, val_fraction: 1.0, size: Some((112, 96)) };
+    let options = WriteOptions { count: IMAGES, seed: 3, val_fraction: 1.0, size: Some((112, 96)), lesion_free: 0.0 };
     write_folder(&data, &options, || ()).unwrap();
     let init = ["init", "--edition", "tiny", "--size", "64", "--seed", "5", "-o"];
     converter().args(init).arg(&checkpoint).assert().success();

@@ -115,20 +115,22 @@ struct Sources {
 
 impl Sources {
     fn load(args: &Train, config: &TrainingConfig) -> Result<Self, Failure> {
-        let (training, validation) = splits(args, config)?;
+        let (training, counts, validation) = splits(args, config)?;
         let words = prompt_words(&training, &config.recipe);
         let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
         let bar = bar("preparing images");
         bar.set_length(((training.len() + validation.len()) * sizes.len()) as u64);
-        let training = Arc::new(prepare_sizes(&training, &sizes, || bar.inc(1))?);
-        let validation = Arc::new(prepare_sizes(&validation, &sizes, || bar.inc(1))?);
+        let training = Arc::new(prepare_sizes(&training, &sizes, config.recipe.detail(), || bar.inc(1))?);
+        let validation = Arc::new(prepare_sizes(&validation, &sizes, 1, || bar.inc(1))?);
         bar.finish_and_clear();
         let tokenizer = Arc::new(Tokenizer::from_json(&clip_tokenizer_json())?);
         let context = Architecture::of(config.edition, 224).text.context;
         let source = |sizes, recipe| DataSetSource::new(sizes, recipe, config.seed, Arc::clone(&tokenizer), context);
+        let all = std::iter::repeat(1.0);
+        let shares: Vec<f64> = config.data_shares.iter().copied().chain(all).take(counts.len()).collect();
         let pairs = Recipe { compose: 1.0, ..Recipe::PLAIN };
         Ok(Self {
-            training: source(training, config.recipe.clone()),
+            training: source(training, config.recipe.clone()).shared(&counts, &shares),
             pairs: (config.validation_pairs > 0)
                 .then(|| source(Arc::clone(&validation), pairs).limited(config.validation_pairs)),
             validation: source(validation, Recipe::PLAIN),
@@ -152,7 +154,8 @@ impl Sources {
     }
 }
 
-fn splits(args: &Train, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<Sample>), Failure> {
+/// The training samples of all data sets, how many each has, and the validation samples of the first.
+fn splits(args: &Train, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<usize>, Vec<Sample>), Failure> {
     let options = LoadOptions::default();
     let [first, others @ ..] = args.data.as_slice() else { return Err("give a data set with --data".into()) };
     let training = load_samples(first, Split::Train, &options)?;
@@ -160,10 +163,13 @@ fn splits(args: &Train, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<Sam
         Some((fold, count)) => split_fold(training, fold, count, config.seed)?,
         None => (training, load_samples(first, Split::Val, &options)?),
     };
+    let mut counts = vec![training.len()];
     for folder in others {
-        training.extend(load_samples(folder, Split::Train, &options)?);
+        let more = load_samples(folder, Split::Train, &options)?;
+        counts.push(more.len());
+        training.extend(more);
     }
-    Ok((training, validation))
+    Ok((training, counts, validation))
 }
 
 /// Draws batches on a bar and prints a line an epoch.

@@ -1,5 +1,6 @@
 //! The language of prompts: what they say, how a mirrored image changes them, and how new ones are worded.
 
+use super::requests::absent_request;
 use super::table::Table;
 use super::{DataError, Sample};
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -189,25 +190,19 @@ pub(super) const ABSENT_THINGS: [&str; 12] = [
 
 /// Words a request for one of those.
 pub(super) fn absent_thing_prompt(rng: &mut impl Rng) -> String {
-    let thing = pick(&ABSENT_THINGS, rng);
-    match rng.random_range(0..4) {
-        0 => thing.to_string(),
-        1 => format!("segment {thing}"),
-        2 => format!("{} is visible.", capitalised(thing)),
-        _ => format!("Outline {thing}."),
-    }
+    absent_request(None, &[], rng)
 }
 
-fn pick<'a>(choices: &[&'a str], rng: &mut impl Rng) -> &'a str {
+pub(super) fn pick<'a>(choices: &[&'a str], rng: &mut impl Rng) -> &'a str {
     choices.choose(rng).copied().unwrap_or_default()
 }
 
-fn with_article(text: &str) -> String {
+pub(super) fn with_article(text: &str) -> String {
     let article = if text.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {text}")
 }
 
-fn capitalised(text: &str) -> String {
+pub(super) fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
 }
@@ -239,6 +234,24 @@ pub fn mirror_horizontal(prompt: &str) -> String {
 /// The prompt for the image mirrored top to bottom.
 pub fn mirror_vertical(prompt: &str) -> String {
     mirror_clock(&swap_words(prompt, &[HEIGHTS]), |hour| 6 - hour)
+}
+
+/// The prompt with each of its words for a place replaced by this place's: `upper`, of a corner as well.
+pub(super) fn move_place(prompt: &str, place: Place) -> String {
+    const WORDS: [&str; 10] =
+        ["left", "right", "upper", "lower", "center", "centre", "central", "middle", "top", "bottom"];
+    let word = match place {
+        Place::Left => "left",
+        Place::Right => "right",
+        Place::Upper | Place::UpperLeft | Place::UpperRight => "upper",
+        Place::Lower | Place::LowerLeft | Place::LowerRight => "lower",
+        Place::Center => "center",
+    };
+    let moved = map_words(prompt, |found| {
+        WORDS.iter().any(|known| found.eq_ignore_ascii_case(known)).then(|| with_case_of(word, found))
+    });
+    // A corner had two words.
+    [" ", "-"].iter().fold(moved, |text, gap| text.replace(&format!("{word}{gap}{word}"), word))
 }
 
 /// The prompt with everything turned into its opposite: sides, heights, pathology, size, brightness; the centre becomes
