@@ -2,7 +2,7 @@
 
 use super::Failure;
 use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
-use causalclipseg_convert::model::{Architecture, Edition};
+use causalclipseg_convert::model::{Architecture, Edition, scale_new_heads};
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,7 +47,9 @@ impl Init {
             }
             InitialWeights::Random => {
                 metadata.insert("seed".into(), self.seed.to_string());
-                architecture.random_weights(self.seed)?
+                let mut weights = architecture.random_weights(self.seed)?;
+                scale_new_heads(&architecture, &mut weights);
+                weights
             }
         };
         let checkpoint = Checkpoint { architecture, weights, metadata };

@@ -17,6 +17,7 @@ mod prompts;
 mod recipe;
 mod requests;
 mod sample;
+mod samples;
 mod table;
 mod vocabulary;
 mod window;
@@ -37,4 +38,6 @@ pub use prompts::{
 pub use recipe::Recipe;
 pub use requests::{HELD_OUT_REQUESTS, PLAIN_REQUESTS, plain_request, structure_request};
 pub use sample::{MaskRule, Sample, Split};
+pub use samples::{digest, doubts, split_device};
 pub use vocabulary::prompt_words;
+pub use window::part_beside_lesions;

@@ -107,6 +107,12 @@ impl Window {
     }
 }
 
+/// A part of a picture that no lesion reaches into: left, top, width and height in parts of its side. `None` where there is
+/// no room for one.
+pub fn part_beside_lesions(picture: &Picture, rng: &mut impl Rng) -> Option<[f32; 4]> {
+    Window::beside_lesions(picture, rng).map(|Window { left, top, width, height }| [left, top, width, height])
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::augment::tests::picture;

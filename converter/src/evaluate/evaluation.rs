@@ -1,6 +1,8 @@
 //! Everything that an evaluation finds, as JSON has it.
 
-use super::{AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, Scores};
+use super::{
+    AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, RequestStudy, Scores,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -29,6 +31,8 @@ pub struct Evaluation {
     pub absent: Option<AbsentStudy>,
     /// What changes to the images that must not matter do; `None` where this was not asked for.
     pub interventions: Option<Vec<InterventionScores>>,
+    /// Requests in many words, and frames without a lesion; `None` where this was not asked for.
+    pub requests: Option<RequestStudy>,
     pub model: String,
     /// Of the bundle that was run; of the one packed from it for a checkpoint.
     pub model_sha256: String,

@@ -3,6 +3,7 @@
 use super::answer::found_mask;
 use super::bootstrap::mean_of_patients;
 use super::interventions;
+use super::requests;
 use super::metric::Comparison;
 use super::prompt_study::{Questions, Variants, study_pairs, summarise_absent, summarise_prompts};
 use super::scores::{by_group, by_patient};
@@ -18,7 +19,8 @@ use std::time::Instant;
 pub fn images_to_run(samples: usize, options: &EvaluateOptions) -> usize {
     let study = if options.prompt_study { samples } else { 0 };
     let interventions = if options.interventions { interventions::passes(samples) } else { 0 };
-    samples + study + interventions
+    let requests = if options.requests { samples } else { 0 };
+    samples + study + interventions + requests
 }
 
 /// One image, judged.
@@ -52,6 +54,10 @@ pub fn evaluate(
         true => Some(interventions::study(model, samples, options, &on_image)?),
         false => None,
     };
+    let requests = match options.requests {
+        true => Some(requests::study(model, samples, options, &on_image)?),
+        false => None,
+    };
 
     let means = Scores::mean(per_image.iter().map(|image| image.scores)).ok_or(EvaluateError::NoImages)?;
     let patients = by_patient(&per_image);
@@ -72,6 +78,7 @@ pub fn evaluate(
         pairs,
         absent: summarise_absent(&variants),
         interventions,
+        requests,
         model: description.name.clone(),
         model_sha256: model.sha256().to_string(),
         trained: description.trained,

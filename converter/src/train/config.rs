@@ -1,9 +1,11 @@
 //! What a run does, read from TOML and recorded beside its results.
 
+use super::error::TrainError;
 use super::game::GameConfig;
 use super::loss::LossConfig;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
+use super::state::write_whole;
 use crate::data::Recipe;
 use crate::model::Edition;
 use serde::{Deserialize, Serialize};
@@ -109,6 +111,11 @@ impl TrainingConfig {
         })?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// Writes the file whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        write_whole(path, self.to_toml().as_bytes())
     }
 
     pub fn to_toml(&self) -> String {

@@ -66,7 +66,6 @@ impl Looks {
 
     /// All of them but those that move the lesion, in the order in which a machine and a network of machines do them.
     pub(super) fn apply(&self, picture: &mut Picture, rng: &mut impl Rng) {
-        let mut happens = |chance: f64, rng: &mut _| draw(rng) < chance;
         if happens(self.marks_removed, rng) {
             let marked = find_marks(picture);
             fill_marked(picture, &marked);
@@ -125,8 +124,8 @@ fn mark(picture: &mut Picture, rng: &mut impl Rng) {
     }
 }
 
-fn draw(rng: &mut impl Rng) -> f64 {
-    rng.random()
+fn happens(chance: f64, rng: &mut impl Rng) -> bool {
+    rng.random::<f64>() < chance
 }
 
 pub(super) fn between(low: f32, high: f32, rng: &mut impl Rng) -> f32 {

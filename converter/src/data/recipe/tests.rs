@@ -207,3 +207,100 @@ fn recipes_read_from_a_configuration() {
     assert_eq!(recipe, Recipe { compose: 0.9, ..Recipe::default() });
     assert!(toml::from_str::<Recipe>("composed = 0.9").is_err());
 }
+
+/// What a sentence asks for, and, of plain requests, in which form.
+fn form_of(prompt: &str) -> String {
+    let has = |wanted: &[&str]| words(prompt).iter().any(|word| wanted.contains(&word.as_str()));
+    let nouns = ["lesion", "lesions", "mass", "masses", "tumor", "tumors", "tumour", "tumours", "nodule", "nodules", "growth", "growths"];
+    let places = ["left", "right", "upper", "lower", "top", "bottom", "center", "centre", "central", "middle"];
+    if prompt.is_empty() {
+        return "empty".into();
+    }
+    if !has(&nouns) {
+        return "organ".into();
+    }
+    match (has(&["benign", "malignant"]), has(&places)) {
+        (true, true) => "pathology and place".into(),
+        (true, false) => "pathology".into(),
+        (false, true) => "place".into(),
+        (false, false) => {
+            let wheres = ["breast", "tissue", "image", "scan", "this", "the", "a", "an", "any", "in"];
+            let kept: Vec<String> = words(prompt).into_iter().filter(|word| !wheres.contains(&word.as_str())).collect();
+            let kept = kept.into_iter().map(|word| if nouns.contains(&word.as_str()) { "N".into() } else { word });
+            format!("plain: {}", kept.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+/// Else the network learns the sentence and not the image: once all questions about absence were worded apart, and a model
+/// refused every lesion that it was asked for in those words.
+#[test]
+fn no_form_of_sentence_tells_whether_there_is_a_lesion() {
+    let config = include_str!("../../../../models/tiny-frames.toml");
+    let recipe = toml::from_str::<crate::train::TrainingConfig>(config).unwrap().recipe;
+    let directory = tempfile::tempdir().unwrap();
+    let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
+    let dataset = Dataset::prepare_detailed(samples, 32, recipe.detail(), || ()).unwrap();
+    let mut counts: std::collections::BTreeMap<String, [usize; 2]> = Default::default();
+    for epoch in 0..600 {
+        for index in 0..dataset.len() {
+            for example in recipe.draw(&dataset, index, epoch, 1).unwrap() {
+                let is_empty = example.picture.lesion_fraction() == 0.0;
+                counts.entry(form_of(&example.prompt)).or_default()[usize::from(is_empty)] += 1;
+            }
+        }
+    }
+    let organ = counts.remove("organ").unwrap();
+    assert_eq!(organ[0], 0, "no image shows another organ");
+    let mut judged = 0;
+    for (form, [present, empty]) in counts.iter().filter(|(_, counts)| counts[0] + counts[1] > 60) {
+        let share = *empty as f64 / (present + empty) as f64;
+        assert!((0.15..0.75).contains(&share), "{form}: {empty} of {} are empty", present + empty);
+        judged += 1;
+    }
+    assert!(judged > 20, "{counts:?}");
+}
+
+#[test]
+fn frames_without_a_lesion_are_windows_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
+    let dataset = Dataset::prepare_detailed(samples, 64, 2, || ()).unwrap();
+    let recipe = Recipe { lesion_free: 1.0, plain: 0.5, prompts: 3, ..Recipe::PLAIN };
+    for epoch in 0..30 {
+        for example in recipe.draw(&dataset, 1, epoch, 5).unwrap() {
+            assert_eq!((example.picture.size, example.picture.lesion_fraction()), (64, 0.0));
+            // Lesions are of grey 50, tissue of more than 120.
+            assert!(example.picture.pixels.iter().all(|pixel| *pixel > 100));
+        }
+    }
+    let recipe = Recipe { zoom: 1.0, ..Recipe::PLAIN };
+    for epoch in 0..30 {
+        let example = one(&recipe, &dataset, 1, epoch);
+        assert!(example.picture.lesion_fraction() > 0.05);
+        let dark = example.picture.pixels.iter().filter(|pixel| **pixel < 85).count();
+        let area = example.picture.mask.iter().filter(|lesion| **lesion == 1).count();
+        assert!(dark.abs_diff(area) < 150, "mask and picture keep together: {dark} {area}");
+    }
+}
+
+#[test]
+fn own_words_for_a_place_follow_the_lesion() {
+    let directory = tempfile::tempdir().unwrap();
+    let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
+    let dataset = Dataset::prepare_detailed(samples, 64, 2, || ()).unwrap();
+    let recipe = Recipe { zoom: 1.0, by_pathology: 0.0, ..Recipe::PLAIN };
+    let mut moved = 0;
+    for epoch in 0..60 {
+        let example = one(&recipe, &dataset, 0, epoch);
+        let found = example.picture.lesion_box().unwrap();
+        let middle = (found.left + found.right) as f32 / 128.0;
+        let words = words(&example.prompt);
+        if words.iter().any(|word| word == "right") {
+            assert!(middle > 0.6, "{}", example.prompt);
+        }
+        moved += usize::from(!words.iter().any(|word| word == "left"));
+        assert!(words.iter().any(|word| word == "benign"));
+    }
+    assert!(moved > 5, "{moved}");
+}
