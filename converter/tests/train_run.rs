@@ -67,7 +67,14 @@ fn words() -> BTreeSet<String> {
 }
 
 fn data() -> Data<'static> {
-    Data { training: &Discs(12), validation: &Discs(4), validation_pairs: None, origin: "discs".into(), words: words(), digest: String::new() }
+    Data {
+        training: &Discs(12),
+        validation: &Discs(4),
+        validation_pairs: None,
+        origin: "discs".into(),
+        words: words(),
+        digest: String::new(),
+    }
 }
 
 struct Silent;

@@ -12,8 +12,7 @@ use causalclipseg_convert::data::{
 use causalclipseg_convert::evaluate::report::{self, TrainingLog};
 use causalclipseg_convert::evaluate::{
     Effect, EmptyAnswers, EvaluateOptions, Evaluation, Group, InterventionScores, NSD_TOLERANCE_PX, NamedOther,
-    RequestScores, RequestStudy,
-    evaluate, images_to_run,
+    RequestScores, RequestStudy, evaluate, images_to_run,
 };
 use causalclipseg_convert::pack::{PackOptions, pack};
 use clap::ValueEnum;
@@ -296,7 +295,8 @@ fn interventions(scores: &[InterventionScores]) -> Option<Table> {
 }
 
 fn requests(study: &RequestStudy) -> Table {
-    let RequestStudy { lesions, beside_lesion, without_lesion, own, none, plain, held_out, by_request, presence } = study;
+    let RequestStudy { lesions, beside_lesion, without_lesion, own, none, plain, held_out, by_request, presence } =
+        study;
     let header = [
         "requests for any lesion".to_string(),
         format!("Dice of {lesions}"),

@@ -83,7 +83,8 @@ mod tests {
     fn writes_a_folder() {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("phantoms");
-        let args = Phantom { output: output.clone(), count: 2, seed: 1, split: 0.5, size: Some((96, 96)), lesion_free: 0.0 };
+        let args =
+            Phantom { output: output.clone(), count: 2, seed: 1, split: 0.5, size: Some((96, 96)), lesion_free: 0.0 };
         args.run().unwrap();
         assert!(output.join("Train_Folder/img/phantom_00000.png").is_file());
         assert!(output.join("Val_Folder/label/phantom_00001.png").is_file());

@@ -2,12 +2,13 @@
 
 use super::Picture;
 use super::picture::LesionBox;
+use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
 /// The least side of a window, in parts of the picture's.
-const LEAST: f32 = 0.3;
+const LEAST: f32 = 0.27;
 /// A window's sides differ at most by this factor, in parts of the picture's sides.
-const MOST_UNEQUAL: f32 = 1.8;
+const MOST_UNEQUAL: f32 = 2.5;
 /// Between a window and a lesion beside it, in parts of the picture's side: outlines are drawn a little tightly.
 const GAP: f32 = 0.03;
 
@@ -39,14 +40,9 @@ impl Window {
         .into_iter()
         .filter(|room| room.width >= LEAST && room.height >= LEAST)
         .collect();
-        let total: f32 = room.iter().map(Self::area).sum();
         for _ in 0..TRIES {
-            let mut left = rng.random::<f32>() * total;
-            let chosen = room.iter().find(|room| {
-                left -= room.area();
-                left <= 0.0
-            });
-            let window = Self::within(*chosen.or(room.last())?, rng);
+            // Not by their area: most of what is free lies below the lesion, and skin, fat and gland lie beside it.
+            let window = Self::within(*room.choose(rng)?, rng);
             if window.is_scan(picture) {
                 return Some(window);
             }
@@ -73,7 +69,8 @@ impl Window {
         let mut between = |low: f32, high: f32| low + (high - low).max(0.0) * rng.random::<f32>();
         let width = between(LEAST, room.width.min(room.height * MOST_UNEQUAL));
         let height = between(LEAST.max(width / MOST_UNEQUAL), room.height.min(width * MOST_UNEQUAL));
-        let (left, top) = (between(room.left, room.left + room.width - width), between(room.top, room.top + room.height - height));
+        let (left, top) =
+            (between(room.left, room.left + room.width - width), between(room.top, room.top + room.height - height));
         Self { left, top, width, height }
     }
 
@@ -85,10 +82,6 @@ impl Window {
             width: part(found.right - found.left),
             height: part(found.bottom - found.top),
         }
-    }
-
-    fn area(&self) -> f32 {
-        self.width * self.height
     }
 
     /// Whether at least half of it is brighter than what lies beside a scan.
@@ -124,7 +117,8 @@ mod tests {
         let size = picture.size as f32;
         let is_inside = |index: usize| {
             let (x, y) = (((index % picture.size) as f32 + 0.5) / size, ((index / picture.size) as f32 + 0.5) / size);
-            (window.left..window.left + window.width).contains(&x) && (window.top..window.top + window.height).contains(&y)
+            (window.left..window.left + window.width).contains(&x)
+                && (window.top..window.top + window.height).contains(&y)
         };
         (0..picture.area()).filter(|index| picture.mask[*index] == 1 && is_inside(*index)).count()
     }
@@ -143,7 +137,7 @@ mod tests {
                 assert!(window.top >= 0.0 && window.top + window.height <= 1.001, "{window:?}");
                 assert!(window.width >= LEAST - 0.001 && window.height >= LEAST - 0.001, "{window:?}");
             }
-            assert!((1.0 / 1.81..1.81).contains(&(beside.width / beside.height)), "{beside:?}");
+            assert!((1.0 / 2.51..2.51).contains(&(beside.width / beside.height)), "{beside:?}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! Everything that an evaluation finds, as JSON has it.
 
 use super::{
-    AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, RequestStudy, Scores,
+    AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, Reliability, RequestStudy,
+    Scores,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub struct Evaluation {
     pub by_pathology: BTreeMap<String, Group>,
     /// Empty where the data does not tell.
     pub by_device: BTreeMap<String, Group>,
+    /// The answers' own scores beside their Dice.
+    pub reliability: Option<Reliability>,
     /// `None` where no study was asked for, here and in the two below.
     pub prompts: Option<PromptStudy>,
     /// `None` also where fewer than two images have a lesion.

@@ -89,8 +89,13 @@ fn ask(
     seed: u64,
 ) -> Result<Answers, EvaluateError> {
     let failed = |source: ModelError| EvaluateError::Model { image: sample.image.clone(), source };
-    let prompts = [own_sentence(sample), ""].into_iter().chain(requests()).map(|text| encode(model, text));
-    let prompts = prompts.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut prompts = Vec::new();
+    for text in [own_sentence(sample), ""] {
+        prompts.push(encode(model, text).map_err(failed)?);
+    }
+    for text in requests() {
+        prompts.push(encode(model, text).map_err(failed)?);
+    }
     let image = load_image(&sample.image)?;
     let mut segment = |image: &Image| -> Result<Vec<Segmentation>, EvaluateError> {
         let (width, height) = image.size();
@@ -128,7 +133,8 @@ fn ask(
 
 /// Score and largest probability.
 fn quality(found: &Segmentation) -> [f64; 2] {
-    Quality::of(&found.mask, &found.probability, None).map_or([0.0; 2], |quality| [quality.score, quality.max_probability])
+    Quality::of(&found.mask, &found.probability, None)
+        .map_or([0.0; 2], |quality| [quality.score, quality.max_probability])
 }
 
 /// `part` is left, top, width and height in parts of the image's sides.
@@ -216,12 +222,19 @@ mod tests {
             beside: beside.map(|empty| vec![empty; count]),
             beside_quality: beside.map_or(Vec::new(), |_| vec![[0.1; 2]; count]),
         };
-        let mut all = vec![answers(Some(0.8), false, Some(true)), answers(Some(0.0), true, Some(false)), answers(None, true, None)];
+        let mut all = vec![
+            answers(Some(0.8), false, Some(true)),
+            answers(Some(0.0), true, Some(false)),
+            answers(None, true, None),
+        ];
         all[0].empty[2] = true;
         let study = summarise(&all);
         assert_eq!((study.lesions, study.without_lesion, study.beside_lesion), (2, 1, 2));
         assert_eq!(study.own.dice, Some(0.4));
-        assert_eq!((study.own.refused, study.own.empty_beside, study.own.empty_without), (Some(0.5), Some(0.5), Some(1.0)));
+        assert_eq!(
+            (study.own.refused, study.own.empty_beside, study.own.empty_without),
+            (Some(0.5), Some(0.5), Some(1.0))
+        );
         assert_eq!(study.by_request[0].refused, Some(1.0));
         assert_eq!(study.by_request[0].request, PLAIN_REQUESTS[0]);
         assert_eq!(study.held_out.refused, Some(0.5));

@@ -3,16 +3,17 @@
 use super::answer::found_mask;
 use super::bootstrap::mean_of_patients;
 use super::interventions;
-use super::requests;
 use super::metric::Comparison;
 use super::prompt_study::{Questions, Variants, study_pairs, summarise_absent, summarise_prompts};
+use super::requests;
 use super::scores::{by_group, by_patient};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
-use super::{EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Scores};
+use super::{EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Reliability, Scores};
 use crate::data::{Mask, Pathology, Sample, load_masks};
 use causalclipseg::io::Image;
-use causalclipseg::{Model, ModelError, Session};
+use causalclipseg::mask::Quality;
+use causalclipseg::{Model, ModelError, Segmentation, Session};
 use std::time::Instant;
 
 /// How often [`evaluate`] calls `on_image` at most.
@@ -74,6 +75,7 @@ pub fn evaluate(
         intervals: Intervals::draw(&patients, options.resamples, options.seed),
         by_pathology: by_group(&per_image, |image| image.pathology),
         by_device: by_group(&per_image, |image| image.device.as_deref()),
+        reliability: Reliability::of(&per_image),
         prompts: summarise_prompts(means.dice, &variants),
         pairs,
         absent: summarise_absent(&variants),
@@ -88,6 +90,10 @@ pub fn evaluate(
         seconds: begun.elapsed().as_secs_f64(),
         per_image,
     })
+}
+
+fn own_score(found: &Segmentation) -> f64 {
+    Quality::of(&found.mask, &found.probability, None).map_or(0.0, |quality| quality.score)
 }
 
 /// One pass over the image for its own prompt and, in a study, the others.
@@ -121,6 +127,7 @@ fn judge(
         pathology: sample.pathology.map(Pathology::adjective),
         device: sample.device.clone(),
         scores: compare(masks.first()),
+        score: found.first().map_or(0.0, own_score),
         area_px: masks.first().map_or(0, Mask::area),
         truth_px: truth.area(),
     };

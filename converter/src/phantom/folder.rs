@@ -172,7 +172,8 @@ mod tests {
     use crate::data::{LoadOptions, Sample, load_image, load_masks, load_samples};
     use std::collections::HashSet;
 
-    const OPTIONS: WriteOptions = WriteOptions { count: 5, seed: 9, val_fraction: 0.4, size: Some((128, 96)), lesion_free: 0.0 };
+    const OPTIONS: WriteOptions =
+        WriteOptions { count: 5, seed: 9, val_fraction: 0.4, size: Some((128, 96)), lesion_free: 0.0 };
 
     #[test]
     fn the_loader_reads_what_is_written() {
@@ -210,7 +211,8 @@ mod tests {
     fn a_part_without_lesions_has_empty_masks_and_is_asked_for_lesions() {
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path().join("phantoms");
-        write_folder(&folder, &WriteOptions { count: 9, val_fraction: 0.0, lesion_free: 0.34, ..OPTIONS }, || ()).unwrap();
+        write_folder(&folder, &WriteOptions { count: 9, val_fraction: 0.0, lesion_free: 0.34, ..OPTIONS }, || ())
+            .unwrap();
         let samples = load_samples(&folder, Split::Train, &LoadOptions::default()).unwrap();
         let is_empty = |sample: &&Sample| {
             let size = load_image(&sample.image).unwrap().size();

@@ -198,7 +198,8 @@ mod tests {
             let phantom = Phantom::with_contents(2, index, Some((200, 160)), contents);
             assert!(!phantom.lesions.is_empty());
             changed += usize::from(phantom.pixels != Phantom::generate(2, index, Some((200, 160))).pixels);
-            let free = Phantom::with_contents(2, index, Some((200, 160)), Contents { lesions: false, imitations: true });
+            let free =
+                Phantom::with_contents(2, index, Some((200, 160)), Contents { lesions: false, imitations: true });
             assert!(free.lesions.is_empty() && free.mask(0).area() == 0 && free.requests.len() == 1);
             assert!(!free.requests[0].prompt.is_empty());
         }

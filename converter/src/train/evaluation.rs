@@ -2,8 +2,8 @@
 
 use super::error::TrainError;
 use super::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, to_numbers};
-use super::source::{Batch, Source};
 use super::run::check_prompts;
+use super::source::{Batch, Source};
 use crate::model::{Architecture, stage};
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -89,7 +89,13 @@ fn structures(root: &Path, split: Split) -> Result<Vec<Structure>, DataError> {
             let found = table.required(row, folder, "folder")?;
             if !root.join(found).is_dir() || found.contains(['/', '\\']) {
                 let folder = root.to_path_buf();
-                return Err(DataError::MissingFile { table: path, row: row.number, what: "folder", name: found.into(), folder });
+                return Err(DataError::MissingFile {
+                    table: path,
+                    row: row.number,
+                    what: "folder",
+                    name: found.into(),
+                    folder,
+                });
             }
             called.insert(found.to_string(), table.required(row, name, "name")?.to_lowercase());
         }
@@ -149,7 +155,9 @@ fn splits(root: &Path) -> Result<Option<HashMap<String, Split>>, DataError> {
 /// The same for a group whatever the other images are.
 fn dealt(group: &str) -> Split {
     // FNV-1a (Fowler, Noll and Vo): short, and the same on every machine.
-    let hash = group.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = group
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     match (hash ^ (hash >> 32)) % 10 {
         0 => Split::Val,
         1 => Split::Test,
@@ -180,11 +188,18 @@ mod tests {
         let train = load_samples(fixture.root(), Split::Train, &LoadOptions::default()).unwrap();
         let told: Vec<_> = train
             .iter()
-            .map(|sample| (sample.case_id.as_str(), sample.structure.as_deref().unwrap(), sample.masks.len(), sample.group()))
+            .map(|sample| {
+                (sample.case_id.as_str(), sample.structure.as_deref().unwrap(), sample.masks.len(), sample.group())
+            })
             .collect();
         assert_eq!(
             told,
-            [("a_1", "blood vessel", 1, "a"), ("a_1", "nerve", 1, "a"), ("a_2", "blood vessel", 0, "a"), ("a_2", "nerve", 1, "a")]
+            [
+                ("a_1", "blood vessel", 1, "a"),
+                ("a_1", "nerve", 1, "a"),
+                ("a_2", "blood vessel", 0, "a"),
+                ("a_2", "nerve", 1, "a")
+            ]
         );
         assert_eq!(train[1].prompts, ["the nerve"]);
         assert_eq!(train[1].shown_structures, ["blood vessel", "nerve"]);

@@ -29,8 +29,7 @@ impl Layout {
         let has_fan = rng.random_bool(1.0 / 3.0);
         let mut margin = || if rng.random_bool(0.5) { between(0.0, MOST, rng) } else { 0.0 };
         let margins = std::array::from_fn(|_| margin());
-        let fan = has_fan
-            .then(|| Fan { radius: between(0.2, 1.5, rng), half_angle_radians: between(0.25, 0.6, rng) });
+        let fan = has_fan.then(|| Fan { radius: between(0.2, 1.5, rng), half_angle_radians: between(0.25, 0.6, rng) });
         Self { margins, fan }
     }
 

@@ -47,8 +47,16 @@ pub fn draw_calipers(picture: &mut Picture, caliper: Caliper, rng: &mut impl Rng
 
 /// A label of an examination, near the upper or the lower edge.
 pub fn draw_label(picture: &mut Picture, rng: &mut impl Rng) {
-    const LABELS: [&str; 8] =
-        ["RT BREAST 10:00", "LT BREAST 2:00", "AXILLA LT", "RAD 3 CM FN", "TRANS RT", "L12-5", "MI 1.1 TIs 0.4", "15 fps"];
+    const LABELS: [&str; 8] = [
+        "RT BREAST 10:00",
+        "LT BREAST 2:00",
+        "AXILLA LT",
+        "RAD 3 CM FN",
+        "TRANS RT",
+        "L12-5",
+        "MI 1.1 TIs 0.4",
+        "15 fps",
+    ];
     let label = LABELS.choose(rng).copied().unwrap_or(LABELS[0]);
     let level = rng.random_range(150..=255);
     let side = picture.size as i32;

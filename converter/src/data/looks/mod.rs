@@ -185,4 +185,44 @@ mod tests {
         let (with, without) = (marked(&picture(64, 20, 20, 40, 40)), marked(&picture(64, 0, 0, 0, 0)));
         assert!((130..210).contains(&with) && (130..210).contains(&without), "{with} {without}");
     }
+
+    /// Makes docs/images/looks.png: a phantom as it is, then each look alone, as strong as it comes.
+    #[test]
+    #[ignore = "writes into the sources"]
+    fn writes_the_picture_of_the_docs() {
+        use crate::phantom::Phantom;
+        const SIDE: usize = 256;
+        let phantom = Phantom::generate(7, 3, Some((SIDE, SIDE)));
+        let mask = phantom.mask(0).lesion.into_iter().map(u8::from).collect();
+        let original = Picture { size: SIDE, channels: 1, pixels: phantom.pixels, mask, other_lesions: None };
+        let changed = |change: &dyn Fn(&mut Picture, &mut ChaCha8Rng)| {
+            let mut picture = original.clone();
+            change(&mut picture, &mut ChaCha8Rng::seed_from_u64(4));
+            picture
+        };
+        let fan = (0..)
+            .map(|seed| FrameLayout::random(&mut ChaCha8Rng::seed_from_u64(seed)))
+            .find(|layout| layout.source_of(0.02, 0.15).is_none() && layout.source_of(0.15, 0.95).is_none())
+            .unwrap();
+        let pictures = [
+            original.clone(),
+            crate::data::augment::resample(&original, |x, y| {
+                let side = SIDE as f32;
+                fan.source_of(x / side, y / side).map(|(x, y)| (x * side, y * side))
+            }),
+            changed(&|picture, rng| mark(picture, rng)),
+            changed(&|picture, _| change_range(picture, 36.0, 4.0)),
+            changed(&|picture, _| change_time_gain(picture, [-8.0, 2.0, 8.0, 0.0, -8.0, -4.0])),
+            changed(&|picture, _| blur(picture, 2.2, 1.2)),
+            changed(&|picture, _| sharpen(picture, 1.2)),
+            changed(&|picture, rng| add_grain(picture, 0.4, 6.0, 3.0, rng)),
+            changed(&|picture, _| apply_capture(picture, 0.4, true)),
+            changed(&|picture, _| apply_jpeg(picture, 25)),
+        ];
+        let sheet = image::GrayImage::from_fn(5 * SIDE as u32, 2 * SIDE as u32, |x, y| {
+            let (x, y) = (x as usize, y as usize);
+            image::Luma([pictures[y / SIDE * 5 + x / SIDE].pixels[y % SIDE * SIDE + x % SIDE]])
+        });
+        sheet.save(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/images/looks.png")).unwrap();
+    }
 }

@@ -7,7 +7,7 @@ mod tests;
 mod view;
 
 use super::looks::Looks;
-use super::{Dataset, Example, Pathology, Sample};
+use super::{Dataset, Example, Pathology};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -125,8 +125,8 @@ impl Recipe {
             let by_pathology = chance(self.by_pathology, rng);
             let (partner, other) = dataset.get(partner_of(index, dataset, by_pathology, rng))?;
             // "The lesion on the left" must name one, and a pair of frames without one would teach little.
-            let is_usable = [picture, other].iter().all(|picture| picture.other_lesions.is_none())
-                && partner.structure.is_none();
+            let is_usable =
+                [picture, other].iter().all(|picture| picture.other_lesions.is_none()) && partner.structure.is_none();
             if is_usable {
                 let free = pair::LESION_FREE_SHARE * self.lesion_free;
                 let pictures = [(sample, picture), (partner, other)]

@@ -29,7 +29,8 @@ impl Recipe {
         let first = rng.random_range(0..2);
         let places = arrangement.places();
         let pathologies = samples.map(|sample| sample.pathology);
-        let present: Vec<Option<Pathology>> = (0..2).filter(|half| shows[*half]).map(|half| pathologies[half]).collect();
+        let present: Vec<Option<Pathology>> =
+            (0..2).filter(|half| shows[*half]).map(|half| pathologies[half]).collect();
         let by_pathology = by_pathology && shows == [true; 2] && tell_apart(pathologies);
         let mut ask = |asked: usize| {
             let named = (first + asked) % 2;

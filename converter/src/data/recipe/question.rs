@@ -38,9 +38,11 @@ impl<'a> Asked<'a> {
         let mut pathology = sample.pathology;
         let mut place = place_of(example);
         if !has_lesion {
-            place = Some(*[Place::Left, Place::Right, Place::Upper, Place::Upper, Place::Lower, Place::Center, Place::Center]
-                .choose(rng)
-                .unwrap_or(&Place::Center));
+            place = Some(
+                *[Place::Left, Place::Right, Place::Upper, Place::Upper, Place::Lower, Place::Center, Place::Center]
+                    .choose(rng)
+                    .unwrap_or(&Place::Center),
+            );
             if sample.structure.is_some() || pathology.is_none() {
                 let lender = borrow(dataset, rng);
                 pathology = lender.and_then(|sample| sample.pathology);

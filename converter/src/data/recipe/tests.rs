@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::{MaskRule, contradict_prompt};
+use crate::data::{MaskRule, Sample, contradict_prompt};
 use image::{GrayImage, Luma};
 
 /// Lesions alternate between benign on the left and malignant on the right.
@@ -211,7 +211,10 @@ fn recipes_read_from_a_configuration() {
 /// What a sentence asks for, and, of plain requests, in which form.
 fn form_of(prompt: &str) -> String {
     let has = |wanted: &[&str]| words(prompt).iter().any(|word| wanted.contains(&word.as_str()));
-    let nouns = ["lesion", "lesions", "mass", "masses", "tumor", "tumors", "tumour", "tumours", "nodule", "nodules", "growth", "growths"];
+    let nouns = [
+        "lesion", "lesions", "mass", "masses", "tumor", "tumors", "tumour", "tumours", "nodule", "nodules", "growth",
+        "growths",
+    ];
     let places = ["left", "right", "upper", "lower", "top", "bottom", "center", "centre", "central", "middle"];
     if prompt.is_empty() {
         return "empty".into();
