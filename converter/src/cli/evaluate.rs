@@ -295,8 +295,9 @@ fn interventions(scores: &[InterventionScores]) -> Option<Table> {
 }
 
 fn requests(study: &RequestStudy) -> Table {
-    let RequestStudy { lesions, beside_lesion, without_lesion, own, none, plain, held_out, by_request, presence } =
-        study;
+    let RequestStudy {
+        lesions, beside_lesion, without_lesion, own, none, plain, held_out, by_request, presence, ..
+    } = study;
     let header = [
         "requests for any lesion".to_string(),
         format!("Dice of {lesions}"),
@@ -321,6 +322,15 @@ fn requests(study: &RequestStudy) -> Table {
                 String::new(),
             ]);
         }
+    }
+    if let Some(found) = &study.calibration {
+        table.add_row([
+            format!("scores and Dice differ by, of {} answers", found.answers),
+            format!("{:.4}", found.error_before),
+            "calibrated".to_string(),
+            format!("{:.4}", found.error_after),
+            String::new(),
+        ]);
     }
     table
 }

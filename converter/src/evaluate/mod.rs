@@ -6,6 +6,7 @@
 
 mod answer;
 mod bootstrap;
+mod calibration;
 mod evaluation;
 mod interventions;
 pub mod metric;
@@ -22,6 +23,7 @@ mod sentence;
 mod workers;
 
 pub use bootstrap::Intervals;
+pub use calibration::Calibration;
 pub use evaluation::Evaluation;
 pub use interventions::{Effect, Intervention, InterventionScores};
 pub use options::EvaluateOptions;

@@ -2,6 +2,7 @@
 //! whether an answer comes where there is nothing.
 
 use super::answer::{dice_of, found_mask};
+use super::calibration::{Calibration, Scored};
 use super::presence::{Judged, Presence};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
@@ -36,6 +37,8 @@ pub struct RequestStudy {
     pub by_request: Vec<RequestScores>,
     /// How well the answers to plain requests tell images with a lesion from frames without one.
     pub presence: Option<Presence>,
+    /// What the scores of answers to plain requests mean.
+    pub calibration: Option<Calibration>,
 }
 
 /// One request, or several.
@@ -53,6 +56,7 @@ pub struct RequestScores {
 
 /// What one image answered to every request, its own sentence and no prompt first.
 struct Answers {
+    patient: String,
     /// Of an image with a lesion.
     dice: Option<Vec<f64>>,
     empty: Vec<bool>,
@@ -112,6 +116,7 @@ fn ask(
     let found = segment(&image)?;
     let masks: Vec<Mask> = found.iter().map(found_mask).collect();
     let mut answers = Answers {
+        patient: sample.group().to_string(),
         dice: has_lesion.then(|| masks.iter().map(|mask| dice_of(mask, &truth)).collect()),
         empty: masks.iter().map(|mask| mask.area() == 0).collect(),
         quality: found.iter().map(quality).collect(),
@@ -159,12 +164,22 @@ fn summarise(answers: &[Answers]) -> RequestStudy {
     let scores: Vec<RequestScores> = names.iter().enumerate().map(|(at, name)| score(answers, at, name)).collect();
     let (plain, held_out) = scores[2..].split_at(PLAIN_REQUESTS.len());
     let asked = 2..2 + PLAIN_REQUESTS.len();
-    let mut judged = Vec::new();
+    let (mut judged, mut scored) = (Vec::new(), Vec::new());
     for answer in answers {
         let is_present = answer.dice.is_some();
         judged.extend(answer.quality[asked.clone()].iter().map(|quality| Judged { quality: *quality, is_present }));
         let beside = answer.beside_quality.get(asked.clone()).unwrap_or_default();
         judged.extend(beside.iter().map(|quality| Judged { quality: *quality, is_present: false }));
+        let mut add = |score: f64, dice: f64| {
+            // An empty mask has no score to calibrate.
+            if score > 0.0 {
+                scored.push(Scored { score, dice, patient: answer.patient.clone() });
+            }
+        };
+        for at in asked.clone() {
+            add(answer.quality[at][0], answer.dice.as_ref().map_or(0.0, |dice| dice[at]));
+        }
+        beside.iter().for_each(|quality| add(quality[0], 0.0));
     }
     RequestStudy {
         lesions: answers.iter().filter(|answer| answer.dice.is_some()).count(),
@@ -175,6 +190,7 @@ fn summarise(answers: &[Answers]) -> RequestStudy {
         plain: mean_of(plain, "in words of the training"),
         held_out: mean_of(held_out, "in other words"),
         presence: Presence::of(&judged),
+        calibration: Calibration::of(&scored),
         by_request: scores[2..].to_vec(),
     }
 }
@@ -216,6 +232,7 @@ mod tests {
     fn requests_are_counted_apart_by_what_the_image_shows() {
         let count = 2 + requests().count();
         let answers = |dice: Option<f64>, empty: bool, beside: Option<bool>| Answers {
+            patient: "a".into(),
             dice: dice.map(|dice| vec![dice; count]),
             empty: vec![empty; count],
             quality: vec![[if empty { 0.0 } else { 0.9 }; 2]; count],
