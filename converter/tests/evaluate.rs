@@ -15,7 +15,7 @@ fn converter() -> Command {
 fn fixture() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let (data, checkpoint) = (folder.path().join("data"), folder.path().join("random.safetensors"));
-    let options = WriteOptions { count: IMAGES, seed: 3, val_fraction: 1.0, size: Some((112, 96)) };
+    let options = WriteOptions { count: IMAGES, seed: 3, val_fraction: 1.0, size: Some((112, 96)), lesion_free: 0.0 };
     write_folder(&data, &options, || ()).unwrap();
     let init = ["init", "--edition", "tiny", "--size", "64", "--seed", "5", "-o"];
     converter().args(init).arg(&checkpoint).assert().success();
@@ -183,4 +183,75 @@ fn failures_are_one_line() {
     let image = data.join("Val_Folder/img/phantom_00002.png");
     std::fs::write(&image, "no picture").unwrap();
     fails(&mut evaluate(&data, &checkpoint, &[]), 1, "phantom_00002.png");
+}
+
+#[test]
+fn requests_are_asked_of_images_with_and_without_a_lesion() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, checkpoint) = (folder.path().join("data"), folder.path().join("random.safetensors"));
+    let options = WriteOptions { count: 6, seed: 3, val_fraction: 1.0, size: Some((160, 128)), lesion_free: 0.5 };
+    write_folder(&data, &options, || ()).unwrap();
+    let init = ["init", "--edition", "tiny", "--size", "64", "--seed", "5", "-o"];
+    converter().args(init).arg(&checkpoint).assert().success();
+    let asked = ["--no-prompt-study", "--requests", "--threads"];
+    let result = json(evaluate(&data, &checkpoint, &[&asked[..], &["2"]].concat()));
+    let requests = &result["requests"];
+    assert_eq!((&requests["lesions"], &requests["without_lesion"]), (&3.into(), &3.into()));
+    assert!(requests["beside_lesion"].as_u64().unwrap() <= 3);
+    assert_eq!(requests["own"]["request"], "own sentence");
+    assert!(requests["by_request"].as_array().unwrap().len() == 20);
+    for kind in ["own", "none", "plain", "held_out"] {
+        for key in ["dice", "refused", "empty_without"] {
+            assert!((0.0..=1.0).contains(&requests[kind][key].as_f64().unwrap()), "{kind} {key}");
+        }
+    }
+    let curve = &requests["presence"]["by_max_probability"];
+    assert!((0.0..=1.0).contains(&curve["area"].as_f64().unwrap()));
+    let again = json(evaluate(&data, &checkpoint, &[&asked[..], &["1"]].concat()));
+    assert_eq!(without_seconds(again), without_seconds(result.clone()));
+
+    // What was found goes into a checkpoint, and other JSON does not.
+    let found = folder.path().join("found.json");
+    std::fs::write(&found, result.to_string()).unwrap();
+    let record = |evaluation: &Path| {
+        let mut command = converter();
+        command.arg("provenance").arg(&checkpoint).arg("--evaluation").arg(evaluation).arg("--data").arg(&data);
+        command
+    };
+    // Phantoms of the validation split only: there is nothing to train on.
+    record(&found).assert().failure();
+    std::fs::rename(data.join("Val_Folder"), data.join("Train_Folder")).unwrap();
+    std::fs::rename(data.join("Prompts_Folder/Val_text.xlsx"), data.join("Prompts_Folder/Train_text.xlsx")).unwrap();
+    let other = folder.path().join("other.json");
+    std::fs::write(&other, "{}").unwrap();
+    let output = record(&other).assert().failure().get_output().stderr.clone();
+    let told = String::from_utf8(output).unwrap();
+    assert!(told.contains("--requests") && told.trim_end().lines().count() == 1, "{told}");
+    if !result["requests"]["calibration"].is_null() {
+        record(&found).assert().success();
+    }
+}
+
+#[test]
+fn folds_and_devices_are_left_out_by_one_flag() {
+    let (folder, data, checkpoint) = fixture();
+    let train = folder.path().join("train");
+    let options = WriteOptions { count: 6, seed: 3, val_fraction: 0.0, size: Some((112, 96)), lesion_free: 0.0 };
+    write_folder(&train, &options, || ()).unwrap();
+    let images = |fold: &str| -> Vec<String> {
+        let mut command = converter();
+        command.args(["evaluate", "--no-prompt-study", "--fold", fold, "--data"]).arg(&train);
+        command.arg("--checkpoint").arg(&checkpoint);
+        let result = json(command);
+        let all = result["per_image"].as_array().unwrap().iter();
+        all.map(|image| image["image"].as_str().unwrap().to_string()).collect()
+    };
+    let (one, other) = (images("0/2"), images("1/2"));
+    assert!(!one.is_empty() && !other.is_empty() && one.iter().all(|image| !other.contains(image)));
+    let mut command = converter();
+    command.args(["evaluate", "--leave-device", "Toshiba", "--data"]).arg(&train).arg("--checkpoint").arg(&checkpoint);
+    // Phantoms are of no device, and have no validation split here.
+    command.assert().failure();
+    let both = ["--fold", "0/2"];
+    evaluate(&data, &checkpoint, &both).assert().failure();
 }

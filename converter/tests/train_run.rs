@@ -68,7 +68,14 @@ fn words() -> BTreeSet<String> {
 }
 
 fn data() -> Data<'static> {
-    Data { training: &Discs(12), validation: &Discs(4), validation_pairs: None, origin: "discs".into(), words: words() }
+    Data {
+        training: &Discs(12),
+        validation: &Discs(4),
+        validation_pairs: None,
+        origin: "discs".into(),
+        words: words(),
+        digest: String::new(),
+    }
 }
 
 struct Silent;
@@ -299,6 +306,11 @@ fn folders_are_not_overwritten_and_not_invented() {
     let refused = Run::start(config(), start(), few, &folder.path().join("few"), &devices);
     assert!(matches!(refused, Err(TrainError::TooFew { .. })));
     let state = place.join("state.safetensors");
+    let mine = folder.path().join("mine");
+    let told = |digest: &str| Data { digest: digest.into(), ..data() };
+    Run::start(config(), start(), told("these"), &mine, &devices).unwrap();
+    Run::resume(told("these"), &mine, &devices).unwrap();
+    assert!(matches!(Run::resume(told("others"), &mine, &devices), Err(TrainError::OtherData(_))));
     let bytes = std::fs::read(&state).unwrap();
     std::fs::write(&state, &bytes[..bytes.len() / 2]).unwrap();
     assert!(matches!(Run::resume(data(), &place, &devices), Err(TrainError::State { .. })));
@@ -321,6 +333,7 @@ fn learns_to_obey_the_prompt() {
         validation_pairs: None,
         origin: "discs".into(),
         words: words(),
+        digest: String::new(),
     };
     let mut run = Run::start(config, start(), data, &folder.path().join("run"), &devices).unwrap();
     let Ending::Finished { best: Some(best) } = run.go(&AtomicBool::new(false), &mut Silent).unwrap() else {

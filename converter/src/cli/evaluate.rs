@@ -1,15 +1,18 @@
 //! `evaluate`: how good a model is on a split of a data set.
 
 use super::Failure;
+use super::train::parse_fold;
 use causalclipseg::bundle::{Bundle, Precision};
 use causalclipseg::frame::Fit;
 use causalclipseg::{Model, ModelOptions};
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::data::{Layout, LoadOptions, Sample, Split, load_samples, replace_prompts};
+use causalclipseg_convert::data::{
+    Layout, LoadOptions, Sample, Split, load_samples, replace_prompts, split_device, split_fold,
+};
 use causalclipseg_convert::evaluate::report::{self, TrainingLog};
 use causalclipseg_convert::evaluate::{
     Effect, EmptyAnswers, EvaluateOptions, Evaluation, Group, InterventionScores, NSD_TOLERANCE_PX, NamedOther,
-    evaluate, images_to_run,
+    RequestScores, RequestStudy, evaluate, images_to_run,
 };
 use causalclipseg_convert::pack::{PackOptions, pack};
 use clap::ValueEnum;
@@ -32,8 +35,15 @@ pub struct Evaluate {
     #[arg(long, value_enum)]
     layout: Option<Layout>,
     /// The part of it
-    #[arg(long, value_enum, value_name = "NAME")]
-    split: Split,
+    #[arg(long, value_enum, value_name = "NAME", required_unless_present_any = ["fold", "leave_device"])]
+    split: Option<Split>,
+    /// Instead of a split, what `train --fold K/N` held back; `--seed` must be that of the training configuration
+    #[arg(long, value_name = "K/N", value_parser = parse_fold, conflicts_with_all = ["split", "leave_device"])]
+    fold: Option<(usize, usize)>,
+    /// Instead of a split, what `train --leave-device NAME` held back: the device's images of the training and the validation
+    /// split
+    #[arg(long, value_name = "NAME", conflicts_with = "split")]
+    leave_device: Option<String>,
     /// Which of the data set's wordings, where it has several (MedCLIPSeg's test split, MedVLSM's p0, p1, ...)
     #[arg(long, value_name = "NAME")]
     wording: Option<String>,
@@ -52,6 +62,10 @@ pub struct Evaluate {
     /// depth. Takes eleven more passes an image
     #[arg(long)]
     interventions: bool,
+    /// Also ask every image for any lesion in many words, some of them words that training never uses, and ask as much of a
+    /// window beside its lesion, where the right answer is none. Two more passes an image
+    #[arg(long)]
+    requests: bool,
     /// Only so many images, spread evenly over the split
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -106,6 +120,7 @@ impl Evaluate {
             threads: self.threads.map_or(defaults.threads, usize::from),
             prompt_study: !self.no_prompt_study,
             interventions: self.interventions,
+            requests: self.requests,
         };
         let progress = progress_bar(images_to_run(samples.len(), &options));
         let evaluation = evaluate(&model, &samples, &options, || progress.inc(1));
@@ -127,7 +142,17 @@ impl Evaluate {
 
     fn samples(&self) -> Result<Vec<Sample>, Failure> {
         let options = LoadOptions { layout: self.layout, wording: self.wording.clone() };
-        let samples = load_samples(&self.data, self.split, &options)?;
+        let load = |split| load_samples(&self.data, split, &options);
+        let samples = match (self.fold, &self.leave_device, self.split) {
+            (Some((fold, count)), ..) => split_fold(load(Split::Train)?, fold, count, self.seed)?.1,
+            (_, Some(device), _) => {
+                let mut all = load(Split::Train)?;
+                all.extend(load(Split::Val)?);
+                split_device(all, device)?.1
+            }
+            (_, _, Some(split)) => load(split)?,
+            (None, None, None) => return Err("no images are named; pass --split, --fold or --leave-device".into()),
+        };
         // Before prompts are replaced: a table need only cover what is evaluated.
         let mut samples = match self.limit.and_then(|limit| usize::try_from(limit).ok()) {
             Some(limit) => spread(samples, limit),
@@ -192,6 +217,9 @@ fn print_tables(evaluation: &Evaluation) {
     }
     if let Some(table) = prompts(evaluation) {
         println!("{table}");
+    }
+    if let Some(study) = &evaluation.requests {
+        println!("{}", requests(study));
     }
     if let Some(table) = evaluation.interventions.as_deref().and_then(interventions) {
         println!("{table}");
@@ -259,6 +287,47 @@ fn interventions(scores: &[InterventionScores]) -> Option<Table> {
         }
     }
     (!table.is_empty()).then_some(table)
+}
+
+fn requests(study: &RequestStudy) -> Table {
+    let RequestStudy {
+        lesions, beside_lesion, without_lesion, own, none, plain, held_out, by_request, presence, ..
+    } = study;
+    let header = [
+        "requests for any lesion".to_string(),
+        format!("Dice of {lesions}"),
+        "refused".to_string(),
+        format!("empty of {beside_lesion} windows beside"),
+        format!("empty of {without_lesion} without"),
+    ];
+    let mut table = table(&header.each_ref().map(String::as_str));
+    for scores in [own, none, plain, held_out].into_iter().chain(by_request) {
+        let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
+        let RequestScores { request, dice, refused, empty_beside, empty_without } = scores;
+        let numbers = [dice, refused, empty_beside, empty_without].map(|value| number(*value));
+        table.add_row(std::iter::once(request.clone()).chain(numbers));
+    }
+    if let Some(presence) = presence {
+        for (name, curve) in [("score", &presence.by_score), ("largest probability", &presence.by_max_probability)] {
+            table.add_row([
+                format!("is it there, by {name}: area {:.4}", curve.area),
+                format!("at {:.3}:", curve.threshold),
+                format!("{:.4}", 1.0 - curve.sensitivity),
+                format!("{:.4}", curve.specificity),
+                String::new(),
+            ]);
+        }
+    }
+    if let Some(found) = &study.calibration {
+        table.add_row([
+            format!("scores and Dice differ by, of {} answers", found.answers),
+            format!("{:.4}", found.error_before),
+            "calibrated".to_string(),
+            format!("{:.4}", found.error_after),
+            String::new(),
+        ]);
+    }
+    table
 }
 
 fn prompts(evaluation: &Evaluation) -> Option<Table> {

@@ -3,7 +3,7 @@
 use super::Failure;
 use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
-use causalclipseg_convert::model::{Architecture, Edition};
+use causalclipseg_convert::model::{Architecture, Edition, scale_new_heads};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -48,7 +48,9 @@ impl Init {
             }
             InitialWeights::Random => {
                 provenance.set_seed(self.seed);
-                architecture.random_weights(self.seed)?
+                let mut weights = architecture.random_weights(self.seed)?;
+                scale_new_heads(&architecture, &mut weights);
+                weights
             }
         };
         let checkpoint = Checkpoint { architecture, weights, provenance };

@@ -24,13 +24,22 @@ pub struct Phantom {
     /// Width and height of every image in pixels, as 320x256; they vary from 320x256 to 640x480 without it.
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     pub size: Option<(usize, usize)>,
+    /// The part of the images, 0 to 1, that shows no lesion; above 0, vessels, ducts, ribs, shadows and lobules of fat that
+    /// look like lesions are in all of them.
+    #[arg(long, default_value_t = 0.0, value_name = "F", value_parser = parse_fraction)]
+    pub lesion_free: f64,
 }
 
 impl Phantom {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        let options =
-            WriteOptions { count: self.count as usize, seed: self.seed, val_fraction: self.split, size: self.size };
+        let options = WriteOptions {
+            count: self.count as usize,
+            seed: self.seed,
+            val_fraction: self.split,
+            size: self.size,
+            lesion_free: self.lesion_free,
+        };
         let progress = ProgressBar::new(u64::from(self.count));
         if !std::io::stderr().is_terminal() {
             progress.set_draw_target(ProgressDrawTarget::hidden());
@@ -74,7 +83,8 @@ mod tests {
     fn writes_a_folder() {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("phantoms");
-        let args = Phantom { output: output.clone(), count: 2, seed: 1, split: 0.5, size: Some((96, 96)) };
+        let args =
+            Phantom { output: output.clone(), count: 2, seed: 1, split: 0.5, size: Some((96, 96)), lesion_free: 0.0 };
         args.run().unwrap();
         assert!(output.join("Train_Folder/img/phantom_00000.png").is_file());
         assert!(output.join("Val_Folder/label/phantom_00001.png").is_file());

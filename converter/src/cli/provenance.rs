@@ -8,8 +8,15 @@ use causalclipseg_convert::data::{LoadOptions, Sample, Split, load_samples, prom
 use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::train::TrainingConfig;
 use clap::Args;
-use std::collections::HashSet;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+/// In a checkpoint's metadata and a bundle's provenance: the structures that prompts can name besides lesions, with commas
+/// between.
+const STRUCTURES_KEY: &str = "structures";
+/// There, as JSON: `calibration`, points of score and Dice, `presence_threshold` for the largest probability, the
+/// `sensitivity` and `specificity` that it had, and the `images` it was chosen on.
+const JUDGED_KEY: &str = "judged";
 
 /// Record what a checkpoint was trained on: the words of its prompts, and how its images look
 ///
@@ -29,6 +36,10 @@ pub struct Provenance {
     /// recipe's defaults, which ask all there is]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// What `evaluate --requests --format json` found, on images that it was not trained on: what the scores mean, and the
+    /// value from which what was asked for is taken to be in the image. May be given several times: later ones win
+    #[arg(long, value_name = "JSON")]
+    evaluation: Vec<PathBuf>,
     /// Where to write the checkpoint [default: over the old one]
     #[arg(short, long, value_name = "CKPT")]
     output: Option<PathBuf>,
@@ -47,6 +58,14 @@ impl Provenance {
         sets.iter().for_each(|samples| words.extend(prompt_words(samples, &config.recipe)));
         let word_count = words.len();
         provenance.set_words(words);
+        let structures: BTreeSet<&str> =
+            sets.iter().flatten().filter_map(|sample| sample.structure.as_deref()).collect();
+        if !structures.is_empty() {
+            provenance.set(STRUCTURES_KEY, structures.into_iter().collect::<Vec<_>>().join(", "))?;
+        }
+        for path in &self.evaluation {
+            provenance.set(JUDGED_KEY, judged(path)?)?;
+        }
         let inputs = match FamiliarInputs::of(&looks).and_then(|familiar| familiar.to_json()) {
             Some(inputs) => {
                 provenance.set(INPUTS_KEY, inputs)?;
@@ -76,4 +95,29 @@ fn appearances(samples: &[Sample], architecture: &Architecture) -> Result<Vec<Ap
     // An image that several prompts ask for counts once.
     let mut seen = HashSet::new();
     samples.iter().filter(|sample| seen.insert(&sample.image)).map(&mut look).collect()
+}
+
+/// What of an evaluation goes into a checkpoint.
+fn judged(path: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let found: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| format!("{} is no JSON: {error}", path.display()))?;
+    let requests = &found["requests"];
+    let curve = &requests["presence"]["by_max_probability"];
+    let points = &requests["calibration"]["points"];
+    if !curve["threshold"].is_number() || !points.is_array() {
+        return Err(format!(
+            "{} has no requests with and without a lesion; make it with `evaluate --requests --format json`",
+            path.display()
+        )
+        .into());
+    }
+    Ok(serde_json::json!({
+        "calibration": points,
+        "presence_threshold": curve["threshold"],
+        "sensitivity": curve["sensitivity"],
+        "specificity": curve["specificity"],
+        "images": found["images"],
+    })
+    .to_string())
 }

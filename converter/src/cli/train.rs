@@ -3,7 +3,9 @@
 use super::Failure;
 use causalclipseg::prompt::Tokenizer;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::data::{LoadOptions, Recipe, Sample, Split, load_samples, prompt_words, split_fold};
+use causalclipseg_convert::data::{
+    LoadOptions, Recipe, Sample, Split, digest, doubts, load_samples, prompt_words, split_device, split_fold,
+};
 use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
@@ -42,6 +44,10 @@ pub struct Train {
     /// Train on all but fold K of N of the training split, dealt by patient, and validate on that: K/N, K from 0
     #[arg(long, value_name = "K/N", value_parser = parse_fold)]
     pub fold: Option<(usize, usize)>,
+    /// Train on the images of all devices but this one, a part of whose name is given, and validate on its images of both
+    /// splits; `evaluate` has the same flag
+    #[arg(long, value_name = "NAME", conflicts_with = "fold")]
+    pub leave_device: Option<String>,
     /// The run's folder
     #[arg(short, long, value_name = "RUN")]
     pub output: PathBuf,
@@ -82,8 +88,14 @@ fn configuration(args: &Train) -> Result<TrainingConfig, Failure> {
     }
     let recorded = TrainingConfig::load(&recorded)?;
     match given {
-        Some(given) if given != recorded => Err(TrainError::OtherConfig(args.output.clone()).into()),
-        _ => Ok(recorded),
+        Some(given) if given == recorded => Ok(recorded),
+        // A run that diverged goes on with other rates.
+        Some(given) if (TrainingConfig { optimizer: recorded.optimizer.clone(), ..given.clone() }) == recorded => {
+            given.save(&args.output.join("config.toml"))?;
+            Ok(given)
+        }
+        Some(_) => Err(TrainError::OtherConfig(args.output.clone()).into()),
+        None => Ok(recorded),
     }
 }
 
@@ -111,28 +123,36 @@ struct Sources {
     validation: DataSetSource,
     pairs: Option<DataSetSource>,
     words: BTreeSet<String>,
+    digest: String,
 }
 
 impl Sources {
     fn load(args: &Train, config: &TrainingConfig) -> Result<Self, Failure> {
-        let (training, validation) = splits(args, config)?;
+        let (training, counts, validation) = splits(args, config)?;
         let words = prompt_words(&training, &config.recipe);
+        let digest = digest(&[&training, &validation]);
         let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
         let bar = bar("preparing images");
         bar.set_length(((training.len() + validation.len()) * sizes.len()) as u64);
-        let training = Arc::new(prepare_sizes(&training, &sizes, || bar.inc(1))?);
-        let validation = Arc::new(prepare_sizes(&validation, &sizes, || bar.inc(1))?);
+        let training = Arc::new(prepare_sizes(&training, &sizes, config.recipe.detail(), || bar.inc(1))?);
+        let validation = Arc::new(prepare_sizes(&validation, &sizes, 1, || bar.inc(1))?);
         bar.finish_and_clear();
+        if let Some((training, validation)) = training.values().next().zip(validation.values().next()) {
+            doubts(training, validation).iter().for_each(|doubt| log::warn!("{doubt}"));
+        }
         let tokenizer = Arc::new(Tokenizer::from_json(&clip_tokenizer_json())?);
         let context = Architecture::of(config.edition, 224).text.context;
         let source = |sizes, recipe| DataSetSource::new(sizes, recipe, config.seed, Arc::clone(&tokenizer), context);
+        let all = std::iter::repeat(1.0);
+        let shares: Vec<f64> = config.data_shares.iter().copied().chain(all).take(counts.len()).collect();
         let pairs = Recipe { compose: 1.0, ..Recipe::PLAIN };
         Ok(Self {
-            training: source(training, config.recipe.clone()),
+            training: source(training, config.recipe.clone()).shared(&counts, &shares),
             pairs: (config.validation_pairs > 0)
                 .then(|| source(Arc::clone(&validation), pairs).limited(config.validation_pairs)),
             validation: source(validation, Recipe::PLAIN),
             words,
+            digest,
         })
     }
 
@@ -144,26 +164,36 @@ impl Sources {
             validation: &self.validation,
             validation_pairs: self.pairs.as_ref().map(|source| source as &dyn Source),
             words: self.words.clone(),
-            origin: match args.fold {
-                Some((fold, count)) => format!("{name}, fold {fold} of {count} held back"),
-                None => name,
+            digest: self.digest.clone(),
+            origin: match (args.fold, &args.leave_device) {
+                (Some((fold, count)), _) => format!("{name}, fold {fold} of {count} held back"),
+                (None, Some(device)) => format!("{name}, device {device} held back"),
+                (None, None) => name,
             },
         }
     }
 }
 
-fn splits(args: &Train, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<Sample>), Failure> {
+/// The training samples of all data sets, how many each has, and the validation samples of the first.
+fn splits(args: &Train, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<usize>, Vec<Sample>), Failure> {
     let options = LoadOptions::default();
     let [first, others @ ..] = args.data.as_slice() else { return Err("give a data set with --data".into()) };
     let training = load_samples(first, Split::Train, &options)?;
-    let (mut training, validation) = match args.fold {
+    let (mut training, mut validation) = match args.fold {
         Some((fold, count)) => split_fold(training, fold, count, config.seed)?,
         None => (training, load_samples(first, Split::Val, &options)?),
     };
-    for folder in others {
-        training.extend(load_samples(folder, Split::Train, &options)?);
+    if let Some(device) = &args.leave_device {
+        validation.extend(training);
+        (training, validation) = split_device(validation, device)?;
     }
-    Ok((training, validation))
+    let mut counts = vec![training.len()];
+    for folder in others {
+        let more = load_samples(folder, Split::Train, &options)?;
+        counts.push(more.len());
+        training.extend(more);
+    }
+    Ok((training, counts, validation))
 }
 
 /// Draws batches on a bar and prints a line an epoch.
@@ -232,7 +262,7 @@ fn describe(ending: Ending, folder: &Path) -> String {
     }
 }
 
-fn parse_fold(text: &str) -> Result<(usize, usize), String> {
+pub(super) fn parse_fold(text: &str) -> Result<(usize, usize), String> {
     let parse = |text: &str| text.trim().parse::<usize>().ok();
     let fold = text.split_once('/').and_then(|(fold, count)| Some((parse(fold)?, parse(count)?)));
     fold.filter(|(fold, count)| fold < count && *count >= 2).ok_or_else(|| "give K/N, such as 0/5, K below N".into())

@@ -37,8 +37,11 @@ pub struct Affine {
 }
 
 impl Affine {
+    /// Moves nothing.
+    pub const NONE: Self = Self { rotation_radians: 0.0, scale: 1.0, shift: [0.0, 0.0] };
+
     /// The point of the source that lands on (x, y), in pixels.
-    fn source_of(&self, x: f32, y: f32, size: f32) -> (f32, f32) {
+    pub(super) fn source_of(&self, x: f32, y: f32, size: f32) -> (f32, f32) {
         let center = (size - 1.0) / 2.0;
         let (sin, cos) = self.rotation_radians.sin_cos();
         let (dx, dy) = (x - center - self.shift[0] * size, y - center - self.shift[1] * size);
@@ -49,13 +52,20 @@ impl Affine {
 
 /// Applies `affine` to picture and mask; what comes in from outside is black, as beside a scan.
 pub fn apply_affine(picture: &Picture, affine: Affine) -> Picture {
+    let size = picture.size as f32;
+    resample(picture, |x, y| Some(affine.source_of(x, y, size)))
+}
+
+/// Takes each pixel, its mask too, from the point of `picture` that `source` names for it, in pixels; black where it
+/// names none, or one outside.
+pub(super) fn resample(picture: &Picture, source: impl Fn(f32, f32) -> Option<(f32, f32)>) -> Picture {
     let (size, area) = (picture.size, picture.area());
     let mut moved = picture.clone();
     moved.pixels.fill(0);
     moved.mask.fill(0);
     moved.other_lesions.iter_mut().for_each(|others| others.fill(0));
     for index in 0..area {
-        let (x, y) = affine.source_of((index % size) as f32, (index / size) as f32, size as f32);
+        let Some((x, y)) = source((index % size) as f32, (index / size) as f32) else { continue };
         let Some(corners) = Corners::around(x, y, size) else { continue };
         for channel in 0..picture.channels {
             let plane = &picture.pixels[channel * area..(channel + 1) * area];
@@ -133,12 +143,12 @@ pub fn add_speckle(picture: &mut Picture, deviation: f32, rng: &mut impl Rng) {
 }
 
 /// Mean 0, deviation 1, close to normal: the sum of four bytes, each uniform with variance (256^2 - 1) / 12.
-fn near_normal(rng: &mut impl Rng) -> f32 {
+pub(super) fn near_normal(rng: &mut impl Rng) -> f32 {
     let sum: f32 = rng.random::<u32>().to_le_bytes().iter().map(|byte| f32::from(*byte) - 127.5).sum();
     sum / (4.0f32 * 65_535.0 / 12.0).sqrt()
 }
 
-fn to_byte(value: f32) -> u8 {
+pub(super) fn to_byte(value: f32) -> u8 {
     value.round().clamp(0.0, 255.0) as u8
 }
 

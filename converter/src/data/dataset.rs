@@ -3,12 +3,16 @@
 use super::{DataError, Picture, Sample, prepare};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Samples with their pictures at the network's input size.
 #[derive(Clone, Debug)]
 pub struct Dataset {
     size: usize,
+    detail: usize,
+    /// That samples name, each once.
+    structures: Vec<String>,
     samples: Vec<Sample>,
     pictures: Vec<Picture>,
 }
@@ -20,12 +24,28 @@ impl Dataset {
     /// # Errors
     /// That of the first sample, in their order, that cannot be prepared.
     pub fn prepare(samples: Vec<Sample>, size: usize, on_prepared: impl Fn() + Sync) -> Result<Self, DataError> {
+        Self::prepare_detailed(samples, size, 1, on_prepared)
+    }
+
+    /// The same with pictures of `detail` times the network's size, out of which smaller windows can be taken that are as
+    /// sharp as whole pictures.
+    ///
+    /// # Errors
+    /// That of the first sample, in their order, that cannot be prepared.
+    pub fn prepare_detailed(
+        samples: Vec<Sample>,
+        size: usize,
+        detail: usize,
+        on_prepared: impl Fn() + Sync,
+    ) -> Result<Self, DataError> {
+        let detail = detail.max(1);
+        let stored = size.saturating_mul(detail);
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(samples.len().max(1));
         let next = AtomicUsize::new(0);
         let work = || {
             let mut done = Vec::new();
             while let Some((index, sample)) = take(&samples, &next) {
-                done.push((index, prepare(sample, size)));
+                done.push((index, prepare(sample, stored)));
                 on_prepared();
             }
             done
@@ -38,7 +58,8 @@ impl Dataset {
         });
         prepared.sort_by_key(|(index, _)| *index);
         let pictures = prepared.into_iter().map(|(_, picture)| picture).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { size, samples, pictures })
+        let structures: BTreeSet<String> = samples.iter().filter_map(|sample| sample.structure.clone()).collect();
+        Ok(Self { size, detail, structures: structures.into_iter().collect(), samples, pictures })
     }
 
     pub fn len(&self) -> usize {
@@ -49,9 +70,19 @@ impl Dataset {
         self.samples.is_empty()
     }
 
-    /// The pictures' width and height in pixels.
+    /// The network's width and height in pixels.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// How many pixels of a stored picture, along each side, make one of the network's.
+    pub fn detail(&self) -> usize {
+        self.detail
+    }
+
+    /// The structures that samples show instead of lesions, each once.
+    pub fn structures(&self) -> &[String] {
+        &self.structures
     }
 
     pub fn get(&self, index: usize) -> Option<(&Sample, &Picture)> {

@@ -8,7 +8,7 @@ pub enum DataError {
     #[error("cannot read {path}: {source}; check the path and its permissions")]
     Read { path: PathBuf, source: std::io::Error },
     #[error(
-        "cannot tell the layout of {path}: it has no Train_Folder, anns, benign/malignant folders or manifest CSV; \
+        "cannot tell the layout of {path}: it has no Train_Folder, anns, benign/malignant folders, manifest CSV or img beside folders of masks; \
          check the path, or name the layout with --layout"
     )]
     UnknownLayout { path: PathBuf },
@@ -43,6 +43,13 @@ pub enum DataError {
         mask_size.0, mask_size.1, image_size.0, image_size.1
     )]
     SizeMismatch { mask: PathBuf, mask_size: (usize, usize), image: PathBuf, image_size: (usize, usize) },
+    #[error("--leave-device `{device}` must name some of the images' devices and not all (found: {found})")]
+    Device { device: String, found: String },
+    #[error(
+        "{path} has {rows} rows for the image `{image}`, of which the data set has {samples} samples; give one row for each, \
+         or a column `Ground Truth` with the masks' names"
+    )]
+    PromptRows { path: PathBuf, image: String, rows: usize, samples: usize },
     #[error("{folds} folds of {groups} patients cannot be made; ask for 2 to {groups}")]
     Folds { folds: usize, groups: usize },
     #[error("there is no fold {fold} of {folds}; count from 0")]

@@ -66,6 +66,35 @@ impl Picture {
         found
     }
 
+    /// Makes one pixel of each square of `factor` x `factor`: its mean, and lesion where at least half of it is.
+    pub(super) fn shrink(&mut self, factor: usize) {
+        if factor <= 1 {
+            return;
+        }
+        let (before, size) = (self.size, self.size / factor);
+        let count = (factor * factor) as u32;
+        let means = |planes: &[u8], finish: fn(u32, u32) -> u8| -> Vec<u8> {
+            let mut sums = vec![0u32; size * size];
+            let mut result = Vec::with_capacity(planes.len() / factor / factor);
+            for plane in planes.chunks_exact(before * before) {
+                sums.fill(0);
+                for (y, line) in plane.chunks_exact(before).take(size * factor).enumerate() {
+                    let sums = &mut sums[y / factor * size..(y / factor + 1) * size];
+                    for (sum, values) in sums.iter_mut().zip(line.chunks_exact(factor)) {
+                        *sum += values.iter().map(|value| u32::from(*value)).sum::<u32>();
+                    }
+                }
+                result.extend(sums.iter().map(|sum| finish(*sum, count)));
+            }
+            result
+        };
+        let is_lesion: fn(u32, u32) -> u8 = |sum, count| u8::from(2 * sum >= count);
+        self.pixels = means(&self.pixels, |sum, count| ((sum + count / 2) / count) as u8);
+        self.mask = means(&self.mask, is_lesion);
+        self.other_lesions = self.other_lesions.as_deref().map(|others| means(others, is_lesion));
+        self.size = size;
+    }
+
     /// The same in colour, where another picture with which it is joined has colour.
     pub(super) fn in_color(mut self) -> Self {
         if self.channels == 1 {

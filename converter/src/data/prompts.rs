@@ -1,12 +1,13 @@
 //! The language of prompts: what they say, how a mirrored image changes them, and how new ones are worded.
 
+use super::requests::absent_request;
 use super::table::Table;
 use super::{DataError, Sample};
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -189,25 +190,19 @@ pub(super) const ABSENT_THINGS: [&str; 12] = [
 
 /// Words a request for one of those.
 pub(super) fn absent_thing_prompt(rng: &mut impl Rng) -> String {
-    let thing = pick(&ABSENT_THINGS, rng);
-    match rng.random_range(0..4) {
-        0 => thing.to_string(),
-        1 => format!("segment {thing}"),
-        2 => format!("{} is visible.", capitalised(thing)),
-        _ => format!("Outline {thing}."),
-    }
+    absent_request(None, &[], rng)
 }
 
-fn pick<'a>(choices: &[&'a str], rng: &mut impl Rng) -> &'a str {
+pub(super) fn pick<'a>(choices: &[&'a str], rng: &mut impl Rng) -> &'a str {
     choices.choose(rng).copied().unwrap_or_default()
 }
 
-fn with_article(text: &str) -> String {
+pub(super) fn with_article(text: &str) -> String {
     let article = if text.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {text}")
 }
 
-fn capitalised(text: &str) -> String {
+pub(super) fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
 }
@@ -239,6 +234,24 @@ pub fn mirror_horizontal(prompt: &str) -> String {
 /// The prompt for the image mirrored top to bottom.
 pub fn mirror_vertical(prompt: &str) -> String {
     mirror_clock(&swap_words(prompt, &[HEIGHTS]), |hour| 6 - hour)
+}
+
+/// The prompt with each of its words for a place replaced by this place's: `upper`, of a corner as well.
+pub(super) fn move_place(prompt: &str, place: Place) -> String {
+    const WORDS: [&str; 10] =
+        ["left", "right", "upper", "lower", "center", "centre", "central", "middle", "top", "bottom"];
+    let word = match place {
+        Place::Left => "left",
+        Place::Right => "right",
+        Place::Upper | Place::UpperLeft | Place::UpperRight => "upper",
+        Place::Lower | Place::LowerLeft | Place::LowerRight => "lower",
+        Place::Center => "center",
+    };
+    let moved = map_words(prompt, |found| {
+        WORDS.iter().any(|known| found.eq_ignore_ascii_case(known)).then(|| with_case_of(word, found))
+    });
+    // A corner had two words.
+    [" ", "-"].iter().fold(moved, |text, gap| text.replace(&format!("{word}{gap}{word}"), word))
 }
 
 /// The prompt with everything turned into its opposite: sides, heights, pathology, size, brightness; the centre becomes
@@ -331,16 +344,43 @@ fn mirror_clock(text: &str, mirror: impl Fn(i32) -> i32) -> String {
 pub fn replace_prompts(samples: &mut [Sample], path: &Path) -> Result<(), DataError> {
     let table = Table::read(path)?;
     let (image, text) = (table.column("Image")?, table.column("Description")?);
-    let mut by_image: HashMap<&str, Vec<String>> = HashMap::new();
+    let mask = table.find_column("Ground Truth");
+    let mut by_image: HashMap<&str, Vec<(&str, String)>> = HashMap::new();
     for row in &table.rows {
         let name = table.required(row, image, "Image")?;
-        by_image.entry(name).or_default().push(row.get(text).to_string());
+        let mask = mask.map_or("", |column| row.get(column));
+        by_image.entry(name).or_default().push((mask, row.get(text).to_string()));
     }
-    for sample in samples {
-        let name = sample.image.file_name().unwrap_or_default().to_string_lossy();
-        let prompts = by_image.get(name.as_ref()).or_else(|| by_image.get(sample.case_id.as_str()));
-        sample.prompts =
-            prompts.cloned().ok_or_else(|| DataError::NoPrompt { path: path.into(), image: name.into_owned() })?;
+    let mut of_image: HashMap<PathBuf, Vec<usize>> = HashMap::new();
+    for (index, sample) in samples.iter().enumerate() {
+        of_image.entry(sample.image.clone()).or_default().push(index);
+    }
+    for (file, indices) in of_image {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let rows = by_image.get(name.as_str()).or_else(|| by_image.get(samples[indices[0]].case_id.as_str()));
+        let Some(rows) = rows else { return Err(DataError::NoPrompt { path: path.into(), image: name }) };
+        if let [index] = indices.as_slice() {
+            samples[*index].prompts = rows.iter().map(|(_, prompt)| prompt.clone()).collect();
+            continue;
+        }
+        // Several samples of one image differ in their masks: each has its own rows, by the mask's name or by their order.
+        let named = |index: usize| -> Vec<String> {
+            let masks = &samples[index].masks;
+            let is_named = |wanted: &str| masks.iter().any(|mask| mask.file_name().is_some_and(|name| name == wanted));
+            rows.iter().filter(|(mask, _)| is_named(mask)).map(|(_, prompt)| prompt.clone()).collect()
+        };
+        let by_mask: Vec<Vec<String>> = indices.iter().map(|index| named(*index)).collect();
+        let prompts = if by_mask.iter().all(|prompts| !prompts.is_empty()) {
+            by_mask
+        } else if rows.len() == indices.len() {
+            rows.iter().map(|(_, prompt)| vec![prompt.clone()]).collect()
+        } else {
+            let (rows, samples) = (rows.len(), indices.len());
+            return Err(DataError::PromptRows { path: path.into(), image: name, rows, samples });
+        };
+        for (index, prompts) in indices.into_iter().zip(prompts) {
+            samples[index].prompts = prompts;
+        }
     }
     Ok(())
 }
@@ -429,6 +469,32 @@ mod tests {
         assert_eq!(samples[1].prompts, [""]);
         let error = replace_prompts(&mut [sample("c")], &path).unwrap_err().to_string();
         assert!(error.contains("`c.png`"), "{error}");
+    }
+
+    #[test]
+    fn samples_of_one_image_get_the_rows_of_their_masks() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("prompts.csv");
+        let samples = || {
+            ["one.png", "two.png"].map(|mask| {
+                let mut sample = Sample::new("a".into(), "img/a.png".into(), MaskRule::AboveHalf);
+                sample.masks.push(format!("label/{mask}").into());
+                sample
+            })
+        };
+        for (rows, expected) in [
+            ("Image,Description,Ground Truth\na.png,right,two.png\na.png,left,one.png\n", Some(["left", "right"])),
+            ("Image,Description\na.png,first\na.png,second\n", Some(["first", "second"])),
+            ("Image,Description\na.png,first\n", None),
+        ] {
+            std::fs::write(&path, rows).unwrap();
+            let mut samples = samples();
+            let replaced = replace_prompts(&mut samples, &path);
+            match expected {
+                Some(prompts) => assert_eq!(samples.map(|sample| sample.prompts[0].clone()), prompts),
+                None => assert!(replaced.unwrap_err().to_string().contains("1 rows for the image `a.png`")),
+            }
+        }
     }
 
     #[test]

@@ -79,6 +79,10 @@ pub struct Sample {
     pub prompts: Vec<String>,
     pub patient: Option<String>,
     pub pathology: Option<Pathology>,
+    /// What the mask shows where that is no lesion: `nerve`. Its image then has no lesion of the breast.
+    pub structure: Option<String>,
+    /// Every structure that the same image shows or may show; this one is among them.
+    pub shown_structures: Vec<String>,
     pub histology: Option<String>,
     pub device: Option<String>,
     /// The patient's side: `left` or `right`.
@@ -96,6 +100,8 @@ impl Sample {
             prompts: Vec::new(),
             patient: None,
             pathology: None,
+            structure: None,
+            shown_structures: Vec::new(),
             histology: None,
             device: None,
             side: None,

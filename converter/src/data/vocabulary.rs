@@ -1,7 +1,7 @@
 //! The words of all prompts that training asks, so that a result can say when a prompt leaves them.
 
 use super::prompts::absent_thing_prompt;
-use super::{Pathology, Place, Recipe, Sample, image_prompt, mirror_horizontal};
+use super::{Pathology, Place, Recipe, Sample, image_prompt, mirror_horizontal, plain_request, structure_request};
 use causalclipseg::prompt::words;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -47,7 +47,13 @@ pub fn prompt_words(samples: &[Sample], recipe: &Recipe) -> BTreeSet<String> {
         }
     }
     if recipe.absent > 0.0 {
-        (0..DRAWS).for_each(|_| known.extend(words(&absent_thing_prompt(&mut rng))));
+        (0..4 * DRAWS).for_each(|_| known.extend(words(&absent_thing_prompt(&mut rng))));
+    }
+    if recipe.plain > 0.0 {
+        (0..4 * DRAWS).for_each(|_| known.extend(words(&plain_request(&mut rng))));
+    }
+    for structure in samples.iter().filter_map(|sample| sample.structure.as_deref()).collect::<BTreeSet<_>>() {
+        (0..DRAWS).for_each(|_| known.extend(words(&structure_request(structure, &mut rng))));
     }
     known
 }

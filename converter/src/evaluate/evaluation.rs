@@ -1,6 +1,9 @@
 //! Everything that an evaluation finds, as JSON has it.
 
-use super::{AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, Scores};
+use super::{
+    AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, Reliability, RequestStudy,
+    Scores,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -22,6 +25,8 @@ pub struct Evaluation {
     pub by_pathology: BTreeMap<String, Group>,
     /// Empty where the data does not tell.
     pub by_device: BTreeMap<String, Group>,
+    /// The answers' own scores beside their Dice.
+    pub reliability: Option<Reliability>,
     /// `None` where no study was asked for, here and in the two below.
     pub prompts: Option<PromptStudy>,
     /// `None` also where fewer than two images have a lesion.
@@ -29,6 +34,8 @@ pub struct Evaluation {
     pub absent: Option<AbsentStudy>,
     /// What changes to the images that must not matter do; `None` where this was not asked for.
     pub interventions: Option<Vec<InterventionScores>>,
+    /// Requests in many words, and frames without a lesion; `None` where this was not asked for.
+    pub requests: Option<RequestStudy>,
     pub model: String,
     /// Of the bundle that was run; of the one packed from it for a checkpoint.
     pub model_sha256: String,

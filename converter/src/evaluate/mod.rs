@@ -6,23 +6,31 @@
 
 mod answer;
 mod bootstrap;
+mod calibration;
 mod evaluation;
 mod interventions;
 pub mod metric;
 mod options;
 mod percentile;
+mod presence;
 mod prompt_study;
+mod reliability;
 pub mod report;
+mod requests;
 mod run;
 mod scores;
 mod sentence;
 mod workers;
 
 pub use bootstrap::Intervals;
+pub use calibration::Calibration;
 pub use evaluation::Evaluation;
 pub use interventions::{Effect, Intervention, InterventionScores};
 pub use options::EvaluateOptions;
+pub use presence::{Curve, Presence};
 pub use prompt_study::{AbsentStudy, EmptyAnswers, NamedOther, PairStudy, PromptStudy};
+pub use reliability::{Reliability, ReliabilityBin};
+pub use requests::{RequestScores, RequestStudy};
 pub use run::{evaluate, images_to_run};
 pub use scores::{Group, ImageScores, Scores};
 
@@ -44,10 +52,9 @@ fn failed_frame(sample: &Sample) -> impl Fn(SessionError) -> EvaluateError {
     move |source| EvaluateError::Frame { image: sample.image.clone(), source }
 }
 
-/// A session for comparing masks: nobody looks at their quality.
+/// A session with the model's own threshold, whose findings carry their quality: studies compare it with what is true.
 fn session(model: &Model) -> Result<Session, EvaluateError> {
-    let options = SessionOptions::default().with_quality(false);
-    Session::new(model, options).map_err(EvaluateError::Session)
+    Session::new(model, SessionOptions::default()).map_err(EvaluateError::Session)
 }
 
 /// Why a model could not be evaluated.

@@ -12,11 +12,13 @@ pub struct EvaluateOptions {
     pub prompt_study: bool,
     /// Also measure what changes to the images that must not matter do: up to eleven passes an image more.
     pub interventions: bool,
+    /// Also ask every image for a lesion in many words, and a window of it beside its lesion: two passes an image more.
+    pub requests: bool,
 }
 
 impl Default for EvaluateOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { seed: 0, resamples: 2000, threads, prompt_study: true, interventions: false }
+        Self { seed: 0, resamples: 2000, threads, prompt_study: true, interventions: false, requests: false }
     }
 }

@@ -5,20 +5,24 @@ use super::bootstrap::mean_of_patients;
 use super::interventions;
 use super::metric::Comparison;
 use super::prompt_study::{Questions, Variants, study_pairs, summarise_absent, summarise_prompts};
+use super::requests;
 use super::scores::{by_group, by_patient};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
-use super::{EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Scores, failed_frame, failed_prompt};
+use super::{
+    EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Reliability, Scores, failed_frame, failed_prompt,
+};
 use crate::data::{Mask, Pathology, Sample, load_masks};
 use causalclipseg::io::Image;
-use causalclipseg::{Model, Session};
+use causalclipseg::{Finding, Model, Session};
 use std::time::Instant;
 
 /// How often [`evaluate`] calls `on_image` at most.
 pub fn images_to_run(samples: usize, options: &EvaluateOptions) -> usize {
     let study = if options.prompt_study { samples } else { 0 };
     let interventions = if options.interventions { interventions::passes(samples) } else { 0 };
-    samples + study + interventions
+    let requests = if options.requests { samples } else { 0 };
+    samples + study + interventions + requests
 }
 
 /// One image, judged.
@@ -52,6 +56,10 @@ pub fn evaluate(
         true => Some(interventions::study(model, samples, options, &on_image)?),
         false => None,
     };
+    let requests = match options.requests {
+        true => Some(requests::study(model, samples, options, &on_image)?),
+        false => None,
+    };
 
     let means = Scores::mean(per_image.iter().map(|image| image.scores)).ok_or(EvaluateError::NoImages)?;
     let patients = by_patient(&per_image);
@@ -68,10 +76,12 @@ pub fn evaluate(
         intervals: Intervals::draw(&patients, options.resamples, options.seed),
         by_pathology: by_group(&per_image, |image| image.pathology),
         by_device: by_group(&per_image, |image| image.device.as_deref()),
+        reliability: Reliability::of(&per_image),
         prompts: summarise_prompts(means.dice, &variants),
         pairs,
         absent: summarise_absent(&variants),
         interventions,
+        requests,
         model: description.name.clone(),
         model_sha256: model.sha256().to_string(),
         trained: description.trained,
@@ -103,6 +113,7 @@ fn judge(
     }
     let report = session.run(&frame, &prompts).map_err(failed_frame(sample))?;
     let masks: Vec<Mask> = report.findings.iter().map(found_mask).collect();
+    let own_quality = report.findings.first().and_then(Finding::quality);
     // The runtime answers every prompt, at the frame's size.
     let compare = |mask: Option<&'_ Mask>| -> Scores {
         mask.and_then(|mask| Comparison::new(mask, &truth).map(|pair| Scores::of(&pair))).unwrap_or_default()
@@ -114,6 +125,7 @@ fn judge(
         pathology: sample.pathology.map(Pathology::adjective),
         device: sample.device.clone(),
         scores: compare(masks.first()),
+        score: own_quality.map_or(0.0, |quality| quality.score),
         area_px: masks.first().map_or(0, Mask::area),
         truth_px: truth.area(),
     };

@@ -76,6 +76,8 @@ pub struct ImageScores {
     pub device: Option<String>,
     #[serde(flatten)]
     pub scores: Scores,
+    /// The answer's own, 0 to 1: see `Quality::score` of the runtime.
+    pub score: f64,
     /// Pixels found.
     pub area_px: usize,
     /// Pixels that are lesion in truth.
@@ -125,6 +127,7 @@ pub(super) mod tests {
             pathology,
             device: None,
             scores: Scores { dice, iou: dice / 2.0, nsd: 1.0 - dice, hd95: 100.0 * dice },
+            score: dice,
             area_px: 1,
             truth_px: 1,
         }

@@ -10,7 +10,7 @@ mod tests;
 pub use read::{Limits, ReadError};
 
 use crate::checkpoint::{ARCHITECTURE_KEY, Checkpoint, CheckpointError, read_provenance};
-use crate::model::{Architecture, ArchitectureError};
+use crate::model::{Architecture, ArchitectureError, scale_new_heads};
 use causalclipseg::bundle::{Note, Provenance, ProvenanceError};
 use causalclipseg::graph::{GraphError, Weights};
 use read::Contents;
@@ -175,7 +175,8 @@ impl Gathered {
     /// Gives CLIP the layers that it lacks. A `connect` that the file does have is kept, or named if it has holes.
     fn draw_new_layers(&mut self, architecture: &Architecture, seed: u64) -> Result<(), ImportError> {
         let has_connect = self.weights.keys().any(|name| name.starts_with(names::CONNECT));
-        let drawn = architecture.random_weights(seed).map_err(ImportError::Weights)?;
+        let mut drawn = architecture.random_weights(seed).map_err(ImportError::Weights)?;
+        scale_new_heads(architecture, &mut drawn);
         let is_wanted = |name: &str| names::is_new_layer(name) && !(has_connect && name.starts_with(names::CONNECT));
         self.weights.extend(drawn.into_iter().filter(|(name, _)| is_wanted(name)));
         Ok(())

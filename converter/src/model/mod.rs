@@ -2,6 +2,7 @@
 //! needs too; what only conversion needs is here.
 
 mod form;
+mod heads;
 mod positions;
 
 pub use causalclipseg::network::{
@@ -10,4 +11,5 @@ pub use causalclipseg::network::{
 };
 pub(crate) use form::FORM_KEY;
 pub use form::Form;
+pub use heads::scale_new_heads;
 pub use positions::resize_positions;

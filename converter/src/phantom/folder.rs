@@ -1,6 +1,6 @@
 //! A folder of phantoms in MedCLIPSeg's layout.
 
-use super::Phantom;
+use super::{Contents, Phantom};
 use crate::data::Split;
 use image::{GrayImage, Luma};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Workbook, XlsxError};
@@ -16,6 +16,18 @@ pub struct WriteOptions {
     pub val_fraction: f64,
     /// Width and height in pixels; they vary where not given.
     pub size: Option<(usize, usize)>,
+    /// The part, 0..1, that shows no lesion. Where it is above 0, all phantoms have what imitates lesions, so that this
+    /// tells none from the others.
+    pub lesion_free: f64,
+}
+
+impl WriteOptions {
+    /// Of every stretch of phantoms, about the part that was asked for has no lesion.
+    fn contents(&self, index: usize) -> Contents {
+        let part = self.lesion_free.clamp(0.0, 1.0);
+        let free_before = |index: usize| (index as f64 * part).floor();
+        Contents { lesions: free_before(index + 1) == free_before(index), imitations: part > 0.0 }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +121,7 @@ fn write_split(
 /// One image, and a mask and a row for each lesion that can be asked for; for validation the first alone, so that every image
 /// counts once.
 fn write_phantom(folder: &Path, split: Split, index: usize, options: &WriteOptions) -> Result<Vec<Row>, PhantomError> {
-    let phantom = Phantom::generate(options.seed, index as u64, options.size);
+    let phantom = Phantom::with_contents(options.seed, index as u64, options.size, options.contents(index));
     let (width, height) = (phantom.width as u32, phantom.height as u32);
     let save = |part: &str, name: &str, value_at: &dyn Fn(usize) -> u8| {
         let path = folder.join(part).join(name);
@@ -160,7 +172,8 @@ mod tests {
     use crate::data::{LoadOptions, Sample, load_image, load_masks, load_samples};
     use std::collections::HashSet;
 
-    const OPTIONS: WriteOptions = WriteOptions { count: 5, seed: 9, val_fraction: 0.4, size: Some((128, 96)) };
+    const OPTIONS: WriteOptions =
+        WriteOptions { count: 5, seed: 9, val_fraction: 0.4, size: Some((128, 96)), lesion_free: 0.0 };
 
     #[test]
     fn the_loader_reads_what_is_written() {
@@ -192,6 +205,21 @@ mod tests {
         assert!(samples.next().is_none());
         assert!(train.len() > 3, "none of these phantoms has two lesions to ask for");
         assert_eq!(std::fs::read_dir(folder.parent().unwrap()).unwrap().count(), 1, "nothing is left beside");
+    }
+
+    #[test]
+    fn a_part_without_lesions_has_empty_masks_and_is_asked_for_lesions() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join("phantoms");
+        write_folder(&folder, &WriteOptions { count: 9, val_fraction: 0.0, lesion_free: 0.34, ..OPTIONS }, || ())
+            .unwrap();
+        let samples = load_samples(&folder, Split::Train, &LoadOptions::default()).unwrap();
+        let is_empty = |sample: &&Sample| {
+            let size = load_image(&sample.image).unwrap().size();
+            load_masks(sample, size).unwrap().area() == 0
+        };
+        assert!(samples.iter().all(|sample| !sample.prompts[0].is_empty()));
+        assert_eq!(samples.iter().filter(is_empty).count(), 3);
     }
 
     #[test]

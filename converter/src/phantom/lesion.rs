@@ -68,6 +68,19 @@ impl Lesion {
         self.radii.0.max(self.radii.1) * (1.0 + crests)
     }
 
+    /// A body with an even outline that is no lesion.
+    pub(super) fn imitation(
+        center: (f32, f32),
+        radii: (f32, f32),
+        rotation_radians: f32,
+        (echogenicity, contrast_db): (Echogenicity, f32),
+        behind_db: f32,
+        capsule_db: f32,
+    ) -> Self {
+        let (margin, waves) = (0.08, [(0.0, 0.0); 5]);
+        Self { center, radii, rotation_radians, echogenicity, contrast_db, behind_db, margin, capsule_db, waves }
+    }
+
     fn random(center: (f32, f32), radius: f32, rng: &mut impl Rng) -> Self {
         const KINDS: [Echogenicity; 10] = {
             use Echogenicity::*;

@@ -9,6 +9,7 @@ mod annotation;
 mod beam;
 mod folder;
 mod geometry;
+mod imitation;
 mod lesion;
 mod noise;
 mod request;
@@ -37,10 +38,10 @@ pub struct Phantom {
     pub height: usize,
     /// Row by row, 0..255.
     pub pixels: Vec<u8>,
-    /// At least one; none overlap.
+    /// At least one, unless [`Contents`] says none; none overlap.
     pub lesions: Vec<Lesion>,
     /// At least one: of each lesion that something sets apart. The first was drawn at random, the others follow in the
-    /// order of `lesions`.
+    /// order of `lesions`. Without a lesion, one for a lesion that is not there.
     pub requests: Vec<Request>,
 }
 
@@ -52,10 +53,27 @@ pub struct Request {
     pub prompt: String,
 }
 
+/// What a phantom shows besides tissue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contents {
+    pub lesions: bool,
+    /// What looks like a lesion and is none: vessels, ducts, ribs and other shadows, lobules of fat.
+    pub imitations: bool,
+}
+
+impl Contents {
+    pub const LESIONS: Self = Self { lesions: true, imitations: false };
+}
+
 impl Phantom {
+    /// A phantom with lesions and nothing that imitates them: see [`Self::with_contents`].
+    pub fn generate(seed: u64, index: u64, size: Option<(usize, usize)>) -> Self {
+        Self::with_contents(seed, index, size, Contents::LESIONS)
+    }
+
     /// The phantom number `index` of a seed. `size` is width and height in pixels, clamped to [`SIDE_RANGE`]; without
     /// one it varies.
-    pub fn generate(seed: u64, index: u64, size: Option<(usize, usize)>) -> Self {
+    pub fn with_contents(seed: u64, index: u64, size: Option<(usize, usize)>, contents: Contents) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index);
         let rng = &mut rng;
@@ -63,11 +81,16 @@ impl Phantom {
         let clamp = |side: usize| side.clamp(*SIDE_RANGE.start(), *SIDE_RANGE.end());
         let (width, height) = (clamp(width), clamp(height));
         let geometry = Geometry::random(width, height, rng);
-        let lesions = distinguishable_lesions(&geometry, rng);
+        let lesions = if contents.lesions { distinguishable_lesions(&geometry, rng) } else { Vec::new() };
         let tissue = Tissue::random(width, height, Noise::new(rng), rng);
-        let mut pixels = beam::image(&geometry, &tissue, &lesions, rng);
+        let mut bodies = lesions.clone();
+        if contents.imitations {
+            bodies.extend(imitation::place(&geometry, &lesions, rng));
+        }
+        let mut pixels = beam::image(&geometry, &tissue, &bodies, rng);
         let first = request::pick(&lesions, (width, height), rng);
-        annotation::draw(&mut pixels, &geometry, &lesions, rng);
+        // Imitations are measured as lesions are.
+        annotation::draw(&mut pixels, &geometry, &bodies, rng);
         let others = (0..lesions.len()).filter(|lesion| *lesion != first.lesion);
         let others: Vec<Request> =
             others.filter_map(|lesion| request::word(&lesions, lesion, (width, height), rng)).collect();
@@ -165,6 +188,22 @@ mod tests {
             }
             assert!(phantom.requests.iter().all(|request| request.lesion < masks.len()));
         }
+    }
+
+    #[test]
+    fn imitations_are_no_lesions_and_leave_lesions_alone() {
+        let mut changed = 0;
+        for index in 0..20 {
+            let contents = Contents { lesions: true, imitations: true };
+            let phantom = Phantom::with_contents(2, index, Some((200, 160)), contents);
+            assert!(!phantom.lesions.is_empty());
+            changed += usize::from(phantom.pixels != Phantom::generate(2, index, Some((200, 160))).pixels);
+            let free =
+                Phantom::with_contents(2, index, Some((200, 160)), Contents { lesions: false, imitations: true });
+            assert!(free.lesions.is_empty() && free.mask(0).area() == 0 && free.requests.len() == 1);
+            assert!(!free.requests[0].prompt.is_empty());
+        }
+        assert!(changed > 15, "{changed}");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What a run does, read from TOML and recorded beside its results.
 
+use super::error::TrainError;
 use super::game::GameConfig;
 use super::loss::LossConfig;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
+use super::state::write_whole;
 use crate::data::Recipe;
 use crate::model::Edition;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,9 @@ pub struct TrainingConfig {
     /// phases' epochs are then shares of that time, and the schedule follows the time too: it reaches its end on any
     /// machine. Such a run repeats no other exactly.
     pub budget_minutes: f64,
+    /// Of each `--data`, in their order, the share of its samples that an epoch shows, 0..1; all where the list is shorter.
+    /// The epochs take turns with the samples.
+    pub data_shares: Vec<f64>,
     /// How training examples are made of the data: composed pairs, absent lesions, augmentation.
     pub recipe: Recipe,
     pub loss: LossConfig,
@@ -69,6 +74,7 @@ impl Default for TrainingConfig {
             phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
             replicas: 1,
             budget_minutes: 0.0,
+            data_shares: Vec::new(),
             recipe: Recipe::default(),
             loss: LossConfig::default(),
             game: GameConfig::default(),
@@ -105,6 +111,11 @@ impl TrainingConfig {
         })?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// Writes the file whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        write_whole(path, self.to_toml().as_bytes())
     }
 
     pub fn to_toml(&self) -> String {
@@ -144,6 +155,9 @@ impl TrainingConfig {
             if phase.batch < self.replicas.saturating_mul(2) {
                 return refuse("a phase's batch", phase.batch.to_string(), "each replica needs two images of it");
             }
+        }
+        if let Some(share) = self.data_shares.iter().find(|share| !(0.0..=1.0).contains(*share)) {
+            return refuse("data_shares", share.to_string(), "each is 0 to 1");
         }
         if !(1..=256).contains(&self.replicas) {
             return refuse("replicas", self.replicas.to_string(), "allowed are 1 to 256");

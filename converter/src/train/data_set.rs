@@ -9,12 +9,17 @@ use std::sync::Arc;
 /// A split in memory at every size that a run needs.
 pub type Sizes = BTreeMap<usize, Dataset>;
 
-/// Decodes the samples once for each size in pixels.
-pub fn prepare_sizes(samples: &[Sample], sizes: &[usize], on_prepared: impl Fn() + Sync) -> Result<Sizes, DataError> {
+/// Decodes the samples once for each size in pixels, and keeps `detail` times as many along each side.
+pub fn prepare_sizes(
+    samples: &[Sample],
+    sizes: &[usize],
+    detail: usize,
+    on_prepared: impl Fn() + Sync,
+) -> Result<Sizes, DataError> {
     let mut prepared = Sizes::new();
     for size in sizes {
         if !prepared.contains_key(size) {
-            prepared.insert(*size, Dataset::prepare(samples.to_vec(), *size, &on_prepared)?);
+            prepared.insert(*size, Dataset::prepare_detailed(samples.to_vec(), *size, detail, &on_prepared)?);
         }
     }
     Ok(prepared)
@@ -28,19 +33,47 @@ pub struct DataSetSource {
     tokenizer: Arc<Tokenizer>,
     context: usize,
     count: usize,
+    /// Of consecutive samples: how many there are, and how many of them an epoch shows. Empty where it shows all.
+    parts: Vec<(usize, usize)>,
 }
 
 impl DataSetSource {
     /// Prompts of more than `context` tokens are cut to that.
     pub fn new(sizes: Arc<Sizes>, recipe: Recipe, seed: u64, tokenizer: Arc<Tokenizer>, context: usize) -> Self {
         let count = sizes.values().next().map_or(0, Dataset::len);
-        Self { sizes, recipe, seed, tokenizer, context, count }
+        Self { sizes, recipe, seed, tokenizer, context, count, parts: Vec::new() }
     }
 
     /// The same with the first `count` examples only.
     pub fn limited(mut self, count: usize) -> Self {
         self.count = self.count.min(count);
         self
+    }
+
+    /// The same with a share, 0..1, of each stretch of samples in an epoch: `counts` are their lengths, one after another.
+    /// The epochs take turns with the samples.
+    pub fn shared(mut self, counts: &[usize], shares: &[f64]) -> Self {
+        let shown = |(count, share): (&usize, &f64)| {
+            (*count, ((*count as f64 * share.clamp(0.0, 1.0)).round() as usize).clamp(1.min(*count), *count))
+        };
+        self.parts = counts.iter().zip(shares).map(shown).collect();
+        self.count = self.parts.iter().map(|(_, shown)| shown).sum();
+        self
+    }
+
+    /// The sample that is number `index` of an epoch.
+    fn sample_of(&self, epoch: usize, index: usize) -> usize {
+        let (mut first, mut rest) = (0, index);
+        for (count, shown) in &self.parts {
+            if rest < *shown {
+                // A step that shares no divisor with the count, about its golden section, spreads an epoch's samples.
+                let step = (0..).map(|k| (*count * 5 / 8).max(1) + k).find(|step| gcd(*step, *count) == 1).unwrap_or(1);
+                return first + ((epoch * shown + rest) % count * step) % count;
+            }
+            rest -= shown;
+            first += count;
+        }
+        index
     }
 
     fn tokens(&self, prompt: &str) -> Result<Vec<u32>, PromptError> {
@@ -60,8 +93,9 @@ impl Source for DataSetSource {
 
     fn draw(&self, epoch: usize, index: usize, size: usize) -> Result<Example, SourceError> {
         let dataset = self.sizes.get(&size).ok_or_else(|| format!("it was not prepared at {size} pixels"))?;
+        let sample = self.sample_of(epoch, index);
         let drawn =
-            self.recipe.draw(dataset, index, epoch, self.seed).ok_or_else(|| format!("it has no example {index}"))?;
+            self.recipe.draw(dataset, sample, epoch, self.seed).ok_or_else(|| format!("it has no example {index}"))?;
         let mut image = Vec::new();
         let mut questions = Vec::new();
         for asked in drawn {
@@ -69,5 +103,32 @@ impl Source for DataSetSource {
             image = asked.picture.pixels;
         }
         Ok(Example { image, questions })
+    }
+}
+
+fn gcd(one: usize, other: usize) -> usize {
+    if other == 0 { one } else { gcd(other, one % other) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokenizer::clip_tokenizer_json;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn epochs_take_turns_with_the_samples_of_a_share() {
+        let tokenizer = Arc::new(Tokenizer::from_json(&clip_tokenizer_json()).unwrap());
+        let source = DataSetSource::new(Arc::new(Sizes::new()), Recipe::PLAIN, 0, tokenizer, 77);
+        let source = source.shared(&[7, 20, 1], &[1.0, 0.25, 0.1]);
+        assert_eq!(source.count(), 7 + 5 + 1);
+        let mut seen: BTreeMap<usize, usize> = BTreeMap::new();
+        for epoch in 0..4 {
+            for index in 0..source.count() {
+                *seen.entry(source.sample_of(epoch, index)).or_default() += 1;
+            }
+        }
+        assert_eq!(seen.len(), 28);
+        assert!((0..7).all(|sample| seen[&sample] == 4) && (7..27).all(|sample| seen[&sample] == 1) && seen[&27] == 4);
     }
 }

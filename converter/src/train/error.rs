@@ -39,11 +39,30 @@ pub enum TrainError {
     Exists(PathBuf),
     #[error("{0} holds no run to resume; start one without --resume")]
     NothingToResume(PathBuf),
-    #[error("the run in {0} was started with another configuration; resume it without --config")]
+    #[error(
+        "the run in {0} was started with another configuration; resume it without --config, or with one that differs in \
+         [optimizer] alone"
+    )]
     OtherConfig(PathBuf),
     #[error(
+        "the run in {0} was started with other data, another --fold or another --leave-device; give the same again, or start a \
+         new run with --init and its best.safetensors"
+    )]
+    OtherData(PathBuf),
+    #[error(
+        "the {split} data's prompts do not fit the network: {reason}; train from a checkpoint with CLIP's vocabulary, or leave \
+         --init out"
+    )]
+    Prompts { split: &'static str, reason: String },
+    #[error(
+        "`{weight}` has grown to {value:e} at epoch {epoch}, batch {batch}: the run diverges; the last good state is kept in \
+         {state}: write its config.toml with a lower learning_rate to another file and continue with --resume --config FILE"
+    )]
+    Diverged { weight: String, value: f32, epoch: usize, batch: usize, state: PathBuf },
+    #[error(
         "the loss or gradient is no finite number at epoch {epoch}, batch {batch} (pred {pred}, pred_ad {pred_ad}, phi {phi}); \
-         the last good state is kept in {state}: lower the learning rate and --resume"
+         the last good state is kept in {state}: write its config.toml with a lower learning_rate to another file and continue \
+         with --resume --config FILE"
     )]
     NotFinite { epoch: usize, batch: usize, pred: f32, pred_ad: f32, phi: f32, state: PathBuf },
 }

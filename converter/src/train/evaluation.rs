@@ -2,8 +2,9 @@
 
 use super::error::TrainError;
 use super::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, to_numbers};
+use super::run::check_prompts;
 use super::source::{Batch, Source};
-use crate::model::stage;
+use crate::model::{Architecture, stage};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Means over images.
@@ -16,12 +17,13 @@ pub struct Score {
 /// Scores probability 0.5 and above against the masks. `None` where `stop` was raised on the way.
 pub fn evaluate(
     network: &mut Network,
+    architecture: &Architecture,
     source: &dyn Source,
-    size: usize,
     batch: usize,
     upsampled: UpsampledConv,
     stop: &AtomicBool,
 ) -> Result<Option<Score>, TrainError> {
+    let size = architecture.input_size;
     let plan = Plan::new(network.graph(), &[stage::PRED], Masks::Learned, upsampled, false)?;
     let indices: Vec<usize> = (0..source.count()).collect();
     let (mut dice, mut iou, mut count) = (0.0, 0.0, 0.0);
@@ -31,6 +33,7 @@ pub fn evaluate(
         }
         let batch =
             Batch::draw(source, 0, part, size).map_err(|source| TrainError::Source { split: "validation", source })?;
+        check_prompts(architecture, &batch, "validation")?;
         let tokens = TokenBatch::new(&batch.tokens, network.device());
         let images = batch.normalised_images(network.device());
         let logits =

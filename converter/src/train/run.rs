@@ -11,11 +11,11 @@ use super::game::{Game, Outcome};
 use super::loader;
 use super::network::{Network, ParameterTable};
 use super::optimizer::Adam;
-use super::source::Source;
+use super::source::{Batch, Source};
 use super::start::open_masks;
 use super::state::{Best, EpochSums, Progress, State, restore_average, write_whole};
 use crate::checkpoint::{Checkpoint, Storage};
-use crate::model::Architecture;
+use crate::model::{Architecture, TextEncoder};
 use burn::tensor::Device;
 use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg::graph::Weights;
@@ -43,6 +43,8 @@ pub struct Data<'a> {
     /// Of the training prompts, in small letters, for the checkpoints' metadata: a bundle can then tell a word that its
     /// model never met.
     pub words: BTreeSet<String>,
+    /// Tells these data from others, so that a run is not resumed with samples that it held back; may be empty.
+    pub digest: String,
 }
 
 /// How a run ended.
@@ -140,6 +142,7 @@ impl<'a> Run<'a> {
         write_whole(&folder.join(CONFIG), config.to_toml().as_bytes())?;
         let mut words = start.provenance.words().clone();
         words.extend(data.words.iter().cloned());
+        let data_digest = data.digest.clone();
         let run = Self {
             config,
             folder: folder.into(),
@@ -149,7 +152,7 @@ impl<'a> Run<'a> {
             devices: devices.to_vec(),
             average,
             game,
-            progress: Progress { words, ..Progress::default() },
+            progress: Progress { words, data_digest, ..Progress::default() },
         };
         run.save()?;
         Ok(run)
@@ -165,6 +168,9 @@ impl<'a> Run<'a> {
         check_counts(&data)?;
         let state = State::load(&folder.join(STATE))?;
         let mut progress = state.progress;
+        if !progress.data_digest.is_empty() && progress.data_digest != data.digest {
+            return Err(TrainError::OtherData(folder.into()));
+        }
         progress.words.extend(data.words.iter().cloned());
         let network = Network::new(state.architecture.describe()?, &state.weights, device)?;
         let average = restore_average(state.average, config.average_decay, device);
@@ -250,6 +256,7 @@ impl<'a> Run<'a> {
                 }
                 let Ok(batch) = receiver.recv() else { break };
                 let batch = batch.map_err(|source| TrainError::Source { split: "training", source })?;
+                check_prompts(&self.architecture, &batch, "training")?;
                 let position = self.position(self.progress.batch as f64 / count as f64);
                 let factor = self.config.schedule.factor(position, self.config.epochs());
                 let outcome = self.game.play(&mut self.network, &batch, epoch, self.progress.step, factor);
@@ -313,9 +320,9 @@ impl<'a> Run<'a> {
         if let Some(average) = &self.average {
             average.write_to(&mut network.parameters);
         }
-        let size = self.architecture.input_size;
+        let architecture = &self.architecture;
         let form = self.config.game.upsampled_conv;
-        let mut score = |source| evaluate(&mut network, source, size, self.config.validation_batch, form, stop);
+        let mut score = |source| evaluate(&mut network, architecture, source, self.config.validation_batch, form, stop);
         let Some(single) = score(self.data.validation)? else { return Ok(None) };
         let pairs = match self.data.validation_pairs {
             None => None,
@@ -431,6 +438,7 @@ impl<'a> Run<'a> {
     }
 
     fn save(&self) -> Result<(), TrainError> {
+        self.check_weights()?;
         let state = State {
             architecture: self.architecture.clone(),
             progress: self.progress.clone(),
@@ -440,6 +448,23 @@ impl<'a> Run<'a> {
             phi: self.game.phi.state(),
         };
         state.save(&self.folder.join(STATE))
+    }
+
+    /// Weights that are finite but absurd would make a state of which nothing good can come.
+    fn check_weights(&self) -> Result<(), TrainError> {
+        const MOST: f32 = 1e6;
+        for (name, values) in &self.network.parameters.to_weights() {
+            if let Some(value) = values.iter().find(|value| value.is_nan() || value.abs() > MOST) {
+                return Err(TrainError::Diverged {
+                    weight: name.clone(),
+                    value: *value,
+                    epoch: self.progress.epoch,
+                    batch: self.progress.batch,
+                    state: self.folder.join(STATE),
+                });
+            }
+        }
+        Ok(())
     }
 
     fn append_log(&self, record: &EpochRecord) -> Result<(), TrainError> {
@@ -461,6 +486,21 @@ fn check_counts(data: &Data) -> Result<(), TrainError> {
     for (split, count, least) in [("training", data.training.count(), 2), ("validation", data.validation.count(), 1)] {
         if count < least {
             return Err(TrainError::TooFew { split, count, least });
+        }
+    }
+    Ok(())
+}
+
+/// A token beyond the network's table, or more of them than it has positions for, would end in a backend's panic.
+pub(super) fn check_prompts(architecture: &Architecture, batch: &Batch, split: &'static str) -> Result<(), TrainError> {
+    let TextEncoder { vocabulary, context, .. } = architecture.text;
+    let refuse = |reason| Err(TrainError::Prompts { split, reason });
+    for tokens in &batch.tokens {
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= vocabulary) {
+            return refuse(format!("token {token} is beyond its vocabulary of {vocabulary}"));
+        }
+        if tokens.len() > context {
+            return refuse(format!("{} tokens are more than its context of {context}", tokens.len()));
         }
     }
     Ok(())

@@ -1,22 +1,14 @@
 //! Weights to train from.
 
 use crate::checkpoint::Checkpoint;
-use crate::model::{Architecture, ArchitectureError, stage};
+use crate::model::{Architecture, ArchitectureError, scale_new_heads, stage};
 use causalclipseg::bundle::Provenance;
-use causalclipseg::graph::{GraphError, Op, TAPS, Weights};
+use causalclipseg::graph::{GraphError, Op, Weights};
 
-/// Random weights for an architecture, the same for the same seed.
-///
-/// A prompt's kernel sums over nine taps of all channels. Drawn like any linear layer's its weights would make logits
-/// with a deviation near twenty, from which training first has to come back; here they start near one.
+/// Random weights for an architecture, the same for the same seed, with heads at a scale to train from.
 pub fn random_start(architecture: Architecture, seed: u64) -> Result<Checkpoint, GraphError> {
     let mut weights = architecture.random_weights(seed)?;
-    let terms = (architecture.decoder / 2 * TAPS) as f32;
-    for name in ["proj.txt.weight", "proj_ad.txt.weight"] {
-        if let Some(weight) = weights.get_mut(name) {
-            weight.mapv_inplace(|value| value / terms.sqrt());
-        }
-    }
+    scale_new_heads(&architecture, &mut weights);
     Ok(Checkpoint { architecture, weights, provenance: Provenance::default() })
 }
 

@@ -34,6 +34,9 @@ pub struct Progress {
     /// Of all prompts that the weights were taught, also by the runs before this one.
     #[serde(default)]
     pub words: BTreeSet<String>,
+    /// Of the run's samples; empty in states of earlier versions.
+    #[serde(default)]
+    pub data_digest: String,
 }
 
 /// The best validation so far.

@@ -7,6 +7,7 @@ mod lvit;
 mod manifest;
 mod medclipseg;
 mod medvlsm;
+mod structures;
 
 use super::{DataError, Sample, Split};
 use std::collections::{BTreeSet, HashMap};
@@ -26,6 +27,8 @@ pub enum Layout {
     Busi,
     /// A CSV: dataset, split, case_id, patient_id, image_path, mask_path, text.
     Manifest,
+    /// `img/` and a folder of masks for each structure: `nerve/`, `vessel/`.
+    Structures,
 }
 
 impl fmt::Display for Layout {
@@ -36,6 +39,7 @@ impl fmt::Display for Layout {
             Self::Medvlsm => "MedVLSM",
             Self::Busi => "BUSI",
             Self::Manifest => "manifest",
+            Self::Structures => "structures",
         })
     }
 }
@@ -55,6 +59,8 @@ impl Layout {
             Ok(Self::Busi)
         } else if manifest::find(root).is_some() {
             Ok(Self::Manifest)
+        } else if structures::is_layout(root) {
+            Ok(Self::Structures)
         } else {
             Err(DataError::UnknownLayout { path: root.into() })
         }
@@ -95,6 +101,7 @@ pub fn load_samples(root: &Path, split: Split, options: &LoadOptions) -> Result<
         Layout::Medvlsm => medvlsm::load(root, split, wording)?,
         Layout::Busi => busi::load(root, split)?,
         Layout::Manifest => manifest::load(root, split)?,
+        Layout::Structures => structures::load(root, split)?,
     };
     if samples.is_empty() {
         return Err(DataError::EmptySplit { path: root.into(), split });
@@ -177,9 +184,13 @@ mod tests {
             ("anns/train.json", Layout::Medvlsm),
             ("malignant/malignant (1).png", Layout::Busi),
             ("anything.csv", Layout::Manifest),
+            ("img/a.png", Layout::Structures),
         ] {
             let fixture = Fixture::new();
             fixture.file(file, b"split,image_path,mask_path,text\n");
+            if layout == Layout::Structures {
+                fixture.file("nerve/a.png", b"");
+            }
             assert_eq!(Layout::detect(fixture.root()).unwrap(), layout, "{file}");
         }
         let nothing = Fixture::new();

@@ -1,71 +1,21 @@
 //! Calipers and labels: found, taken away, moved, and drawn anew.
 
 use super::scan::Scan;
+use crate::data::looks::{fill, find_thin};
 use crate::phantom::Canvas;
 use embedded_graphics::geometry::Point;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-/// What is this bright ...
-const LEVEL: u8 = 170;
-/// ... so much brighter than what is left of its surroundings once everything thin is taken away ...
-const CONTRAST: u8 = 80;
-/// ... and less wide than this, in pixels, is a caliper or a letter, or a bright speck of tissue.
-const THICKNESS: usize = 5;
-
-/// The pixels that look burned in. Morphology's white top-hat: the image less its opening (F. Meyer, 1979).
+/// The pixels that look burned in.
 pub(super) fn find(scan: &Scan) -> Vec<bool> {
-    let (width, height) = (scan.width(), scan.height());
-    let eroded = extremum(&scan.pixels, width, height, u8::min);
-    let opened = extremum(&eroded, width, height, u8::max);
-    let is_thin = |(pixel, opened): (&u8, &u8)| *pixel >= LEVEL && pixel.saturating_sub(*opened) >= CONTRAST;
-    scan.pixels.iter().zip(&opened).map(is_thin).collect()
+    find_thin(&scan.pixels, scan.width(), scan.height())
 }
 
-/// The least or largest value in the square of [`THICKNESS`] around each pixel: along rows, then along columns.
-fn extremum(pixels: &[u8], width: usize, height: usize, choose: fn(u8, u8) -> u8) -> Vec<u8> {
-    const REACH: usize = THICKNESS / 2;
-    let along = |pixels: &[u8], is_row: bool| -> Vec<u8> {
-        let value = |index: usize| {
-            let (x, y) = (index % width, index / width);
-            let (at, end) = if is_row { (x, width) } else { (y, height) };
-            let read = |k: usize| if is_row { pixels[y * width + k] } else { pixels[k * width + x] };
-            (at.saturating_sub(REACH)..(at + REACH + 1).min(end)).map(read).fold(pixels[index], choose)
-        };
-        (0..pixels.len()).map(value).collect()
-    };
-    along(&along(pixels, true), false)
-}
-
-/// Fills the marked pixels and their neighbours, whose edges are blurred, from around them; layer by layer, each pixel the
-/// mean of the neighbours that are known. Nothing where all are marked.
+/// Fills the marked pixels and their neighbours from around them. Nothing where all are marked.
 pub(super) fn remove(scan: &mut Scan, marked: &[bool]) {
     let (width, height) = (scan.width(), scan.height());
-    let neighbours = move |index: usize| {
-        let (x, y) = (index % width, index / width);
-        let rows = y.saturating_sub(1)..(y + 2).min(height);
-        rows.flat_map(move |row| (x.saturating_sub(1)..(x + 2).min(width)).map(move |column| row * width + column))
-    };
-    let mut unknown: Vec<bool> = (0..marked.len()).map(|index| neighbours(index).any(|near| marked[near])).collect();
-    let mut pending: Vec<usize> = (0..marked.len()).filter(|index| unknown[*index]).collect();
-    while !pending.is_empty() {
-        let filled: Vec<(usize, u8)> = pending
-            .iter()
-            .filter_map(|index| {
-                let known = neighbours(*index).filter(|near| !unknown[*near]);
-                let (sum, count) = known.fold((0usize, 0), |(sum, n), near| (sum + scan.pixels[near] as usize, n + 1));
-                (count > 0).then(|| (*index, (sum / count) as u8))
-            })
-            .collect();
-        if filled.is_empty() {
-            return;
-        }
-        for (index, value) in filled {
-            scan.pixels[index] = value;
-            unknown[index] = false;
-        }
-        pending.retain(|index| unknown[*index]);
-    }
+    fill(&mut scan.pixels, width, height, marked);
 }
 
 /// Takes the marked pixels away and puts them back a third of the width to the right and a third of the height down,

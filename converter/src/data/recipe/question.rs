@@ -1,0 +1,155 @@
+//! What a single image is asked, and the mask that answers it.
+
+use super::{Recipe, chance};
+use crate::data::compose::Absence;
+use crate::data::requests::absent_request;
+use crate::data::{
+    Dataset, Example, Pathology, Place, Sample, contradict_prompt, image_prompt, plain_request, structure_request,
+    wrong_request,
+};
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+
+/// Of prompts for what is not there, those that turn the sample's own sentence around: else a network learns that sentences
+/// in a data set's own words are always true.
+const CONTRADICTED: f64 = 0.4;
+/// Of the questions about an image of another structure, those that name a structure; the rest asks for a lesion.
+const STRUCTURE_NAMED: f64 = 0.5;
+/// Of those, the ones that name one which the image does not show.
+const WRONG_STRUCTURE: f64 = 0.3;
+
+/// An image and what its questions are made of. A frame without a lesion takes from another image's lesion what it is
+/// asked, so that the questions are the same.
+pub(super) struct Asked<'a> {
+    sample: &'a Sample,
+    is_alone: bool,
+    /// Of the lesion; of the borrowed one where there is none.
+    pathology: Option<Pathology>,
+    place: Option<Place>,
+    has_lesion: bool,
+    /// Structures that other images of the data show.
+    others: Vec<String>,
+}
+
+impl<'a> Asked<'a> {
+    pub fn new(sample: &'a Sample, example: &mut Example, dataset: &'a Dataset, rng: &mut impl Rng) -> Self {
+        let is_alone = example.picture.other_lesions.is_none();
+        let has_lesion = sample.structure.is_none() && example.picture.lesion_box().is_some();
+        let mut pathology = sample.pathology;
+        let mut place = place_of(example);
+        if !has_lesion {
+            place = Some(
+                *[Place::Left, Place::Right, Place::Upper, Place::Upper, Place::Lower, Place::Center, Place::Center]
+                    .choose(rng)
+                    .unwrap_or(&Place::Center),
+            );
+            if sample.structure.is_some() || pathology.is_none() {
+                let lender = borrow(dataset, rng);
+                pathology = lender.and_then(|sample| sample.pathology);
+                let own_words = lender.and_then(|sample| sample.prompts.first());
+                if let (true, Some(words)) = (sample.structure.is_some(), own_words) {
+                    example.prompt.clone_from(words);
+                }
+            }
+        }
+        let others = dataset.structures().iter().filter(|name| !shows(sample, name)).cloned().collect();
+        Self { sample, is_alone, pathology, place, has_lesion, others }
+    }
+}
+
+/// Whether the sample's image is known to show a structure, or may: of one data set's structures each image may show any.
+fn shows(sample: &Sample, structure: &str) -> bool {
+    sample.structure.as_deref() == Some(structure) || sample.shown_structures.iter().any(|shown| shown == structure)
+}
+
+/// Another sample that has a lesion, if one is soon found.
+fn borrow<'a>(dataset: &'a Dataset, rng: &mut impl Rng) -> Option<&'a Sample> {
+    const TRIES: usize = 16;
+    let mut draw = || dataset.get(rng.random_range(0..dataset.len().max(1))).map(|(sample, _)| sample);
+    (0..TRIES).filter_map(|_| draw()).find(|sample| sample.structure.is_none() && sample.pathology.is_some())
+}
+
+fn place_of(example: &Example) -> Option<Place> {
+    let found = example.picture.lesion_box()?;
+    let side = 2.0 * example.picture.size as f32;
+    Some(Place::of_point((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side))
+}
+
+impl Recipe {
+    /// One question about a single image; its own prompt answers only one of them.
+    pub(super) fn ask(&self, of: &Asked, example: &Example, asked: usize, rng: &mut impl Rng) -> Example {
+        let mut example = example.clone();
+        if let Some(structure) = &of.sample.structure {
+            if chance(STRUCTURE_NAMED, rng) {
+                if chance(WRONG_STRUCTURE, rng) {
+                    example.prompt = absent_request(Some(structure), &of.others, rng);
+                    example.picture.mask.fill(0);
+                } else {
+                    example.prompt = structure_request(structure, rng);
+                }
+                return example;
+            }
+            example.picture.mask.fill(0);
+        } else if !of.is_alone {
+            // Only its own prompt is known to fit this lesion and no other.
+            if chance(self.absent, rng) {
+                example.prompt = wrong_request(&example.picture, &[None], rng).1;
+                example.picture.mask.fill(0);
+            }
+            return example;
+        }
+        let has_new_words = asked > 0 || chance(self.rephrase, rng);
+        if let Some(pathology) = of.pathology
+            && has_new_words
+            && chance(self.by_pathology, rng)
+        {
+            let is_right = rng.random_bool(0.5);
+            let named = if is_right { pathology } else { pathology.opposite() };
+            example.prompt = image_prompt(&[named.adjective()], None, rng);
+            if !is_right {
+                example.picture.mask.fill(0);
+            }
+        } else if chance(self.absent, rng) {
+            let contradiction = contradict_prompt(&example.prompt).filter(|_| rng.random_bool(CONTRADICTED));
+            example.prompt = contradiction.unwrap_or_else(|| of.wrong_request(&example, rng));
+            example.picture.mask.fill(0);
+        } else if chance(self.empty_prompt, rng) {
+            example.prompt.clear();
+        } else if has_new_words && chance(self.plain, rng) {
+            example.prompt = plain_request(rng);
+        } else if has_new_words {
+            example.prompt = of.describe(rng).unwrap_or(example.prompt);
+        }
+        example
+    }
+}
+
+impl Asked<'_> {
+    /// A request for what the image does not show; of a frame without a lesion, in the words that one with a lesion is
+    /// asked in.
+    fn wrong_request(&self, example: &Example, rng: &mut impl Rng) -> String {
+        if self.has_lesion {
+            let (absence, prompt) = wrong_request(&example.picture, &[self.pathology], rng);
+            return match absence {
+                Absence::Organ => absent_request(None, &self.others, rng),
+                _ => prompt,
+            };
+        }
+        match rng.random_range(0..10) {
+            0..=4 => image_prompt(&[], self.place, rng),
+            5 | 6 if self.pathology.is_some() => {
+                image_prompt(&[self.pathology.map_or("", Pathology::adjective)], None, rng)
+            }
+            _ => absent_request(self.sample.structure.as_deref(), &self.others, rng),
+        }
+    }
+
+    /// New words for the lesion's pathology and for where it is now; `None` where there is no lesion to tell of.
+    fn describe(&self, rng: &mut impl Rng) -> Option<String> {
+        let place = self.place?;
+        let adjective = self.pathology.map(Pathology::adjective);
+        let adjective = adjective.filter(|_| rng.random_bool(1.0 / 3.0));
+        let place = rng.random_bool(2.0 / 3.0).then_some(place);
+        Some(image_prompt(adjective.as_slice(), place, rng))
+    }
+}

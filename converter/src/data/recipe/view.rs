@@ -1,0 +1,115 @@
+//! A sample as one example shows it: a window of its image, moved and lit anew.
+
+use super::{Recipe, chance, factor, symmetric};
+use crate::data::augment::{Affine, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, resample};
+use crate::data::looks::{FrameLayout, Looks};
+use crate::data::window::Window;
+use crate::data::{Example, Picture, Place, Sample, move_place};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+/// Where each point of an example comes from.
+struct Geometry {
+    layout: FrameLayout,
+    affine: Affine,
+    /// Above 1 is wider.
+    aspect: f32,
+    window: Window,
+}
+
+impl Geometry {
+    /// In pixels of a picture of `size`; `None` where the example is black.
+    fn source_of(&self, x: f32, y: f32, size: f32) -> Option<(f32, f32)> {
+        let (x, y) = self.layout.source_of((x + 0.5) / size, (y + 0.5) / size)?;
+        // Wider by the root of the aspect and lower by it: the area stays.
+        let (x, y) = (0.5 + (x - 0.5) / self.aspect.sqrt(), 0.5 + (y - 0.5) * self.aspect.sqrt());
+        let (x, y) = self.affine.source_of(x * size - 0.5, y * size - 0.5, size);
+        let (x, y) = ((x + 0.5) / size, (y + 0.5) / size);
+        // Beyond the window may lie the lesion that it leaves out.
+        let is_inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y);
+        let Window { left, top, width, height } = self.window;
+        is_inside.then_some(((left + x * width) * size - 0.5, (top + y * height) * size - 0.5))
+    }
+}
+
+impl Recipe {
+    /// The sample with one of its prompts, flipped, moved and lit anew, at the network's size. With the chance `free` it is
+    /// a window beside the lesion, where there is room for one; its mask is then empty and its prompt untrue.
+    pub(super) fn view(
+        &self,
+        sample: &Sample,
+        picture: &Picture,
+        detail: usize,
+        free: f64,
+        rng: &mut impl Rng,
+    ) -> Example {
+        let prompt = sample.prompts.choose(rng).cloned().unwrap_or_default();
+        let mut example = Example { picture: picture.clone(), prompt };
+        if chance(self.flip, rng) {
+            flip_horizontal(&mut example);
+        }
+        // Of several lesions, words for a place tell where one is beside the others: those stay.
+        let before = middle(&example.picture).filter(|_| example.picture.other_lesions.is_none());
+        let window = if free > 0.0 && chance(free, rng) { Window::beside_lesions(&example.picture, rng) } else { None };
+        let window = match window {
+            None if chance(self.zoom, rng) => Some(Window::around_lesion(&example.picture, rng)),
+            window => window,
+        };
+        let affine = chance(self.affine, rng).then(|| Affine {
+            rotation_radians: symmetric(self.rotation_degrees, rng).to_radians(),
+            scale: factor(self.scale, rng),
+            shift: [symmetric(self.shift, rng), symmetric(self.shift, rng)],
+        });
+        let layout = chance(self.looks.layout, rng).then(|| FrameLayout::random(rng));
+        let aspect = chance(self.looks.aspect, rng).then(|| factor(MOST_ASPECT, rng));
+        example.picture = if window.is_none() && layout.is_none() && aspect.is_none() {
+            affine.map_or(example.picture.clone(), |affine| apply_affine(&example.picture, affine))
+        } else {
+            let geometry = Geometry {
+                layout: layout.unwrap_or(FrameLayout::WHOLE),
+                affine: affine.unwrap_or(Affine::NONE),
+                aspect: aspect.unwrap_or(1.0),
+                window: window.unwrap_or(Window::WHOLE),
+            };
+            let size = example.picture.size as f32;
+            resample(&example.picture, |x, y| geometry.source_of(x, y, size))
+        };
+        if example.picture.other_lesions.as_ref().is_some_and(|others| others.iter().all(|lesion| *lesion == 0)) {
+            example.picture.other_lesions = None;
+        }
+        if self.looks != Looks::NONE {
+            self.looks.apply(&mut example.picture, rng);
+        }
+        example.picture.shrink(detail);
+        if chance(self.intensity, rng) {
+            apply_gamma(&mut example.picture, factor(self.contrast, rng));
+            apply_gain(&mut example.picture, factor(self.contrast, rng), factor(self.contrast, rng));
+        }
+        if chance(self.speckle, rng) {
+            let deviation = symmetric(self.speckle_deviation, rng).abs();
+            add_speckle(&mut example.picture, deviation, rng);
+        }
+        keep_place_true(&mut example, before);
+        example
+    }
+}
+
+/// The largest change of the aspect ratio, as a part.
+const MOST_ASPECT: f32 = 0.5;
+
+/// The middle of the lesion's box, in parts of the side.
+fn middle(picture: &Picture) -> Option<(f32, f32)> {
+    let found = picture.lesion_box()?;
+    let side = 2.0 * picture.size as f32;
+    Some(((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side))
+}
+
+/// Where the lesion has come to lie elsewhere, the prompt's words for its place follow.
+fn keep_place_true(example: &mut Example, before: Option<(f32, f32)>) {
+    /// What a small shift moves, and what words for a place leave open.
+    const TOLERATED: f32 = 0.12;
+    let (Some(before), Some(after)) = (before, middle(&example.picture)) else { return };
+    if (before.0 - after.0).abs() > TOLERATED || (before.1 - after.1).abs() > TOLERATED {
+        example.prompt = move_place(&example.prompt, Place::of_point(after.0, after.1));
+    }
+}

@@ -1,0 +1,152 @@
+//! Parts of a picture: windows around its lesion, and windows beside it, which show a frame without one.
+
+use super::Picture;
+use super::picture::LesionBox;
+use rand::seq::IndexedRandom;
+use rand::{Rng, RngExt};
+
+/// The least side of a window, in parts of the picture's.
+const LEAST: f32 = 0.27;
+/// A window's sides differ at most by this factor, in parts of the picture's sides.
+const MOST_UNEQUAL: f32 = 2.5;
+/// Between a window and a lesion beside it, in parts of the picture's side: outlines are drawn a little tightly.
+const GAP: f32 = 0.03;
+
+/// A rectangle, in parts of the picture's side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Window {
+    pub left: f32,
+    pub top: f32,
+    pub width: f32,
+    pub height: f32,
+}
+
+impl Window {
+    pub const WHOLE: Self = Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+
+    /// One that no lesion of the picture reaches into; `None` where the lesions leave no room for one, or only black.
+    pub fn beside_lesions(picture: &Picture, rng: &mut impl Rng) -> Option<Self> {
+        const TRIES: usize = 4;
+        let Some(lesions) = picture.box_of_all_lesions().map(|found| Self::of_box(found, picture.size)) else {
+            return Some(Self::within(Self::WHOLE, rng));
+        };
+        let (right, bottom) = (lesions.left + lesions.width + GAP, lesions.top + lesions.height + GAP);
+        let room: Vec<Self> = [
+            Self { width: lesions.left - GAP, ..Self::WHOLE },
+            Self { left: right, width: 1.0 - right, ..Self::WHOLE },
+            Self { height: lesions.top - GAP, ..Self::WHOLE },
+            Self { top: bottom, height: 1.0 - bottom, ..Self::WHOLE },
+        ]
+        .into_iter()
+        .filter(|room| room.width >= LEAST && room.height >= LEAST)
+        .collect();
+        for _ in 0..TRIES {
+            // Not by their area: most of what is free lies below the lesion, and skin, fat and gland lie beside it.
+            let window = Self::within(*room.choose(rng)?, rng);
+            if window.is_scan(picture) {
+                return Some(window);
+            }
+        }
+        None
+    }
+
+    /// One that holds the whole lesion, or any where there is none.
+    pub fn around_lesion(picture: &Picture, rng: &mut impl Rng) -> Self {
+        let Some(lesion) = picture.lesion_box().map(|found| Self::of_box(found, picture.size)) else {
+            return Self::within(Self::WHOLE, rng);
+        };
+        let mut side = |start: f32, length: f32| {
+            let least = (length * 1.1).clamp(LEAST, 1.0);
+            let side = least + (1.0 - least) * rng.random::<f32>();
+            let (lowest, highest) = ((start + length - side).max(0.0), start.min(1.0 - side));
+            (lowest + (highest - lowest).max(0.0) * rng.random::<f32>(), side)
+        };
+        let ((left, width), (top, height)) = (side(lesion.left, lesion.width), side(lesion.top, lesion.height));
+        Self { left, top, width, height }
+    }
+
+    fn within(room: Self, rng: &mut impl Rng) -> Self {
+        let mut between = |low: f32, high: f32| low + (high - low).max(0.0) * rng.random::<f32>();
+        let width = between(LEAST, room.width.min(room.height * MOST_UNEQUAL));
+        let height = between(LEAST.max(width / MOST_UNEQUAL), room.height.min(width * MOST_UNEQUAL));
+        let (left, top) =
+            (between(room.left, room.left + room.width - width), between(room.top, room.top + room.height - height));
+        Self { left, top, width, height }
+    }
+
+    fn of_box(found: LesionBox, size: usize) -> Self {
+        let part = |pixels: usize| pixels as f32 / size as f32;
+        Self {
+            left: part(found.left),
+            top: part(found.top),
+            width: part(found.right - found.left),
+            height: part(found.bottom - found.top),
+        }
+    }
+
+    /// Whether at least half of it is brighter than what lies beside a scan.
+    fn is_scan(&self, picture: &Picture) -> bool {
+        const BLACK: u8 = 6;
+        const STEPS: usize = 12;
+        let size = picture.size as f32;
+        let at = |part: f32| ((part * size) as usize).min(picture.size - 1);
+        let bright = (0..STEPS * STEPS).filter(|step| {
+            let along = |k: usize| (k as f32 + 0.5) / STEPS as f32;
+            let x = at(self.left + self.width * along(step % STEPS));
+            let y = at(self.top + self.height * along(step / STEPS));
+            picture.pixels[y * picture.size + x] > BLACK
+        });
+        2 * bright.count() >= STEPS * STEPS
+    }
+}
+
+/// A part of a picture that no lesion reaches into: left, top, width and height in parts of its side. `None` where there is
+/// no room for one.
+pub fn part_beside_lesions(picture: &Picture, rng: &mut impl Rng) -> Option<[f32; 4]> {
+    Window::beside_lesions(picture, rng).map(|Window { left, top, width, height }| [left, top, width, height])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::augment::tests::picture;
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    fn lesion_in(window: Window, picture: &Picture) -> usize {
+        let size = picture.size as f32;
+        let is_inside = |index: usize| {
+            let (x, y) = (((index % picture.size) as f32 + 0.5) / size, ((index / picture.size) as f32 + 0.5) / size);
+            (window.left..window.left + window.width).contains(&x)
+                && (window.top..window.top + window.height).contains(&y)
+        };
+        (0..picture.area()).filter(|index| picture.mask[*index] == 1 && is_inside(*index)).count()
+    }
+
+    #[test]
+    fn windows_beside_hold_no_lesion_and_windows_around_all_of_it() {
+        let picture = picture(64, 30, 10, 52, 40);
+        let all = picture.mask.iter().filter(|lesion| **lesion == 1).count();
+        for seed in 0..300 {
+            let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+            let beside = Window::beside_lesions(&picture, rng).unwrap();
+            let around = Window::around_lesion(&picture, rng);
+            assert_eq!((lesion_in(beside, &picture), lesion_in(around, &picture)), (0, all), "{beside:?} {around:?}");
+            for window in [beside, around] {
+                assert!(window.left >= 0.0 && window.left + window.width <= 1.001, "{window:?}");
+                assert!(window.top >= 0.0 && window.top + window.height <= 1.001, "{window:?}");
+                assert!(window.width >= LEAST - 0.001 && window.height >= LEAST - 0.001, "{window:?}");
+            }
+            assert!((1.0 / 2.51..2.51).contains(&(beside.width / beside.height)), "{beside:?}");
+        }
+    }
+
+    #[test]
+    fn a_lesion_that_fills_the_picture_leaves_no_room() {
+        let rng = &mut ChaCha8Rng::seed_from_u64(1);
+        assert_eq!(Window::beside_lesions(&picture(64, 15, 15, 50, 50), rng), None);
+        let mut black = picture(64, 40, 40, 60, 60);
+        black.pixels.fill(0);
+        assert_eq!(Window::beside_lesions(&black, rng), None, "what is beside the scan shows no tissue");
+    }
+}
