@@ -9,12 +9,16 @@ const SIDE: u16 = 24;
 
 /// Noise, so that a scan has no blocks without bits.
 fn noise(seed: u32) -> Vec<u8> {
-    (0..3 * u32::from(SIDE) * u32::from(SIDE)).map(|at| ((at + seed * 7919).wrapping_mul(2_654_435_761) >> 22) as u8).collect()
+    (0..3 * u32::from(SIDE) * u32::from(SIDE))
+        .map(|at| ((at + seed * 7919).wrapping_mul(2_654_435_761) >> 22) as u8)
+        .collect()
 }
 
 fn jpeg(seed: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, 90).encode(&noise(seed), SIDE.into(), SIDE.into(), ExtendedColorType::Rgb8).unwrap();
+    JpegEncoder::new_with_quality(&mut bytes, 90)
+        .encode(&noise(seed), SIDE.into(), SIDE.into(), ExtendedColorType::Rgb8)
+        .unwrap();
     bytes
 }
 

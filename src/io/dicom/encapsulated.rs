@@ -137,7 +137,9 @@ fn starts(
     if count == frames {
         return Ok((0..=count).collect());
     }
-    if count > frames && let Some(starts) = by_table(fragments, table).filter(|starts| starts.len() == frames + 1) {
+    if count > frames
+        && let Some(starts) = by_table(fragments, table).filter(|starts| starts.len() == frames + 1)
+    {
         return Ok(starts);
     }
     if !marked {

@@ -49,7 +49,12 @@ impl SourceReference {
         if bytes.len() % 2 == 1 {
             bytes.push(if vr == VR::UI { 0 } else { b' ' });
         }
-        let value = if bytes.is_empty() { PrimitiveValue::Empty } else { PrimitiveValue::U8(bytes.into()) };
+        let value = match vr {
+            _ if bytes.is_empty() => PrimitiveValue::Empty,
+            // The writer turns bytes into decimals under these two, which are plain text.
+            VR::DS | VR::IS => PrimitiveValue::from(String::from_utf8_lossy(&bytes).trim_matches([' ', '\0'])),
+            _ => PrimitiveValue::U8(bytes.into()),
+        };
         DataElement::new(tag, vr, value)
     }
 

@@ -176,7 +176,8 @@ impl Segmentation {
         ] {
             put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
         }
-        let segments = self.prompts.iter().zip(1u16..).map(|(prompt, number)| self.segment(prompt, number, impersonal)).collect();
+        let segments =
+            self.prompts.iter().zip(1u16..).map(|(prompt, number)| self.segment(prompt, number, impersonal)).collect();
         put(sequence(tags::SEGMENT_SEQUENCE, segments));
         let of_dimension = |pointer, group, label| {
             InMemDicomObject::from_element_iter([
