@@ -43,7 +43,7 @@ pub(super) fn read(root: &Elements, width: usize, height: usize, notes: &mut Vec
     if regions.len() < listed.len() {
         let count = listed.len() - regions.len();
         notes.push(format!(
-            "{count} of its {} regions are empty or outside of the picture and were ignored",
+            "regions that are empty or outside of the picture were ignored: {count} of {}",
             listed.len()
         ));
     }
