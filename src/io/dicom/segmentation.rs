@@ -3,7 +3,7 @@
 //! One binary segment a prompt. Every frame names the frame of the source that it lies on, pixel on pixel, so none needs a
 //! place in the patient, which ultrasound does not have, nor a size of its pixels, which the source's regions give.
 
-use super::clip::SourceReference;
+use super::origin::{PATIENT_AND_STUDY, SourceReference};
 use super::values::text;
 use crate::bundle::Sha256;
 use crate::io::{WriteError, replace_file};
@@ -131,6 +131,7 @@ impl Segmentation {
         };
         let (date, time) = now();
         let uid = |role: &str| self.uid(role, &date, &time);
+        let own = |text: &str| self.source.own_text(text, impersonal);
         let organization = uid("dimensions");
         for (tag, value) in [
             (tags::SOP_CLASS_UID, uids::SEGMENTATION_STORAGE),
@@ -140,7 +141,6 @@ impl Segmentation {
             put(DataElement::new(tag, VR::UI, value));
         }
         for (tag, vr, value) in [
-            (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
             (tags::MODALITY, VR::CS, "SEG"),
             (tags::SERIES_NUMBER, VR::IS, "1"),
             (tags::SERIES_DESCRIPTION, VR::LO, "Text-prompted segmentation, research use only"),
@@ -151,7 +151,7 @@ impl Segmentation {
             (tags::SERIES_DATE, VR::DA, &date),
             (tags::SERIES_TIME, VR::TM, &time),
             (tags::MANUFACTURER, VR::LO, "causalclipseg"),
-            (tags::MANUFACTURER_MODEL_NAME, VR::LO, &plain(&self.algorithm.name, MAX_LABEL)),
+            (tags::MANUFACTURER_MODEL_NAME, VR::LO, &own(&plain(&self.algorithm.name, MAX_LABEL))),
             (tags::DEVICE_SERIAL_NUMBER, VR::LO, "none"),
             (tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION")),
             (tags::CONTENT_LABEL, VR::CS, "SEGMENTATION"),
@@ -159,12 +159,12 @@ impl Segmentation {
             (tags::CONTENT_CREATOR_NAME, VR::PN, ""),
             (tags::PATIENT_ORIENTATION, VR::CS, ""),
             (tags::SEGMENTATION_TYPE, VR::CS, "BINARY"),
-            (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00"),
             (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
             (tags::NUMBER_OF_FRAMES, VR::IS, &self.frames.len().to_string()),
         ] {
             put(DataElement::new(tag, vr, value));
         }
+        self.source.lossy_compression().into_iter().for_each(&mut put);
         put(DataElement::new(tags::IMAGE_TYPE, VR::CS, dicom_value!(Strs, ["DERIVED", "PRIMARY"])));
         for (tag, value) in [
             (tags::SAMPLES_PER_PIXEL, 1),
@@ -177,7 +177,8 @@ impl Segmentation {
         ] {
             put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
         }
-        let segments = self.prompts.iter().zip(1u16..).map(|(prompt, number)| self.segment(prompt, number)).collect();
+        let segments =
+            self.prompts.iter().zip(1u16..).map(|(prompt, number)| self.segment(prompt, number, impersonal)).collect();
         put(sequence(tags::SEGMENT_SEQUENCE, segments));
         let of_dimension = |pointer, group, label| {
             InMemDicomObject::from_element_iter([
@@ -205,23 +206,13 @@ impl Segmentation {
     /// Patient and study, as the source has them.
     fn of_the_source(&self, impersonal: bool) -> InMemDicomObject {
         let mut object = InMemDicomObject::new_empty();
-        let personal = [
-            (tags::STUDY_DATE, VR::DA),
-            (tags::STUDY_TIME, VR::TM),
-            (tags::ACCESSION_NUMBER, VR::SH),
-            (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
-            (tags::PATIENT_NAME, VR::PN),
-            (tags::PATIENT_ID, VR::LO),
-            (tags::PATIENT_BIRTH_DATE, VR::DA),
-            (tags::PATIENT_SEX, VR::CS),
-            (tags::STUDY_ID, VR::SH),
-        ];
-        for (tag, vr) in personal {
-            let value = text(&self.source.root, tag).filter(|_| !impersonal).unwrap_or_default();
-            object.put(DataElement::new(tag, vr, value));
+        if let Some(set) = self.source.character_set(impersonal) {
+            object.put(set);
         }
-        let study = text(&self.source.root, tags::STUDY_INSTANCE_UID).unwrap_or_default();
-        object.put(DataElement::new(tags::STUDY_INSTANCE_UID, VR::UI, study));
+        for (tag, vr) in PATIENT_AND_STUDY {
+            object.put(if impersonal { DataElement::empty(tag, vr) } else { self.source.copy(tag, vr) });
+        }
+        object.put(self.source.copy(tags::STUDY_INSTANCE_UID, VR::UI));
         if let Some(frame) = text(&self.source.root, tags::FRAME_OF_REFERENCE_UID) {
             object.put(DataElement::new(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame));
             object.put(DataElement::new(tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""));
@@ -234,23 +225,24 @@ impl Segmentation {
         object
     }
 
-    fn segment(&self, prompt: &str, number: u16) -> InMemDicomObject {
-        InMemDicomObject::from_element_iter([
+    fn segment(&self, prompt: &str, number: u16, impersonal: bool) -> InMemDicomObject {
+        let mut segment = InMemDicomObject::from_element_iter([
             DataElement::new(tags::SEGMENT_NUMBER, VR::US, PrimitiveValue::from(number)),
-            DataElement::new(tags::SEGMENT_LABEL, VR::LO, plain(prompt, MAX_LABEL)),
-            DataElement::new(tags::SEGMENT_DESCRIPTION, VR::ST, plain(prompt, MAX_DESCRIPTION)),
             DataElement::new(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "AUTOMATIC"),
-            DataElement::new(
-                tags::SEGMENT_ALGORITHM_NAME,
-                VR::LO,
-                plain(&format!("{} {}", self.algorithm.name, self.algorithm.version), MAX_LABEL),
-            ),
             sequence(
                 tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE,
                 vec![code("49755003", "SCT", "Morphologically Abnormal Structure")],
             ),
             sequence(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, vec![code("52988006", "SCT", "Lesion")]),
-        ])
+        ]);
+        let algorithm = plain(&format!("{} {}", self.algorithm.name, self.algorithm.version), MAX_LABEL);
+        let texts = [
+            (tags::SEGMENT_LABEL, VR::LO, plain(prompt, MAX_LABEL)),
+            (tags::SEGMENT_DESCRIPTION, VR::ST, plain(prompt, MAX_DESCRIPTION)),
+            (tags::SEGMENT_ALGORITHM_NAME, VR::LO, algorithm),
+        ];
+        self.source.put_own_text(&mut segment, &texts, impersonal);
+        segment
     }
 
     fn instance(&self) -> [DataElement<InMemDicomObject>; 2] {
