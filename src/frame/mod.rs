@@ -5,11 +5,13 @@
 //! own size.
 
 mod familiarity;
+mod orientation;
 mod placement;
 mod preprocessor;
 mod resample;
 
 pub use familiarity::{Appearance, FamiliarInputs, INPUTS_KEY};
+pub use orientation::Orientation;
 pub use placement::Placement;
 pub use preprocessor::Preprocessor;
 
@@ -137,6 +139,7 @@ pub struct Frame<'a> {
     height: usize,
     stride_bytes: usize,
     region: Region,
+    orientation: Orientation,
     mm_per_pixel: Option<[f32; 2]>,
 }
 
@@ -171,7 +174,8 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Buffer { actual: data.len(), needed });
         }
         let region = Region::whole(width, height);
-        Ok(Self { data, format, width, height, stride_bytes, region, mm_per_pixel: None })
+        let orientation = Orientation::Upright;
+        Ok(Self { data, format, width, height, stride_bytes, region, orientation, mm_per_pixel: None })
     }
 
     /// Borrows rows that follow each other without a gap. Errors as [`Frame::new`].
@@ -203,6 +207,13 @@ impl<'a> Frame<'a> {
         Ok(self)
     }
 
+    /// States how the pixels are turned to be upright. The network sees them so; results lie on the pixels as they are
+    /// stored, and region, sizes and coordinates are those of the stored pixels too.
+    pub fn with_orientation(mut self, orientation: Orientation) -> Self {
+        self.orientation = orientation;
+        self
+    }
+
     pub fn format(&self) -> PixelFormat {
         self.format
     }
@@ -225,6 +236,11 @@ impl<'a> Frame<'a> {
     /// `[x, y]`, where it is known.
     pub fn mm_per_pixel(&self) -> Option<[f32; 2]> {
         self.mm_per_pixel
+    }
+
+    /// [`Orientation::Upright`] unless [`Frame::with_orientation`] said otherwise.
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
     }
 
     /// The bytes of row `y` of the region, counted from the region's upper edge.

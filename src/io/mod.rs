@@ -2,8 +2,10 @@
 //!
 //! Nothing is half-written: every file is complete beside its name before it takes the name.
 
+mod description;
 #[cfg(feature = "dicom")]
 pub mod dicom;
+mod jpeg;
 pub mod metaimage;
 mod names;
 mod read;
@@ -11,6 +13,8 @@ mod replace;
 pub mod source;
 mod write;
 
+pub use description::Description;
+pub use jpeg::{JpegFault, check_complete};
 pub use names::{NameError, OutputNames};
 pub use read::{Image, MAX_DECODED_BYTES, ReadError};
 pub use replace::{WriteError, replace_file};

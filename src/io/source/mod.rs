@@ -13,7 +13,7 @@ use super::ReadError;
 #[cfg(feature = "dicom")]
 use super::dicom::DicomError;
 use super::metaimage::MetaImageError;
-use crate::frame::{Frame, FrameError, PixelFormat, Region};
+use crate::frame::{Frame, FrameError, Orientation, PixelFormat, Region};
 use std::io::{BufRead, Seek};
 use std::path::PathBuf;
 
@@ -32,6 +32,8 @@ pub struct FrameBuffer {
     height: usize,
     region: Option<Region>,
     mm_per_pixel: Option<[f32; 2]>,
+    /// How the pixels are turned to be upright. They are stored as the source has them, and so are results.
+    pub orientation: Orientation,
     /// When the frame was taken, in seconds, by the source's own clock; `None` where it does not say.
     pub timestamp_s: Option<f64>,
     /// Whether the source vouches for the picture. Recorders keep a place for frames that they lost.
@@ -51,6 +53,7 @@ impl Default for FrameBuffer {
             height: 0,
             region: None,
             mm_per_pixel: None,
+            orientation: Orientation::Upright,
             timestamp_s: None,
             valid: true,
             fields: Vec::new(),
@@ -115,7 +118,8 @@ impl FrameBuffer {
     /// # Errors
     /// [`FrameError::Empty`] before anything was read.
     pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
-        let mut frame = Frame::packed(&self.pixels, self.format, self.width, self.height)?;
+        let mut frame =
+            Frame::packed(&self.pixels, self.format, self.width, self.height)?.with_orientation(self.orientation);
         if let Some(region) = self.region {
             frame = frame.with_region(region)?;
         }
