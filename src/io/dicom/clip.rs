@@ -4,9 +4,10 @@ use super::DicomError;
 use super::attributes::{Attributes, PixelData};
 use super::encapsulated::Fragments;
 use super::pixels::PixelLayout;
-use super::values::{real, reals};
+use super::values::{real, reals, text};
 use super::{regions, rle};
 use crate::frame::Region;
+use crate::io::Description;
 use crate::io::source::{Bytes, FrameBuffer, FrameSource, SourceError};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
@@ -125,6 +126,33 @@ impl DicomClip {
     /// For a segmentation of this file.
     pub fn reference(&self) -> &SourceReference {
         &self.reference
+    }
+
+    /// What was understood of the file.
+    pub fn description(&self) -> Description {
+        let root = &self.reference.root;
+        Description {
+            format: "DICOM".into(),
+            width: self.layout.width,
+            height: self.layout.height,
+            frames: Some(self.layout.frames),
+            photometric_interpretation: text(root, tags::PHOTOMETRIC_INTERPRETATION),
+            compression: match self.coding {
+                Coding::Native { .. } => "none",
+                Coding::Jpeg(_) => "JPEG",
+                Coding::Rle(_) => "run lengths",
+            }
+            .into(),
+            regions: self.region.into_iter().collect(),
+            region_used: self.region,
+            mm_per_pixel: self.mm_per_pixel,
+            seconds_per_frame: match self.frame_times {
+                FrameTimes::Every(seconds) => Some(seconds),
+                _ => None,
+            },
+            character_set: text(root, tags::SPECIFIC_CHARACTER_SET),
+            ..Description::default()
+        }
     }
 
     /// Whether this is one picture, not a clip.

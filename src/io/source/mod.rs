@@ -5,7 +5,7 @@ mod kind;
 mod pictures;
 mod raw;
 
-pub use kind::{Files, Source, expand};
+pub use kind::{Files, Source, expand, is_image};
 pub use pictures::PictureFiles;
 pub use raw::{RawFormat, RawFrames};
 
@@ -13,6 +13,8 @@ use super::ReadError;
 #[cfg(feature = "dicom")]
 use super::dicom::DicomError;
 use super::metaimage::MetaImageError;
+use super::nifti::NiftiError;
+use super::nrrd::NrrdError;
 use crate::frame::{Frame, FrameError, Orientation, PixelFormat, Region};
 use std::io::{BufRead, Seek};
 use std::path::PathBuf;
@@ -176,7 +178,10 @@ pub trait FrameSource: Send {
 pub enum SourceError {
     #[error(transparent)]
     Picture(#[from] ReadError),
-    #[error("{}: no picture in this folder; give one with PNG, JPEG, BMP, TIFF, DICOM or MetaImage files", .0.display())]
+    #[error(
+        "{}: no picture in this folder; give one with PNG, JPEG, BMP, TIFF, DICOM, MetaImage, NRRD or NIfTI files",
+        .0.display()
+    )]
     EmptyFolder(PathBuf),
     #[error("{}: cannot be listed ({source}); check its permissions", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
@@ -188,6 +193,10 @@ pub enum SourceError {
     NoFrames,
     #[error("{}: {problem}", path.display())]
     MetaImage { path: PathBuf, problem: MetaImageError },
+    #[error("{}: {problem}", path.display())]
+    Nrrd { path: PathBuf, problem: NrrdError },
+    #[error("{}: {problem}", path.display())]
+    Nifti { path: PathBuf, problem: NiftiError },
     #[cfg(feature = "dicom")]
     #[error("{}: {problem}", path.display())]
     Dicom { path: PathBuf, problem: DicomError },
