@@ -18,6 +18,10 @@ impl FrameFields {
         None
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Notes in the buffer what is said of a frame.
     pub fn note(&self, frame: u64, into: &mut FrameBuffer) {
         let Some(fields) = self.0.get(&frame) else { return };

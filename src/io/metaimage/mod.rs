@@ -8,7 +8,7 @@ mod writer;
 pub(super) use header::{is_elsewhere, starts_like_one};
 pub use header::MAX_HEADER_BYTES;
 pub use sequence::MetaImageSequence;
-pub use writer::MaskSequence;
+pub use writer::{MaskSequence, MaskSource};
 
 use super::raster::RasterError;
 use std::io;

@@ -85,6 +85,14 @@ impl MetaImageSequence {
         self.pixels.frames() == 1
     }
 
+    /// Whether frames are the slices of a volume: several, with nothing that PLUS says of a sequence.
+    pub fn is_volume(&self) -> bool {
+        let says_sequence = |(key, value): &(String, String)| {
+            key.starts_with("Ultrasound") || (key == "Kinds" && value.split_whitespace().last() == Some("list"))
+        };
+        !self.is_still() && self.header.frame_fields.is_empty() && !self.fields().iter().any(says_sequence)
+    }
+
     /// What was understood of the file.
     pub fn description(&self) -> Description {
         let [width, height] = self.size();
@@ -111,7 +119,7 @@ impl MetaImageSequence {
             pixels: self.pixels.describe_pixels(),
             compression: self.header.packing.name().into(),
             mm_per_pixel: self.header.geometry.mm_per_pixel(),
-            slice_spacing_mm: (self.pixels.frames() > 1 && spacing[2] != 1.0).then_some(spacing[2] as f32),
+            slice_spacing_mm: self.is_volume().then_some(spacing[2] as f32),
             orientation: self.header.orientation,
             character_set: self.header.is_latin_1.then(|| "not UTF-8, read as Latin-1".into()),
             ignored,

@@ -87,18 +87,11 @@ impl MaskSequence {
         Ok(())
     }
 
-    /// Writes all frames as MetaImage. `fields` are those of the sequence the masks lie on, with `impersonal` those alone
-    /// that say nothing of a person, and `geometry` is its place in space; a pixel's size is the last frame's.
-    pub fn write(
-        &mut self,
-        path: &Path,
-        fields: &[(String, String)],
-        geometry: &Geometry,
-        impersonal: bool,
-    ) -> Result<(), WriteError> {
+    /// Writes all frames as MetaImage. A pixel's size is the last frame's, all else is the source's.
+    pub fn write(&mut self, path: &Path, source: &MaskSource<'_>) -> Result<(), WriteError> {
         let labels = self.labels(path)?;
         let [width, height] = labels.size;
-        let Geometry { spacing_mm, directions, origin_mm } = labels.geometry(geometry);
+        let Geometry { spacing_mm, directions, origin_mm } = labels.geometry(&source.geometry);
         let mut header = format!(
             "ObjectType = Image\nNDims = 3\nDimSize = {width} {height} {}\nBinaryData = True\n\
              BinaryDataByteOrderMSB = False\nCompressedData = True\nCompressedDataSize = {}\nElementSpacing = {}\n\
@@ -110,13 +103,14 @@ impl MaskSequence {
             numbers(&origin_mm),
             numbers(directions.as_flattened()),
         );
-        for (key, value) in labels.fields(fields, impersonal) {
+        let kinds = if source.is_volume { "domain domain domain" } else { "domain domain list" };
+        for (key, value) in source.passed_on().into_iter().chain([("Kinds", kinds)]) {
             // Writing to a string cannot fail.
             let _ = writeln!(header, "{key} = {value}");
         }
         replace_file(path, |file| {
             file.write_all(header.as_bytes())?;
-            for (key, value) in labels.frame_fields {
+            for (key, value) in source.of_frames(&labels) {
                 writeln!(file, "{key} = {value}")?;
             }
             file.write_all(b"ElementDataFile = LOCAL\n")?;
@@ -137,6 +131,40 @@ impl MaskSequence {
             mm_per_pixel: self.mm_per_pixel,
             frame_fields: &self.frame_fields,
         })
+    }
+}
+
+/// What masks lie on: what of it goes on into the files that hold them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MaskSource<'a> {
+    /// What the source says of all frames, as `key, value`.
+    pub fields: &'a [(String, String)],
+    pub geometry: Geometry,
+    /// Frames are the slices of a volume, not pictures one after the other in time.
+    pub is_volume: bool,
+    /// Of `fields`, pass on those alone that say nothing of a person.
+    pub impersonal: bool,
+}
+
+impl<'a> MaskSource<'a> {
+    /// Of the source's fields those that may be passed on, and PLUS's own. The kinds of the axes are the writer's to say.
+    pub(in crate::io) fn passed_on(&self) -> Vec<(&'a str, &'a str)> {
+        let passed = |key: &str| key != "Kinds" && (!self.impersonal || IMPERSONAL_OF_ALL.contains(&key));
+        let mut fields: Vec<_> = self.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        fields.retain(|(key, _)| passed(key));
+        // A volume is no ultrasound picture: it has no side that is up.
+        let own = [("UltrasoundImageOrientation", "MF"), ("UltrasoundImageType", "BRIGHTNESS")];
+        for (key, value) in own.into_iter().filter(|_| !self.is_volume) {
+            if fields.iter().all(|(other, _)| *other != key) {
+                fields.push((key, value));
+            }
+        }
+        fields
+    }
+
+    /// What is said of single frames: nothing of slices.
+    pub(in crate::io) fn of_frames<'b>(&self, labels: &Labels<'b>) -> &'b [(String, String)] {
+        if self.is_volume { &[] } else { labels.frame_fields }
     }
 }
 
@@ -167,21 +195,6 @@ impl Labels<'_> {
             }
         }
         geometry
-    }
-
-    /// What is said of all frames: of the source's fields those that may be passed on, and PLUS's own.
-    pub fn fields<'a>(&self, source: &'a [(String, String)], impersonal: bool) -> Vec<(&'a str, &'a str)> {
-        let passed = |key: &str| !impersonal || IMPERSONAL_OF_ALL.contains(&key);
-        let mut fields: Vec<_> = source.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        // The kinds of the axes are the writer's to say.
-        fields.retain(|(key, _)| passed(key) && *key != "Kinds");
-        fields.push(("Kinds", "domain domain list"));
-        for (key, value) in [("UltrasoundImageOrientation", "MF"), ("UltrasoundImageType", "BRIGHTNESS")] {
-            if fields.iter().all(|(other, _)| *other != key) {
-                fields.push((key, value));
-            }
-        }
-        fields
     }
 }
 
@@ -224,7 +237,8 @@ mod tests {
                 frame.fields = vec![field("ProbeToTrackerTransform", "1 0 0 1"), field("PatientName", "DOE^JANE")];
                 masks.push(&Mask::from_pixels(array![[index, 1, 0]]), &frame, impersonal).unwrap();
             }
-            masks.write(&path, &of_all, &geometry, impersonal).unwrap();
+            let source = MaskSource { fields: &of_all, geometry, is_volume: false, impersonal };
+            masks.write(&path, &source).unwrap();
             assert_eq!(text(&path).contains("DOE"), !impersonal);
             let mut sequence = MetaImageSequence::open(&path).unwrap();
             assert!(sequence.fields().contains(&field("UltrasoundImageOrientation", "UN")));

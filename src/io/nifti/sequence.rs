@@ -73,6 +73,11 @@ impl NiftiSequence {
         self.pixels.frames() == 1
     }
 
+    /// Whether frames are the slices of a volume.
+    pub fn is_volume(&self) -> bool {
+        self.header.is_volume
+    }
+
     /// What was understood of the file.
     pub fn description(&self) -> Description {
         let [width, height] = self.pixels.size();

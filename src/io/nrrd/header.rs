@@ -214,7 +214,7 @@ impl Lines {
                 continue;
             }
             let (inside, after) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or_else(wrong)?;
-            let mut vector = [0.0; 3];
+            let mut vector = [0f64; 3];
             for (part, text) in vector.iter_mut().zip(inside.split(',')) {
                 *part = text.trim().parse().map_err(|_| wrong())?;
             }

@@ -91,6 +91,11 @@ impl NrrdSequence {
         self.pixels.frames() == 1
     }
 
+    /// Whether frames are the slices of a volume.
+    pub fn is_volume(&self) -> bool {
+        !self.is_still() && self.header.is_volume && self.header.frame_fields.is_empty()
+    }
+
     /// What was understood of the file.
     pub fn description(&self) -> Description {
         let [width, height] = self.pixels.size();
@@ -107,7 +112,7 @@ impl NrrdSequence {
             pixels: self.pixels.describe_pixels(),
             compression: self.header.packing.name().into(),
             mm_per_pixel: self.header.geometry.mm_per_pixel(),
-            slice_spacing_mm: (self.header.is_volume && self.pixels.frames() > 1).then_some(spacing[2] as f32),
+            slice_spacing_mm: self.is_volume().then_some(spacing[2] as f32),
             orientation: self.header.orientation,
             ignored,
             ..Description::default()

@@ -1,7 +1,7 @@
 //! Masks as NRRD: a label map that 3D Slicer opens as a segmentation, or a sequence of them.
 
 use crate::io::geometry::Geometry;
-use crate::io::metaimage::MaskSequence;
+use crate::io::metaimage::{MaskSequence, MaskSource};
 use crate::io::{WriteError, replace_file};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -14,23 +14,16 @@ const ZLIB_TAIL: usize = 4;
 /// gzip's head: no name, no time, any system.
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// Writes the masks of one prompt as NRRD, gzip, frames along the third axis: a pixel of the lesion is 1. `fields` are those
-/// of the sequence the masks lie on, with `impersonal` those alone that say nothing of a person; `geometry` is its place in
-/// space. With `is_sequence` the third axis is time, and has no length.
+/// Writes the masks of one prompt as NRRD, gzip, frames along the third axis: a pixel of the lesion is 1. Of several frames
+/// that are no volume's the third axis is time, and has no length.
 ///
 /// # Errors
 /// No frames; a file that cannot be written.
-pub fn write_label_map(
-    path: &Path,
-    masks: &mut MaskSequence,
-    fields: &[(String, String)],
-    geometry: &Geometry,
-    is_sequence: bool,
-    impersonal: bool,
-) -> Result<(), WriteError> {
+pub fn write_label_map(path: &Path, masks: &mut MaskSequence, source: &MaskSource<'_>) -> Result<(), WriteError> {
     let labels = masks.labels(path)?;
     let [width, height] = labels.size;
-    let Geometry { spacing_mm, directions, origin_mm } = labels.geometry(geometry);
+    let Geometry { spacing_mm, directions, origin_mm } = labels.geometry(&source.geometry);
+    let is_sequence = labels.frames > 1 && !source.is_volume;
     let vector = |parts: [f64; 3]| format!("({},{},{})", parts[0], parts[1], parts[2]);
     let mut steps = [0, 1, 2].map(|axis| vector(directions[axis].map(|part| part * spacing_mm[axis] + 0.0)));
     if is_sequence {
@@ -44,9 +37,8 @@ pub fn write_label_map(
         if is_sequence { "list" } else { "domain" },
         vector(origin_mm),
     );
-    let of_all = labels.fields(fields, impersonal).into_iter().filter(|(key, _)| *key != "Kinds");
-    let of_frames = labels.frame_fields.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    for (key, value) in of_all.chain(of_frames) {
+    let of_frames = source.of_frames(&labels).iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    for (key, value) in source.passed_on().into_iter().chain(of_frames) {
         // Writing to a string cannot fail.
         let _ = writeln!(header, "{key}:={value}");
     }
@@ -82,7 +74,7 @@ mod tests {
             directions: [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]],
             origin_mm: [1.0, -2.5, 0.0],
         };
-        for (is_sequence, impersonal) in [(false, false), (true, true)] {
+        for (is_volume, impersonal) in [(true, false), (false, true)] {
             let mut masks = MaskSequence::default();
             let mut frame = FrameBuffer::default();
             for index in 0..2u8 {
@@ -93,12 +85,13 @@ mod tests {
                 masks.push(&Mask::from_pixels(array![[index, 1, 0]]), &frame, impersonal).unwrap();
             }
             let of_all = [field("UltrasoundImageOrientation", "UN"), field("Comment", "DOE^JANE")];
-            write_label_map(&path, &mut masks, &of_all, &geometry, is_sequence, impersonal).unwrap();
+            let source = MaskSource { fields: &of_all, geometry, is_volume, impersonal };
+            write_label_map(&path, &mut masks, &source).unwrap();
             let bytes = std::fs::read(&path).unwrap();
             assert_eq!(String::from_utf8_lossy(&bytes).contains("DOE"), !impersonal);
             let mut back = NrrdSequence::open(&path).unwrap();
             assert!(back.fields().contains(&field("UltrasoundImageOrientation", "UN")));
-            let thickness = if is_sequence { 1.0 } else { 1.5 };
+            let thickness = if is_volume { 1.5 } else { 1.0 };
             let found = back.geometry();
             for axis in 0..3 {
                 let expected = [0.3, 0.2, thickness][axis];
@@ -108,7 +101,8 @@ mod tests {
             assert_eq!(found.origin_mm, geometry.origin_mm);
             for (index, expected) in [[0, 1, 0], [1, 1, 0]].iter().enumerate() {
                 assert!(back.read_frame(&mut frame).unwrap());
-                assert_eq!((frame.pixels(), frame.timestamp_s), (&expected[..], Some(index as f64 + 0.5)));
+                let seconds = (!is_volume).then_some(index as f64 + 0.5);
+                assert_eq!((frame.pixels(), frame.timestamp_s), (&expected[..], seconds));
                 assert_eq!(frame.frame().unwrap().mm_per_pixel(), Some([0.3, 0.2]));
             }
             assert!(!back.read_frame(&mut frame).unwrap());

@@ -122,6 +122,16 @@ impl Source {
         }
     }
 
+    /// Whether frames are the slices of a volume, and not pictures one after the other in time.
+    pub fn is_volume(&self) -> bool {
+        match self {
+            Self::MetaImage(sequence) => sequence.is_volume(),
+            Self::Nrrd(sequence) => sequence.is_volume(),
+            Self::Nifti(sequence) => sequence.is_volume(),
+            _ => false,
+        }
+    }
+
     /// What the file says about all frames beside what is understood here, as `key, value`: of MetaImage and NRRD. For
     /// results that pass it on, not for logs.
     pub fn fields(&self) -> &[(String, String)] {

@@ -8,16 +8,17 @@ pub(in crate::io) use directory::starts_like_one;
 use super::{Decoded, Description, Image, MAX_DECODED_BYTES, ReadError, open_file};
 use crate::frame::{MAX_SIDE, Orientation};
 use crate::io::levels::{Levels, SampleRange};
-use crate::io::source::{Bytes, FrameBuffer};
+use crate::io::source::FrameBuffer;
 use colour::{Page, Palette, for_each_sample};
 use directory::{Directories, Patched};
-use std::io::{BufRead, Seek};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 
 /// The pages of a TIFF file, in their order, decoded as they are asked for. Smaller copies of a page are left out.
-pub struct TiffPages<R: BufRead + Seek = Box<dyn Bytes>> {
+pub struct TiffPages<R: BufRead + Seek = BufReader<File>> {
     path: PathBuf,
     decoder: Decoder<Patched<R>>,
     directories: Directories,
@@ -34,7 +35,7 @@ impl TiffPages {
     /// # Errors
     /// What is no TIFF file, or damaged.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        Self::new(path, Box::new(open_file(path)?))
+        Self::new(path, open_file(path)?)
     }
 }
 
@@ -203,3 +204,6 @@ impl<R: BufRead + Seek> TiffPages<R> {
         ReadError::Damaged { path: self.path.clone(), reason: reason.into() }
     }
 }
+
+#[cfg(test)]
+mod tests;
