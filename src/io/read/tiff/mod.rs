@@ -193,6 +193,17 @@ impl<R: BufRead + Seek> TiffPages<R> {
         if layout.complete_len as u64 > MAX_DECODED_BYTES {
             return Err(ReadError::Memory(path));
         }
+        // The decoder reads what is not packed from where a strip begins, however short it is.
+        let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression).map_err(failed)?.unwrap_or(1);
+        if compression == 1 {
+            let strips = decoder.find_tag_unsigned_vec::<u64>(Tag::StripByteCounts).map_err(failed)?;
+            let tiles = decoder.find_tag_unsigned_vec::<u64>(Tag::TileByteCounts).map_err(failed)?;
+            let there = strips.or(tiles).unwrap_or_default().into_iter().fold(0, u64::saturating_add);
+            if there < layout.complete_len as u64 {
+                let reason = format!("its strips hold {there} bytes, and {} are announced", layout.complete_len);
+                return Err(ReadError::Damaged { path, reason });
+            }
+        }
         let page = Page::new(width as usize, height as usize, colour, palette, layout.planes, orientation)
             .map_err(|reason| ReadError::Unsupported { path: path.clone(), reason })?;
         let mut samples = DecodingResult::U8(Vec::new());
