@@ -328,7 +328,8 @@ mod tests {
                 assert!(largest < 1e-5, "{orientation:?}, {fit:?}: off by {largest}");
                 let mut back = ndarray::Array2::zeros((0, 0));
                 placement.restore(map.view(), &mut back).unwrap();
-                let largest = (&orientation.apply(back.view()) - &restored).iter().fold(0.0f32, |most, d| most.max(d.abs()));
+                let largest =
+                    (&orientation.apply(back.view()) - &restored).iter().fold(0.0f32, |most, d| most.max(d.abs()));
                 assert!(back.dim() == (height, width) && largest < 1e-3, "{orientation:?}, {fit:?}: off by {largest}");
             }
         }

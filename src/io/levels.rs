@@ -103,9 +103,16 @@ mod tests {
 
     #[test]
     fn white_is_the_largest_number_of_as_many_bits() {
-        for (largest, white) in
-            [(0.0, 255.0), (3.0, 255.0), (255.0, 255.0), (256.0, 511.0), (3136.0, 4095.0), (4095.0, 4095.0), (32_768.0, 65_535.0), (70_000.0, 131_071.0)]
-        {
+        for (largest, white) in [
+            (0.0, 255.0),
+            (3.0, 255.0),
+            (255.0, 255.0),
+            (256.0, 511.0),
+            (3136.0, 4095.0),
+            (4095.0, 4095.0),
+            (32_768.0, 65_535.0),
+            (70_000.0, 131_071.0),
+        ] {
             assert_eq!(levels(false, &[largest, 0.0]), [0.0, white], "{largest}");
         }
         assert_eq!(levels(true, &[0.0, 0.75]), [0.0, 1.0]);
@@ -119,7 +126,10 @@ mod tests {
     #[test]
     fn samples_between_black_and_white() {
         let levels = Levels { black: -100.0, white: 100.0 };
-        assert_eq!([-200.0, -100.0, 0.0, 100.0, 1e9, f64::NAN].map(|sample| levels.to_u8(sample)), [0, 0, 128, 255, 255, 0]);
+        assert_eq!(
+            [-200.0, -100.0, 0.0, 100.0, 1e9, f64::NAN].map(|sample| levels.to_u8(sample)),
+            [0, 0, 128, 255, 255, 0]
+        );
         let all = SampleRange::of_u16(&[0, 40_000]).levels();
         assert!((0..=u16::MAX).all(|sample| all.to_u16(f64::from(sample)) == sample));
         assert_eq!(all.describe(), "");

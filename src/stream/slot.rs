@@ -85,7 +85,8 @@ impl Slot {
 
     pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
         let Shape { format, width, height, region, orientation } = self.shape;
-        let frame = Frame::packed(&self.pixels, format, width, height)?.with_region(region)?.with_orientation(orientation);
+        let frame =
+            Frame::packed(&self.pixels, format, width, height)?.with_region(region)?.with_orientation(orientation);
         match self.mm_per_pixel {
             Some(mm_per_pixel) => frame.with_mm_per_pixel(mm_per_pixel),
             None => Ok(frame),

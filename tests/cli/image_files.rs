@@ -136,7 +136,8 @@ fn inspect_tells_people_what_was_understood() {
     let input = desk.write("deep.mha", [header.as_bytes(), &pixels].concat());
     let output = causalclipseg().arg("inspect").arg(&input).assert().success();
     let table = text(&output.get_output().stdout);
-    for part in ["MetaImage", "16 x 16 pixels", "16-bit grey, 4095 is white", "0.5 x 0.25 mm", "upside down", "nothing"] {
+    for part in ["MetaImage", "16 x 16 pixels", "16-bit grey, 4095 is white", "0.5 x 0.25 mm", "upside down", "nothing"]
+    {
         assert!(table.contains(part), "`{part}` is not in: {table}");
     }
     let json = inspect(&input);
@@ -174,9 +175,12 @@ fn frames(path: &Path) -> (Vec<Vec<u8>>, Orientation) {
         orientation.get_or_insert(buffer.orientation);
         let pixels = buffer.pixels();
         frames.push(match buffer.frame().unwrap().format() {
-            PixelFormat::Gray16Le => {
-                pixels.as_chunks().0.iter().map(|pair| (f64::from(u16::from_le_bytes(*pair)) / 257.0).round() as u8).collect()
-            }
+            PixelFormat::Gray16Le => pixels
+                .as_chunks()
+                .0
+                .iter()
+                .map(|pair| (f64::from(u16::from_le_bytes(*pair)) / 257.0).round() as u8)
+                .collect(),
             _ => pixels.to_vec(),
         });
     }
@@ -217,6 +221,7 @@ fn cases_that_were_read_wrongly() {
     let geometry = Source::open(&path("sitk3d.mha")).unwrap().geometry();
     assert_eq!(geometry.spacing_mm, [0.3, 0.2, 1.5]);
     assert_eq!(geometry, Source::open(&path("x.nrrd")).map(|source| source.geometry()).unwrap());
-    let error = Source::open(&path("trunc.jpg")).unwrap().read_frame(&mut FrameBuffer::default()).unwrap_err().to_string();
+    let error =
+        Source::open(&path("trunc.jpg")).unwrap().read_frame(&mut FrameBuffer::default()).unwrap_err().to_string();
     assert!(error.contains("its data end after 41 % of the picture"), "{error}");
 }

@@ -10,7 +10,8 @@ impl Table {
             let (counts, rest) = rest.split_first_chunk::<16>()?;
             let total: usize = counts.iter().map(|count| usize::from(*count)).sum();
             let (symbols, rest) = rest.split_at_checked(total)?;
-            *tables.get_mut(usize::from(head >> 4))?.get_mut(usize::from(head & 15))? = Some(Self::new(counts, symbols)?);
+            *tables.get_mut(usize::from(head >> 4))?.get_mut(usize::from(head & 15))? =
+                Some(Self::new(counts, symbols)?);
             body = rest;
         }
         Some(())

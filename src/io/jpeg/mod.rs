@@ -125,7 +125,10 @@ fn finish(picture: Option<&Picture>, ended: bool) -> Result<(), JpegFault> {
         match (ended, picture.progressive) {
             // A writer may leave out what it finds not worth sending; without the end nobody knows.
             (true, _) | (_, false) => dc.is_some(),
-            (false, true) => component.missing_bits[1].is_some() && component.missing_bits.iter().all(|bits| matches!(bits, None | Some(0))),
+            (false, true) => {
+                component.missing_bits[1].is_some()
+                    && component.missing_bits.iter().all(|bits| matches!(bits, None | Some(0)))
+            }
         }
     });
     if complete { Ok(()) } else { Err(JpegFault::ScansMissing) }

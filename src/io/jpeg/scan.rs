@@ -111,8 +111,7 @@ impl Scan {
         let alone = self.parts.len() == 1;
         for ((place, _), tables) in self.parts.iter().zip(tables) {
             let component = &mut picture.components[*place];
-            let (horizontal, vertical) =
-                if alone { (1, 1) } else { (component.horizontal, component.vertical) };
+            let (horizontal, vertical) = if alone { (1, 1) } else { (component.horizontal, component.vertical) };
             for row in y * vertical..(y + 1) * vertical {
                 for column in x * horizontal..(x + 1) * horizontal {
                     if picture.progressive {
@@ -174,13 +173,7 @@ impl Scan {
     }
 
     /// One more bit of every coefficient that is not zero, and coefficients that become so.
-    fn refine(
-        &self,
-        bits: &mut Bits<'_>,
-        nonzero: &mut u64,
-        table: &Table,
-        end_of_band: &mut u32,
-    ) -> Result<(), Stop> {
+    fn refine(&self, bits: &mut Bits<'_>, nonzero: &mut u64, table: &Table, end_of_band: &mut u32) -> Result<(), Stop> {
         let mut k = self.first;
         while *end_of_band == 0 && k <= self.last {
             let symbol = bits.symbol(table)?;

@@ -1,6 +1,6 @@
 use super::*;
-use image::codecs::jpeg::JpegEncoder;
 use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
 
 fn jpeg(width: u32, height: u32, colour: ExtendedColorType, samples: usize) -> Vec<u8> {
     let mut state = 7u32;

@@ -149,7 +149,8 @@ impl Lines {
     /// The numbers of the first key that is there.
     fn reals(&self, keys: &[&str]) -> Result<Option<Vec<f64>>, MetaImageError> {
         let Some((key, text)) = keys.iter().find_map(|key| Some((*key, self.text(key)?))) else { return Ok(None) };
-        let numbers = text.split_whitespace().take(64).map(|number| number.parse::<f64>().ok().filter(|n| n.is_finite()));
+        let numbers =
+            text.split_whitespace().take(64).map(|number| number.parse::<f64>().ok().filter(|n| n.is_finite()));
         numbers.collect::<Option<Vec<_>>>().map(Some).ok_or_else(|| damaged(&format!("{key} holds what is no number")))
     }
 
@@ -270,7 +271,9 @@ fn size(text: Option<&str>, dimensions: Option<i64>) -> Result<(u64, u64, u64), 
     }
     match sides[..] {
         [width, height] => Ok((width, height, 1)),
-        [width, height, frames] | [width, height, 1, frames] | [width, height, frames, 1] => Ok((width, height, frames)),
+        [width, height, frames] | [width, height, 1, frames] | [width, height, frames, 1] => {
+            Ok((width, height, frames))
+        }
         [_, _, _, _] => Err(MetaImageError::Unsupported("it has four dimensions, volumes over time".into())),
         _ => Err(MetaImageError::Unsupported("it has neither two nor three dimensions".into())),
     }

@@ -5,8 +5,8 @@ mod header;
 mod sequence;
 mod writer;
 
-pub(super) use header::{is_elsewhere, starts_like_one};
 pub use header::MAX_HEADER_BYTES;
+pub(super) use header::{is_elsewhere, starts_like_one};
 pub use sequence::MetaImageSequence;
 pub use writer::{MaskSequence, MaskSource};
 

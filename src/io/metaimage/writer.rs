@@ -43,12 +43,8 @@ impl Default for MaskSequence {
 const IMPERSONAL: [&str; 5] = ["Transform", "TransformStatus", "Timestamp", "ImageStatus", "FrameNumber"];
 
 /// The same of whole sequences.
-const IMPERSONAL_OF_ALL: [&str; 4] = [
-    "AnatomicalOrientation",
-    "UltrasoundImageOrientation",
-    "UltrasoundImageType",
-    "CustomFrameFields",
-];
+const IMPERSONAL_OF_ALL: [&str; 4] =
+    ["AnatomicalOrientation", "UltrasoundImageOrientation", "UltrasoundImageType", "CustomFrameFields"];
 
 impl MaskSequence {
     /// Adds the mask of a frame, with what its source said of the frame; with `impersonal`, places, times and states of

@@ -208,7 +208,9 @@ impl Fields<'_> {
             // Millimetres, or unknown, which they are then taken for.
             _ => 1.0,
         };
-        let size = |axis: usize| Some(self.real(76, 104, axis + 1).abs() * millimetres).filter(|mm| mm.is_finite() && *mm > 0.0);
+        let size = |axis: usize| {
+            Some(self.real(76, 104, axis + 1).abs() * millimetres).filter(|mm| mm.is_finite() && *mm > 0.0)
+        };
         let [qform, sform] = self.codes();
         let signs = [-1.0, -1.0, 1.0];
         let signed = |vector: [f64; 3]| [0, 1, 2].map(|row| vector[row] * signs[row] + 0.0);

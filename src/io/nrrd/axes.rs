@@ -32,8 +32,8 @@ impl Kind {
         match word {
             "domain" | "space" => Self::Space,
             "list" | "time" => Self::List,
-            "vector" | "point" | "color" | "RGB-color" | "RGBA-color" | "3-color" | "4-color" | "3-vector" | "4-vector"
-            | "HSV-color" | "XYZ-color" => Self::Colours,
+            "vector" | "point" | "color" | "RGB-color" | "RGBA-color" | "3-color" | "4-color" | "3-vector"
+            | "4-vector" | "HSV-color" | "XYZ-color" => Self::Colours,
             _ => Self::Unknown,
         }
     }
@@ -47,7 +47,9 @@ impl Axes {
             .map(|axis| match (kinds.get(axis).map(|word| Kind::of(word)), in_space.get(axis)) {
                 (Some(Kind::Space), _) | (None | Some(Kind::Unknown), Some(true)) => Kind::Space,
                 // Without a direction: colours where they come first and are as many as colours, frames else.
-                (None | Some(Kind::Unknown), Some(false)) if axis == 0 && [1, 3, 4].contains(&sizes[0]) => Kind::Colours,
+                (None | Some(Kind::Unknown), Some(false)) if axis == 0 && [1, 3, 4].contains(&sizes[0]) => {
+                    Kind::Colours
+                }
                 (None | Some(Kind::Unknown), Some(false)) => Kind::List,
                 (Some(kind), _) => kind,
                 (None, None) => Kind::Space,
@@ -69,7 +71,9 @@ impl Axes {
         // Axes of one step beyond the second say nothing.
         let mut rest: Vec<usize> = (first..sizes.len()).collect();
         let list_axis = frames_first.then(|| rest.remove(0));
-        while rest.len() > 2 && let Some(at) = (2..rest.len()).find(|at| sizes[rest[*at]] == 1) {
+        while rest.len() > 2
+            && let Some(at) = (2..rest.len()).find(|at| sizes[rest[*at]] == 1)
+        {
             // All of them may be of one step: then the last stays, and counts one frame.
             if rest.len() == 3 && list_axis.is_none() {
                 break;
@@ -77,14 +81,9 @@ impl Axes {
             rest.remove(at);
         }
         match (&rest[..], list_axis) {
-            ([columns, rows], frames) => Ok(Self {
-                columns: *columns,
-                rows: *rows,
-                frames,
-                frames_first,
-                is_volume: false,
-                channels,
-            }),
+            ([columns, rows], frames) => {
+                Ok(Self { columns: *columns, rows: *rows, frames, frames_first, is_volume: false, channels })
+            }
             ([columns, rows, frames], None) => Ok(Self {
                 columns: *columns,
                 rows: *rows,

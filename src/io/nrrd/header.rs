@@ -190,7 +190,12 @@ impl Lines {
             "uint" | "unsigned int" | "uint32" | "uint32_t" => Element::U32,
             "int" | "signed int" | "int32" | "int32_t" => Element::I32,
             "ulonglong" | "unsigned long long" | "unsigned long long int" | "uint64" | "uint64_t" => Element::U64,
-            "longlong" | "long long" | "long long int" | "signed long long" | "signed long long int" | "int64"
+            "longlong"
+            | "long long"
+            | "long long int"
+            | "signed long long"
+            | "signed long long int"
+            | "int64"
             | "int64_t" => Element::I64,
             "float" => Element::F32,
             "double" => Element::F64,

@@ -122,7 +122,9 @@ mod tests {
                 }
             }
         }
-        for (element, sample) in [(Element::U8, 256.0), (Element::U8, -1.0), (Element::I16, 0.5), (Element::U16, f64::NAN)] {
+        for (element, sample) in
+            [(Element::U8, 256.0), (Element::U8, -1.0), (Element::I16, 0.5), (Element::U16, f64::NAN)]
+        {
             assert!(!element.store(sample, &mut vec![0; element.bytes()]), "{element:?}: {sample}");
         }
     }

@@ -129,12 +129,15 @@ impl RasterReader {
         let frame_bytes = raster.frame_bytes();
         let all_bytes = frame_bytes.saturating_mul(frames);
         let kept_bytes = if raster.frames_first { all_bytes } else { frame_bytes };
-        if kept_bytes > MAX_DECODED_BYTES || width * height * raster.format().bytes_per_pixel() as u64 > MAX_DECODED_BYTES {
+        if kept_bytes > MAX_DECODED_BYTES
+            || width * height * raster.format().bytes_per_pixel() as u64 > MAX_DECODED_BYTES
+        {
             return Err(RasterError::Memory);
         }
         let end = source.seek(SeekFrom::End(0))?;
         if place.from_end {
-            place.start = end.checked_sub(all_bytes).ok_or(RasterError::CutShort { announced: all_bytes, actual: end })?;
+            place.start =
+                end.checked_sub(all_bytes).ok_or(RasterError::CutShort { announced: all_bytes, actual: end })?;
         }
         let there = end.saturating_sub(place.start);
         let trailing = |announced: u64| there > announced.saturating_add(MAX_TRAILING_BYTES);
@@ -169,8 +172,7 @@ impl RasterReader {
             }
         }
         let unpacked = Some(Unpacked::open(source, &place, raster.element)?);
-        let mut reader =
-            Self { raster, width: w, height: h, unpacked, levels: None, next: 0, stored: Vec::new() };
+        let mut reader = Self { raster, width: w, height: h, unpacked, levels: None, next: 0, stored: Vec::new() };
         let plain_bytes = reader.raster.element == Element::U8 && reader.raster.scale.is_none();
         if !plain_bytes || place.packing != Packing::Plain || reader.raster.frames_first {
             reader.read_through(&place, plain_bytes)?;
@@ -193,8 +195,10 @@ impl RasterReader {
         let at_end = match place.packing {
             // The file's length was compared already, and a line end may follow.
             Packing::Plain => true,
-            Packing::Compressed | Packing::Text => unpacked.is_at_end().map_err(|error| {
-                RasterError::Frame { frame: frames - 1, frames, reason: error.to_string() }
+            Packing::Compressed | Packing::Text => unpacked.is_at_end().map_err(|error| RasterError::Frame {
+                frame: frames - 1,
+                frames,
+                reason: error.to_string(),
             })?,
         };
         if !at_end {
@@ -203,7 +207,9 @@ impl RasterReader {
         if !plain_bytes {
             self.levels = Some(range.levels());
         }
-        if !self.raster.frames_first && let Some(unpacked) = self.unpacked.take() {
+        if !self.raster.frames_first
+            && let Some(unpacked) = self.unpacked.take()
+        {
             self.unpacked = Some(Unpacked::open(unpacked.close(), place, self.raster.element)?);
         }
         Ok(())
@@ -216,7 +222,11 @@ impl RasterReader {
         // Both were held against the memory that may be taken.
         self.stored.resize((self.raster.frame_bytes() * count) as usize, 0);
         let Some(unpacked) = &mut self.unpacked else { return Ok(count) };
-        unpacked.fill(&mut self.stored).map_err(|error| RasterError::Frame { frame, frames, reason: error.to_string() })?;
+        unpacked.fill(&mut self.stored).map_err(|error| RasterError::Frame {
+            frame,
+            frames,
+            reason: error.to_string(),
+        })?;
         Ok(count)
     }
 
@@ -255,9 +265,8 @@ impl RasterReader {
         // Behind a damaged frame there is nothing to find.
         self.next = frames;
         let damaged = |reason: String| RasterError::Frame { frame, frames, reason };
-        let pixels = into
-            .reset(self.raster.format(), self.width, self.height)
-            .map_err(|error| damaged(error.to_string()))?;
+        let pixels =
+            into.reset(self.raster.format(), self.width, self.height).map_err(|error| damaged(error.to_string()))?;
         let as_they_are = self.levels.is_none() && self.raster.channels != 4 && !self.raster.frames_first;
         if as_they_are && let Some(unpacked) = &mut self.unpacked {
             unpacked.fill(pixels).map_err(|error| damaged(error.to_string()))?;

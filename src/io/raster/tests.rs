@@ -39,7 +39,10 @@ fn every_type_becomes_grey_or_colour() {
     assert_eq!(plain(raster(Element::I16, 1, 1), &signed).unwrap(), [deep(&[0, 65_535])]);
     let floats: Vec<u8> = [0.5f32, 1.0].iter().flat_map(|sample| sample.to_le_bytes()).collect();
     assert_eq!(plain(raster(Element::F32, 1, 1), &floats).unwrap(), [deep(&[32_768, 65_535])]);
-    assert_eq!(plain(raster(Element::U16, 3, 1), &deep(&[0, 1023, 512, 1023, 0, 0])).unwrap(), [[0, 255, 128, 255, 0, 0]]);
+    assert_eq!(
+        plain(raster(Element::U16, 3, 1), &deep(&[0, 1023, 512, 1023, 0, 0])).unwrap(),
+        [[0, 255, 128, 255, 0, 0]]
+    );
     let scaled = Raster { scale: Some([2.0, -10.0]), ..raster(Element::U8, 1, 1) };
     assert_eq!(plain(scaled, &[5, 105]).unwrap(), [deep(&[0, 51_400])]);
 }
@@ -65,7 +68,12 @@ fn packed_in_every_way() {
     assert_eq!(read(two.clone(), &[7, 7, 7, 1, 2, 3, 4], back).unwrap(), expected);
     let list = Raster { frames_first: true, ..two };
     assert_eq!(read(list.clone(), &[1, 3, 2, 4], Place::new(0, Packing::Plain)).unwrap(), expected);
-    assert_eq!(read(Raster { element: Element::U16, ..list }, &deep(&[1, 257, 2, 511]), Place::new(0, Packing::Plain)).unwrap().len(), 2);
+    assert_eq!(
+        read(Raster { element: Element::U16, ..list }, &deep(&[1, 257, 2, 511]), Place::new(0, Packing::Plain))
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 #[test]

@@ -147,7 +147,8 @@ fn deep_grey_is_scaled_to_what_is_there() {
 #[test]
 fn orientation_beside_the_pixels() {
     // A TIFF header, and one entry: Orientation.
-    let exif = |number: u8| [&b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[number, 0, 0, 0, 0, 0, 0, 0]].concat();
+    let exif =
+        |number: u8| [&b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..], &[number, 0, 0, 0, 0, 0, 0, 0]].concat();
     for orientation in Orientation::ALL {
         let exif = exif(orientation.to_exif());
         let mut jpeg = Cursor::new(Vec::new());

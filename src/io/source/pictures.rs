@@ -1,8 +1,8 @@
 //! Picture files as frames, one after the other.
 
 use super::{FrameBuffer, FrameSource, SourceError};
-use crate::io::read::{self, Image, ReadError, TiffPages};
 use crate::io::Description;
+use crate::io::read::{self, Image, ReadError, TiffPages};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ impl PictureFiles {
         let mut description = read::describe(path)?;
         if self.paths.len() > 1 {
             description.frames = Some(self.frames as u64);
-            description.format = format!("{} picture files, the first of them {}", self.paths.len(), description.format);
+            description.format =
+                format!("{} picture files, the first of them {}", self.paths.len(), description.format);
         }
         Ok(description)
     }

@@ -87,7 +87,8 @@ fn pixels_in_a_file_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let header = folder.path().join("x.nhdr");
     std::fs::write(folder.path().join("x.raw"), [1, 2]).unwrap();
-    let write = |data: &str| std::fs::write(&header, format!("NRRD0004\n{GREY}\nencoding: raw\ndata file: {data}\n")).unwrap();
+    let write =
+        |data: &str| std::fs::write(&header, format!("NRRD0004\n{GREY}\nencoding: raw\ndata file: {data}\n")).unwrap();
     write("x.raw");
     assert_eq!(frames(NrrdSequence::open(&header).unwrap()).unwrap()[0].pixels(), [1, 2]);
     for elsewhere in ["missing.raw", "../x.raw", "/etc/passwd", "LIST", "x%03d.raw 1 3 1"] {

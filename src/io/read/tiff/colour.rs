@@ -104,7 +104,11 @@ impl Page {
         if matches!(self.colour, Colour::Grey) && plain.is_none() {
             let mut values = Vec::with_capacity(2 * area);
             self.for_each_of(samples, area, 1, |sample| values.extend(levels.to_u16(sample).to_le_bytes()));
-            return if values.len() == 2 * area { Ok((values, PixelFormat::Gray16Le)) } else { Err("pixels are missing") };
+            return if values.len() == 2 * area {
+                Ok((values, PixelFormat::Gray16Le))
+            } else {
+                Err("pixels are missing")
+            };
         }
         let kept = match self.colour {
             Colour::Grey => 1,
@@ -126,7 +130,8 @@ impl Page {
         match self.colour {
             Colour::Grey => Ok((values, PixelFormat::Gray8)),
             Colour::Cmyk => {
-                let rgb = |ink: &[u8]| [0, 1, 2].map(|at| (u16::from(255 - ink[at]) * u16::from(255 - ink[3]) / 255) as u8);
+                let rgb =
+                    |ink: &[u8]| [0, 1, 2].map(|at| (u16::from(255 - ink[at]) * u16::from(255 - ink[3]) / 255) as u8);
                 Ok((values.chunks_exact(4).flat_map(rgb).collect(), PixelFormat::Rgb8))
             }
             Colour::Ybr => {

@@ -151,8 +151,7 @@ impl<R: BufRead + Seek> TiffPages<R> {
 
     /// What is black and what is white on all pages, one of which is decoded already.
     fn common_levels(&mut self, decoded: usize, samples: &DecodingResult) -> Result<Levels, ReadError> {
-        let is_float =
-            matches!(samples, DecodingResult::F16(_) | DecodingResult::F32(_) | DecodingResult::F64(_));
+        let is_float = matches!(samples, DecodingResult::F16(_) | DecodingResult::F32(_) | DecodingResult::F64(_));
         let mut range = SampleRange::new(is_float);
         for_each_sample(samples, |sample| range.add(sample));
         for page in self.pages.clone() {

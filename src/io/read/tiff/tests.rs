@@ -66,8 +66,10 @@ impl Writer {
             entries.sort();
             let mut table = self.number(entries.len() as u64, if self.is_big_tiff { 8 } else { 2 });
             for (tag, kind, values) in &entries {
-                let value: Vec<u8> =
-                    values.iter().flat_map(|value| self.number((*value).into(), if *kind == 3 { 2 } else { 4 })).collect();
+                let value: Vec<u8> = values
+                    .iter()
+                    .flat_map(|value| self.number((*value).into(), if *kind == 3 { 2 } else { 4 }))
+                    .collect();
                 table.extend(self.number((*tag).into(), 2));
                 table.extend(self.number((*kind).into(), 2));
                 table.extend(self.number(values.len() as u64, width));
@@ -178,7 +180,8 @@ fn one_picture_is_the_first_page() {
     let file = PLAIN.write(&[grey(8, 1, &[1, 2]), grey(8, 1, &[3, 4])]);
     let image = Image::from_bytes("x.tif", &file).unwrap();
     assert_eq!(image, Image::new(vec![1, 2], PixelFormat::Gray8, 2, 1).unwrap());
-    let description = TiffPages::new(Path::new("x.tif"), Cursor::new(&file)).unwrap().decode_first().unwrap().description;
+    let description =
+        TiffPages::new(Path::new("x.tif"), Cursor::new(&file)).unwrap().decode_first().unwrap().description;
     assert_eq!((description.frames, description.pixels.as_str()), (Some(2), "8-bit grey"));
 }
 
