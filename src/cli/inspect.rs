@@ -1,4 +1,6 @@
-//! `causalclipseg inspect`: what a bundle holds.
+//! `causalclipseg inspect`: what a bundle holds, or what was understood of an image file.
+
+mod image_file;
 
 use super::{Failure, model_source, say};
 use causalclipseg::ModelFile;
@@ -17,8 +19,9 @@ const TYPICAL_TOKENS: usize = 20;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Bundle, or exported model.onnx, to look into [default: the model inside this command]
-    bundle: Option<PathBuf>,
+    /// Bundle, exported model.onnx, or image file to look into [default: the model inside this command]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     /// List every step of the network, with its cost
     #[arg(long)]
     layers: bool,
@@ -34,7 +37,10 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let file = model_source::open(arguments.bundle.as_deref())?;
+    if let Some(path) = arguments.file.as_deref().filter(|path| image_file::is_one(path)) {
+        return image_file::show(path, arguments.format == Format::Json);
+    }
+    let file = model_source::open(arguments.file.as_deref())?;
     let bundle = file.bundle();
     if arguments.format == Format::Json {
         let layers = bundle.filter(|_| arguments.layers).map(|bundle| {

@@ -42,7 +42,7 @@ enum Command {
     BenchWorker,
     /// Segment frames as they come: a clip, a folder, a pipe
     Stream(Box<stream::Arguments>),
-    /// Show what a bundle holds
+    /// Show what a bundle holds, or what was understood of an image file
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
     Verify(verify::Arguments),

@@ -4,6 +4,7 @@
 //! input and says with a placement where it went; the placement restores a map of the network to the region's own size.
 
 mod familiarity;
+mod orientation;
 mod placement;
 mod preprocessor;
 mod resample;
@@ -11,6 +12,7 @@ mod watch;
 
 #[doc(hidden)]
 pub use familiarity::{Appearance, FamiliarInputs, INPUTS_KEY};
+pub use orientation::Orientation;
 #[doc(hidden)]
 pub use placement::Placement;
 #[doc(hidden)]
@@ -163,6 +165,7 @@ pub struct Frame<'a> {
     height: usize,
     stride_bytes: usize,
     region: Region,
+    orientation: Orientation,
     mm_per_pixel: Option<[f32; 2]>,
     valid: bool,
 }
@@ -198,7 +201,8 @@ impl<'a> Frame<'a> {
             return Err(FrameError::Buffer { actual: data.len(), needed });
         }
         let region = Region::whole(width, height);
-        Ok(Self { data, format, width, height, stride_bytes, region, mm_per_pixel: None, valid: true })
+        let orientation = Orientation::Upright;
+        Ok(Self { data, format, width, height, stride_bytes, region, orientation, mm_per_pixel: None, valid: true })
     }
 
     /// Borrows rows that follow each other without a gap. Errors as [`Frame::new`].
@@ -237,6 +241,13 @@ impl<'a> Frame<'a> {
         self
     }
 
+    /// States how the pixels are turned to be upright. The network sees them so; results lie on the pixels as they are
+    /// stored, and region, sizes and coordinates are those of the stored pixels too.
+    pub fn with_orientation(mut self, orientation: Orientation) -> Self {
+        self.orientation = orientation;
+        self
+    }
+
     /// How its pixels lie in memory.
     pub fn format(&self) -> PixelFormat {
         self.format
@@ -265,6 +276,11 @@ impl<'a> Frame<'a> {
     /// Whether the source vouches for the picture.
     pub fn is_valid(&self) -> bool {
         self.valid
+    }
+
+    /// [`Orientation::Upright`] unless [`Frame::with_orientation`] said otherwise.
+    pub fn orientation(&self) -> Orientation {
+        self.orientation
     }
 
     /// The bytes of row `y` of the region, counted from the region's upper edge.

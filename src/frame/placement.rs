@@ -1,6 +1,6 @@
 //! Where a frame's region lies in the network's input, and the way back.
 
-use super::{Fit, Frame, FrameError, Region};
+use super::{Fit, Frame, FrameError, Orientation, Region};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 /// Columns whose source positions are computed together and used for every row: enough to pay for themselves, few
@@ -14,6 +14,7 @@ pub struct Placement {
     frame: [usize; 2],
     region: Region,
     fitted: Region,
+    orientation: Orientation,
 }
 
 /// Two neighbouring sources and how much of the second is taken.
@@ -31,7 +32,7 @@ impl Placement {
             Fit::Stretch => Region::whole(input_size, input_size),
             Fit::Letterbox { .. } => letterbox(region, input_size),
         };
-        Self { input_size, frame: [frame.width(), frame.height()], region, fitted }
+        Self { input_size, frame: [frame.width(), frame.height()], region, fitted, orientation: frame.orientation() }
     }
 
     /// The side S of the network's input, in pixels.
@@ -49,7 +50,8 @@ impl Placement {
         self.region
     }
 
-    /// Where that part lies in the input, in the input's pixels; the rest of the input is padding.
+    /// Where that part lies in the input, in the input's pixels, before the input is turned upright; the rest of the input
+    /// is padding.
     pub fn fitted(&self) -> Region {
         self.fitted
     }
@@ -57,7 +59,7 @@ impl Placement {
     /// Brings a map of the network's input (S x S, rows first) to the region's own size, height x width.
     ///
     /// Bilinear between pixel centres. Padding is cut off and never mixed in: at the border the outermost values of the
-    /// fitted part continue. `out` is given its shape; it allocates only where that shape is new.
+    /// fitted part continue. Where the input was turned upright, the map is turned back. `out` is given its shape; it allocates only where that shape is new.
     ///
     /// # Errors
     /// [`FrameError::Map`] where the map is not S x S.
@@ -78,6 +80,7 @@ impl Placement {
         if map.dim() != (self.input_size, self.input_size) {
             return Err(FrameError::Map { shape: [map.nrows(), map.ncols()], size: self.input_size });
         }
+        let map = self.orientation.inverse().apply(map);
         // The networks' own maps lie row by row; any other is copied, so that the rows below are plain slices.
         let map = map.as_standard_layout();
         let values = map.as_slice().unwrap_or_default();

@@ -5,7 +5,7 @@
 //! channels.
 
 use super::resample::Axis;
-use super::{Fit, Frame, FrameError, MAX_SIDE, Normalisation, PixelFormat, Placement, Region};
+use super::{Fit, Frame, FrameError, MAX_SIDE, Normalisation, Orientation, PixelFormat, Placement, Region};
 use crate::kernels::Kernels;
 use crate::kernels::elementwise::{add_weighted_u8, add_weighted_u16};
 
@@ -59,7 +59,7 @@ impl Preprocessor {
     }
 
     /// Writes the frame's region into `out`: 3 x S x S, red plane first, `(value - mean) / std` of values in 0..1.
-    /// Grey fills all three planes; 16-bit grey counts 65535 as 1.
+    /// Grey fills all three planes; 16-bit grey counts 65535 as 1. A frame that is stored otherwise is turned upright.
     ///
     /// # Errors
     /// [`FrameError::Output`] where `out` is not 3 x S x S long.
@@ -76,6 +76,10 @@ impl Preprocessor {
             PixelFormat::Gray8 | PixelFormat::Gray16Le => self.resample::<1>(frame, [0; 3], placement.fitted(), out),
             PixelFormat::Rgb8 => self.resample::<3>(frame, [0, 1, 2], placement.fitted(), out),
             PixelFormat::Bgra8 => self.resample::<4>(frame, [2, 1, 0], placement.fitted(), out),
+        }
+        if frame.orientation() != Orientation::Upright {
+            // The input is square, so that it is turned in its own memory; and small, whatever the frame's size.
+            out.chunks_exact_mut(size * size).for_each(|plane| frame.orientation().apply_to_square(plane, size));
         }
         Ok(placement)
     }
@@ -297,6 +301,37 @@ mod tests {
             let frame = Frame::packed(data, format, 1, 1).unwrap();
             Preprocessor::new(1, PLAIN, Fit::Stretch).unwrap().prepare(&frame, &mut out).unwrap();
             assert_eq!(out, [1.0; 3]);
+        }
+    }
+
+    /// All eight orientations: the network sees what it sees of the upright picture, and a map of what it saw comes back on
+    /// the pixels as they are stored.
+    #[test]
+    fn a_turned_frame_is_seen_upright_and_answered_as_stored() {
+        let upright = ndarray::Array2::from_shape_vec((14, 20), noise(14 * 20)).unwrap();
+        let size = 32;
+        for fit in [Fit::Stretch, LETTERBOX] {
+            let mut preprocessor = Preprocessor::new(size, PLAIN, fit).unwrap();
+            let mut expected = vec![0.0; 3 * size * size];
+            let frame = Frame::packed(upright.as_slice().unwrap(), PixelFormat::Gray8, 20, 14).unwrap();
+            let placement = preprocessor.prepare(&frame, &mut expected).unwrap();
+            let map = ndarray::Array2::from_shape_fn((size, size), |(y, x)| (y * 3 + x) as f32);
+            let mut restored = ndarray::Array2::zeros((0, 0));
+            placement.restore(map.view(), &mut restored).unwrap();
+            for orientation in Orientation::ALL {
+                let stored = orientation.inverse().apply(upright.view()).as_standard_layout().into_owned();
+                let (height, width) = stored.dim();
+                let frame = Frame::packed(stored.as_slice().unwrap(), PixelFormat::Gray8, width, height).unwrap();
+                let mut seen = vec![0.0; 3 * size * size];
+                let placement = preprocessor.prepare(&frame.with_orientation(orientation), &mut seen).unwrap();
+                let largest = seen.iter().zip(&expected).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+                assert!(largest < 1e-5, "{orientation:?}, {fit:?}: off by {largest}");
+                let mut back = ndarray::Array2::zeros((0, 0));
+                placement.restore(map.view(), &mut back).unwrap();
+                let largest =
+                    (&orientation.apply(back.view()) - &restored).iter().fold(0.0f32, |most, d| most.max(d.abs()));
+                assert!(back.dim() == (height, width) && largest < 1e-3, "{orientation:?}, {fit:?}: off by {largest}");
+            }
         }
     }
 

@@ -1,17 +1,29 @@
-//! Files: pictures, clips and pipes in; masks, probabilities, overlays, JSON, DICOM SEG and MetaImage out.
+//! Files: pictures, clips and pipes in; masks, probabilities, overlays, JSON, DICOM SEG, MetaImage and NRRD out.
 //!
 //! Nothing is half-written: every file is complete beside its name before it takes the name.
 
+mod description;
 #[cfg(feature = "dicom")]
 pub mod dicom;
+mod frame_fields;
+mod geometry;
+mod jpeg;
+mod levels;
 pub mod metaimage;
 mod names;
+pub mod nifti;
+pub mod nrrd;
+mod raster;
 mod read;
 mod replace;
 pub mod source;
 mod write;
 
+pub use description::Description;
+pub use geometry::Geometry;
+pub use jpeg::{JpegFault, check_complete};
 pub use names::{NameError, OutputNames};
-pub use read::{Image, MAX_DECODED_BYTES, ReadError};
+pub use raster::RasterError;
+pub use read::{Image, MAX_DECODED_BYTES, ReadError, TiffPages};
 pub use replace::{WriteError, replace_file};
 pub use write::{Depth, write_json, write_mask, write_overlay, write_probability};

@@ -1,9 +1,9 @@
 //! What results are called.
 //!
 //! Of a picture: `<stem>[_<prompt number>]_{mask,prob,overlay}.png`, `<stem>[_<prompt number>].json`,
-//! `<stem>[_<prompt number>]_mask.mha` and, for all prompts together, `<stem>_seg.dcm`. Of a sequence the pictures carry
+//! `<stem>[_<prompt number>]_mask.{mha,nrrd}` and, for all prompts together, `<stem>_seg.dcm`. Of a sequence the pictures carry
 //! the frame's number, `<stem>_f0001[_<prompt number>]_mask.png`; the JSON, the DICOM segmentation and the MetaImage,
-//! `<stem>[_<prompt number>]_mask.seq.mha`, hold all frames.
+//! `<stem>[_<prompt number>]_mask.seq.mha` (`.seq.nrrd`), hold all frames.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -87,6 +87,11 @@ impl OutputNames {
         self.path(None, Some(prompt), if sequence { "_mask.seq.mha" } else { "_mask.mha" })
     }
 
+    /// As [`OutputNames::meta_image`].
+    pub fn nrrd(&self, sequence: bool, prompt: usize) -> PathBuf {
+        self.path(None, Some(prompt), if sequence { "_mask.seq.nrrd" } else { "_mask.nrrd" })
+    }
+
     /// Of all prompts.
     pub fn dicom_segmentation(&self) -> PathBuf {
         self.path(None, None, "_seg.dcm")
@@ -114,6 +119,8 @@ impl OutputNames {
                 self.json(prompt),
                 self.meta_image(false, prompt),
                 self.meta_image(true, prompt),
+                self.nrrd(false, prompt),
+                self.nrrd(true, prompt),
             ]
         };
         (0..self.prompts.max(1)).flat_map(of_prompt).chain([self.dicom_segmentation()])
@@ -142,6 +149,7 @@ mod tests {
         assert_eq!(two.overlay(Some(0), 1), Path::new("out/scan_f0001_2_overlay.png"));
         assert_eq!(two.mask(Some(12_344), 0), Path::new("out/scan_f12345_1_mask.png"));
         assert_eq!(two.meta_image(true, 1), Path::new("out/scan_2_mask.seq.mha"));
+        assert_eq!(two.nrrd(false, 0), Path::new("out/scan_1_mask.nrrd"));
         assert_eq!(two.dicom_segmentation(), Path::new("out/scan_seg.dcm"));
         assert_eq!(two.json(1), Path::new("out/scan_2.json"));
         assert_eq!(OutputNames::new("out", Path::new(".."), 1), Err(NameError::NoStem("..".into())));

@@ -1,7 +1,7 @@
 //! What is written for programs to read: one JSON object for each input and prompt.
 
 use super::{Contour, Measurements, Quality};
-use crate::frame::Region;
+use crate::frame::{Orientation, Region};
 use serde::{Deserialize, Serialize};
 
 /// One input under one prompt. What is unknown is `null`. Coordinates are pixels of the input, from its upper left corner.
@@ -37,6 +37,10 @@ pub struct Record {
     pub region: Region,
     /// `[x, y]`.
     pub mm_per_pixel: Option<[f32; 2]>,
+    /// How the input's pixels were turned for the network to see them upright; absent where they are stored so. All
+    /// coordinates, and masks, are of the pixels as they are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orientation: Option<Orientation>,
     /// A pixel is lesion where its probability is above this.
     pub threshold: f32,
     /// The model's name.
@@ -94,6 +98,7 @@ mod tests {
             height: 1,
             region: Region::whole(2, 1),
             mm_per_pixel: None,
+            orientation: None,
             threshold: 0.5,
             model: None,
             seconds: Some(0.25),

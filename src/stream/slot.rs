@@ -1,6 +1,6 @@
 //! A frame's own memory, reused for frame after frame.
 
-use crate::frame::{Frame, FrameError, PixelFormat, Region};
+use crate::frame::{Frame, FrameError, Orientation, PixelFormat, Region};
 use std::time::{Duration, Instant};
 
 /// Pixels on their way to the worker.
@@ -25,11 +25,18 @@ struct Shape {
     width: usize,
     height: usize,
     region: Region,
+    orientation: Orientation,
 }
 
 impl Shape {
     fn of(frame: &Frame<'_>) -> Self {
-        Self { format: frame.format(), width: frame.width(), height: frame.height(), region: frame.region() }
+        Self {
+            format: frame.format(),
+            width: frame.width(),
+            height: frame.height(),
+            region: frame.region(),
+            orientation: frame.orientation(),
+        }
     }
 }
 
@@ -40,7 +47,8 @@ pub(super) fn packed_bytes(frame: &Frame<'_>) -> usize {
 
 impl Slot {
     pub fn new() -> Self {
-        let shape = Shape { format: PixelFormat::Gray8, width: 0, height: 0, region: Region::default() };
+        let (region, orientation) = (Region::default(), Orientation::Upright);
+        let shape = Shape { format: PixelFormat::Gray8, width: 0, height: 0, region, orientation };
         let now = Instant::now();
         Self {
             pixels: Vec::new(),
@@ -78,8 +86,11 @@ impl Slot {
     }
 
     pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
-        let Shape { format, width, height, region } = self.shape;
-        let frame = Frame::packed(&self.pixels, format, width, height)?.with_region(region)?.with_valid(self.valid);
+        let Shape { format, width, height, region, orientation } = self.shape;
+        let frame = Frame::packed(&self.pixels, format, width, height)?
+            .with_region(region)?
+            .with_orientation(orientation)
+            .with_valid(self.valid);
         match self.mm_per_pixel {
             Some(mm_per_pixel) => frame.with_mm_per_pixel(mm_per_pixel),
             None => Ok(frame),
@@ -101,6 +112,7 @@ mod tests {
         let region = Region { x: 1, y: 1, width: 2, height: 2 };
         let frame = Frame::new(&data, PixelFormat::Gray16Le, 3, 4, 10).unwrap();
         let frame = frame.with_region(region).unwrap().with_mm_per_pixel([0.5, 0.25]).unwrap().with_valid(false);
+        let frame = frame.with_orientation(Orientation::Rotated90);
         let mut slot = Slot::new();
         slot.fill(&frame);
         let expected = [0, 0, 0, 0, 0, 0, 0, 0, 13, 14, 15, 16, 0, 0, 23, 24, 25, 26, 0, 0, 0, 0, 0, 0];
@@ -108,6 +120,7 @@ mod tests {
         let back = slot.frame().unwrap();
         assert_eq!((back.region(), back.mm_per_pixel(), back.height()), (region, Some([0.5, 0.25]), 4));
         assert!(!back.is_valid());
+        assert_eq!(back.orientation(), Orientation::Rotated90);
     }
 
     #[test]
@@ -119,7 +132,8 @@ mod tests {
         assert_eq!(pixels(&slot), [7, 0, 7, 0]);
         slot.fill(&small.with_region(Region { x: 1, y: 1, width: 1, height: 1 }).unwrap());
         assert_eq!(pixels(&slot), [0, 0, 0, 7]);
-        assert_eq!((slot.frame().unwrap().mm_per_pixel(), slot.frame().unwrap().is_valid()), (None, true));
+        let back = slot.frame().unwrap();
+        assert_eq!((back.mm_per_pixel(), back.is_valid(), back.orientation()), (None, true, Orientation::Upright));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod failures;
 #[cfg(feature = "onnx")]
 mod foreign;
 mod formats;
+mod image_files;
 mod inspect_and_verify;
 #[cfg(feature = "onnx")]
 mod interchange;

@@ -1,6 +1,9 @@
 //! Writes files to begin with: one of each kind that the readers know, a few pixels large, nobody's data.
 //!
-//! usage: causalclipseg-seeds FOLDER; files go to FOLDER/dicom, FOLDER/dicom_frame and FOLDER/meta_image.
+//! usage: causalclipseg-seeds FOLDER; files go to FOLDER/dicom, FOLDER/meta_image and so on, by target.
+
+mod arrays;
+mod pictures;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -11,7 +14,16 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).ok_or("give a folder")?;
-    for (kind, files) in [("dicom", dicom()?), ("dicom_frame", frames()?), ("meta_image", meta_image()?)] {
+    let all = [
+        ("dicom", dicom()?),
+        ("dicom_frame", frames()?),
+        ("meta_image", meta_image()?),
+        ("nrrd", arrays::nrrd()?),
+        ("nifti", arrays::nifti()?),
+        ("tiff", pictures::tiff()?),
+        ("picture", pictures::pictures()?),
+    ];
+    for (kind, files) in all {
         let folder = Path::new(&folder).join(kind);
         std::fs::create_dir_all(&folder)?;
         for (name, bytes) in files {

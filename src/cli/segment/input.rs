@@ -1,6 +1,7 @@
 //! What a user gives to `segment`: files, folders, or a pipe.
 
 use super::{Arguments, Failure};
+use causalclipseg::io::metaimage::MaskSource;
 use causalclipseg::io::source::{FrameBuffer, FrameSource, RawFrames, Source, expand};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,11 +61,16 @@ impl Input {
         matches!(self, Self::File(source) if source.is_still())
     }
 
-    /// What a MetaImage says of all its frames.
-    pub fn fields(&self) -> &[(String, String)] {
+    /// What masks lie on, for files that hold all of them.
+    pub fn mask_source(&self, impersonal: bool) -> MaskSource<'_> {
         match self {
-            Self::File(Source::MetaImage(sequence)) => sequence.fields(),
-            _ => &[],
+            Self::File(source) => MaskSource {
+                fields: source.fields(),
+                geometry: source.geometry(),
+                is_volume: source.is_volume(),
+                impersonal,
+            },
+            Self::Pipe(_) => MaskSource { impersonal, ..MaskSource::default() },
         }
     }
 

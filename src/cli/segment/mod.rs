@@ -7,7 +7,7 @@ mod summary;
 use super::Failure;
 use super::device::DeviceArguments;
 use super::model_source::ModelSource;
-use causalclipseg::frame::Region;
+use causalclipseg::frame::{Orientation, Region};
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
 use causalclipseg::io::{Depth, OutputNames};
 use causalclipseg::mask::{Record, contours_in_mm};
@@ -22,7 +22,7 @@ use summary::Summary;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// PNG, JPEG, BMP, TIFF, DICOM or MetaImage files, folders of them, or `-` for raw frames on standard input
+    /// PNG, JPEG, BMP, TIFF, DICOM, MetaImage, NRRD or NIfTI files, folders of them, or `-` for raw frames on standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// What to look for, as a sentence; several share one pass over the image
@@ -79,6 +79,8 @@ enum Format {
     DicomSeg,
     /// All masks as MetaImage, a label map of 0 and 1
     Mha,
+    /// The same as NRRD
+    Nrrd,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -159,6 +161,7 @@ impl Run<'_> {
                     height: frame.height(),
                     region: frame.region(),
                     mm_per_pixel,
+                    orientation: Some(frame.orientation()).filter(|turned| *turned != Orientation::Upright),
                     threshold: report.threshold,
                     model: Some(self.model.description().name.clone()),
                     seconds: Some(report.seconds.total()),

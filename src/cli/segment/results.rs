@@ -4,6 +4,7 @@ use super::input::Input;
 use super::{Arguments, Failure, Format};
 use causalclipseg::Finding;
 use causalclipseg::io::metaimage::MaskSequence;
+use causalclipseg::io::nrrd::write_label_map;
 use causalclipseg::io::source::FrameBuffer;
 use causalclipseg::io::{OutputNames, write_json, write_mask, write_overlay, write_probability};
 use causalclipseg::mask::{Annotation, Overlay, Probability, Record, SequenceRecord};
@@ -82,6 +83,11 @@ impl<'a> Results<'a> {
         let mask = finding.mask();
         let number = (!self.still).then_some(frame);
         let Arguments { format, deidentify, .. } = self.arguments;
+        if format.iter().any(|format| matches!(format, Format::Mha | Format::Nrrd))
+            && let Some(sequence) = self.sequences.get_mut(prompt)
+        {
+            sequence.push(mask, pixels, *deidentify)?;
+        }
         for format in format {
             match format {
                 Format::Mask => write_mask(&self.names.mask(number, prompt), mask)?,
@@ -109,11 +115,8 @@ impl<'a> Results<'a> {
                 Format::Json => {
                     self.records.get_mut(prompt).into_iter().for_each(|records| records.push(record.clone()))
                 }
-                Format::Mha => {
-                    if let Some(sequence) = self.sequences.get_mut(prompt) {
-                        sequence.push(mask, pixels, *deidentify)?;
-                    }
-                }
+                // Both formats are written at the end, from one collection of masks.
+                Format::Mha | Format::Nrrd => {}
                 #[cfg(feature = "dicom")]
                 Format::DicomSeg => {
                     if let Some(segmentation) = &mut self.segmentation {
@@ -135,9 +138,15 @@ impl<'a> Results<'a> {
                 write_json(&self.names.json(prompt), &record)?;
             }
         }
-        if format.contains(&Format::Mha) {
-            for (prompt, sequence) in self.sequences.into_iter().enumerate() {
-                sequence.write(&self.names.meta_image(!self.still, prompt), input.fields(), *deidentify)?;
+        let source = input.mask_source(*deidentify);
+        // A volume's masks are a volume, as a picture's are a picture.
+        let is_sequence = !self.still && !source.is_volume;
+        for (prompt, mut sequence) in self.sequences.into_iter().enumerate() {
+            if format.contains(&Format::Mha) {
+                sequence.write(&self.names.meta_image(is_sequence, prompt), &source)?;
+            }
+            if format.contains(&Format::Nrrd) {
+                write_label_map(&self.names.nrrd(is_sequence, prompt), &mut sequence, &source)?;
             }
         }
         #[cfg(feature = "dicom")]

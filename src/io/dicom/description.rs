@@ -1,7 +1,8 @@
 //! What was understood of a file, for people who ask. Nothing in it says whose picture it is.
 
 use super::regions::ScanRegion;
-use crate::frame::Region;
+use crate::frame::{Orientation, Region};
+use crate::io;
 
 /// A DICOM file as it was understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,4 +36,32 @@ pub struct Description {
     pub character_set: String,
     /// What was mended or ignored, one sentence each.
     pub ignored: Vec<String>,
+}
+
+impl From<&Description> for io::Description {
+    fn from(dicom: &Description) -> Self {
+        let samples = match dicom.samples_per_pixel {
+            1 => "one sample a pixel".to_string(),
+            samples => format!("{samples} samples a pixel"),
+        };
+        let volume = if dicom.is_volume { ", slices of a volume" } else { "" };
+        Self {
+            format: "DICOM".into(),
+            width: dicom.width,
+            height: dicom.height,
+            frames: Some(dicom.frames),
+            pixels: format!("{samples}, {} bits of {}{volume}", dicom.bits_stored, dicom.bits_allocated),
+            photometric_interpretation: Some(dicom.photometric_interpretation.clone()).filter(|text| !text.is_empty()),
+            compression: dicom.transfer_syntax_name.unwrap_or("unknown").into(),
+            transfer_syntax: Some(dicom.transfer_syntax.clone()).filter(|uid| !uid.is_empty()),
+            regions: dicom.regions.iter().map(|region| region.place).collect(),
+            region_used: dicom.region,
+            mm_per_pixel: dicom.mm_per_pixel,
+            slice_spacing_mm: None,
+            seconds_per_frame: dicom.frame_time_ms.map(|ms| ms / 1e3),
+            orientation: Orientation::Upright,
+            character_set: Some(dicom.character_set.clone()).filter(|text| !text.is_empty()),
+            ignored: dicom.ignored.clone(),
+        }
+    }
 }

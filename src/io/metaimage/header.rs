@@ -1,8 +1,10 @@
 //! The header: lines of `key = value`, the last of which says where the pixels are.
 
 use super::MetaImageError;
-use crate::frame::{MAX_SIDE, PixelFormat};
-use crate::io::MAX_DECODED_BYTES;
+use crate::frame::Orientation;
+use crate::io::frame_fields::FrameFields;
+use crate::io::geometry::Geometry;
+use crate::io::raster::{Element, Packing, Raster};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
 
@@ -14,32 +16,36 @@ const MAX_LINE_BYTES: u64 = 64 << 10;
 /// What a header says.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Header {
-    pub width: usize,
-    pub height: usize,
-    pub frames: u64,
-    pub format: PixelFormat,
-    /// Two-byte samples with the high byte first.
-    pub big_endian: bool,
-    pub mm_per_pixel: Option<[f32; 2]>,
-    pub compressed: bool,
+    pub raster: Raster,
+    pub geometry: Geometry,
+    /// As `UltrasoundImageOrientation` says.
+    pub orientation: Orientation,
+    pub packing: Packing,
     /// Where the header says so.
     pub compressed_bytes: Option<u64>,
-    /// Bytes to skip before the pixels in a file of their own.
-    pub skip_bytes: u64,
+    /// Bytes to skip before the pixels in a file of their own; `None` where the pixels are the last bytes of their file.
+    pub skip_bytes: Option<u64>,
     /// The file with the pixels; `None` where they follow the header.
     pub data_file: Option<String>,
     /// Everything about the sequence that its geometry does not say, in the file's order.
     pub fields: Vec<(String, String)>,
-    /// What is said about single frames: `Seq_Frame0007_Timestamp = 3` is `Timestamp` of 7.
-    pub frame_fields: BTreeMap<u64, Vec<(String, String)>>,
+    /// What is said about single frames.
+    pub frame_fields: FrameFields,
+    /// Not text in UTF-8: read as Latin-1.
+    pub is_latin_1: bool,
+}
+
+/// Whether a file's first bytes are a MetaImage header's: lines of `key = value`, among them one that only MetaImage has.
+pub(in crate::io) fn starts_like_one(start: &[u8]) -> bool {
+    let mut lines = start.split(|byte| *byte == b'\n');
+    let mut keys = lines.by_ref().map_while(|line| {
+        let equals = line.iter().position(|byte| *byte == b'=')?;
+        Some(line[..equals].trim_ascii())
+    });
+    keys.any(|key| matches!(key, b"ObjectType" | b"NDims" | b"DimSize" | b"ElementType" | b"ElementDataFile"))
 }
 
 impl Header {
-    /// In bytes.
-    pub fn frame_bytes(&self) -> usize {
-        self.width * self.height * self.format.bytes_per_pixel()
-    }
-
     /// Reads up to and with the line `ElementDataFile`. What follows in `source` are the pixels, where they are local.
     pub fn read(source: &mut impl BufRead) -> Result<Self, MetaImageError> {
         let mut lines = Lines::default();
@@ -67,11 +73,12 @@ struct Lines {
     layout: BTreeMap<&'static str, String>,
     data_file: Option<String>,
     fields: Vec<(String, String)>,
-    frame_fields: BTreeMap<u64, Vec<(String, String)>>,
+    frame_fields: FrameFields,
+    is_latin_1: bool,
 }
 
-/// Keys that say how pixels lie in the file; a writer of results states its own.
-const LAYOUT: [&str; 13] = [
+/// Keys that say how pixels lie in the file and in space; a writer of results states its own.
+const LAYOUT: [&str; 20] = [
     "NDims",
     "DimSize",
     "ElementType",
@@ -85,11 +92,26 @@ const LAYOUT: [&str; 13] = [
     "CompressedDataSize",
     "HeaderSize",
     "ObjectType",
+    "TransformMatrix",
+    "Rotation",
+    "Orientation",
+    "Offset",
+    "Position",
+    "Origin",
+    "CenterOfRotation",
 ];
 
 impl Lines {
     fn add(&mut self, line: &[u8]) -> Result<(), MetaImageError> {
-        let line = std::str::from_utf8(line).map_err(|_| damaged("a line is not text"))?.trim();
+        // Comments come in any encoding; bytes of another than UTF-8 are taken for Latin-1, in which all are letters.
+        let line = match std::str::from_utf8(line) {
+            Ok(line) => line.to_string(),
+            Err(_) => {
+                self.is_latin_1 = true;
+                line.iter().map(|byte| char::from(*byte)).collect()
+            }
+        };
+        let line = line.trim();
         if line.is_empty() {
             return Ok(());
         }
@@ -99,117 +121,161 @@ impl Lines {
             self.data_file = Some(value);
         } else if let Some(name) = LAYOUT.into_iter().find(|name| *name == key) {
             self.layout.insert(name, value);
-        } else if let Some((frame, name)) = frame_key(key) {
-            self.frame_fields.entry(frame).or_default().push((name.to_string(), value));
-        } else {
+        } else if let Some(value) = self.frame_fields.take(key, value) {
             self.fields.push((key.to_string(), value));
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Header, MetaImageError> {
-        let text = |key: &str| self.layout.get(key).map(String::as_str);
-        let flag = |key: &str| match text(key) {
+    fn text(&self, key: &str) -> Option<&str> {
+        self.layout.get(key).map(String::as_str)
+    }
+
+    fn flag(&self, key: &str) -> Result<Option<bool>, MetaImageError> {
+        match self.text(key) {
             None => Ok(None),
-            Some(value) if value.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Some(value) if value.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            // MetaIO looks at the first letter.
+            Some(value) if value.starts_with(['T', 't', '1']) => Ok(Some(true)),
+            Some(value) if value.starts_with(['F', 'f', '0']) => Ok(Some(false)),
             Some(_) => Err(damaged(&format!("{key} is neither True nor False"))),
-        };
-        let number = |key: &str| {
-            text(key).map(|value| value.parse::<i64>().map_err(|_| damaged(&format!("{key} is no number")))).transpose()
-        };
-        if text("ObjectType").is_some_and(|kind| kind != "Image") {
+        }
+    }
+
+    fn number(&self, key: &str) -> Result<Option<i64>, MetaImageError> {
+        let parse = |value: &str| value.parse().map_err(|_| damaged(&format!("{key} is no number")));
+        self.text(key).map(parse).transpose()
+    }
+
+    /// The numbers of the first key that is there.
+    fn reals(&self, keys: &[&str]) -> Result<Option<Vec<f64>>, MetaImageError> {
+        let Some((key, text)) = keys.iter().find_map(|key| Some((*key, self.text(key)?))) else { return Ok(None) };
+        let numbers =
+            text.split_whitespace().take(64).map(|number| number.parse::<f64>().ok().filter(|n| n.is_finite()));
+        numbers.collect::<Option<Vec<_>>>().map(Some).ok_or_else(|| damaged(&format!("{key} holds what is no number")))
+    }
+
+    fn finish(self) -> Result<Header, MetaImageError> {
+        if self.text("ObjectType").is_some_and(|kind| kind != "Image") {
             return Err(MetaImageError::Unsupported("it holds no image".into()));
         }
-        if flag("BinaryData")? == Some(false) {
-            return Err(MetaImageError::Unsupported("its pixels are written as text".into()));
+        let (width, height, frames) = size(self.text("DimSize"), self.number("NDims")?)?;
+        let (element, channels) = self.element()?;
+        let data_file = self.data_file.as_deref().filter(|name| !["LOCAL", "Local", "local"].contains(name));
+        if let Some(name) = data_file
+            && (is_elsewhere(name) || name.starts_with("LIST"))
+        {
+            return Err(MetaImageError::Unsupported("its pixels are not in one file beside the header".into()));
         }
-        let (width, height, frames) = size(text("DimSize"), number("NDims")?)?;
-        let channels = number("ElementNumberOfChannels")?.unwrap_or(1);
-        let format = match (text("ElementType"), channels) {
-            (Some("MET_UCHAR"), 1) => PixelFormat::Gray8,
-            (Some("MET_USHORT"), 1) => PixelFormat::Gray16Le,
-            (Some("MET_UCHAR" | "MET_UCHAR_ARRAY"), 3) => PixelFormat::Rgb8,
-            (Some(kind), channels) => {
-                let kind: String = kind.chars().take(40).collect();
-                return Err(MetaImageError::Unsupported(format!("its pixels are {channels} x {kind}")));
-            }
-            (None, _) => return Err(damaged("ElementType is missing")),
+        let skip_bytes = match self.number("HeaderSize")? {
+            Some(-1) => None,
+            bytes => Some(u64::try_from(bytes.unwrap_or(0)).map_err(|_| damaged("HeaderSize is below -1"))?),
         };
-        if (width * height) as u64 * format.bytes_per_pixel() as u64 > MAX_DECODED_BYTES {
-            return Err(MetaImageError::Memory);
-        }
-        let data_file = self.data_file.as_deref().filter(|name| *name != "LOCAL");
-        if let Some(name) = data_file {
-            // A pattern or a list of files; or a file anywhere on the disk, which a header from elsewhere has no business
-            // to name.
-            let elsewhere =
-                name.contains(['/', '\\', '%']) || name == ".." || name.starts_with("LIST") || name.is_empty();
-            if elsewhere {
-                return Err(MetaImageError::Unsupported("its pixels are not in one file beside the header".into()));
-            }
-        }
-        let skip_bytes = u64::try_from(number("HeaderSize")?.unwrap_or(0))
-            .map_err(|_| MetaImageError::Unsupported("its pixels are counted from the end of the file".into()))?;
-        let compressed_bytes = number("CompressedDataSize")?
+        let compressed_bytes = self
+            .number("CompressedDataSize")?
             .map(|bytes| u64::try_from(bytes).map_err(|_| damaged("CompressedDataSize is below zero")))
-            .transpose()?;
-        let big_endian = flag("BinaryDataByteOrderMSB")?.or(flag("ElementByteOrderMSB")?).unwrap_or(false);
+            .transpose()?
+            // Some writers put 0 where they do not know it.
+            .filter(|bytes| *bytes > 0);
+        let packing = match (self.flag("BinaryData")?, self.flag("CompressedData")?) {
+            (_, Some(true)) => Packing::Compressed,
+            (Some(false), _) => Packing::Text,
+            _ => Packing::Plain,
+        };
+        let big_endian = self.flag("BinaryDataByteOrderMSB")?.or(self.flag("ElementByteOrderMSB")?).unwrap_or(false);
+        let orientation = self.fields.iter().find(|(key, _)| key == "UltrasoundImageOrientation");
         Ok(Header {
-            width,
-            height,
-            frames,
-            format,
-            big_endian,
-            mm_per_pixel: spacing(text("ElementSpacing").or(text("ElementSize")))?,
-            compressed: flag("CompressedData")?.unwrap_or(false),
+            raster: Raster { width, height, frames, element, channels, big_endian, frames_first: false, scale: None },
+            geometry: self.geometry()?,
+            orientation: orientation.and_then(|(_, value)| Orientation::from_plus(value)).unwrap_or_default(),
+            packing,
             compressed_bytes,
             skip_bytes,
             data_file: data_file.map(str::to_string),
             fields: self.fields,
             frame_fields: self.frame_fields,
+            is_latin_1: self.is_latin_1,
         })
+    }
+
+    fn element(&self) -> Result<(Element, usize), MetaImageError> {
+        let kind = self.text("ElementType").ok_or_else(|| damaged("ElementType is missing"))?;
+        let channels = self.number("ElementNumberOfChannels")?.unwrap_or(1);
+        let element = match kind.strip_suffix("_ARRAY").unwrap_or(kind) {
+            "MET_UCHAR" => Some(Element::U8),
+            "MET_CHAR" | "MET_ASCII_CHAR" => Some(Element::I8),
+            "MET_USHORT" => Some(Element::U16),
+            "MET_SHORT" => Some(Element::I16),
+            // MetaIO's long is four bytes on every system.
+            "MET_UINT" | "MET_ULONG" => Some(Element::U32),
+            "MET_INT" | "MET_LONG" => Some(Element::I32),
+            "MET_ULONG_LONG" => Some(Element::U64),
+            "MET_LONG_LONG" => Some(Element::I64),
+            "MET_FLOAT" => Some(Element::F32),
+            "MET_DOUBLE" => Some(Element::F64),
+            _ => None,
+        };
+        match (element, channels) {
+            (Some(element), 1 | 3 | 4) => Ok((element, channels as usize)),
+            _ => {
+                let kind: String = kind.chars().take(40).collect();
+                Err(MetaImageError::Unsupported(format!("its pixels are {channels} x {kind}")))
+            }
+        }
+    }
+
+    fn geometry(&self) -> Result<Geometry, MetaImageError> {
+        let mut geometry = Geometry::default();
+        if let Some(spacing) = self.reals(&["ElementSpacing", "ElementSize"])? {
+            if spacing.len() < 2 || spacing[..2].iter().any(|mm| *mm <= 0.0) {
+                return Err(damaged("ElementSpacing is no size of a pixel"));
+            }
+            for (mm, given) in geometry.spacing_mm.iter_mut().zip(spacing) {
+                // Between frames of a sequence there is no distance.
+                *mm = if given > 0.0 { given } else { 1.0 };
+            }
+        }
+        if let Some(origin) = self.reals(&["Offset", "Position", "Origin"])? {
+            geometry.origin_mm.iter_mut().zip(origin).for_each(|(mm, given)| *mm = given);
+        }
+        let matrix = self.reals(&["TransformMatrix", "Rotation", "Orientation"])?.unwrap_or_default();
+        // A line of the matrix is where an axis leads to. A picture's has two axes in its own plane.
+        let axes = match matrix.len() {
+            4 => 2,
+            9 => 3,
+            _ => return Ok(geometry),
+        };
+        for (axis, direction) in matrix.chunks_exact(axes).enumerate() {
+            let length = direction.iter().map(|part| part * part).sum::<f64>().sqrt();
+            if length > 0.0 {
+                geometry.directions[axis][..axes].copy_from_slice(direction);
+            }
+        }
+        Ok(geometry)
     }
 }
 
-/// `Seq_Frame0007_Timestamp` as 7 and `Timestamp`.
-fn frame_key(key: &str) -> Option<(u64, &str)> {
-    let (number, name) = key.strip_prefix("Seq_Frame")?.split_once('_')?;
-    Some((number.parse().ok()?, name))
+/// A pattern of names, or a file anywhere on the disk, which a header from elsewhere has no business to name.
+pub(in crate::io) fn is_elsewhere(name: &str) -> bool {
+    name.contains(['/', '\\', '%']) || name == ".." || name == "." || name.is_empty()
 }
 
-fn size(text: Option<&str>, dimensions: Option<i64>) -> Result<(usize, usize, u64), MetaImageError> {
+fn size(text: Option<&str>, dimensions: Option<i64>) -> Result<(u64, u64, u64), MetaImageError> {
     let text = text.ok_or_else(|| damaged("DimSize is missing"))?;
     let sides: Vec<u64> = text
         .split_whitespace()
         .take(8)
-        .map(|side| side.parse().map_err(|_| damaged("DimSize holds no number")))
+        .map(|side| side.parse().map_err(|_| damaged("DimSize holds what is no number")))
         .collect::<Result<_, _>>()?;
     if dimensions.is_some_and(|dimensions| dimensions != sides.len() as i64) {
         return Err(damaged("NDims and DimSize disagree"));
     }
-    let (width, height, frames) = match sides[..] {
-        [width, height] => (width, height, 1),
-        [width, height, frames] => (width, height, frames),
-        _ => return Err(MetaImageError::Unsupported("it has neither two nor three dimensions".into())),
-    };
-    if width == 0 || height == 0 || frames == 0 {
-        return Err(damaged("it holds no pixels"));
-    }
-    match (usize::try_from(width), usize::try_from(height)) {
-        (Ok(w), Ok(h)) if w <= MAX_SIDE && h <= MAX_SIDE => Ok((w, h, frames)),
-        _ => Err(MetaImageError::TooLarge { width, height }),
-    }
-}
-
-/// PLUS writes a spacing of 1 where it keeps the pixels' size in its calibration, so 1 is no size.
-fn spacing(text: Option<&str>) -> Result<Option<[f32; 2]>, MetaImageError> {
-    let Some(text) = text else { return Ok(None) };
-    let mut sides = text.split_whitespace().map(str::parse::<f32>);
-    match (sides.next(), sides.next()) {
-        (Some(Ok(x)), Some(Ok(y))) if x == 1.0 && y == 1.0 => Ok(None),
-        (Some(Ok(x)), Some(Ok(y))) if x > 0.0 && y > 0.0 && x.is_finite() && y.is_finite() => Ok(Some([x, y])),
-        _ => Err(damaged("ElementSpacing is no size of a pixel")),
+    match sides[..] {
+        [width, height] => Ok((width, height, 1)),
+        [width, height, frames] | [width, height, 1, frames] | [width, height, frames, 1] => {
+            Ok((width, height, frames))
+        }
+        [_, _, _, _] => Err(MetaImageError::Unsupported("it has four dimensions, volumes over time".into())),
+        _ => Err(MetaImageError::Unsupported("it has neither two nor three dimensions".into())),
     }
 }
 

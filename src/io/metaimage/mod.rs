@@ -6,9 +6,11 @@ mod sequence;
 mod writer;
 
 pub use header::MAX_HEADER_BYTES;
+pub(super) use header::{is_elsewhere, starts_like_one};
 pub use sequence::MetaImageSequence;
-pub use writer::MaskSequence;
+pub use writer::{MaskSequence, MaskSource};
 
+use super::raster::RasterError;
 use std::io;
 
 /// What keeps a MetaImage from being read. Whoever opened it knows its name.
@@ -21,12 +23,6 @@ pub enum MetaImageError {
     Header(String),
     #[error("a MetaImage that is not supported: {0}; convert it to MET_UCHAR in one file")]
     Unsupported(String),
-    #[error("{width} x {height} pixels, more than {} a side; crop or shrink it first", crate::frame::MAX_SIDE)]
-    TooLarge { width: u64, height: u64 },
-    #[error("one frame takes more than {} MiB of memory; crop or shrink it first", super::MAX_DECODED_BYTES >> 20)]
-    Memory,
-    #[error("the file is cut short: the header announces {announced} bytes and {actual} are there; copy it again")]
-    CutShort { announced: u64, actual: u64 },
-    #[error("frame {} of {frames} is damaged or cut short ({reason}); copy it again", .frame + 1)]
-    Frame { frame: u64, frames: u64, reason: String },
+    #[error(transparent)]
+    Pixels(#[from] RasterError),
 }

@@ -2,34 +2,27 @@
 
 use super::MetaImageError;
 use super::header::Header;
-use crate::frame::PixelFormat;
+use crate::frame::Orientation;
+use crate::io::Description;
+use crate::io::geometry::Geometry;
+use crate::io::raster::{Packing, Place, RasterReader};
 use crate::io::source::{Bytes, FrameBuffer, FrameSource, SourceError};
-use flate2::bufread::ZlibDecoder;
 use std::fs::File;
-use std::io::{BufReader, Read, SeekFrom, Take};
+use std::io::{BufReader, Seek};
 use std::path::{Path, PathBuf};
-
-/// zlib's best: what is announced beyond that cannot be in the file.
-const MOST_COMPRESSION: u64 = 1032;
-
-enum Pixels {
-    Plain(Box<dyn Bytes>),
-    Zlib(Box<ZlibDecoder<Take<Box<dyn Bytes>>>>),
-}
 
 /// A `.mha` or `.mhd` file. Frames are read as they are asked for; a clip takes the memory of one frame.
 pub struct MetaImageSequence {
     path: PathBuf,
     header: Header,
-    pixels: Pixels,
-    next: u64,
+    pixels: RasterReader,
 }
 
 impl MetaImageSequence {
-    /// Reads the header, and checks that the file can hold what it announces.
+    /// Reads the header, and checks that the file holds what it announces, no less and no more.
     ///
     /// # Errors
-    /// A header that is damaged or of a kind that is not supported; a file that is too short for it.
+    /// A header that is damaged or of a kind that is not supported; pixels that do not fit it.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let failed = |problem| SourceError::MetaImage { path: path.into(), problem };
         let open = |path: &Path| File::open(path).map(BufReader::new).map_err(|error| failed(error.into()));
@@ -56,27 +49,14 @@ impl MetaImageSequence {
     }
 
     fn new(path: &Path, header: Header, mut source: Box<dyn Bytes>) -> Result<Self, MetaImageError> {
-        let start = source.stream_position()?;
-        let end = source.seek(SeekFrom::End(0))?;
-        let start = start.saturating_add(header.skip_bytes);
-        source.seek(SeekFrom::Start(start.min(end)))?;
-        let there = end.saturating_sub(start);
-        let needed = (header.frame_bytes() as u64).saturating_mul(header.frames);
-        let pixels = if header.compressed {
-            let compressed = header.compressed_bytes.unwrap_or(there);
-            if compressed > there {
-                return Err(MetaImageError::CutShort { announced: compressed, actual: there });
-            }
-            if needed > compressed.saturating_mul(MOST_COMPRESSION) {
-                return Err(MetaImageError::CutShort { announced: needed / MOST_COMPRESSION, actual: compressed });
-            }
-            Pixels::Zlib(Box::new(ZlibDecoder::new(source.take(compressed))))
-        } else if needed > there {
-            return Err(MetaImageError::CutShort { announced: needed, actual: there });
-        } else {
-            Pixels::Plain(source)
+        let start = source.stream_position()?.saturating_add(header.skip_bytes.unwrap_or(0));
+        let place = Place {
+            from_end: header.skip_bytes.is_none() && header.packing == Packing::Plain,
+            bytes: header.compressed_bytes.unwrap_or(u64::MAX),
+            ..Place::new(start, header.packing)
         };
-        Ok(Self { path: path.into(), header, pixels, next: 0 })
+        let pixels = RasterReader::new(header.raster.clone(), source, place)?;
+        Ok(Self { path: path.into(), header, pixels })
     }
 
     /// What the header says about the whole sequence beside the layout of its pixels, as `key, value` in the file's
@@ -85,57 +65,87 @@ impl MetaImageSequence {
         &self.header.fields
     }
 
+    /// Where the pixels lie in space.
+    pub fn geometry(&self) -> &Geometry {
+        &self.header.geometry
+    }
+
+    /// How stored pixels are turned to be upright.
+    pub fn orientation(&self) -> Orientation {
+        self.header.orientation
+    }
+
     /// Width and height of every frame, in pixels.
     pub fn size(&self) -> [usize; 2] {
-        [self.header.width, self.header.height]
+        self.pixels.size()
     }
 
     /// Whether this is one picture, not a sequence of one or more.
     pub fn is_still(&self) -> bool {
-        self.header.frames == 1
+        self.pixels.frames() == 1
     }
 
-    fn fill(&mut self, into: &mut FrameBuffer) -> Result<(), SourceError> {
-        let Header { width, height, format, frames, .. } = self.header;
-        let frame = self.next;
-        let pixels = into.reset(format, width, height)?;
-        let read = match &mut self.pixels {
-            Pixels::Plain(source) => source.read_exact(pixels),
-            Pixels::Zlib(source) => source.read_exact(pixels),
+    /// Whether frames are the slices of a volume: several, with nothing that PLUS says of a sequence.
+    pub fn is_volume(&self) -> bool {
+        let says_sequence = |(key, value): &(String, String)| {
+            key.starts_with("Ultrasound") || (key == "Kinds" && value.split_whitespace().last() == Some("list"))
         };
-        read.map_err(|error| SourceError::MetaImage {
-            path: self.path.clone(),
-            problem: MetaImageError::Frame { frame, frames, reason: error.to_string() },
-        })?;
-        if self.header.big_endian && format == PixelFormat::Gray16Le {
-            pixels.as_chunks_mut().0.iter_mut().for_each(|sample: &mut [u8; 2]| sample.reverse());
+        !self.is_still() && self.header.frame_fields.is_empty() && !self.fields().iter().any(says_sequence)
+    }
+
+    /// What was understood of the file.
+    pub fn description(&self) -> Description {
+        let [width, height] = self.size();
+        let spacing = self.header.geometry.spacing_mm;
+        let mut ignored = Vec::new();
+        if self.header.raster.channels == 4 {
+            ignored.push("the fourth channel, taken for transparency".to_string());
         }
-        if let Some(mm_per_pixel) = self.header.mm_per_pixel {
-            into.set_mm_per_pixel(mm_per_pixel)?;
+        if spacing[..2] == [1.0, 1.0] {
+            ignored.push("a spacing of 1 x 1, which stands for an unknown one".to_string());
         }
-        if let Some(fields) = self.header.frame_fields.get(&frame) {
-            let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-            into.timestamp_s = field("Timestamp").and_then(|text| text.parse().ok()).filter(|s: &f64| s.is_finite());
-            into.valid = field("ImageStatus").is_none_or(|status| status == "OK");
-            into.fields = fields.clone();
+        let orientation = self.fields().iter().find(|(key, _)| key == "UltrasoundImageOrientation");
+        if let Some((_, letters)) = orientation
+            && Orientation::from_plus(letters).is_none()
+        {
+            let letters: String = letters.chars().take(8).collect();
+            ignored.push(format!("UltrasoundImageOrientation {letters}, which is not known: taken for upright"));
         }
-        Ok(())
+        Description {
+            format: "MetaImage".into(),
+            width,
+            height,
+            frames: Some(self.pixels.frames()),
+            pixels: self.pixels.describe_pixels(),
+            compression: self.header.packing.name().into(),
+            mm_per_pixel: self.header.geometry.mm_per_pixel(),
+            slice_spacing_mm: self.is_volume().then_some(spacing[2] as f32),
+            orientation: self.header.orientation,
+            character_set: self.header.is_latin_1.then(|| "not UTF-8, read as Latin-1".into()),
+            ignored,
+            ..Description::default()
+        }
     }
 }
 
 impl FrameSource for MetaImageSequence {
     fn frame_count(&self) -> Option<usize> {
-        usize::try_from(self.header.frames).ok()
+        usize::try_from(self.pixels.frames()).ok()
     }
 
     fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError> {
-        if self.next >= self.header.frames {
+        let frame = self.pixels.next();
+        let read = self.pixels.read_frame(into);
+        let failed = |problem: MetaImageError| SourceError::MetaImage { path: self.path.clone(), problem };
+        if !read.map_err(|error| failed(error.into()))? {
             return Ok(false);
         }
-        let filled = self.fill(into);
-        // Behind a damaged frame there is nothing to find.
-        self.next = if filled.is_ok() { self.next + 1 } else { self.header.frames };
-        filled.map(|()| true)
+        if let Some(mm_per_pixel) = self.header.geometry.mm_per_pixel() {
+            into.set_mm_per_pixel(mm_per_pixel)?;
+        }
+        into.orientation = self.header.orientation;
+        self.header.frame_fields.note(frame, into);
+        Ok(true)
     }
 }
 
@@ -192,11 +202,36 @@ mod tests {
     #[test]
     fn other_kinds_of_pixels() {
         let deep = "DimSize = 2 1\nElementType = MET_USHORT\nBinaryDataByteOrderMSB = True\nElementSpacing = 1 1";
-        let found = frames(open(deep, &[1, 2, 3, 4]).unwrap()).unwrap();
-        assert_eq!(found[0].pixels(), [2, 1, 4, 3]);
+        let found = frames(open(deep, &[1, 2, 0xff, 4]).unwrap()).unwrap();
+        assert_eq!(found[0].pixels(), [2, 1, 4, 0xff]);
         assert_eq!(found[0].frame().unwrap().mm_per_pixel(), None);
         let colour = "DimSize = 1 1 1\nElementType = MET_UCHAR\nElementNumberOfChannels = 3";
         assert_eq!(frames(open(colour, &[1, 2, 3]).unwrap()).unwrap()[0].pixels(), [1, 2, 3]);
+        let text = "Comment = any key may come first\nDimSize = 2 1 1 1\nElementType = MET_UCHAR\nBinaryData = False";
+        assert_eq!(frames(open(text, b"7 8\n").unwrap()).unwrap()[0].pixels(), [7, 8]);
+    }
+
+    #[test]
+    fn a_comment_in_another_encoding_and_a_gzip_stream() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&[5, 6]).unwrap();
+        let header = b"Comment = M\xfcller\nDimSize = 2 1\nElementType = MET_UCHAR\nCompressedData = True\nElementDataFile = LOCAL\n";
+        let bytes = [&header[..], &gzip.finish().unwrap()].concat();
+        assert!(crate::io::metaimage::starts_like_one(&bytes));
+        let sequence = MetaImageSequence::from_bytes(Path::new("x.mha"), bytes).unwrap();
+        assert_eq!(sequence.fields(), [("Comment".to_string(), "M\u{fc}ller".to_string())]);
+        assert_eq!(frames(sequence).unwrap()[0].pixels(), [5, 6]);
+    }
+
+    #[test]
+    fn geometry_and_orientation_are_read() {
+        let header = "DimSize = 1 1 2\nElementType = MET_UCHAR\nElementSpacing = 0.3 0.2 1.5\nOffset = 1 2 3\n\
+            TransformMatrix = 1 0 0 0 0 -1 0 1 0\nUltrasoundImageOrientation = UNA";
+        let sequence = open(header, &[1, 2]).unwrap();
+        let geometry = sequence.geometry();
+        assert_eq!((geometry.spacing_mm, geometry.origin_mm), ([0.3, 0.2, 1.5], [1.0, 2.0, 3.0]));
+        assert_eq!(geometry.directions, [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]);
+        assert_eq!(frames(sequence).unwrap()[1].orientation, Orientation::MirroredVertically);
     }
 
     #[test]
@@ -234,19 +269,23 @@ mod tests {
             &[],
             "more than 512 MiB",
         );
-        refused("DimSize = 2 2\nElementType = MET_FLOAT", &[0; 16], "1 x MET_FLOAT");
+        refused("DimSize = 2 2\nElementType = MET_STRING", &[0; 16], "1 x MET_STRING");
+        refused("DimSize = 2 2\nElementType = MET_UCHAR\nElementNumberOfChannels = 2", &[0; 8], "2 x MET_UCHAR");
         refused("DimSize = 2 2", &[0; 4], "ElementType is missing");
         refused("NDims = 3\nDimSize = 2 2\nElementType = MET_UCHAR", &[0; 4], "disagree");
-        refused("DimSize = 2 2 2 2\nElementType = MET_UCHAR", &[0; 16], "dimensions");
+        refused("DimSize = 2 2 2 2\nElementType = MET_UCHAR", &[0; 16], "four dimensions");
         refused("ElementType = MET_UCHAR", &[0; 4], "DimSize is missing");
         refused("nothing here", &[], "no `=`");
-        refused(&format!("{good}\nBinaryData = False"), b"1 2 3 4", "as text");
+        refused(&format!("{good}\nBinaryData = False"), b"1 2 3", "cut short");
+        refused(good, &[1; 7], "announces 4 bytes of pixels and 7 are there");
         refused(&format!("{good}\nCompressedData = maybe"), &[0; 4], "neither True nor False");
         refused(&format!("{good}\nElementSpacing = 0 1"), &[0; 4], "no size of a pixel");
+        refused(&format!("{good}\nElementSpacing = 1 x"), &[0; 4], "no number");
         let zipped = zlib(&[1; 4]);
         let zip = |size: usize| format!("{good}\nCompressedData = True\nCompressedDataSize = {size}");
         refused(&zip(zipped.len() + 1), &zipped, "cut short");
-        refused(&zip(zipped.len() - 6), &zipped, "frame 1 of 1 is damaged");
+        refused(&zip(zipped.len() - 6), &zipped, "bytes of pixels and");
+        refused(&zip(zipped.len() - 6), &zipped[..zipped.len() - 6], "frame 1 of 1 is damaged");
         refused(&zip(4), &[1, 2, 3, 4], "frame 1 of 1 is damaged");
         // A bomb: what zlib cannot have packed into so little.
         refused("DimSize = 9999 9999 9999\nElementType = MET_UCHAR\nCompressedData = True", &zipped, "cut short");
@@ -301,6 +340,7 @@ mod tests {
             let mut sequence = MetaImageSequence::open(&folder.join(name)).unwrap();
             let orientation = ("UltrasoundImageOrientation".to_string(), "MFA".to_string());
             assert!(sequence.size() == size && sequence.fields().contains(&orientation), "{name}");
+            assert_eq!(sequence.orientation(), Orientation::Upright, "{name}");
             let (mut buffer, mut frames, mut last) = (FrameBuffer::default(), 0, f64::NEG_INFINITY);
             while sequence.read_frame(&mut buffer).unwrap() {
                 frames += 1;

@@ -1,10 +1,11 @@
 //! A sequence of masks as MetaImage: what 3D Slicer's Sequences and Segmentations modules and PLUS open.
 
 use super::MetaImageError;
+use crate::io::geometry::Geometry;
 use crate::io::source::FrameBuffer;
 use crate::io::{WriteError, replace_file};
 use crate::mask::Mask;
-use flate2::{Compression, write::ZlibEncoder};
+use flate2::{Compression, Crc, write::ZlibEncoder};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
@@ -16,8 +17,10 @@ pub struct MaskSequence {
     size: Option<[usize; 2]>,
     mm_per_pixel: Option<[f32; 2]>,
     frames: u64,
-    /// The header's lines about single frames.
-    frame_lines: String,
+    /// What is said about single frames, as `key, value` with the frame's number in the key.
+    frame_fields: Vec<(String, String)>,
+    /// The sum of all pixels that gzip wants.
+    crc: Crc,
     /// One frame's pixels.
     labels: Vec<u8>,
 }
@@ -29,7 +32,8 @@ impl Default for MaskSequence {
             size: None,
             mm_per_pixel: None,
             frames: 0,
-            frame_lines: String::new(),
+            frame_fields: Vec::new(),
+            crc: Crc::new(),
             labels: Vec::new(),
         }
     }
@@ -39,15 +43,8 @@ impl Default for MaskSequence {
 const IMPERSONAL: [&str; 5] = ["Transform", "TransformStatus", "Timestamp", "ImageStatus", "FrameNumber"];
 
 /// The same of whole sequences.
-const IMPERSONAL_OF_ALL: [&str; 7] = [
-    "AnatomicalOrientation",
-    "CenterOfRotation",
-    "Offset",
-    "TransformMatrix",
-    "UltrasoundImageOrientation",
-    "UltrasoundImageType",
-    "CustomFrameFields",
-];
+const IMPERSONAL_OF_ALL: [&str; 4] =
+    ["AnatomicalOrientation", "UltrasoundImageOrientation", "UltrasoundImageType", "CustomFrameFields"];
 
 impl MaskSequence {
     /// Adds the mask of a frame, with what its source said of the frame; with `impersonal`, places, times and states of
@@ -65,9 +62,9 @@ impl MaskSequence {
         self.labels.clear();
         self.labels.extend(pixels.iter().map(|pixel| u8::from(*pixel != 0)));
         self.pixels.write_all(&self.labels)?;
+        self.crc.update(&self.labels);
         let mut line = |key: &str, value: &dyn std::fmt::Display| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(self.frame_lines, "Seq_Frame{:04}_{key} = {value}", self.frames);
+            self.frame_fields.push((format!("Seq_Frame{:04}_{key}", self.frames), value.to_string()));
         };
         let mut timed = false;
         for (key, value) in &frame.fields {
@@ -86,48 +83,120 @@ impl MaskSequence {
         Ok(())
     }
 
-    /// Writes all frames. `fields` are those of the sequence the masks lie on; with `impersonal`, its geometry alone.
-    pub fn write(mut self, path: &Path, fields: &[(String, String)], impersonal: bool) -> Result<(), WriteError> {
-        let failed = |source| WriteError::Io { path: path.into(), source };
-        self.pixels.flush().map_err(failed)?;
-        let pixels = self.pixels.finish().map_err(failed)?;
-        let [width, height] = self.size.ok_or_else(|| failed(io::Error::other("a sequence without frames")))?;
-        let [x, y] = self.mm_per_pixel.unwrap_or([1.0; 2]);
+    /// Writes all frames as MetaImage. A pixel's size is the last frame's, all else is the source's.
+    pub fn write(&mut self, path: &Path, source: &MaskSource<'_>) -> Result<(), WriteError> {
+        let labels = self.labels(path)?;
+        let [width, height] = labels.size;
+        let Geometry { spacing_mm, directions, origin_mm } = labels.geometry(&source.geometry);
         let mut header = format!(
             "ObjectType = Image\nNDims = 3\nDimSize = {width} {height} {}\nBinaryData = True\n\
-             BinaryDataByteOrderMSB = False\nCompressedData = True\nCompressedDataSize = {}\nElementSpacing = {x} {y} 1\n\
-             ElementNumberOfChannels = 1\nElementType = MET_UCHAR\n",
-            self.frames,
-            pixels.len(),
+             BinaryDataByteOrderMSB = False\nCompressedData = True\nCompressedDataSize = {}\nElementSpacing = {}\n\
+             ElementNumberOfChannels = 1\nElementType = MET_UCHAR\nOffset = {}\nTransformMatrix = {}\n\
+             CenterOfRotation = 0 0 0\n",
+            labels.frames,
+            labels.zlib.len(),
+            numbers(&spacing_mm),
+            numbers(&origin_mm),
+            numbers(directions.as_flattened()),
         );
-        let mut defaults = vec![
-            ("Offset", "0 0 0"),
-            ("TransformMatrix", "1 0 0 0 1 0 0 0 1"),
-            ("CenterOfRotation", "0 0 0"),
-            ("Kinds", "domain domain list"),
-            ("UltrasoundImageOrientation", "MF"),
-            ("UltrasoundImageType", "BRIGHTNESS"),
-        ];
-        for (key, value) in fields {
-            let passed = !impersonal || IMPERSONAL_OF_ALL.contains(&key.as_str());
-            // A still has two numbers where a sequence has three.
-            let geometry = ["Offset", "TransformMatrix", "CenterOfRotation", "Kinds"].contains(&key.as_str());
-            let three = value.split_whitespace().count() >= 3;
-            if passed && (!geometry || (three && value.split_whitespace().count() != 4)) {
-                defaults.retain(|(name, _)| name != key);
-                let _ = writeln!(header, "{key} = {value}");
-            }
-        }
-        for (key, value) in defaults {
+        let kinds = if source.is_volume { "domain domain domain" } else { "domain domain list" };
+        for (key, value) in source.passed_on().into_iter().chain([("Kinds", kinds)]) {
+            // Writing to a string cannot fail.
             let _ = writeln!(header, "{key} = {value}");
         }
         replace_file(path, |file| {
             file.write_all(header.as_bytes())?;
-            file.write_all(self.frame_lines.as_bytes())?;
+            for (key, value) in source.of_frames(&labels) {
+                writeln!(file, "{key} = {value}")?;
+            }
             file.write_all(b"ElementDataFile = LOCAL\n")?;
-            file.write_all(&pixels)
+            file.write_all(labels.zlib)
         })
     }
+
+    /// What is kept, for a file of any format.
+    pub(in crate::io) fn labels(&mut self, path: &Path) -> Result<Labels<'_>, WriteError> {
+        let failed = |source| WriteError::Io { path: path.into(), source };
+        self.pixels.try_finish().map_err(failed)?;
+        let size = self.size.ok_or_else(|| failed(io::Error::other("a sequence without frames")))?;
+        Ok(Labels {
+            zlib: self.pixels.get_ref(),
+            crc: self.crc.sum(),
+            size,
+            frames: self.frames,
+            mm_per_pixel: self.mm_per_pixel,
+            frame_fields: &self.frame_fields,
+        })
+    }
+}
+
+/// What masks lie on: what of it goes on into the files that hold them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MaskSource<'a> {
+    /// What the source says of all frames, as `key, value`.
+    pub fields: &'a [(String, String)],
+    pub geometry: Geometry,
+    /// Frames are the slices of a volume, not pictures one after the other in time.
+    pub is_volume: bool,
+    /// Of `fields`, pass on those alone that say nothing of a person.
+    pub impersonal: bool,
+}
+
+impl<'a> MaskSource<'a> {
+    /// Of the source's fields those that may be passed on, and PLUS's own. The kinds of the axes are the writer's to say.
+    pub(in crate::io) fn passed_on(&self) -> Vec<(&'a str, &'a str)> {
+        let passed = |key: &str| key != "Kinds" && (!self.impersonal || IMPERSONAL_OF_ALL.contains(&key));
+        let mut fields: Vec<_> = self.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        fields.retain(|(key, _)| passed(key));
+        // A volume is no ultrasound picture: it has no side that is up.
+        let own = [("UltrasoundImageOrientation", "MF"), ("UltrasoundImageType", "BRIGHTNESS")];
+        for (key, value) in own.into_iter().filter(|_| !self.is_volume) {
+            if fields.iter().all(|(other, _)| *other != key) {
+                fields.push((key, value));
+            }
+        }
+        fields
+    }
+
+    /// What is said of single frames: nothing of slices.
+    pub(in crate::io) fn of_frames<'b>(&self, labels: &Labels<'b>) -> &'b [(String, String)] {
+        if self.is_volume { &[] } else { labels.frame_fields }
+    }
+}
+
+/// All frames of a [`MaskSequence`].
+pub(in crate::io) struct Labels<'a> {
+    /// Pixels, one byte each.
+    pub zlib: &'a [u8],
+    /// Of the pixels, CRC-32.
+    pub crc: u32,
+    pub size: [usize; 2],
+    pub frames: u64,
+    mm_per_pixel: Option<[f32; 2]>,
+    /// `key, value`, the frame's number in the key.
+    pub frame_fields: &'a [(String, String)],
+}
+
+impl Labels<'_> {
+    /// The source's geometry with the pixels' size as the frames had it.
+    pub fn geometry(&self, source: &Geometry) -> Geometry {
+        let mut geometry = *source;
+        if let Some(mm) = self.mm_per_pixel {
+            for (spacing, mm) in geometry.spacing_mm.iter_mut().zip(mm) {
+                // The frames' size has fewer digits than the source's.
+                if *spacing as f32 != mm {
+                    // As it is written in decimals, 0.1 and not 0.10000000149.
+                    *spacing = mm.to_string().parse().unwrap_or(f64::from(mm));
+                }
+            }
+        }
+        geometry
+    }
+}
+
+/// With spaces between them.
+pub(in crate::io) fn numbers(numbers: &[f64]) -> String {
+    numbers.iter().map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -147,7 +216,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x_mask.seq.mha");
         let field = |key: &str, value: &str| (key.to_string(), value.to_string());
-        let of_all = [field("UltrasoundImageOrientation", "UN"), field("Comment", "DOE^JANE"), field("Offset", "1 2")];
+        let of_all = [field("UltrasoundImageOrientation", "UN"), field("Comment", "DOE^JANE")];
+        let geometry = Geometry {
+            spacing_mm: [9.0, 9.0, 1.5],
+            directions: [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]],
+            origin_mm: [1.0, 2.5, 0.0],
+        };
         let mut frame = FrameBuffer::default();
         for impersonal in [false, true] {
             let mut masks = MaskSequence::default();
@@ -159,11 +233,14 @@ mod tests {
                 frame.fields = vec![field("ProbeToTrackerTransform", "1 0 0 1"), field("PatientName", "DOE^JANE")];
                 masks.push(&Mask::from_pixels(array![[index, 1, 0]]), &frame, impersonal).unwrap();
             }
-            masks.write(&path, &of_all, impersonal).unwrap();
+            let source = MaskSource { fields: &of_all, geometry, is_volume: false, impersonal };
+            masks.write(&path, &source).unwrap();
             assert_eq!(text(&path).contains("DOE"), !impersonal);
             let mut sequence = MetaImageSequence::open(&path).unwrap();
             assert!(sequence.fields().contains(&field("UltrasoundImageOrientation", "UN")));
-            assert!(sequence.fields().contains(&field("Offset", "0 0 0")));
+            // The pixels' size is what the frames said; all else is the source's.
+            let expected = Geometry { spacing_mm: [0.5, 0.25, 1.5], ..geometry };
+            assert_eq!(*sequence.geometry(), expected);
             for (index, expected) in [[0, 1, 0], [1, 1, 0]].iter().enumerate() {
                 assert!(sequence.read_frame(&mut frame).unwrap());
                 assert_eq!(frame.pixels(), expected);

@@ -4,9 +4,13 @@ use super::{FrameBuffer, FrameSource, PictureFiles, SourceError};
 use crate::io::ReadError;
 #[cfg(feature = "dicom")]
 use crate::io::dicom::DicomClip;
-use crate::io::metaimage::MetaImageSequence;
+use crate::io::geometry::Geometry;
+use crate::io::metaimage::{self, MetaImageSequence};
+use crate::io::nifti::{self, NiftiSequence};
+use crate::io::nrrd::{self, NrrdSequence};
+use crate::io::{Description, read};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// Files as frames. What some kinds know beyond their frames is asked of them by `match`.
@@ -16,6 +20,10 @@ pub enum Source {
     Pictures(PictureFiles),
     /// A MetaImage, one picture or a sequence.
     MetaImage(Box<MetaImageSequence>),
+    /// An NRRD file, one picture, a volume or a sequence.
+    Nrrd(Box<NrrdSequence>),
+    /// A NIfTI file, one picture, a volume or a sequence.
+    Nifti(Box<NiftiSequence>),
     /// A DICOM file, one picture or a clip.
     #[cfg(feature = "dicom")]
     Dicom(Box<DicomClip>),
@@ -27,6 +35,17 @@ pub enum Source {
 pub struct Files {
     rest: std::vec::IntoIter<PathBuf>,
     open: Option<Box<Source>>,
+}
+
+impl Files {
+    fn description(&self) -> Result<Description, SourceError> {
+        let files = self.rest.as_slice();
+        let Some(first) = files.first() else { return Ok(Description::default()) };
+        let mut description = Source::open(first)?.description()?;
+        description.frames = None;
+        description.format = format!("{} files, the first of them {}", files.len(), description.format);
+        Ok(description)
+    }
 }
 
 impl FrameSource for Files {
@@ -53,15 +72,20 @@ impl FrameSource for Files {
     }
 }
 
+/// What is read of a file to tell its kind: a MetaImage may begin with comments.
+const START_BYTES: u64 = 4096;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Picture,
     MetaImage,
+    Nrrd,
+    Nifti,
     Dicom,
 }
 
 impl Source {
-    /// Opens a picture, a DICOM file, a MetaImage, or a folder: all of a folder's files, by name, as the frames of one
+    /// Opens a picture, a DICOM, MetaImage, NRRD or NIfTI file, or a folder: all of a folder's files, by name, as the frames of one
     /// sequence. A folder within it is left out, and so is what is none of these.
     ///
     /// # Errors
@@ -82,6 +106,8 @@ impl Source {
             // Something unknown goes there too, to be told what it is not.
             Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::new(vec![path.into()]))),
             Some(Kind::MetaImage) => Ok(Self::MetaImage(Box::new(MetaImageSequence::open(path)?))),
+            Some(Kind::Nrrd) => Ok(Self::Nrrd(Box::new(NrrdSequence::open(path)?))),
+            Some(Kind::Nifti) => Ok(Self::Nifti(Box::new(NiftiSequence::open(path)?))),
             #[cfg(feature = "dicom")]
             Some(Kind::Dicom) => Ok(Self::Dicom(Box::new(DicomClip::open(path)?))),
             #[cfg(not(feature = "dicom"))]
@@ -94,11 +120,67 @@ impl Source {
         match self {
             Self::Pictures(pictures) => pictures.frame_count() == Some(1),
             Self::MetaImage(sequence) => sequence.is_still(),
+            Self::Nrrd(sequence) => sequence.is_still(),
+            Self::Nifti(sequence) => sequence.is_still(),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.is_still(),
             Self::Files(_) => false,
         }
     }
+
+    /// Whether frames are the slices of a volume, and not pictures one after the other in time.
+    pub fn is_volume(&self) -> bool {
+        match self {
+            Self::MetaImage(sequence) => sequence.is_volume(),
+            Self::Nrrd(sequence) => sequence.is_volume(),
+            Self::Nifti(sequence) => sequence.is_volume(),
+            _ => false,
+        }
+    }
+
+    /// What the file says about all frames beside what is understood here, as `key, value`: of MetaImage and NRRD. For
+    /// results that pass it on, not for logs.
+    pub fn fields(&self) -> &[(String, String)] {
+        match self {
+            Self::MetaImage(sequence) => sequence.fields(),
+            Self::Nrrd(sequence) => sequence.fields(),
+            _ => &[],
+        }
+    }
+
+    /// Where the pixels lie in space, as far as the file says: of MetaImage, NRRD and NIfTI.
+    pub fn geometry(&self) -> Geometry {
+        match self {
+            Self::MetaImage(sequence) => *sequence.geometry(),
+            Self::Nrrd(sequence) => *sequence.geometry(),
+            Self::Nifti(sequence) => *sequence.geometry(),
+            _ => Geometry::default(),
+        }
+    }
+
+    /// What was understood of the file; of a folder, of its first file. A picture is decoded for that.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn description(&self) -> Result<Description, SourceError> {
+        match self {
+            Self::Pictures(pictures) => pictures.description(),
+            Self::MetaImage(sequence) => Ok(sequence.description()),
+            Self::Nrrd(sequence) => Ok(sequence.description()),
+            Self::Nifti(sequence) => Ok(sequence.description()),
+            #[cfg(feature = "dicom")]
+            Self::Dicom(clip) => Ok(clip.description().into()),
+            Self::Files(files) => files.description(),
+        }
+    }
+}
+
+/// Whether a file is an image that [`Source::open`] has a reader for, or that a build with all features has.
+///
+/// # Errors
+/// A path that is no file, or cannot be read.
+pub fn is_image(path: &Path) -> Result<bool, SourceError> {
+    kind(path).map(|kind| kind.is_some())
 }
 
 impl FrameSource for Source {
@@ -106,6 +188,8 @@ impl FrameSource for Source {
         match self {
             Self::Pictures(pictures) => pictures.frame_count(),
             Self::MetaImage(sequence) => sequence.frame_count(),
+            Self::Nrrd(sequence) => sequence.frame_count(),
+            Self::Nifti(sequence) => sequence.frame_count(),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.frame_count(),
             Self::Files(files) => files.frame_count(),
@@ -116,6 +200,8 @@ impl FrameSource for Source {
         match self {
             Self::Pictures(pictures) => pictures.read_frame(into),
             Self::MetaImage(sequence) => sequence.read_frame(into),
+            Self::Nrrd(sequence) => sequence.read_frame(into),
+            Self::Nifti(sequence) => sequence.read_frame(into),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.read_frame(into),
             Self::Files(files) => files.read_frame(into),
@@ -164,8 +250,9 @@ fn kind(path: &Path) -> Result<Option<Kind>, SourceError> {
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(ReadError::NotAFile(path.into()).into());
     }
-    let mut start = Vec::with_capacity(132);
-    File::open(path).map_err(failed)?.take(132).read_to_end(&mut start).map_err(failed)?;
+    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let mut start = Vec::new();
+    file.by_ref().take(START_BYTES).read_to_end(&mut start).map_err(failed)?;
     if start.get(128..132) == Some(b"DICM") {
         return Ok(Some(Kind::Dicom));
     }
@@ -173,10 +260,19 @@ fn kind(path: &Path) -> Result<Option<Kind>, SourceError> {
     if crate::io::dicom::begins_with_elements(&start) {
         return Ok(Some(Kind::Dicom));
     }
-    if [&b"ObjectType"[..], b"NDims", b"Comment"].iter().any(|key| start.starts_with(key)) {
+    if start.starts_with(nrrd::MAGIC) {
+        return Ok(Some(Kind::Nrrd));
+    }
+    if metaimage::starts_like_one(&start) {
         return Ok(Some(Kind::MetaImage));
     }
-    Ok(image::guess_format(&start).is_ok_and(|format| format.reading_enabled()).then_some(Kind::Picture))
+    file.rewind().map_err(failed)?;
+    // Within a gzip stream as well; one that is damaged is none.
+    if nifti::start_of(&mut file).is_ok_and(|start| nifti::starts_like_one(&start)) {
+        return Ok(Some(Kind::Nifti));
+    }
+    let is_picture = read::is_tiff(&start) || image::guess_format(&start).is_ok_and(|format| format.reading_enabled());
+    Ok(is_picture.then_some(Kind::Picture))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod kind;
 mod pictures;
 mod raw;
 
-pub use kind::{Files, Source, expand};
+pub use kind::{Files, Source, expand, is_image};
 pub use pictures::PictureFiles;
 pub use raw::{RawFormat, RawFrames};
 
@@ -13,7 +13,9 @@ use super::ReadError;
 #[cfg(feature = "dicom")]
 use super::dicom::DicomError;
 use super::metaimage::MetaImageError;
-use crate::frame::{Frame, FrameError, PixelFormat, Region};
+use super::nifti::NiftiError;
+use super::nrrd::NrrdError;
+use crate::frame::{Frame, FrameError, Orientation, PixelFormat, Region};
 use std::io::{BufRead, Seek};
 use std::path::PathBuf;
 
@@ -32,6 +34,8 @@ pub struct FrameBuffer {
     height: usize,
     region: Option<Region>,
     mm_per_pixel: Option<[f32; 2]>,
+    /// How the pixels are turned to be upright. They are stored as the source has them, and so are results.
+    pub orientation: Orientation,
     /// When the frame was taken, in seconds, by the source's own clock; `None` where it does not say.
     pub timestamp_s: Option<f64>,
     /// Whether the source vouches for the picture. Recorders keep a place for frames that they lost.
@@ -51,6 +55,7 @@ impl Default for FrameBuffer {
             height: 0,
             region: None,
             mm_per_pixel: None,
+            orientation: Orientation::Upright,
             timestamp_s: None,
             valid: true,
             fields: Vec::new(),
@@ -115,7 +120,9 @@ impl FrameBuffer {
     /// # Errors
     /// [`FrameError::Empty`] before anything was read.
     pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
-        let mut frame = Frame::packed(&self.pixels, self.format, self.width, self.height)?.with_valid(self.valid);
+        let mut frame = Frame::packed(&self.pixels, self.format, self.width, self.height)?
+            .with_orientation(self.orientation)
+            .with_valid(self.valid);
         if let Some(region) = self.region {
             frame = frame.with_region(region)?;
         }
@@ -173,7 +180,10 @@ pub trait FrameSource: Send {
 pub enum SourceError {
     #[error(transparent)]
     Picture(#[from] ReadError),
-    #[error("{}: no picture in this folder; give one with PNG, JPEG, BMP, TIFF, DICOM or MetaImage files", .0.display())]
+    #[error(
+        "{}: no picture in this folder; give one with PNG, JPEG, BMP, TIFF, DICOM, MetaImage, NRRD or NIfTI files",
+        .0.display()
+    )]
     EmptyFolder(PathBuf),
     #[error("{}: cannot be listed ({source}); check its permissions", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
@@ -185,6 +195,10 @@ pub enum SourceError {
     NoFrames,
     #[error("{}: {problem}", path.display())]
     MetaImage { path: PathBuf, problem: MetaImageError },
+    #[error("{}: {problem}", path.display())]
+    Nrrd { path: PathBuf, problem: NrrdError },
+    #[error("{}: {problem}", path.display())]
+    Nifti { path: PathBuf, problem: NiftiError },
     #[cfg(feature = "dicom")]
     #[error("{}: {problem}", path.display())]
     Dicom { path: PathBuf, problem: DicomError },

@@ -1,0 +1,208 @@
+//! How a picture's rows and columns lie to what they show.
+//!
+//! A file may say beside its pixels that they are mirrored or turned: EXIF and TIFF by one of eight numbers, PLUS by the
+//! directions of its axes. The network's input is turned upright, and its maps are turned back: masks, contours and
+//! overlays stay in the file's own order, pixel on pixel.
+
+use ndarray::{ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+
+/// What is done to the stored pixels to see them upright. The numbers are those of EXIF and TIFF.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Orientation {
+    /// Nothing: the first row is the upper one, the first column the left one.
+    #[default]
+    Upright = 1,
+    /// Left and right are exchanged.
+    MirroredHorizontally = 2,
+    /// Turned by 180 degrees.
+    Rotated180 = 3,
+    /// Top and bottom are exchanged.
+    MirroredVertically = 4,
+    /// Rows become columns.
+    Transposed = 5,
+    /// Turned by 90 degrees clockwise.
+    Rotated90 = 6,
+    /// Rows become columns, both from the other end.
+    TransposedAcross = 7,
+    /// Turned by 90 degrees counterclockwise.
+    Rotated270 = 8,
+}
+
+impl Orientation {
+    /// In the order of their EXIF numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Upright,
+        Self::MirroredHorizontally,
+        Self::Rotated180,
+        Self::MirroredVertically,
+        Self::Transposed,
+        Self::Rotated90,
+        Self::TransposedAcross,
+        Self::Rotated270,
+    ];
+
+    /// From the number that EXIF and TIFF write, 1 to 8.
+    pub fn from_exif(number: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|orientation| *orientation as u32 == number)
+    }
+
+    /// From PLUS's `UltrasoundImageOrientation`, such as `MF` or `UNA`: where columns and rows lead to, marked or unmarked
+    /// side, far or near the transducer. Upright is what has the transducer at the top; which side the mark is on is left
+    /// as it is. `None` where the letters are none of these.
+    pub fn from_plus(letters: &str) -> Option<Self> {
+        let mut letters = letters.trim().chars();
+        let axes = (letters.next()?.to_ascii_uppercase(), letters.next()?.to_ascii_uppercase());
+        match axes {
+            ('M' | 'U', 'F') => Some(Self::Upright),
+            ('M' | 'U', 'N') => Some(Self::MirroredVertically),
+            ('F', 'M' | 'U') => Some(Self::Transposed),
+            ('N', 'M' | 'U') => Some(Self::Rotated90.inverse()),
+            _ => None,
+        }
+    }
+
+    /// The number that EXIF and TIFF write, 1 to 8.
+    pub fn to_exif(self) -> u8 {
+        self as u8
+    }
+
+    /// What undoes it.
+    pub fn inverse(self) -> Self {
+        match self {
+            Self::Rotated90 => Self::Rotated270,
+            Self::Rotated270 => Self::Rotated90,
+            other => other,
+        }
+    }
+
+    /// Whether width and height change places.
+    pub fn swaps_sides(self) -> bool {
+        self as u8 >= 5
+    }
+
+    /// Whether rows run from right to left, and columns from the bottom, once rows and columns have changed places.
+    fn flips(self) -> [bool; 2] {
+        match self {
+            Self::Upright | Self::Transposed => [false, false],
+            Self::MirroredHorizontally | Self::Rotated90 => [true, false],
+            Self::Rotated180 | Self::TransposedAcross => [true, true],
+            Self::MirroredVertically | Self::Rotated270 => [false, true],
+        }
+    }
+
+    /// Views stored pixels (rows first) upright. Nothing is copied.
+    pub fn apply<T>(self, mut stored: ArrayView2<'_, T>) -> ArrayView2<'_, T> {
+        if self.swaps_sides() {
+            stored.swap_axes(0, 1);
+        }
+        let [across, down] = self.flips();
+        if across {
+            stored.invert_axis(Axis(1));
+        }
+        if down {
+            stored.invert_axis(Axis(0));
+        }
+        stored
+    }
+
+    /// Turns a square map of `size` x `size` values upright in its own memory.
+    pub(crate) fn apply_to_square(self, map: &mut [f32], size: usize) {
+        if self.swaps_sides() {
+            for y in 0..size {
+                for x in 0..y {
+                    map.swap(y * size + x, x * size + y);
+                }
+            }
+        }
+        let [across, down] = self.flips();
+        if across {
+            map.chunks_exact_mut(size.max(1)).for_each(<[f32]>::reverse);
+        }
+        if down {
+            for y in 0..size / 2 {
+                let (upper, lower) = map.split_at_mut((size - 1 - y) * size);
+                upper[y * size..][..size].swap_with_slice(&mut lower[..size]);
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Orientation {
+    /// How stored pixels are turned to be upright.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Upright => "upright",
+            Self::MirroredHorizontally => "mirrored left to right",
+            Self::Rotated180 => "rotated by 180 degrees",
+            Self::MirroredVertically => "upside down",
+            Self::Transposed => "rows and columns exchanged",
+            Self::Rotated90 => "rotated by 90 degrees clockwise to be upright",
+            Self::TransposedAcross => "rows and columns exchanged, from the other end",
+            Self::Rotated270 => "rotated by 90 degrees counterclockwise to be upright",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, array};
+
+    /// What each of the eight makes of one picture, as the EXIF standard draws them.
+    #[test]
+    fn eight_ways() {
+        let stored = array![[1, 2, 3], [4, 5, 6]];
+        let upright = [
+            array![[1, 2, 3], [4, 5, 6]],
+            array![[3, 2, 1], [6, 5, 4]],
+            array![[6, 5, 4], [3, 2, 1]],
+            array![[4, 5, 6], [1, 2, 3]],
+            array![[1, 4], [2, 5], [3, 6]],
+            array![[4, 1], [5, 2], [6, 3]],
+            array![[6, 3], [5, 2], [4, 1]],
+            array![[3, 6], [2, 5], [1, 4]],
+        ];
+        for (orientation, upright) in Orientation::ALL.into_iter().zip(upright) {
+            assert_eq!(orientation.apply(stored.view()), upright, "{orientation:?}");
+            assert_eq!(orientation.inverse().apply(upright.view()), stored, "{orientation:?}");
+            assert_eq!(Orientation::from_exif(orientation.to_exif().into()), Some(orientation));
+            assert_eq!(orientation.swaps_sides(), upright.dim() != stored.dim());
+        }
+        assert_eq!((Orientation::from_exif(0), Orientation::from_exif(9)), (None, None));
+    }
+
+    #[test]
+    fn squares_turn_in_place_as_views_do() {
+        for size in [0, 1, 2, 5, 8] {
+            let map = Array2::from_shape_fn((size, size), |(y, x)| (y * size + x) as f32);
+            for orientation in Orientation::ALL {
+                let mut turned = map.clone();
+                orientation.apply_to_square(turned.as_slice_mut().unwrap(), size);
+                assert_eq!(turned, orientation.apply(map.view()), "{orientation:?} of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn plus_says_where_axes_lead() {
+        for (letters, orientation) in [
+            ("MF", Orientation::Upright),
+            ("UFA", Orientation::Upright),
+            ("un", Orientation::MirroredVertically),
+            (" MND ", Orientation::MirroredVertically),
+            ("FM", Orientation::Transposed),
+            ("NU", Orientation::Rotated270),
+        ] {
+            assert_eq!(Orientation::from_plus(letters), Some(orientation), "{letters}");
+        }
+        for letters in ["", "M", "XX", "MM", "FN"] {
+            assert_eq!(Orientation::from_plus(letters), None, "{letters}");
+        }
+        // Columns that lead to the transducer are rows from the bottom: what is stored last is seen first.
+        let stored = array![[3, 2, 1]];
+        assert_eq!(Orientation::from_plus("NM").unwrap().apply(stored.view()), array![[1], [2], [3]]);
+    }
+}

@@ -1,0 +1,26 @@
+//! NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`): what research data sets of echocardiograms and breast volumes come in.
+//! A small reader of its own: the header is 348 or 540 bytes, and the array is read as those of the other formats are, frame
+//! by frame, where the crates that exist take the whole file into memory.
+
+mod header;
+mod sequence;
+
+pub(super) use header::{HEADER_BYTES, starts_like_one};
+pub use sequence::NiftiSequence;
+pub(super) use sequence::start_of;
+
+use super::raster::RasterError;
+use std::io;
+
+/// What keeps a NIfTI file from being read. Whoever opened it knows its name.
+#[derive(Debug, thiserror::Error)]
+pub enum NiftiError {
+    #[error("cannot be read ({0}); copy it again, or check its permissions")]
+    Io(#[from] io::Error),
+    #[error("the NIfTI header is damaged: {0}; write or convert it again")]
+    Header(&'static str),
+    #[error("a NIfTI file that is not supported: {0}; save one picture, a clip or a volume of it, in grey or RGB")]
+    Unsupported(String),
+    #[error(transparent)]
+    Pixels(#[from] RasterError),
+}

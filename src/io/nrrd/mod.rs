@@ -1,0 +1,29 @@
+//! NRRD (`.nrrd`, `.nhdr`): what 3D Slicer and PLUS write beside MetaImage. A header of text, then an array of samples; PLUS
+//! keeps its frames' transforms, times and states in it under the same keys.
+
+mod axes;
+mod header;
+mod sequence;
+mod writer;
+
+pub use sequence::NrrdSequence;
+pub use writer::write_label_map;
+
+use super::raster::RasterError;
+use std::io;
+
+/// How every NRRD file begins; a digit for the version follows.
+pub(super) const MAGIC: &[u8] = b"NRRD000";
+
+/// What keeps an NRRD file from being read. Whoever opened it knows its name.
+#[derive(Debug, thiserror::Error)]
+pub enum NrrdError {
+    #[error("cannot be read ({0}); check its permissions")]
+    Io(#[from] io::Error),
+    #[error("the NRRD header is damaged: {0}; write or convert it again")]
+    Header(String),
+    #[error("an NRRD file that is not supported: {0}; save it as a volume or a sequence, raw or gzip")]
+    Unsupported(String),
+    #[error(transparent)]
+    Pixels(#[from] RasterError),
+}
