@@ -3,6 +3,7 @@
 use super::DicomError;
 use super::attributes::{Attributes, PixelData};
 use super::encapsulated::Fragments;
+use super::geometry::Planes;
 use super::pixels::PixelLayout;
 use super::values::{real, reals};
 use super::{regions, rle};
@@ -57,6 +58,7 @@ enum FrameTimes {
 pub struct SourceReference {
     pub(super) root: InMemDicomObject,
     pub(super) frames: u64,
+    pub(super) planes: Option<Planes>,
 }
 
 impl DicomClip {
@@ -113,7 +115,7 @@ impl DicomClip {
             region: scan.map(|(region, _)| region),
             mm_per_pixel,
             frame_times: FrameTimes::read(&root),
-            reference: SourceReference { root, frames: layout.frames },
+            reference: SourceReference { planes: Planes::read(&root, layout.frames), root, frames: layout.frames },
             layout,
             coding,
             next: 0,

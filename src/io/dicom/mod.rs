@@ -1,23 +1,28 @@
-//! DICOM: ultrasound pictures and clips in, segmentations out.
+//! DICOM: ultrasound pictures and clips in, segmentations and measurement reports out.
 //!
 //! Of a file's attributes only those are read that are used, each after its length was checked; the pixels are
-//! read frame by frame. Names of patients go into DICOM segmentations and nowhere else.
+//! read frame by frame. Names of patients go into DICOM segmentations and reports and nowhere else.
 
 mod attributes;
 mod clip;
+mod derived;
 mod encapsulated;
+mod geometry;
 mod palette;
 mod pixels;
 mod regions;
 mod rle;
 mod segmentation;
+mod sr;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use attributes::MAX_VALUE_BYTES;
 pub use clip::{DicomClip, SourceReference};
-pub use segmentation::{Algorithm, Segmentation, SegmentationError};
+pub use derived::{Algorithm, Deidentification, NoReference};
+pub use segmentation::{Segmentation, SegmentationError, WrittenSegmentation};
+pub use sr::{MeasurementReport, ReportError};
 
 use std::io;
 

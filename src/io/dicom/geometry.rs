@@ -1,0 +1,193 @@
+//! Where the planes of a source lie, as its file says: what a segmentation repeats of it.
+
+use super::derived::sequence;
+use super::values::reals;
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::InMemDicomObject;
+
+/// Positions and orientation of a file's frames. Only of a file that names their frame of reference.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Planes {
+    space: Space,
+    /// Directions of a row and of a column.
+    orientation: [f64; 6],
+    /// In millimetres, of the upper left pixel: one for all frames, or one of each.
+    positions: Vec<[f64; 3]>,
+}
+
+/// What coordinates are relative to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Space {
+    Patient,
+    /// The volume of an Enhanced US Volume, whose place in the patient may be unknown.
+    Volume,
+}
+
+/// Sequence and attribute of a functional group.
+type Group = (Tag, Tag);
+
+impl Space {
+    const fn position(self) -> Group {
+        match self {
+            Self::Patient => (tags::PLANE_POSITION_SEQUENCE, tags::IMAGE_POSITION_PATIENT),
+            Self::Volume => (tags::PLANE_POSITION_VOLUME_SEQUENCE, tags::IMAGE_POSITION_VOLUME),
+        }
+    }
+
+    const fn orientation(self) -> Group {
+        match self {
+            Self::Patient => (tags::PLANE_ORIENTATION_SEQUENCE, tags::IMAGE_ORIENTATION_PATIENT),
+            Self::Volume => (tags::PLANE_ORIENTATION_VOLUME_SEQUENCE, tags::IMAGE_ORIENTATION_VOLUME),
+        }
+    }
+
+    /// Decimal strings for the patient, binary numbers for volumes.
+    const fn vr(self) -> VR {
+        match self {
+            Self::Patient => VR::DS,
+            Self::Volume => VR::FD,
+        }
+    }
+}
+
+impl Planes {
+    /// From functional groups, or from the file's own attributes. `None` where a frame's place is not known.
+    pub fn read(root: &InMemDicomObject, frames: u64) -> Option<Self> {
+        root.get(tags::FRAME_OF_REFERENCE_UID)?;
+        let shared = items(root, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
+        let per_frame = items(root, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
+        let in_groups = [Space::Patient, Space::Volume].into_iter().find_map(|space| {
+            let orientation = [shared, per_frame.first()].into_iter().flatten();
+            let orientation = orientation.into_iter().find_map(|groups| of_group(groups, space.orientation()))?;
+            // Frames that are turned differently have no orientation in common.
+            let others = per_frame.iter().filter_map(|groups| of_group::<6>(groups, space.orientation()));
+            if others.into_iter().any(|other| other != orientation) {
+                return None;
+            }
+            let each: Vec<_> = per_frame.iter().map_while(|groups| of_group(groups, space.position())).collect();
+            let positions = match shared.and_then(|groups| of_group(groups, space.position())) {
+                Some(position) => vec![position],
+                None => each,
+            };
+            Some(Self { space, orientation, positions })
+        });
+        let planes = in_groups.or_else(|| {
+            let position = array(root, tags::IMAGE_POSITION_PATIENT)?;
+            let orientation = array(root, tags::IMAGE_ORIENTATION_PATIENT)?;
+            Some(Self { space: Space::Patient, orientation, positions: vec![position] })
+        })?;
+        (planes.positions.len() == 1 || planes.positions.len() as u64 == frames).then_some(planes)
+    }
+
+    /// The functional group that all frames share.
+    pub fn orientation(&self) -> DataElement<InMemDicomObject> {
+        self.group(self.space.orientation(), &self.orientation)
+    }
+
+    /// The functional group of a frame, counted from 1.
+    pub fn position(&self, frame: u32) -> Option<DataElement<InMemDicomObject>> {
+        let index = if self.positions.len() == 1 { 0 } else { usize::try_from(frame).ok()?.checked_sub(1)? };
+        Some(self.group(self.space.position(), self.positions.get(index)?))
+    }
+
+    fn group(&self, (group, attribute): Group, values: &[f64]) -> DataElement<InMemDicomObject> {
+        let vr = self.space.vr();
+        let value = match vr {
+            VR::DS => decimals(values),
+            _ => PrimitiveValue::F64(values.iter().copied().collect()),
+        };
+        sequence(group, vec![InMemDicomObject::from_element_iter([DataElement::new(attribute, vr, value)])])
+    }
+}
+
+/// Decimal strings, each of at most sixteen characters, as the standard limits them.
+pub(super) fn decimals(values: &[f64]) -> PrimitiveValue {
+    PrimitiveValue::Strs(values.iter().copied().map(decimal).collect())
+}
+
+/// The closest number to a value in sixteen characters.
+pub(super) fn decimal(value: f64) -> String {
+    let short = value.to_string();
+    if short.len() <= 16 {
+        return short;
+    }
+    let written = (0..=14).rev().flat_map(|digits| [format!("{value:.digits$}"), format!("{value:.digits$e}")]);
+    written.into_iter().find(|text| text.len() <= 16).unwrap_or_else(|| "0".into())
+}
+
+fn items(object: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
+    object.get(tag).and_then(|element| element.items()).unwrap_or_default()
+}
+
+fn of_group<const N: usize>(groups: &InMemDicomObject, (group, attribute): Group) -> Option<[f64; N]> {
+    array(items(groups, group).first()?, attribute)
+}
+
+fn array<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N]> {
+    let values: [f64; N] = reals(object, tag)?.try_into().ok()?;
+    values.iter().all(|value| value.is_finite()).then_some(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_keep_what_sixteen_characters_hold() {
+        assert_eq!(decimal(0.5), "0.5");
+        assert_eq!(decimal(-12.0), "-12");
+        for value in [0.1f64 + 0.2, -1.0 / 3.0, 1e-20 / 3.0, 1e20 / 3.0, f64::from(0.07f32), -12_345.678_901_234_567] {
+            let text = decimal(value);
+            assert!(text.len() <= 16, "{text}");
+            let close = (text.parse::<f64>().unwrap() - value).abs() <= value.abs() * 1e-8;
+            assert!(close, "{text} for {value}");
+        }
+    }
+
+    fn object(elements: impl IntoIterator<Item = DataElement<InMemDicomObject>>) -> InMemDicomObject {
+        InMemDicomObject::from_element_iter(elements)
+    }
+
+    fn group(group: Group, values: &[f64]) -> DataElement<InMemDicomObject> {
+        let value = PrimitiveValue::F64(values.iter().copied().collect());
+        sequence(group.0, vec![object([DataElement::new(group.1, VR::FD, value)])])
+    }
+
+    #[test]
+    fn planes_of_a_volume_are_read_frame_by_frame() {
+        let turned = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+        let frames = [1.5, 3.0].map(|z| object([group(Space::Volume.position(), &[0.0, 0.0, z])]));
+        let mut root = object([
+            sequence(
+                tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
+                vec![object([group(Space::Volume.orientation(), &turned)])],
+            ),
+            sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.to_vec()),
+        ]);
+        assert_eq!(Planes::read(&root, 2), None);
+        root.put(DataElement::new(tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.3"));
+        let planes = Planes::read(&root, 2).unwrap();
+        assert_eq!((planes.space, planes.positions.len()), (Space::Volume, 2));
+        assert_eq!(planes.position(2), Some(group(Space::Volume.position(), &[0.0, 0.0, 3.0])));
+        assert_eq!(planes.position(3), None);
+        // A frame without a place.
+        assert_eq!(Planes::read(&root, 3), None);
+    }
+
+    #[test]
+    fn a_picture_may_say_where_it_lies() {
+        let mut root = object([
+            DataElement::new(tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.3"),
+            DataElement::new(tags::IMAGE_POSITION_PATIENT, VR::DS, decimals(&[1.0, 2.0, 3.0])),
+        ]);
+        assert_eq!(Planes::read(&root, 1), None);
+        let turned = decimals(&[0.0, 1.0, 0.0, 0.0, 0.0, -1.0]);
+        root.put(DataElement::new(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, turned.clone()));
+        let planes = Planes::read(&root, 1).unwrap();
+        let written = planes.orientation();
+        let item = &written.items().unwrap()[0];
+        assert_eq!(item.element(tags::IMAGE_ORIENTATION_PATIENT).unwrap().value().primitive(), Some(&turned));
+        assert!(planes.position(1).is_some());
+    }
+}
