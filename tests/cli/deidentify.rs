@@ -34,6 +34,8 @@ const KEPT: &[Tag] = &[
     tags::MODALITY_LUT_SEQUENCE,
     tags::VOILUT_SEQUENCE,
     tags::LOSSY_IMAGE_COMPRESSION,
+    // A number that goes on into a segmentation; the method beside it is text.
+    tags::LOSSY_IMAGE_COMPRESSION_RATIO,
     tags::SEQUENCE_OF_ULTRASOUND_REGIONS,
 ];
 
@@ -115,6 +117,7 @@ fn clip(burned_in: &[u8; SIDE - SCAN]) -> InMemDicomObject {
         (tags::NUMBER_OF_FRAMES, VR::IS, "3"),
         (tags::FRAME_TIME, VR::DS, "40"),
         (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01"),
+        (tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, "7.5"),
     ] {
         object.put(DataElement::new(tag, vr, value));
     }

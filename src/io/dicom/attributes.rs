@@ -37,6 +37,7 @@ const WANTED: &[Tag] = &[
     tags::PATIENT_ID,
     tags::PATIENT_BIRTH_DATE,
     tags::PATIENT_SEX,
+    tags::SLICE_THICKNESS,
     tags::FRAME_TIME,
     tags::FRAME_TIME_VECTOR,
     tags::STUDY_INSTANCE_UID,

@@ -4,6 +4,7 @@ use super::DicomError;
 use super::attributes::{Attributes, PixelData};
 use super::encapsulated::Fragments;
 use super::geometry::Planes;
+use super::origin::SourceReference;
 use super::pixels::PixelLayout;
 use super::values::{real, reals};
 use super::{regions, rle};
@@ -51,14 +52,6 @@ enum FrameTimes {
     Every(f64),
     /// Of every frame, in seconds.
     Listed(Vec<f64>),
-}
-
-/// What a segmentation says about the file it lies on. Holds the patient's name where the file does.
-#[derive(Clone, Debug)]
-pub struct SourceReference {
-    pub(super) root: InMemDicomObject,
-    pub(super) frames: u64,
-    pub(super) planes: Option<Planes>,
 }
 
 impl DicomClip {

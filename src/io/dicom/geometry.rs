@@ -1,7 +1,7 @@
 //! Where the planes of a source lie, as its file says: what a segmentation repeats of it.
 
 use super::derived::sequence;
-use super::values::reals;
+use super::values::{real, reals};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -14,6 +14,8 @@ pub(super) struct Planes {
     orientation: [f64; 6],
     /// In millimetres, of the upper left pixel: one for all frames, or one of each.
     positions: Vec<[f64; 3]>,
+    /// In millimetres, where the file gives it.
+    thickness_mm: Option<f64>,
 }
 
 /// What coordinates are relative to.
@@ -56,6 +58,9 @@ impl Planes {
     pub fn read(root: &InMemDicomObject, frames: u64) -> Option<Self> {
         root.get(tags::FRAME_OF_REFERENCE_UID)?;
         let shared = items(root, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
+        let measures = shared.and_then(|groups| items(groups, tags::PIXEL_MEASURES_SEQUENCE).first());
+        let thickness_mm = [measures, Some(root)].into_iter().flatten().find_map(|of| real(of, tags::SLICE_THICKNESS));
+        let thickness_mm = thickness_mm.filter(|mm| *mm > 0.0);
         let per_frame = items(root, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
         let in_groups = [Space::Patient, Space::Volume].into_iter().find_map(|space| {
             let orientation = [shared, per_frame.first()].into_iter().flatten();
@@ -70,14 +75,20 @@ impl Planes {
                 Some(position) => vec![position],
                 None => each,
             };
-            Some(Self { space, orientation, positions })
+            Some(Self { space, orientation, positions, thickness_mm })
         });
         let planes = in_groups.or_else(|| {
             let position = array(root, tags::IMAGE_POSITION_PATIENT)?;
             let orientation = array(root, tags::IMAGE_ORIENTATION_PATIENT)?;
-            Some(Self { space: Space::Patient, orientation, positions: vec![position] })
+            Some(Self { space: Space::Patient, orientation, positions: vec![position], thickness_mm })
         })?;
         (planes.positions.len() == 1 || planes.positions.len() as u64 == frames).then_some(planes)
+    }
+
+    /// In millimetres. Planes with a place must have a thickness; an ultrasound seldom tells it, and then it is nominal: that
+    /// of a cube as high as a pixel.
+    pub fn thickness_mm(&self, row_mm: f64) -> f64 {
+        self.thickness_mm.unwrap_or(row_mm)
     }
 
     /// The functional group that all frames share.
@@ -161,7 +172,10 @@ mod tests {
         let mut root = object([
             sequence(
                 tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
-                vec![object([group(Space::Volume.orientation(), &turned)])],
+                vec![object([
+                    group(Space::Volume.orientation(), &turned),
+                    group((tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS), &[1.5]),
+                ])],
             ),
             sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.to_vec()),
         ]);
@@ -169,6 +183,7 @@ mod tests {
         root.put(DataElement::new(tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.3"));
         let planes = Planes::read(&root, 2).unwrap();
         assert_eq!((planes.space, planes.positions.len()), (Space::Volume, 2));
+        assert_eq!(planes.thickness_mm(0.3), 1.5);
         assert_eq!(planes.position(2), Some(group(Space::Volume.position(), &[0.0, 0.0, 3.0])));
         assert_eq!(planes.position(3), None);
         // A frame without a place.
@@ -189,5 +204,6 @@ mod tests {
         let item = &written.items().unwrap()[0];
         assert_eq!(item.element(tags::IMAGE_ORIENTATION_PATIENT).unwrap().value().primitive(), Some(&turned));
         assert!(planes.position(1).is_some());
+        assert_eq!(planes.thickness_mm(0.3), 0.3);
     }
 }

@@ -8,6 +8,7 @@ mod clip;
 mod derived;
 mod encapsulated;
 mod geometry;
+mod origin;
 mod palette;
 mod pixels;
 mod regions;
@@ -19,8 +20,9 @@ mod tests;
 mod values;
 
 pub use attributes::MAX_VALUE_BYTES;
-pub use clip::{DicomClip, SourceReference};
+pub use clip::DicomClip;
 pub use derived::{Algorithm, Deidentification, NoReference};
+pub use origin::SourceReference;
 pub use segmentation::{Segmentation, SegmentationError, WrittenSegmentation};
 pub use sr::{MeasurementReport, ReportError};
 

@@ -1,13 +1,14 @@
 //! DICOM SEG: masks that a viewer lays over the ultrasound they came from (PS3.3, A.51).
 //!
 //! One binary segment a prompt. Every frame names the frame of the source that it lies on, pixel on pixel. The size of a
-//! pixel is there where it is known, and the plane's place where the source has a frame of reference; most ultrasound has none.
+//! pixel is there where it is known, and with it the plane's place where the source has a frame of reference; most ultrasound
+//! has none.
 
-use super::clip::SourceReference;
 use super::derived::{
     self, Algorithm, Code, Deidentification, Header, MAX_LABEL, NoReference, new_uid, number, plain, sequence, text,
 };
-use super::geometry::decimals;
+use super::geometry::{decimal, decimals};
+use super::origin::SourceReference;
 use crate::io::WriteError;
 use crate::mask::Mask;
 use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
@@ -163,7 +164,9 @@ impl Segmentation {
             structured_content: false,
         };
         let mut object = header.object(&self.source, &self.algorithm, deidentification);
-        self.source.put_lossy_compression(&mut object);
+        for element in self.source.lossy_compression() {
+            object.put(element);
+        }
         if let Some(frame) = self.source.uid(tags::FRAME_OF_REFERENCE_UID, deidentification) {
             object.put(text(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame));
             object.put(text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""));
@@ -196,7 +199,10 @@ impl Segmentation {
             put(number(tag, value));
         }
         let segments = self.prompts.iter().zip(&written.tracking_uids).zip(1..);
-        let segments = segments.map(|((prompt, tracking), number)| self.segment(prompt, tracking, number)).collect();
+        let segments = segments.map(|((prompt, tracking), number)| {
+            self.segment(prompt, tracking, number, deidentification.is_some())
+        });
+        let segments = segments.collect();
         put(sequence(tags::SEGMENT_SEQUENCE, segments));
         let of_dimension = |pointer, group, label| {
             InMemDicomObject::from_element_iter([
@@ -225,32 +231,35 @@ impl Segmentation {
     /// The functional groups of all frames: size of a pixel, and orientation.
     fn shared(&self) -> InMemDicomObject {
         let mut shared = InMemDicomObject::new_empty();
-        if let Some([x, y]) = self.mm_per_pixel {
-            // From row to row first.
-            let spacing = decimals(&[y, x].map(f64::from));
-            let spacing = DataElement::new(tags::PIXEL_SPACING, VR::DS, spacing);
-            let measures = InMemDicomObject::from_element_iter([spacing]);
-            shared.put(sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![measures]));
-        }
+        let Some([x, y]) = self.mm_per_pixel.map(|mm| mm.map(f64::from)) else { return shared };
+        // From row to row first.
+        let mut measures =
+            InMemDicomObject::from_element_iter([DataElement::new(tags::PIXEL_SPACING, VR::DS, decimals(&[y, x]))]);
         if let Some(planes) = &self.source.planes {
+            measures.put(text(tags::SLICE_THICKNESS, VR::DS, decimal(planes.thickness_mm(y))));
             shared.put(planes.orientation());
         }
+        shared.put(sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![measures]));
         shared
     }
 
-    fn segment(&self, prompt: &str, tracking_uid: &str, number: u16) -> InMemDicomObject {
+    fn segment(&self, prompt: &str, tracking_uid: &str, number: u16, impersonal: bool) -> InMemDicomObject {
         let Algorithm { name, version } = &self.algorithm;
-        InMemDicomObject::from_element_iter([
+        let mut segment = InMemDicomObject::from_element_iter([
             derived::number(tags::SEGMENT_NUMBER, number),
-            text(tags::SEGMENT_LABEL, VR::LO, label(prompt, MAX_LABEL)),
-            text(tags::SEGMENT_DESCRIPTION, VR::ST, label(prompt, MAX_DESCRIPTION)),
             text(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "AUTOMATIC"),
-            text(tags::SEGMENT_ALGORITHM_NAME, VR::LO, plain(&format!("{name} {version}"), MAX_LABEL)),
-            text(tags::TRACKING_ID, VR::UT, tracking_id(number, prompt)),
             text(tags::TRACKING_UID, VR::UI, tracking_uid),
             CATEGORY.sequence(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE),
             LESION.sequence(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE),
-        ])
+        ]);
+        let texts = [
+            (tags::SEGMENT_LABEL, VR::LO, label(prompt, MAX_LABEL)),
+            (tags::SEGMENT_DESCRIPTION, VR::ST, label(prompt, MAX_DESCRIPTION)),
+            (tags::SEGMENT_ALGORITHM_NAME, VR::LO, plain(&format!("{name} {version}"), MAX_LABEL)),
+            (tags::TRACKING_ID, VR::UT, tracking_id(number, prompt)),
+        ];
+        self.source.put_own_text(&mut segment, &texts, impersonal);
+        segment
     }
 
     fn frame(&self, frame: &Frame, deidentification: Option<&Deidentification>) -> InMemDicomObject {
@@ -281,7 +290,8 @@ impl Segmentation {
             sequence(tags::DERIVATION_IMAGE_SEQUENCE, vec![derivation]),
             sequence(tags::SEGMENT_IDENTIFICATION_SEQUENCE, vec![identification]),
         ]);
-        if let Some(position) = self.source.planes.as_ref().and_then(|planes| planes.position(frame.number)) {
+        let planes = self.source.planes.as_ref().filter(|_| self.mm_per_pixel.is_some());
+        if let Some(position) = planes.and_then(|planes| planes.position(frame.number)) {
             groups.put(position);
         }
         groups

@@ -1,6 +1,6 @@
 //! The attributes of a written object before what it is about.
 
-use super::super::clip::SourceReference;
+use super::super::origin::SourceReference;
 use super::clock::now;
 use super::deidentification::{DUMMY_DATE, DUMMY_TIME};
 use super::{Algorithm, Deidentification, plain, text};
@@ -38,18 +38,18 @@ impl Header<'_> {
             None => now(),
             Some(_) => (DUMMY_DATE.to_string(), DUMMY_TIME.to_string()),
         };
+        let model = source.own_text(&plain(&algorithm.name, MAX_LABEL), deidentification.is_some());
         for (tag, vr, value) in [
             (tags::SOP_CLASS_UID, VR::UI, self.sop_class),
             (tags::SOP_INSTANCE_UID, VR::UI, self.instance_uid),
             (tags::SERIES_INSTANCE_UID, VR::UI, self.series_uid),
-            (tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192"),
             (tags::MODALITY, VR::CS, self.modality),
             (tags::SERIES_NUMBER, VR::IS, "1"),
             (tags::INSTANCE_NUMBER, VR::IS, "1"),
             (tags::CONTENT_DATE, VR::DA, &date),
             (tags::CONTENT_TIME, VR::TM, &time),
             (tags::MANUFACTURER, VR::LO, "causalclipseg"),
-            (tags::MANUFACTURER_MODEL_NAME, VR::LO, &plain(&algorithm.name, MAX_LABEL)),
+            (tags::MANUFACTURER_MODEL_NAME, VR::LO, &model),
             (tags::DEVICE_SERIAL_NUMBER, VR::LO, "none"),
             (tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION")),
         ] {

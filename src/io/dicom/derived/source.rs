@@ -1,26 +1,12 @@
 //! What an object says about the file it was derived from.
 
-use super::super::clip::SourceReference;
-use super::super::geometry::decimals;
-use super::super::values::{reals, text as value};
+use super::super::origin::{PATIENT_AND_STUDY, SourceReference};
+use super::super::values::text as value;
 use super::uid::uid_of;
 use super::{Deidentification, NoReference, sequence, text};
-use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_core::{DataElement, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
-
-/// Attributes of patient and study that are the source's own.
-const PERSONAL: [(Tag, VR); 9] = [
-    (tags::STUDY_DATE, VR::DA),
-    (tags::STUDY_TIME, VR::TM),
-    (tags::ACCESSION_NUMBER, VR::SH),
-    (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
-    (tags::PATIENT_NAME, VR::PN),
-    (tags::PATIENT_ID, VR::LO),
-    (tags::PATIENT_BIRTH_DATE, VR::DA),
-    (tags::PATIENT_SEX, VR::CS),
-    (tags::STUDY_ID, VR::SH),
-];
 
 impl SourceReference {
     /// Whether the file has the UIDs that a reference to it consists of.
@@ -35,12 +21,12 @@ impl SourceReference {
         Ok(())
     }
 
-    /// Patient and study as the source has them; empty where a patient must not be recognised.
+    /// Patient and study as the source has them, in its character set; empty where a patient must not be recognised.
     pub(super) fn patient_and_study(&self, deidentification: Option<&Deidentification>) -> InMemDicomObject {
-        let mut object = InMemDicomObject::new_empty();
-        for (tag, vr) in PERSONAL {
-            let value = value(&self.root, tag).filter(|_| deidentification.is_none()).unwrap_or_default();
-            object.put(text(tag, vr, value));
+        let impersonal = deidentification.is_some();
+        let mut object = InMemDicomObject::from_element_iter(self.character_set(impersonal));
+        for (tag, vr) in PATIENT_AND_STUDY {
+            object.put(if impersonal { DataElement::empty(tag, vr) } else { self.copy(tag, vr) });
         }
         object.put(text(tags::STUDY_INSTANCE_UID, VR::UI, self.study_uid(deidentification)));
         object
@@ -54,25 +40,6 @@ impl SourceReference {
                 let instance = self.uid(tags::SOP_INSTANCE_UID, deidentification).unwrap_or_default();
                 uid_of(&[b"study of", instance.as_bytes()])
             }
-        }
-    }
-
-    /// Whether the pixels were ever compressed with loss, which holds for what is derived from them too.
-    pub(in super::super) fn put_lossy_compression(&self, object: &mut InMemDicomObject) {
-        let lossy = value(&self.root, tags::LOSSY_IMAGE_COMPRESSION).is_some_and(|lossy| lossy == "01");
-        object.put(text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if lossy { "01" } else { "00" }));
-        if !lossy {
-            return;
-        }
-        if let Some(ratios) = reals(&self.root, tags::LOSSY_IMAGE_COMPRESSION_RATIO) {
-            object.put(DataElement::new(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, decimals(&ratios)));
-        }
-        // Names of standards, such as ISO_10918_1; other text has no place there.
-        let methods = value(&self.root, tags::LOSSY_IMAGE_COMPRESSION_METHOD).unwrap_or_default();
-        let methods = methods.split('\\').filter(|method| method.starts_with("ISO_") && method.len() <= 16);
-        let methods: PrimitiveValue = PrimitiveValue::Strs(methods.map(str::to_string).collect());
-        if methods.multiplicity() > 0 {
-            object.put(DataElement::new(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, methods));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::derived::{Code, sequence, text};
 use super::super::geometry::decimal;
+use super::super::origin::SourceReference;
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -36,10 +37,9 @@ pub const MAX_POINTS: usize = u16::MAX as usize / 8;
 pub struct ImageReference {
     pub sop_class: String,
     pub instance_uid: String,
-    /// From 1; absent of an image without frames.
+    /// From 1; absent of an image without frames. Of a segmentation this tells the segment too, which must not be
+    /// named beside it (PS3.3, 10.3).
     pub frame: Option<u32>,
-    /// Of a segmentation, from 1.
-    pub segment: Option<u16>,
 }
 
 fn item(
@@ -81,8 +81,20 @@ pub fn container(
     item(relation, "CONTAINER", Some(name), value, children)
 }
 
-pub fn words(relation: Relation, name: Code, value: &str) -> InMemDicomObject {
-    item(Some(relation), "TEXT", Some(name), [text(tags::TEXT_VALUE, VR::UT, value)], Vec::new())
+/// Text of our own beside names of the source's.
+#[derive(Clone, Copy)]
+pub struct Words<'a> {
+    pub source: &'a SourceReference,
+    /// Whether nothing of the source is repeated.
+    pub impersonal: bool,
+}
+
+impl Words<'_> {
+    pub fn item(self, relation: Relation, name: Code, value: &str) -> InMemDicomObject {
+        let mut item = item(Some(relation), "TEXT", Some(name), [], Vec::new());
+        self.source.put_own_text(&mut item, &[(tags::TEXT_VALUE, VR::UT, value.to_string())], self.impersonal);
+        item
+    }
 }
 
 pub fn code(relation: Relation, name: Code, value: Code) -> InMemDicomObject {
@@ -111,9 +123,6 @@ pub fn image(relation: Relation, name: Option<Code>, reference: &ImageReference)
     ]);
     if let Some(frame) = reference.frame {
         referenced.put(text(tags::REFERENCED_FRAME_NUMBER, VR::IS, frame.to_string()));
-    }
-    if let Some(segment) = reference.segment {
-        referenced.put(super::super::derived::number(tags::REFERENCED_SEGMENT_NUMBER, segment));
     }
     item(Some(relation), "IMAGE", name, [sequence(tags::REFERENCED_SOP_SEQUENCE, vec![referenced])], Vec::new())
 }

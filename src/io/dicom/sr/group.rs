@@ -8,7 +8,7 @@ use super::super::derived::Algorithm;
 use super::super::segmentation::{CATEGORY, LESION};
 use super::codes;
 use super::content::Relation::{Contains, HasConceptModifier, HasObservationContext, InferredFrom};
-use super::content::{ImageReference, MAX_POINTS, code, container, image, measurement, polyline, uid, words};
+use super::content::{ImageReference, MAX_POINTS, Words, code, container, image, measurement, polyline, uid};
 use dicom_object::InMemDicomObject;
 
 /// What was found in one frame under one prompt.
@@ -35,6 +35,7 @@ pub struct Line {
 
 /// What the groups of one prompt have in common.
 pub struct Tracked<'a> {
+    pub words: Words<'a>,
     pub prompt: &'a str,
     pub tracking_id: String,
     pub tracking_uid: &'a str,
@@ -83,7 +84,7 @@ impl Tracked<'_> {
 
     fn context(&self) -> Vec<InMemDicomObject> {
         vec![
-            words(HasObservationContext, codes::TRACKING_IDENTIFIER, &self.tracking_id),
+            self.words.item(HasObservationContext, codes::TRACKING_IDENTIFIER, &self.tracking_id),
             uid(HasObservationContext, codes::TRACKING_UID, self.tracking_uid),
         ]
     }
@@ -91,11 +92,11 @@ impl Tracked<'_> {
     /// The prompt in words; an item cannot hold an empty one.
     fn prompt(&self) -> Option<InMemDicomObject> {
         let prompt = self.prompt.trim();
-        (!prompt.is_empty()).then(|| words(Contains, codes::FINDING, prompt))
+        (!prompt.is_empty()).then(|| self.words.item(Contains, codes::FINDING, prompt))
     }
 
     fn algorithm(&self) -> [InMemDicomObject; 2] {
         [(codes::ALGORITHM_NAME, &self.algorithm.name), (codes::ALGORITHM_VERSION, &self.algorithm.version)]
-            .map(|(name, value)| words(HasConceptModifier, name, value))
+            .map(|(name, value)| self.words.item(HasConceptModifier, name, value))
     }
 }

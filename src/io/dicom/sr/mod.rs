@@ -15,16 +15,14 @@
 mod codes;
 mod content;
 mod group;
-#[cfg(test)]
-mod tests;
 
-use super::clip::SourceReference;
 use super::derived::{self, Algorithm, Deidentification, Header, NoReference, new_uid, sequence, text, uid_of};
+use super::origin::SourceReference;
 use super::segmentation::{WrittenSegmentation, tracking_id};
 use crate::io::WriteError;
 use crate::mask::{Contour, Diameter, Measurements};
 use content::Relation::{Contains, HasConceptModifier, HasObservationContext};
-use content::{ImageReference, code, container, image, uid, words};
+use content::{ImageReference, Words, code, container, image, uid};
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
@@ -169,19 +167,19 @@ impl MeasurementReport {
             sop_class: self.source.uid(tags::SOP_CLASS_UID, deidentification).unwrap_or_default(),
             instance_uid: self.source.uid(tags::SOP_INSTANCE_UID, deidentification).unwrap_or_default(),
             frame: None,
-            segment: None,
         };
         let library = image(Contains, None, &source);
         let library = container(Some(Contains), codes::IMAGE_LIBRARY_GROUP, None, vec![library]);
-        let groups = self.groups(&source, segmentation);
-        let mut items = self.context();
+        let words = Words { source: &self.source, impersonal: deidentification.is_some() };
+        let groups = self.groups(words, &source, segmentation);
+        let mut items = self.context(words);
         items.push(container(Some(Contains), codes::IMAGE_LIBRARY, Some("1600"), vec![library]));
         items.push(container(Some(Contains), codes::IMAGING_MEASUREMENTS, None, groups));
         container(None, codes::MEASUREMENT_REPORT, Some("1500"), items)
     }
 
     /// Language, observer and procedure.
-    fn context(&self) -> Vec<InMemDicomObject> {
+    fn context(&self, words: Words<'_>) -> Vec<InMemDicomObject> {
         let Algorithm { name, version } = &self.algorithm;
         // The same of every report by this model.
         let device = uid_of(&[b"causalclipseg", name.as_bytes(), version.as_bytes()]);
@@ -189,14 +187,19 @@ impl MeasurementReport {
             code(HasConceptModifier, codes::LANGUAGE, codes::ENGLISH),
             code(HasObservationContext, codes::OBSERVER_TYPE, codes::DEVICE),
             uid(HasObservationContext, codes::DEVICE_UID, &device),
-            words(HasObservationContext, codes::DEVICE_NAME, "causalclipseg"),
-            words(HasObservationContext, codes::DEVICE_MANUFACTURER, "causalclipseg"),
-            words(HasObservationContext, codes::DEVICE_MODEL, name),
+            words.item(HasObservationContext, codes::DEVICE_NAME, "causalclipseg"),
+            words.item(HasObservationContext, codes::DEVICE_MANUFACTURER, "causalclipseg"),
+            words.item(HasObservationContext, codes::DEVICE_MODEL, name),
             code(HasConceptModifier, codes::PROCEDURE_REPORTED, codes::ULTRASONOGRAPHY),
         ]
     }
 
-    fn groups(&self, source: &ImageReference, segmentation: Option<&WrittenSegmentation>) -> Vec<InMemDicomObject> {
+    fn groups(
+        &self,
+        words: Words<'_>,
+        source: &ImageReference,
+        segmentation: Option<&WrittenSegmentation>,
+    ) -> Vec<InMemDicomObject> {
         let mut groups = Vec::new();
         for (prompt, text) in self.prompts.iter().enumerate() {
             let own;
@@ -210,7 +213,7 @@ impl MeasurementReport {
             // As many as a segmentation can have segments.
             let number = u16::try_from(prompt + 1).unwrap_or(u16::MAX);
             let tracking_id = tracking_id(number, text);
-            let tracked = Tracked { prompt: text, tracking_id, tracking_uid, algorithm: &self.algorithm };
+            let tracked = Tracked { words, prompt: text, tracking_id, tracking_uid, algorithm: &self.algorithm };
             let before = groups.len();
             for finding in self.findings.iter().filter(|finding| finding.prompt == prompt) {
                 let frame = u32::try_from(finding.frame + 1).ok().filter(|_| self.source.frames > 1);
@@ -220,7 +223,6 @@ impl MeasurementReport {
                         sop_class: uids::SEGMENTATION_STORAGE.into(),
                         instance_uid: written.instance_uid.clone(),
                         frame: Some(written.frame(prompt, finding.frame)?),
-                        segment: Some(number),
                     })
                 });
                 groups.push(tracked.found(finding, &on, of_segmentation.as_ref()));
