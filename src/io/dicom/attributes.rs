@@ -1,276 +1,215 @@
 //! The attributes of a file that matter here, and where its pixels begin.
-//!
-//! dicom-rs reads a value by allocating what its length says. So its lazy reader is used: it yields each length before the
-//! value, which is then checked, and skipped where nobody asks for it.
 
 use super::DicomError;
-use dicom_core::{DataElement, Tag, VR};
-use dicom_dictionary_std::tags;
-use dicom_encoding::TransferSyntaxIndex;
-use dicom_object::InMemDicomObject;
-use dicom_parser::StatefulDecode;
-use dicom_parser::dataset::LazyDataToken;
-use dicom_parser::dataset::lazy_read::LazyDataSetReader;
-use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
-use std::io::{BufRead, Read, Seek, SeekFrom};
+use super::dataset::{Encoding, PixelData, Walker, has_long_length, is_explicit, vr_of};
+use super::values::Elements;
+use crate::io::MAX_DECODED_BYTES;
+use crate::io::source::Bytes;
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use std::io::{BufRead, Cursor, Read, Seek, SeekFrom};
 
-/// The longest value that is read: twice the longest lookup table.
-pub const MAX_VALUE_BYTES: u32 = 256 << 10;
+/// Retired, and still in archives.
+pub(super) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
-/// Sequences within sequences; real files have five or six.
-const MAX_DEPTH: usize = 32;
-
-/// Ultrasound regions in one picture.
-const MAX_REGIONS: usize = 64;
-
-/// Attributes of the whole file that are read. In the order of their tags.
-const WANTED: &[Tag] = &[
-    tags::SPECIFIC_CHARACTER_SET,
-    tags::SOP_CLASS_UID,
-    tags::SOP_INSTANCE_UID,
-    // For a segmentation, which belongs to the same patient, study and series.
-    tags::STUDY_DATE,
-    tags::STUDY_TIME,
-    tags::ACCESSION_NUMBER,
-    tags::REFERRING_PHYSICIAN_NAME,
-    tags::PATIENT_NAME,
-    tags::PATIENT_ID,
-    tags::PATIENT_BIRTH_DATE,
-    tags::PATIENT_SEX,
-    tags::SLICE_THICKNESS,
-    tags::FRAME_TIME,
-    tags::FRAME_TIME_VECTOR,
-    tags::STUDY_INSTANCE_UID,
-    tags::SERIES_INSTANCE_UID,
-    tags::STUDY_ID,
-    tags::IMAGE_POSITION_PATIENT,
-    tags::IMAGE_ORIENTATION_PATIENT,
-    tags::FRAME_OF_REFERENCE_UID,
-    tags::SAMPLES_PER_PIXEL,
-    tags::PHOTOMETRIC_INTERPRETATION,
-    tags::PLANAR_CONFIGURATION,
-    tags::NUMBER_OF_FRAMES,
-    tags::ROWS,
-    tags::COLUMNS,
-    tags::PIXEL_SPACING,
-    tags::BITS_ALLOCATED,
-    tags::BITS_STORED,
-    tags::HIGH_BIT,
-    tags::PIXEL_REPRESENTATION,
-    tags::WINDOW_CENTER,
-    tags::WINDOW_WIDTH,
-    tags::RESCALE_INTERCEPT,
-    tags::RESCALE_SLOPE,
-    tags::LOSSY_IMAGE_COMPRESSION,
-    tags::LOSSY_IMAGE_COMPRESSION_RATIO,
-    tags::LOSSY_IMAGE_COMPRESSION_METHOD,
-    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-    tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-    tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-    tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-];
-
-/// Attributes of one ultrasound region that are read.
-const WANTED_OF_REGION: &[Tag] = &[
-    tags::REGION_SPATIAL_FORMAT,
-    tags::REGION_DATA_TYPE,
-    tags::REGION_LOCATION_MIN_X0,
-    tags::REGION_LOCATION_MIN_Y0,
-    tags::REGION_LOCATION_MAX_X1,
-    tags::REGION_LOCATION_MAX_Y1,
-    tags::PHYSICAL_UNITS_X_DIRECTION,
-    tags::PHYSICAL_UNITS_Y_DIRECTION,
-    tags::PHYSICAL_DELTA_X,
-    tags::PHYSICAL_DELTA_Y,
-];
+/// The attributes that are read, wherever they are: of the file, or of an item of the sequences among them.
+fn wanted(tag: Tag) -> Option<VR> {
+    Some(match tag {
+        tags::SPECIFIC_CHARACTER_SET => VR::CS,
+        tags::SOP_CLASS_UID
+        | tags::SOP_INSTANCE_UID
+        | tags::STUDY_INSTANCE_UID
+        | tags::SERIES_INSTANCE_UID
+        | tags::FRAME_OF_REFERENCE_UID => VR::UI,
+        // For what is derived from the file, and belongs to the same patient, study and series.
+        tags::STUDY_DATE | tags::PATIENT_BIRTH_DATE => VR::DA,
+        tags::STUDY_TIME => VR::TM,
+        tags::ACCESSION_NUMBER | tags::STUDY_ID => VR::SH,
+        tags::REFERRING_PHYSICIAN_NAME | tags::PATIENT_NAME => VR::PN,
+        tags::PATIENT_ID | tags::POSITION_REFERENCE_INDICATOR => VR::LO,
+        tags::PATIENT_SEX => VR::CS,
+        tags::LOSSY_IMAGE_COMPRESSION | tags::LOSSY_IMAGE_COMPRESSION_METHOD => VR::CS,
+        tags::LOSSY_IMAGE_COMPRESSION_RATIO => VR::DS,
+        tags::IMAGE_POSITION_PATIENT | tags::IMAGE_ORIENTATION_PATIENT | tags::SLICE_THICKNESS => VR::DS,
+        tags::IMAGE_POSITION_VOLUME | tags::IMAGE_ORIENTATION_VOLUME => VR::FD,
+        tags::FRAME_TIME | tags::FRAME_TIME_VECTOR => VR::DS,
+        tags::SAMPLES_PER_PIXEL
+        | tags::PLANAR_CONFIGURATION
+        | tags::ROWS
+        | tags::COLUMNS
+        | tags::BITS_ALLOCATED
+        | tags::BITS_STORED
+        | tags::HIGH_BIT
+        | tags::PIXEL_REPRESENTATION => VR::US,
+        tags::PHOTOMETRIC_INTERPRETATION | tags::PRESENTATION_LUT_SHAPE | tags::VOILUT_FUNCTION => VR::CS,
+        tags::NUMBER_OF_FRAMES => VR::IS,
+        tags::PIXEL_SPACING
+        | tags::WINDOW_CENTER
+        | tags::WINDOW_WIDTH
+        | tags::RESCALE_INTERCEPT
+        | tags::RESCALE_SLOPE => VR::DS,
+        tags::LUT_DESCRIPTOR
+        | tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR
+        | tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR
+        | tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR => VR::US,
+        tags::LUT_DATA
+        | tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA
+        | tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA
+        | tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA
+        | tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA
+        | tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA
+        | tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA => VR::OW,
+        tags::MODALITY_LUT_SEQUENCE | tags::VOILUT_SEQUENCE => VR::SQ,
+        // Of Enhanced US Volume and its like: what all frames share, and what each has of its own.
+        tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE
+        | tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE
+        | tags::PIXEL_MEASURES_SEQUENCE
+        | tags::PLANE_POSITION_SEQUENCE
+        | tags::PLANE_ORIENTATION_SEQUENCE
+        | tags::PLANE_POSITION_VOLUME_SEQUENCE
+        | tags::PLANE_ORIENTATION_VOLUME_SEQUENCE
+        | tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE
+        | tags::FRAME_VOILUT_SEQUENCE => VR::SQ,
+        tags::SEQUENCE_OF_ULTRASOUND_REGIONS => VR::SQ,
+        tags::REGION_SPATIAL_FORMAT
+        | tags::REGION_DATA_TYPE
+        | tags::PHYSICAL_UNITS_X_DIRECTION
+        | tags::PHYSICAL_UNITS_Y_DIRECTION => VR::US,
+        tags::REGION_LOCATION_MIN_X0
+        | tags::REGION_LOCATION_MIN_Y0
+        | tags::REGION_LOCATION_MAX_X1
+        | tags::REGION_LOCATION_MAX_Y1 => VR::UL,
+        tags::PHYSICAL_DELTA_X | tags::PHYSICAL_DELTA_Y => VR::FD,
+        _ => return None,
+    })
+}
 
 /// What a file says, and where its pixels are.
 pub(super) struct Attributes {
     pub transfer_syntax: String,
-    pub root: InMemDicomObject,
-    /// The items of Sequence of Ultrasound Regions.
-    pub regions: Vec<InMemDicomObject>,
+    pub root: Elements,
     pub pixel_data: PixelData,
+    /// What was mended or left out on the way.
+    pub notes: Vec<&'static str>,
 }
 
-/// Where the value of Pixel Data begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PixelData {
-    /// As many bytes as it says; `words` where they are stored as 16-bit words.
-    Native { offset: u64, bytes: u64, words: bool },
-    /// Items, the first of which is the offset table.
-    Encapsulated { offset: u64 },
-}
-
-enum Level {
-    Sequence,
-    Item,
+/// Whether a file without a preamble begins with elements of DICOM: its own attributes, or those of an instance.
+pub(crate) fn begins_with_elements(start: &[u8]) -> bool {
+    let Some(head) = start.first_chunk::<8>() else { return false };
+    let (group, element) = (u16::from_le_bytes([head[0], head[1]]), u16::from_le_bytes([head[2], head[3]]));
+    let explicit = is_explicit(head, false) == Some(true);
+    let short = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) <= 64;
+    match (group, element) {
+        (2, 0 | 1 | 2) => explicit,
+        // The first ones that an instance can have, the UID of its class among them.
+        (8, 0 | 1 | 5 | 6 | 8 | 0x12 | 0x13 | 0x14 | 0x16 | 0x18) => explicit || short,
+        _ => false,
+    }
 }
 
 impl Attributes {
-    /// Reads up to Pixel Data. `source` stands anywhere, and is left anywhere.
-    pub fn read<S: BufRead + Seek>(mut source: S) -> Result<Self, DicomError> {
+    /// Reads up to Pixel Data. `source` stands anywhere, and is left anywhere; where the file is packed, it is replaced by its
+    /// unpacked bytes.
+    pub fn read(source: &mut Box<dyn Bytes>) -> Result<Self, DicomError> {
         let end = source.seek(SeekFrom::End(0))?;
-        let transfer_syntax = read_meta(&mut source, end)?;
-        let begun = source.stream_position()?;
-        let syntax = TransferSyntaxRegistry
-            .get(&transfer_syntax)
-            .filter(|syntax| !syntax.is_unsupported() || syntax.is_encapsulated_pixel_data())
-            .ok_or_else(|| unsupported_syntax(&transfer_syntax))?;
-        if syntax.uid().starts_with("1.2.840.10008.1.2.1.99") || syntax.uid().starts_with("1.2.840.10008.1.2.4.95") {
-            return Err(unsupported_syntax(&transfer_syntax));
-        }
-        let damaged = |position, reason| DicomError::Damaged { position, reason };
-        let mut reader = LazyDataSetReader::new_with_ts(source, syntax)
-            .map_err(|_| damaged(begun, "it does not begin with attributes"))?;
-        let mut read = Self {
-            transfer_syntax,
-            root: InMemDicomObject::new_empty(),
-            regions: Vec::new(),
-            pixel_data: PixelData::Encapsulated { offset: 0 },
+        let meta = Meta::read(source, end)?;
+        let mut notes = meta.notes;
+        let mut begun = source.stream_position()?;
+        let transfer_syntax = match meta.transfer_syntax {
+            Some(uid) => uid,
+            None => {
+                notes.push("it does not name its transfer syntax; its attributes were read as they are");
+                let mut first = [0; 8];
+                source.read_exact(&mut first).map_err(|_| DicomError::NotDicom)?;
+                let explicit = is_explicit(&first, false) == Some(true);
+                let uid = if explicit { uids::EXPLICIT_VR_LITTLE_ENDIAN } else { uids::IMPLICIT_VR_LITTLE_ENDIAN };
+                uid.to_string()
+            }
         };
-        let mut levels: Vec<Level> = Vec::new();
-        // The open sequence on the first level.
-        let mut open = None;
-        let mut position = begun;
+        let mut end = end;
+        if transfer_syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
+            let unpacked = inflate(source, begun)?;
+            (begun, end) = (0, unpacked.len() as u64);
+            *source = Box::new(Cursor::new(unpacked));
+        }
+        let encoding = Encoding {
+            explicit: transfer_syntax != uids::IMPLICIT_VR_LITTLE_ENDIAN,
+            big_endian: transfer_syntax == EXPLICIT_VR_BIG_ENDIAN,
+        };
+        let walker = Walker::new(source.as_mut(), begun, end, wanted)?;
+        let (root, pixel_data, mended) = walker.read(encoding)?;
+        notes.extend(mended);
+        Ok(Self { transfer_syntax, root, pixel_data, notes })
+    }
+}
+
+/// Unpacks all that follows `begun`.
+fn inflate(source: &mut dyn Bytes, begun: u64) -> Result<Vec<u8>, DicomError> {
+    source.seek(SeekFrom::Start(begun))?;
+    let mut unpacked = Vec::new();
+    let packed = flate2::bufread::DeflateDecoder::new(source);
+    let damaged = |_| DicomError::Damaged { position: begun, reason: "its packed part cannot be unpacked" };
+    packed.take(MAX_DECODED_BYTES + 1).read_to_end(&mut unpacked).map_err(damaged)?;
+    if unpacked.len() as u64 > MAX_DECODED_BYTES {
+        return Err(DicomError::Memory);
+    }
+    Ok(unpacked)
+}
+
+/// The file's own attributes, which are always explicit and little-endian.
+struct Meta {
+    transfer_syntax: Option<String>,
+    notes: Vec<&'static str>,
+}
+
+impl Meta {
+    /// Reads the preamble, where there is one, and the file's own attributes. Leaves `source` behind them.
+    fn read<S: BufRead + Seek>(source: &mut S, end: u64) -> Result<Self, DicomError> {
+        source.seek(SeekFrom::Start(0))?;
+        let mut start = Vec::with_capacity(132);
+        source.by_ref().take(132).read_to_end(&mut start)?;
+        let mut meta = Self { transfer_syntax: None, notes: Vec::new() };
+        if start.get(128..) != Some(b"DICM") {
+            if !begins_with_elements(&start) {
+                return Err(DicomError::NotDicom);
+            }
+            meta.notes.push("it has no preamble");
+            source.seek(SeekFrom::Start(0))?;
+        }
         loop {
-            let token = match reader.advance() {
-                None => return Err(DicomError::NoPixels),
-                Some(token) => token.map_err(|_| damaged(position, "an attribute cannot be told from the next"))?,
+            let position = source.stream_position()?;
+            let damaged = |reason| DicomError::Damaged { position, reason };
+            let mut head = [0; 8];
+            if source.read_exact(&mut head).is_err() {
+                return Err(damaged("it ends within its first attributes"));
+            }
+            let [g0, g1, e0, e1, v0, v1, l0, l1] = head;
+            if u16::from_le_bytes([g0, g1]) != 2 {
+                source.seek(SeekFrom::Start(position))?;
+                return Ok(meta);
+            }
+            let length = match vr_of([v0, v1]) {
+                Some(vr) if has_long_length(vr) => {
+                    let mut length = [0; 4];
+                    source.read_exact(&mut length).map_err(|_| damaged("it ends within its first attributes"))?;
+                    u32::from_le_bytes(length)
+                }
+                Some(_) => u32::from(u16::from_le_bytes([l0, l1])),
+                // Implicit, against the standard.
+                None => u32::from_le_bytes([v0, v1, l0, l1]),
             };
-            let at_region = levels.len() == 2 && open == Some(tags::SEQUENCE_OF_ULTRASOUND_REGIONS);
-            // The reader keeps its own account of levels, and does not expect ends that have no beginning.
-            match token {
-                LazyDataToken::ElementHeader(_) => {}
-                LazyDataToken::SequenceStart { tag, .. } => {
-                    if levels.is_empty() {
-                        open = Some(tag);
-                    }
-                    levels.push(Level::Sequence);
-                }
-                LazyDataToken::PixelSequenceStart if levels.is_empty() => {
-                    let offset = reader.into_decoder().position();
-                    read.pixel_data = PixelData::Encapsulated { offset };
-                    return Ok(read);
-                }
-                LazyDataToken::PixelSequenceStart => levels.push(Level::Sequence),
-                LazyDataToken::ItemStart { .. } => {
-                    if levels.len() == 1 && open == Some(tags::SEQUENCE_OF_ULTRASOUND_REGIONS) {
-                        if read.regions.len() == MAX_REGIONS {
-                            return Err(damaged(position, "it has more ultrasound regions than any picture"));
-                        }
-                        read.regions.push(InMemDicomObject::new_empty());
-                    }
-                    levels.push(Level::Item);
-                }
-                LazyDataToken::ItemEnd => match levels.pop() {
-                    Some(Level::Item) => {}
-                    _ => return Err(damaged(position, "an item ends that never began")),
-                },
-                LazyDataToken::SequenceEnd => match levels.pop() {
-                    Some(Level::Sequence) => {}
-                    _ => return Err(damaged(position, "a sequence ends that never began")),
-                },
-                LazyDataToken::LazyValue { header, decoder } => {
-                    position = decoder.position();
-                    let there = end.saturating_sub(position);
-                    let bytes = u64::from(header.len.get().unwrap_or(u32::MAX));
-                    if levels.is_empty() && header.tag == tags::PIXEL_DATA {
-                        if bytes > there {
-                            return Err(DicomError::CutShort { announced: bytes, actual: there });
-                        }
-                        let words = header.vr() == VR::OW;
-                        read.pixel_data = PixelData::Native { offset: position, bytes, words };
-                        return Ok(read);
-                    }
-                    if bytes > there {
-                        return Err(damaged(position, "an attribute is longer than the file"));
-                    }
-                    let object = if levels.is_empty() && WANTED.contains(&header.tag) {
-                        Some(&mut read.root)
-                    } else if at_region && WANTED_OF_REGION.contains(&header.tag) {
-                        read.regions.last_mut()
-                    } else {
-                        None
-                    };
-                    let token = LazyDataToken::LazyValue { header, decoder };
-                    match object {
-                        Some(object) if bytes <= u64::from(MAX_VALUE_BYTES) => {
-                            let value = token
-                                .into_value()
-                                .map_err(|_| damaged(position, "an attribute's value is not of its kind"))?;
-                            object.put(DataElement::new(header.tag, header.vr(), value));
-                        }
-                        Some(_) => return Err(damaged(position, "an attribute is longer than any of its kind")),
-                        None => token.skip().map_err(|_| damaged(position, "an attribute is longer than the file"))?,
-                    }
-                }
-                LazyDataToken::LazyItemValue { len, decoder } => {
-                    position = decoder.position();
-                    if u64::from(len) > end.saturating_sub(position) {
-                        return Err(damaged(position, "an item is longer than the file"));
-                    }
-                    LazyDataToken::LazyItemValue { len, decoder }
-                        .skip()
-                        .map_err(|_| damaged(position, "an item is longer than the file"))?;
-                }
-                _ => return Err(damaged(position, "it holds what no DICOM file holds")),
+            let value = source.stream_position()?;
+            if u64::from(length) > end.saturating_sub(value) {
+                return Err(damaged("an attribute is longer than the file"));
             }
-            if levels.len() > MAX_DEPTH {
-                return Err(damaged(position, "sequences are nested deeper than any file's"));
+            if u16::from_le_bytes([e0, e1]) == tags::TRANSFER_SYNTAX_UID.element() {
+                // A UID has 64 characters at the most.
+                let mut uid = String::new();
+                let read = source.by_ref().take(u64::from(length.min(64))).read_to_string(&mut uid);
+                read.map_err(|_| damaged("the transfer syntax is not text"))?;
+                meta.transfer_syntax = Some(uid.trim_matches(['\0', ' ']).to_string()).filter(|uid| !uid.is_empty());
             }
+            source.seek(SeekFrom::Start(value + u64::from(length)))?;
         }
     }
-}
-
-/// Reads the preamble and the file's own attributes, which are always explicit and little-endian. Leaves `source` behind
-/// them; yields the transfer syntax.
-fn read_meta<S: BufRead + Seek>(source: &mut S, end: u64) -> Result<String, DicomError> {
-    source.seek(SeekFrom::Start(0))?;
-    let mut start = [0; 132];
-    source.read_exact(&mut start).map_err(|_| DicomError::NotDicom)?;
-    if start[128..] != *b"DICM" {
-        return Err(DicomError::NotDicom);
-    }
-    let mut transfer_syntax = None;
-    loop {
-        let position = source.stream_position()?;
-        let damaged = |reason| DicomError::Damaged { position, reason };
-        let mut head = [0; 8];
-        if source.read_exact(&mut head).is_err() {
-            return Err(damaged("it ends within its first attributes"));
-        }
-        let [g0, g1, e0, e1, vr0, vr1, l0, l1] = head;
-        if u16::from_le_bytes([g0, g1]) != 2 {
-            source.seek(SeekFrom::Start(position))?;
-            break;
-        }
-        let length = if [*b"OB", *b"OW", *b"UN", *b"UT", *b"SQ"].contains(&[vr0, vr1]) {
-            let mut length = [0; 4];
-            source.read_exact(&mut length).map_err(|_| damaged("it ends within its first attributes"))?;
-            u32::from_le_bytes(length)
-        } else {
-            u32::from(u16::from_le_bytes([l0, l1]))
-        };
-        let value = source.stream_position()?;
-        if u64::from(length) > end.saturating_sub(value) {
-            return Err(damaged("an attribute is longer than the file"));
-        }
-        if u16::from_le_bytes([e0, e1]) == tags::TRANSFER_SYNTAX_UID.element() {
-            // A UID has 64 characters at the most.
-            let mut uid = String::new();
-            let read = source.take(u64::from(length.min(64))).read_to_string(&mut uid);
-            read.map_err(|_| damaged("the transfer syntax is not text"))?;
-            transfer_syntax = Some(uid.trim_end_matches(['\0', ' ']).to_string());
-        }
-        source.seek(SeekFrom::Start(value + u64::from(length)))?;
-    }
-    transfer_syntax.ok_or(DicomError::Missing("its transfer syntax"))
-}
-
-fn unsupported_syntax(uid: &str) -> DicomError {
-    let known: String = uid.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
-    DicomError::Unsupported(format!("its transfer syntax is {known}"))
 }

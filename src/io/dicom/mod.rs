@@ -5,9 +5,15 @@
 
 mod attributes;
 mod clip;
+mod dataset;
 mod derived;
+mod description;
 mod encapsulated;
 mod geometry;
+mod grey;
+mod jpeg;
+mod jpeg2000;
+mod jpeg_ls;
 mod origin;
 mod palette;
 mod pixels;
@@ -19,10 +25,13 @@ mod sr;
 mod tests;
 mod values;
 
-pub use attributes::MAX_VALUE_BYTES;
+pub(crate) use attributes::begins_with_elements;
 pub use clip::DicomClip;
+pub use dataset::MAX_VALUE_BYTES;
 pub use derived::{Algorithm, Deidentification, NoReference};
+pub use description::Description;
 pub use origin::SourceReference;
+pub use regions::ScanRegion;
 pub use segmentation::{Segmentation, SegmentationError, WrittenSegmentation};
 pub use sr::{MeasurementReport, ReportError};
 
@@ -34,7 +43,7 @@ use std::io;
 pub enum DicomError {
     #[error("cannot be read ({0}); check its permissions")]
     Io(#[from] io::Error),
-    #[error("not a DICOM file, or one without its preamble; export it again")]
+    #[error("not a DICOM file; export it again")]
     NotDicom,
     #[error("the DICOM file is damaged near byte {position}: {reason}; copy or export it again")]
     Damaged { position: u64, reason: &'static str },
@@ -52,6 +61,11 @@ pub enum DicomError {
     Memory,
     #[error("the file is cut short: {announced} bytes are announced and {actual} are there; copy it again")]
     CutShort { announced: u64, actual: u64 },
+    #[error(
+        "the DICOM file contradicts itself: {described} bytes of pixels are described ({photometric}) and {actual} are there; \
+         export it again"
+    )]
+    Contradiction { described: u64, actual: u64, photometric: String },
     #[error("frame {} of {frames} is damaged ({reason}); copy it again", .frame + 1)]
     Frame { frame: u64, frames: u64, reason: String },
 }

@@ -157,7 +157,7 @@ fn other_transfer_syntaxes() {
     let file = encapsulated(picture("YBR_FULL_422", 3, 8, 8), uids::JPEG_BASELINE8_BIT, &[], &[&jpeg]);
     let decoded = pixels(file).1;
     assert!(decoded.iter().zip(&colours).all(|(a, b)| a.abs_diff(*b) < 4), "{decoded:?}");
-    // Two frames in three fragments, which the table tells apart; without it nobody could.
+    // Two frames in three fragments, which the table tells apart.
     let mut clip = picture("YBR_FULL_422", 3, 8, 8);
     clip.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, "2"));
     let (head, tail) = jpeg.split_at(100);
@@ -165,8 +165,10 @@ fn other_transfer_syntaxes() {
     let parts = [head, tail, &jpeg];
     let found = frames(encapsulated(clip.clone(), uids::JPEG_BASELINE8_BIT, &[0, second], &parts)).unwrap();
     assert_eq!((found.len(), found[0].pixels()), (2, found[1].pixels()));
+    // Without a table that fits, their marks do.
     for table in [&[][..], &[0, 4], &[0, 0]] {
-        assert!(frames(encapsulated(clip.clone(), uids::JPEG_BASELINE8_BIT, table, &parts)).is_err(), "{table:?}");
+        let found = frames(encapsulated(clip.clone(), uids::JPEG_BASELINE8_BIT, table, &parts)).unwrap();
+        assert_eq!((found.len(), found[0].pixels()), (2, found[1].pixels()), "{table:?}");
     }
 }
 
@@ -262,20 +264,16 @@ fn bad_files_are_errors_without_names() {
     refused(with(number(tags::COLUMNS, 20_000)), "20000 x 2 pixels, more than");
     refused(without(tags::COLUMNS), "lacks its width");
     refused(without(tags::PHOTOMETRIC_INTERPRETATION), "lacks its colours");
-    refused(with(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, "0")), "the number of frames");
     refused(with(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, "-3")), "the number of frames");
     refused(with(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, "999999999999")), "are announced");
     refused(with(number(tags::BITS_ALLOCATED, 32)), "8 of 32 bits");
-    refused(with(number(tags::PIXEL_REPRESENTATION, 1)), "signed");
     refused(with(number(tags::SAMPLES_PER_PIXEL, 4)), "its colours are 4 x 8 bits MONOCHROME2");
     refused(with(DataElement::new(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "HSV")), "HSV");
     let mut huge = picture("RGB", 3, 16_384, 16_384);
     huge.put(number(tags::PLANAR_CONFIGURATION, 0));
     refused(native(huge, &[0; 4]), "more than 512 MiB");
-    refused(
-        encapsulated(good(), uids::JPEG2000_LOSSLESS, &[], &[&[1, 2]]),
-        "its transfer syntax is 1.2.840.10008.1.2.4.90",
-    );
+    refused(encapsulated(good(), uids::MPEG2MPML, &[], &[&[1, 2]]), "its transfer syntax is 1.2.840.10008.1.2.4.100");
+    refused(encapsulated(good(), uids::JPEG2000_LOSSLESS, &[], &[&[1, 2]]), "frame 1 of 1 is damaged");
     refused(encapsulated(good(), uids::JPEG_BASELINE8_BIT, &[], &[&[1, 2]]), "frame 1 of 1 is damaged");
     refused(encapsulated(good(), uids::RLE_LOSSLESS, &[], &[&[1, 2]]), "frame 1 of 1 is damaged");
     refused(encapsulated(good(), uids::RLE_LOSSLESS, &[], &[]), "announced and 0 are there");
@@ -290,7 +288,6 @@ fn bad_files_are_errors_without_names() {
     refused(long, "4294967294 bytes are announced");
 }
 
-/// The library's reader expects none of these, and would panic on what follows them.
 #[test]
 fn ends_that_never_began() {
     let good = native(picture("MONOCHROME2", 1, 2, 2), &[0; 4]);
@@ -298,7 +295,7 @@ fn ends_that_never_began() {
     let item_end = [0xfe, 0xff, 0x0d, 0xe0, 0, 0, 0, 0];
     let item = [0xfe, 0xff, 0x00, 0xe0, 0xff, 0xff, 0xff, 0xff];
     let stray = [&good[..at], &item_end, &item, &good[at..]].concat();
-    refused(stray, "an item ends that never began");
+    refused(stray, "an item begins outside of a sequence");
 }
 
 /// Every byte of small files changed, one after the other, and every length cut: no panic, whatever comes.

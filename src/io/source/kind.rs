@@ -165,6 +165,10 @@ fn kind(path: &Path) -> Result<Option<Kind>, SourceError> {
     if start.get(128..132) == Some(b"DICM") {
         return Ok(Some(Kind::Dicom));
     }
+    #[cfg(feature = "dicom")]
+    if crate::io::dicom::begins_with_elements(&start) {
+        return Ok(Some(Kind::Dicom));
+    }
     if [&b"ObjectType"[..], b"NDims", b"Comment"].iter().any(|key| start.starts_with(key)) {
         return Ok(Some(Kind::MetaImage));
     }
