@@ -1,8 +1,6 @@
 //! DICOM SR and SEG as a program writes them: the report's tree, and that it agrees with the segmentation beside it.
 
-use causalclipseg::io::dicom::{
-    Algorithm, Deidentification, DicomClip, MeasurementReport, ReportError, Segmentation,
-};
+use causalclipseg::io::dicom::{Algorithm, Deidentification, DicomClip, MeasurementReport, ReportError, Segmentation};
 use causalclipseg::mask::{Mask, Measurements};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
@@ -150,8 +148,7 @@ fn every_finding_of_every_frame_is_a_group() {
     for (index, frame) in [1usize, 2].into_iter().enumerate() {
         let (group, expected) = (groups[index], &measured[0][frame]);
         assert_eq!(number(group, AREA), Some((expected.area_mm2.unwrap(), "mm2".into())));
-        for (code, diameter) in
-            [(LONG_AXIS, expected.longest_diameter), (SHORT_AXIS, expected.perpendicular_diameter)]
+        for (code, diameter) in [(LONG_AXIS, expected.longest_diameter), (SHORT_AXIS, expected.perpendicular_diameter)]
         {
             assert_eq!(number(group, code), Some((diameter.unwrap().length_mm.unwrap(), "mm".into())));
             let line = children(children(group, code)[0], SOURCE_OF_MEASUREMENT)[0];
@@ -180,8 +177,14 @@ fn every_finding_of_every_frame_is_a_group() {
     let segments = items(&segmentation, tags::SEGMENT_SEQUENCE);
     for (group, segment) in groups.iter().zip([0usize, 0, 1]) {
         let tracked = |code| children(group, code)[0];
-        assert_eq!(value(tracked("Tracking Unique Identifier"), tags::UID), value(&segments[segment], tags::TRACKING_UID));
-        assert_eq!(value(tracked("Tracking Identifier"), tags::TEXT_VALUE), value(&segments[segment], tags::TRACKING_ID));
+        assert_eq!(
+            value(tracked("Tracking Unique Identifier"), tags::UID),
+            value(&segments[segment], tags::TRACKING_UID)
+        );
+        assert_eq!(
+            value(tracked("Tracking Identifier"), tags::TEXT_VALUE),
+            value(&segments[segment], tags::TRACKING_ID)
+        );
     }
     assert_ne!(value(&segments[0], tags::TRACKING_UID), value(&segments[1], tags::TRACKING_UID));
     // All that is referred to is evidence.
@@ -205,7 +208,10 @@ fn without_a_segmentation_areas_have_outlines() {
     // A ring has a border on either side.
     assert_eq!(outlines(groups[1]).len(), 2);
     assert!(children(groups[0], SEGMENTATION_FRAME).is_empty());
-    let series = items(&items(&report, tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE)[0], tags::REFERENCED_SERIES_SEQUENCE);
+    let series = items(
+        &items(&report, tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE)[0],
+        tags::REFERENCED_SERIES_SEQUENCE,
+    );
     assert_eq!(series.len(), 1);
 }
 

@@ -28,7 +28,8 @@ pub fn write_mask(path: &Path, mask: &Mask) -> Result<(), WriteError> {
 
 /// Writes a frame as it was read, as PNG: grey with 8 or 16 bit, or 8-bit RGB. An empty buffer is an error of the file.
 pub fn write_frame(path: &Path, buffer: &FrameBuffer) -> Result<(), WriteError> {
-    let frame = buffer.frame().map_err(|error| WriteError::Io { path: path.into(), source: io::Error::other(error) })?;
+    let frame =
+        buffer.frame().map_err(|error| WriteError::Io { path: path.into(), source: io::Error::other(error) })?;
     let size = (frame.height(), frame.width());
     let pixels = buffer.pixels();
     match frame.format() {

@@ -80,8 +80,10 @@ fn nested(depth: usize) -> InMemDicomObject {
 fn plant_everywhere(object: &mut InMemDicomObject) -> usize {
     let before = object.iter().count();
     // All even groups of the standard that a data set may hold, and the first of the repeating ones.
-    let groups = (0x0008..0x0090).step_by(2).chain([0x0100, 0x0400, 0x2000, 0x2010, 0x2020, 0x2030, 0x2040, 0x2050, 0x2100]);
-    let groups = groups.chain([0x2110, 0x2120, 0x2130, 0x2200, 0x3002, 0x3004, 0x3006, 0x3008, 0x300a, 0x300c, 0x300e, 0x3010]);
+    let groups =
+        (0x0008..0x0090).step_by(2).chain([0x0100, 0x0400, 0x2000, 0x2010, 0x2020, 0x2030, 0x2040, 0x2050, 0x2100]);
+    let groups =
+        groups.chain([0x2110, 0x2120, 0x2130, 0x2200, 0x3002, 0x3004, 0x3006, 0x3008, 0x300a, 0x300c, 0x300e, 0x3010]);
     let groups = groups.chain([0x4000, 0x4008, 0x4010, 0x5000, 0x5400, 0x5600, 0x6000]);
     for group in groups {
         for element in 0x0001..=0xffff {
@@ -96,7 +98,8 @@ fn plant_everywhere(object: &mut InMemDicomObject) -> usize {
         }
     }
     for group in [0x0009, 0x0011, 0x0029, 0x7fe1] {
-        for (element, vr) in [(0x0010, VR::LO), (0x1001, VR::PN), (0x1002, VR::UN), (0x1003, VR::UI), (0x1004, VR::DA)] {
+        for (element, vr) in [(0x0010, VR::LO), (0x1001, VR::PN), (0x1002, VR::UN), (0x1003, VR::UI), (0x1004, VR::DA)]
+        {
             let tag = Tag(group, element);
             object.put(DataElement::new(tag, vr, planted(tag, vr).unwrap()));
         }
@@ -211,14 +214,19 @@ fn no_identifier_of_any_attribute_is_written() {
     }
     let anonymous = results(&desk, &input, true);
     assert_eq!(found_in(&anonymous), []);
-    let names: Vec<&str> = anonymous.iter().map(|(name, _)| name.as_str()).filter(|name| !name.contains("_f0")).collect();
+    let names: Vec<&str> =
+        anonymous.iter().map(|(name, _)| name.as_str()).filter(|name| !name.contains("_f0")).collect();
     assert_eq!(names, ["0001.json", "0001_mask.seq.mha", "0001_seg.dcm", "0001_sr.dcm", "log"]);
     assert_eq!(desk.json("0001.json")["input"], "0001");
 
     // The report refers to the segmentation, and both to one source under one new number.
-    let [seg, sr] = ["0001_seg.dcm", "0001_sr.dcm"].map(|name| dicom_object::open_file(desk.path("out").join(name)).unwrap());
+    let [seg, sr] =
+        ["0001_seg.dcm", "0001_sr.dcm"].map(|name| dicom_object::open_file(desk.path("out").join(name)).unwrap());
     let uid = |tag| seg.element(tag).unwrap().to_str().unwrap().trim_end_matches('\0').to_string();
-    assert_eq!(uid(tags::STUDY_INSTANCE_UID), sr.element(tags::STUDY_INSTANCE_UID).unwrap().to_str().unwrap().trim_end_matches('\0'));
+    assert_eq!(
+        uid(tags::STUDY_INSTANCE_UID),
+        sr.element(tags::STUDY_INSTANCE_UID).unwrap().to_str().unwrap().trim_end_matches('\0')
+    );
     let mut bytes = Vec::new();
     sr.write_all(&mut bytes).unwrap();
     let referenced = uid(tags::SOP_INSTANCE_UID);

@@ -46,9 +46,9 @@ def dicom(path):
             values = np.asarray(apply_voi_lut(values if "VOILUTSequence" not in dataset else frame, dataset), dtype=float)
             bits = dataset.VOILUTSequence[0].LUTDescriptor[2] if "VOILUTSequence" in dataset else dataset.BitsStored
             values = full_range(values, 0, 2**bits - 1)
-        elif dataset.BitsAllocated > 8:
-            # By what is there, as the bits that are announced are often not used.
-            values = full_range(values, min(values.min(), 0))
+        else:
+            # By the bits that the values take, as those that are announced are often not used.
+            values = full_range(values, 0, 2 ** max(8, int(values.max()).bit_length()) - 1)
         shown.append(255 - values if inverted else values)
     return shown
 
