@@ -1,4 +1,4 @@
-//! Files: pictures, clips and pipes in; masks, probabilities, overlays, JSON, DICOM SEG, MetaImage and NRRD out.
+//! Files: pictures, clips and pipes in; masks, probabilities, overlays, JSON, DICOM SEG and SR, MetaImage and NRRD out.
 //!
 //! Nothing is half-written: every file is complete beside its name before it takes the name.
 
@@ -26,4 +26,4 @@ pub use names::{NameError, OutputNames};
 pub use raster::RasterError;
 pub use read::{Image, MAX_DECODED_BYTES, ReadError, TiffPages};
 pub use replace::{WriteError, replace_file};
-pub use write::{Depth, write_json, write_mask, write_overlay, write_probability};
+pub use write::{Depth, write_frame, write_json, write_mask, write_overlay, write_probability};

@@ -1,12 +1,12 @@
 //! What results are called.
 //!
 //! Of a picture: `<stem>[_<prompt number>]_{mask,prob,overlay}.png`, `<stem>[_<prompt number>].json`,
-//! `<stem>[_<prompt number>]_mask.{mha,nrrd}` and, for all prompts together, `<stem>_seg.dcm`. Of a sequence the pictures carry
-//! the frame's number, `<stem>_f0001[_<prompt number>]_mask.png`; the JSON, the DICOM segmentation and the MetaImage,
-//! `<stem>[_<prompt number>]_mask.seq.mha` (`.seq.nrrd`), hold all frames.
+//! `<stem>[_<prompt number>]_mask.{mha,nrrd}` and, for all prompts together, `<stem>_frame.png`, `<stem>_seg.dcm` and
+//! `<stem>_sr.dcm`. Of a sequence the pictures carry the frame's number, `<stem>_f0001[_<prompt number>]_mask.png`; the JSON,
+//! the DICOM files, the MetaImage and the NRRD, `<stem>[_<prompt number>]_mask.seq.mha` (`.seq.nrrd`), hold all frames.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// The paths of one input's results. Prompts count from 0 here and from 1 in names, where there is more than one; frames
@@ -49,6 +49,19 @@ impl OutputNames {
     /// Beside [`OutputNames::new`]'s, two inputs of one stem, and an input that a result would replace.
     pub fn for_inputs(folder: &Path, inputs: &[PathBuf], prompts: usize) -> Result<Vec<Self>, NameError> {
         let names = inputs.iter().map(|input| Self::new(folder, input, prompts)).collect::<Result<Vec<_>, _>>()?;
+        Self::distinct(names, inputs)
+    }
+
+    /// The names of several inputs by their place among them, `0001` and on: names of files often tell a patient's.
+    ///
+    /// # Errors
+    /// An input that a result would replace.
+    pub fn numbered(folder: &Path, inputs: &[PathBuf], prompts: usize) -> Result<Vec<Self>, NameError> {
+        let number = |index: usize| Self { folder: folder.into(), stem: format!("{:04}", index + 1).into(), prompts };
+        Self::distinct((0..inputs.len()).map(number).collect(), inputs)
+    }
+
+    fn distinct(names: Vec<Self>, inputs: &[PathBuf]) -> Result<Vec<Self>, NameError> {
         let mut stems = HashMap::new();
         for (name, input) in names.iter().zip(inputs) {
             if let Some(other) = stems.insert(&name.stem, input) {
@@ -60,6 +73,16 @@ impl OutputNames {
             Some(input) => Err(NameError::Overwrites(input.clone())),
             None => Ok(names),
         }
+    }
+
+    /// What all names begin with.
+    pub fn stem(&self) -> &OsStr {
+        &self.stem
+    }
+
+    /// The frame itself, under all prompts.
+    pub fn frame(&self, frame: Option<usize>) -> PathBuf {
+        self.path(frame, None, "_frame.png")
     }
 
     /// Of the mask of a frame, counted from 0 (`None`: a still), under a prompt, counted from 0.
@@ -97,6 +120,11 @@ impl OutputNames {
         self.path(None, None, "_seg.dcm")
     }
 
+    /// Of all prompts.
+    pub fn dicom_report(&self) -> PathBuf {
+        self.path(None, None, "_sr.dcm")
+    }
+
     fn path(&self, frame: Option<usize>, prompt: Option<usize>, ending: &str) -> PathBuf {
         let mut name = self.stem.clone();
         if let Some(frame) = frame {
@@ -123,7 +151,8 @@ impl OutputNames {
                 self.nrrd(true, prompt),
             ]
         };
-        (0..self.prompts.max(1)).flat_map(of_prompt).chain([self.dicom_segmentation()])
+        let of_all = [self.frame(None), self.dicom_segmentation(), self.dicom_report()];
+        (0..self.prompts.max(1)).flat_map(of_prompt).chain(of_all)
     }
 }
 
@@ -151,6 +180,8 @@ mod tests {
         assert_eq!(two.meta_image(true, 1), Path::new("out/scan_2_mask.seq.mha"));
         assert_eq!(two.nrrd(false, 0), Path::new("out/scan_1_mask.nrrd"));
         assert_eq!(two.dicom_segmentation(), Path::new("out/scan_seg.dcm"));
+        assert_eq!(two.dicom_report(), Path::new("out/scan_sr.dcm"));
+        assert_eq!(two.frame(Some(0)), Path::new("out/scan_f0001_frame.png"));
         assert_eq!(two.json(1), Path::new("out/scan_2.json"));
         assert_eq!(OutputNames::new("out", Path::new(".."), 1), Err(NameError::NoStem("..".into())));
     }
@@ -163,6 +194,10 @@ mod tests {
         assert_eq!(names("out", &["a/x.png", "b/x.bmp"]), Err(NameError::Same("a/x.png".into(), "b/x.bmp".into())));
         assert_eq!(names(".", &["x.png", "x_mask.png"]), Err(NameError::Overwrites("x_mask.png".into())));
         assert!(names("out", &["x.png", "x_mask.png"]).is_ok());
+        let numbered = |inputs: &[PathBuf]| OutputNames::numbered(Path::new("."), inputs, 1);
+        let found = numbered(&inputs(&["a/jane.dcm", "b/jane.dcm"])).unwrap();
+        assert_eq!((found[1].stem(), found[1].json(0)), ("0002".as_ref(), PathBuf::from("./0002.json")));
+        assert_eq!(numbered(&inputs(&["x.png", "0001_mask.png"])), Err(NameError::Overwrites("0001_mask.png".into())));
         // A DICOM file beside its segmentation.
         assert!(names(".", &["x.dcm"]).is_ok());
     }

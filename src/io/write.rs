@@ -1,6 +1,8 @@
 //! Results as pictures and JSON.
 
+use super::source::FrameBuffer;
 use super::{WriteError, replace_file};
+use crate::frame::PixelFormat;
 use crate::mask::{Mask, Probability};
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageError, RgbImage};
@@ -22,6 +24,29 @@ pub fn write_mask(path: &Path, mask: &Mask) -> Result<(), WriteError> {
     let pixels = mask.pixels();
     let bytes: Vec<u8> = pixels.iter().copied().collect();
     write_png(path, &bytes, pixels.dim(), ExtendedColorType::L8)
+}
+
+/// Writes a frame as it was read, as PNG: grey with 8 or 16 bit, or 8-bit RGB. An empty buffer is an error of the file.
+pub fn write_frame(path: &Path, buffer: &FrameBuffer) -> Result<(), WriteError> {
+    let frame =
+        buffer.frame().map_err(|error| WriteError::Io { path: path.into(), source: io::Error::other(error) })?;
+    let size = (frame.height(), frame.width());
+    let pixels = buffer.pixels();
+    match frame.format() {
+        PixelFormat::Gray8 => write_png(path, pixels, size, ExtendedColorType::L8),
+        PixelFormat::Gray16Le => {
+            // The encoder takes the machine's own byte order.
+            let (samples, _) = pixels.as_chunks();
+            let samples: Vec<u8> = samples.iter().flat_map(|pair| u16::from_le_bytes(*pair).to_ne_bytes()).collect();
+            write_png(path, &samples, size, ExtendedColorType::L16)
+        }
+        PixelFormat::Rgb8 => write_png(path, pixels, size, ExtendedColorType::Rgb8),
+        PixelFormat::Bgra8 => {
+            let (colours, _) = pixels.as_chunks();
+            let colours: Vec<u8> = colours.iter().flat_map(|[blue, green, red, _]| [*red, *green, *blue]).collect();
+            write_png(path, &colours, size, ExtendedColorType::Rgb8)
+        }
+    }
 }
 
 /// Writes probabilities as grey PNG.
@@ -79,7 +104,7 @@ fn write_png(
 mod tests {
     use super::super::Image;
     use super::*;
-    use crate::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
+    use crate::frame::{Fit, Frame, Normalisation, Preprocessor};
     use ndarray::array;
     use std::fs;
 
@@ -109,6 +134,19 @@ mod tests {
         assert_eq!(Image::open(&path).unwrap(), Image::new(samples, PixelFormat::Gray16Le, 2, 1).unwrap());
         write_overlay(&path, &RgbImage::from_raw(1, 1, vec![1, 2, 3]).unwrap()).unwrap();
         assert_eq!(Image::open(&path).unwrap(), Image::new(vec![1, 2, 3], PixelFormat::Rgb8, 1, 1).unwrap());
+        let mut buffer = FrameBuffer::default();
+        assert!(write_frame(&path, &buffer).is_err());
+        for (format, stored, written) in [
+            (PixelFormat::Gray8, vec![7, 8], vec![7, 8]),
+            (PixelFormat::Gray16Le, vec![1, 2, 3, 4], vec![1, 2, 3, 4]),
+            (PixelFormat::Rgb8, vec![1, 2, 3, 4, 5, 6], vec![1, 2, 3, 4, 5, 6]),
+            (PixelFormat::Bgra8, vec![1, 2, 3, 0, 4, 5, 6, 9], vec![3, 2, 1, 6, 5, 4]),
+        ] {
+            buffer.reset(format, 2, 1).unwrap().copy_from_slice(&stored);
+            write_frame(&path, &buffer).unwrap();
+            let expected = if format == PixelFormat::Bgra8 { PixelFormat::Rgb8 } else { format };
+            assert_eq!(Image::open(&path).unwrap(), Image::new(written, expected, 2, 1).unwrap());
+        }
         assert_eq!(entries(folder.path()), 1);
     }
 

@@ -130,11 +130,11 @@ fn a_region_limits_what_is_seen_and_shown() {
     image::GrayImage::from_pixel(64, 48, image::Luma([255])).save(&white).unwrap();
     let region = ["--region", "8,4,32,24", "--deidentify"];
     segment(&desk, &white, "mask,json,overlay").args(region).assert().success();
-    let json = desk.json("white.json");
+    let json = desk.json("0001.json");
     assert_eq!((&json["area_px"], &json["area_fraction"]), (&(32 * 24).into(), &1.0.into()));
     assert_eq!(json["bbox"], serde_json::json!([8, 4, 32, 24]));
     // The overlay is enlarged six times.
-    let overlay = image::load_from_memory(&desk.result("white_overlay.png")).unwrap().into_rgb8();
+    let overlay = image::load_from_memory(&desk.result("0001_overlay.png")).unwrap().into_rgb8();
     assert_eq!(overlay.get_pixel(6 * 60, 6 * 40).0, [0; 3]);
     assert_ne!(overlay.get_pixel(6 * 20, 6 * 10).0, [0; 3]);
     fs::remove_dir_all(desk.path("out")).unwrap();
@@ -242,17 +242,18 @@ mod dicom {
     fn names_of_patients_stay_where_they_are() {
         let desk = Desk::new();
         let input = desk.write("clip.dcm", ultrasound());
-        let all = "mask,prob,overlay,json,mha,dicom-seg";
+        let all = "mask,prob,overlay,frame,json,mha,dicom-seg,dicom-sr";
         for deidentify in [false, true] {
+            let _ = fs::remove_dir_all(desk.path("out"));
             let mut command = segment(&desk, &input, all);
             let output = command.args(["-vv"]).args(deidentify.then_some("--deidentify")).assert().success();
             let output = output.get_output();
             for (what, bytes) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
                 assert!(!contains(bytes, "DOE") && !contains(bytes, "19610416"), "{what}");
             }
-            assert_eq!(desk.results().len(), 3 * 3 + 3);
+            assert_eq!(desk.results().len(), 3 * 4 + 4);
             for name in desk.results() {
-                // The DICOM segmentation is the patient's own, unless it must not be.
+                // The DICOM objects are the patient's own, unless they must not be.
                 let expected = name.ends_with(".dcm") && !deidentify;
                 for word in ["DOE", "19610416"] {
                     assert_eq!(contains(&desk.result(&name), word), expected, "{word} in {name}");
@@ -283,6 +284,7 @@ mod dicom {
         assert_eq!(file.element(tags::NUMBER_OF_FRAMES).unwrap().to_int::<u32>().unwrap(), 4);
         fs::remove_dir_all(desk.path("out")).unwrap();
         let sequence = desk.write("scan.mha", meta_image());
-        desk.refused(&mut segment(&desk, &sequence, "dicom-seg"), &["no DICOM file"]);
+        desk.refused(&mut segment(&desk, &sequence, "dicom-sr"), &["not a DICOM file", "DICOM SR needs one"]);
+        desk.refused(&mut segment(&desk, &sequence, "dicom-seg"), &["not a DICOM file", "DICOM SEG needs one"]);
     }
 }

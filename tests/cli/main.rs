@@ -1,6 +1,8 @@
 //! The `causalclipseg` command as a user types it.
 
 mod bench;
+#[cfg(feature = "dicom")]
+mod deidentify;
 mod desk;
 mod failures;
 #[cfg(feature = "onnx")]

@@ -183,6 +183,6 @@ fn segmentation(clip: &DicomClip) -> Vec<u8> {
     segmentation.push(0, 0, &Mask::from_pixels(ndarray::Array2::ones((120, 160)))).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("seg.dcm");
-    segmentation.write(&path, false).unwrap();
+    segmentation.write(&path, None).unwrap();
     std::fs::read(path).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use super::open;
 use super::writer::*;
-use causalclipseg::io::dicom::{Algorithm, Segmentation};
+use causalclipseg::io::dicom::{Algorithm, Deidentification, Segmentation};
 use causalclipseg::mask::Mask;
 use ndarray::array;
 use rand::{Rng, RngExt, SeedableRng};
@@ -109,7 +109,8 @@ fn through(set: &str, values: &[(u32, &str, Vec<u8>)], form: Form, prompt: &str,
     segmentation.push(0, 0, &Mask::from_pixels(array![[1, 0], [0, 1]])).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("seg.dcm");
-    segmentation.write(&path, impersonal).unwrap();
+    let deidentification = impersonal.then(|| Deidentification::new().unwrap());
+    segmentation.write(&path, deidentification.as_ref()).unwrap();
     std::fs::read(path).unwrap()
 }
 
@@ -237,6 +238,6 @@ fn write(clip: &causalclipseg::io::dicom::DicomClip) -> Vec<u8> {
     segmentation.push(0, 0, &Mask::from_pixels(array![[1]])).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("seg.dcm");
-    segmentation.write(&path, false).unwrap();
+    segmentation.write(&path, None).unwrap();
     std::fs::read(path).unwrap()
 }

@@ -1,5 +1,7 @@
 //! `causalclipseg segment`: pictures and clips in, masks out.
 
+#[cfg(feature = "dicom")]
+mod dicom;
 mod input;
 mod results;
 mod summary;
@@ -8,6 +10,8 @@ use super::Failure;
 use super::device::DeviceArguments;
 use super::model_source::ModelSource;
 use causalclipseg::frame::{Orientation, Region};
+#[cfg(feature = "dicom")]
+use causalclipseg::io::dicom::Deidentification;
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
 use causalclipseg::io::{Depth, OutputNames};
 use causalclipseg::mask::{Record, contours_in_mm};
@@ -54,7 +58,7 @@ pub(super) struct Arguments {
     /// What standard input holds: size, format (gray8, gray16, rgb8, bgra8), and frames a second if known
     #[arg(long, value_name = "WxH:FORMAT[@HZ]")]
     raw: Option<RawFormat>,
-    /// Blank all outside of the scan in written pictures, and leave patient and study out of DICOM and MetaImage
+    /// Write nothing that tells the patient: DICOM's basic profile, pictures blank outside of the scan, files named 0001 and on
     #[arg(long)]
     deidentify: bool,
     /// Threads that share the work on one image; results do not depend on it
@@ -74,9 +78,14 @@ enum Format {
     Overlay,
     /// Area, box, contours, diameters, mean probability, quality
     Json,
+    /// The input's pixels as they were read, before the network's own scaling
+    Frame,
     /// A DICOM segmentation of a DICOM file, one segment a prompt
     #[cfg(feature = "dicom")]
     DicomSeg,
+    /// Areas and diameters in millimetres as a DICOM structured report (TID 1500) on a DICOM file
+    #[cfg(feature = "dicom")]
+    DicomSr,
     /// All masks as MetaImage, a label map of 0 and 1
     Mha,
     /// The same as NRRD
@@ -91,11 +100,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
     let inputs = input::list(arguments)?;
     let named: Vec<PathBuf> = inputs.iter().map(|path| input::name(path)).collect();
-    let names = OutputNames::for_inputs(&arguments.output, &named, prompts.len())?;
+    let names = if arguments.deidentify {
+        OutputNames::numbered(&arguments.output, &named, prompts.len())?
+    } else {
+        OutputNames::for_inputs(&arguments.output, &named, prompts.len())?
+    };
     std::fs::create_dir_all(&arguments.output)
         .map_err(|error| format!("cannot make the folder {}: {error}; choose another", arguments.output.display()))?;
 
-    let mut run = Run { arguments, model: &model, prompts };
+    #[cfg(feature = "dicom")]
+    let deidentification = arguments.deidentify.then(Deidentification::new).transpose().map_err(|error| {
+        format!("--deidentify replaces UIDs by random ones, and this system gives no random numbers ({error})")
+    })?;
+    let mut run = Run {
+        arguments,
+        model: &model,
+        prompts,
+        #[cfg(feature = "dicom")]
+        deidentification,
+    };
     let mut session = Session::new(&model, SessionOptions::default().with_threshold(arguments.threshold))?;
     let mut table = super::table();
     table.set_header(["input", "prompt", "area", "mean probability", "quality", "time"]);
@@ -127,14 +150,30 @@ struct Run<'a> {
     arguments: &'a Arguments,
     model: &'a Model,
     prompts: Vec<Prompt>,
+    /// The same for all inputs, so that files of one study stay files of one study.
+    #[cfg(feature = "dicom")]
+    deidentification: Option<Deidentification>,
 }
 
 impl Run<'_> {
     /// Segments one input, frame after frame, and writes its results.
     fn segment(&mut self, session: &mut Session, path: &Path, names: &OutputNames) -> Result<Vec<Summary>, Failure> {
+        let deidentify = self.arguments.deidentify;
         let mut input = Input::open(path, self.arguments)?;
-        let mut results = Results::new(self.arguments, names, self.model, &input, path)?;
-        let mut summaries: Vec<Summary> = self.prompts.iter().map(|_| Summary::default()).collect();
+        let mut results = Results::new(
+            self.arguments,
+            names,
+            self.model,
+            &input,
+            path,
+            #[cfg(feature = "dicom")]
+            self.deidentification.as_ref(),
+        )?;
+        let mut start_s = None;
+        // The terminal is no result: there a number is told together with the input that it stands for.
+        let named = path.display().to_string();
+        let shown = if deidentify { format!("{named} as {}", names.stem().display()) } else { named.clone() };
+        let mut summaries: Vec<Summary> = self.prompts.iter().map(|_| Summary::new(shown.clone())).collect();
         // No input goes on where another ended.
         session.restart();
         let mut buffer = FrameBuffer::default();
@@ -142,14 +181,17 @@ impl Run<'_> {
         while input.read_frame(&mut buffer, self.arguments)? {
             let number = (!input.is_still()).then_some(index + 1);
             let report = session.run(&buffer.frame()?, &self.prompts)?;
-            if self.arguments.deidentify {
+            if deidentify {
                 buffer.blank_outside_region();
+                // Clocks tell dates; what is left is the time since the first frame.
+                buffer.timestamp_s = buffer.timestamp_s.map(|now_s| now_s - *start_s.get_or_insert(now_s));
+                buffer.fields.retain(|(key, _)| !key.ends_with("Timestamp"));
             }
             let frame = buffer.frame()?;
             let mm_per_pixel = frame.mm_per_pixel();
             for (prompt, (finding, text)) in report.findings.iter().zip(&self.prompts).enumerate() {
                 let record = Record {
-                    input: path.display().to_string(),
+                    input: if deidentify { names.stem().display().to_string() } else { named.clone() },
                     prompt: text.text().to_string(),
                     measurements: finding.measurements().clone(),
                     contours_mm: contours_in_mm(finding.contours(), mm_per_pixel),

@@ -6,7 +6,7 @@ use causalclipseg::Finding;
 use causalclipseg::io::metaimage::MaskSequence;
 use causalclipseg::io::nrrd::write_label_map;
 use causalclipseg::io::source::FrameBuffer;
-use causalclipseg::io::{OutputNames, write_json, write_mask, write_overlay, write_probability};
+use causalclipseg::io::{OutputNames, write_frame, write_json, write_mask, write_overlay, write_probability};
 use causalclipseg::mask::{Annotation, Overlay, Probability, Record, SequenceRecord};
 use std::slice;
 
@@ -28,38 +28,25 @@ pub(super) struct Results<'a> {
     still: bool,
     sequences: Vec<MaskSequence>,
     #[cfg(feature = "dicom")]
-    segmentation: Option<causalclipseg::io::dicom::Segmentation>,
+    dicom: super::dicom::DicomResults<'a>,
     /// Of every prompt, the records of all frames.
     records: Vec<Vec<Record>>,
 }
 
 impl<'a> Results<'a> {
     /// # Errors
-    /// A DICOM segmentation of what is no DICOM file.
+    /// A DICOM result of what is not a DICOM file.
     pub fn new(
         arguments: &'a Arguments,
         names: &'a OutputNames,
         model: &'a causalclipseg::Model,
         input: &Input,
         path: &std::path::Path,
+        #[cfg(feature = "dicom")] deidentification: Option<&'a causalclipseg::io::dicom::Deidentification>,
     ) -> Result<Self, Failure> {
         let prompts = arguments.prompts.len();
         #[cfg(feature = "dicom")]
-        let segmentation = if arguments.format.contains(&Format::DicomSeg) {
-            let Input::File(causalclipseg::io::source::Source::Dicom(clip)) = input else {
-                let name = path.display();
-                return Err(
-                    format!("{name}: no DICOM file, and a DICOM segmentation lies on one; use --format mha").into()
-                );
-            };
-            let description = model.description();
-            let version = model.sha256().to_string().chars().take(12).collect();
-            let algorithm = causalclipseg::io::dicom::Algorithm { name: description.name.clone(), version };
-            let reference = clip.reference().clone();
-            Some(causalclipseg::io::dicom::Segmentation::new(reference, algorithm, arguments.prompts.clone()))
-        } else {
-            None
-        };
+        let dicom = super::dicom::DicomResults::new(arguments, model, input, path, deidentification)?;
         #[cfg(not(feature = "dicom"))]
         let _ = path;
         Ok(Self {
@@ -69,7 +56,7 @@ impl<'a> Results<'a> {
             still: input.is_still(),
             sequences: (0..prompts).map(|_| MaskSequence::default()).collect(),
             #[cfg(feature = "dicom")]
-            segmentation,
+            dicom,
             records: vec![Vec::new(); prompts],
         })
     }
@@ -82,6 +69,8 @@ impl<'a> Results<'a> {
         let Found { prompt, record, finding } = *found;
         let mask = finding.mask();
         let number = (!self.still).then_some(frame);
+        #[cfg(feature = "dicom")]
+        self.dicom.add(frame, found)?;
         let Arguments { format, deidentify, .. } = self.arguments;
         if format.iter().any(|format| matches!(format, Format::Mha | Format::Nrrd))
             && let Some(sequence) = self.sequences.get_mut(prompt)
@@ -95,6 +84,9 @@ impl<'a> Results<'a> {
                     let path = self.names.probability(number, prompt);
                     write_probability(&path, finding.probability(), self.arguments.depth())?;
                 }
+                // The same under all prompts.
+                Format::Frame if prompt == 0 => write_frame(&self.names.frame(number), pixels)?,
+                Format::Frame => {}
                 Format::Overlay => {
                     let annotation = Annotation {
                         prompt: &record.prompt,
@@ -115,14 +107,10 @@ impl<'a> Results<'a> {
                 Format::Json => {
                     self.records.get_mut(prompt).into_iter().for_each(|records| records.push(record.clone()))
                 }
-                // Both formats are written at the end, from one collection of masks.
+                // Kept until the end; both of these are written from one collection of masks.
                 Format::Mha | Format::Nrrd => {}
                 #[cfg(feature = "dicom")]
-                Format::DicomSeg => {
-                    if let Some(segmentation) = &mut self.segmentation {
-                        segmentation.push(prompt, frame, mask)?;
-                    }
-                }
+                Format::DicomSeg | Format::DicomSr => {}
             }
         }
         Ok(())
@@ -150,9 +138,7 @@ impl<'a> Results<'a> {
             }
         }
         #[cfg(feature = "dicom")]
-        if let Some(segmentation) = self.segmentation {
-            segmentation.write(&self.names.dicom_segmentation(), *deidentify)?;
-        }
+        self.dicom.finish(self.names)?;
         Ok(())
     }
 }

@@ -21,9 +21,14 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// Of an input as people know it.
+    pub fn new(input: String) -> Self {
+        Self { input, ..Self::default() }
+    }
+
     pub fn add(&mut self, record: &Record) {
         if self.frames == 0 {
-            (self.input, self.prompt) = (record.input.clone(), record.prompt.clone());
+            self.prompt = record.prompt.clone();
         }
         self.frames += 1;
         self.seconds += record.seconds.unwrap_or(0.0);

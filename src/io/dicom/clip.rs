@@ -5,6 +5,7 @@ use super::attributes::{Attributes, EXPLICIT_VR_BIG_ENDIAN};
 use super::dataset::PixelData;
 use super::description::Description;
 use super::encapsulated::Fragments;
+use super::geometry::Planes;
 use super::jpeg::{self, Process};
 use super::origin::{Lossy, SourceReference, lossy_method};
 use super::pixels::PixelLayout;
@@ -174,7 +175,7 @@ impl DicomClip {
             mm_per_pixel,
             frame_times,
             description,
-            reference: SourceReference { root, frames: layout.frames, lossy },
+            reference: SourceReference { planes: Planes::read(&root, layout.frames), root, frames: layout.frames, lossy },
             layout,
             coding,
             next: 0,

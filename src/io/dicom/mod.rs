@@ -1,13 +1,15 @@
-//! DICOM: ultrasound pictures and clips in, segmentations out.
+//! DICOM: ultrasound pictures and clips in, segmentations and measurement reports out.
 //!
 //! Of a file's attributes only those are read that are used, each after its length was checked; the pixels are
-//! read frame by frame. Names of patients go into DICOM segmentations and nowhere else.
+//! read frame by frame. Names of patients go into DICOM segmentations and reports and nowhere else.
 
 mod attributes;
 mod clip;
 mod dataset;
+mod derived;
 mod description;
 mod encapsulated;
+mod geometry;
 mod grey;
 mod jpeg;
 mod jpeg2000;
@@ -18,6 +20,7 @@ mod pixels;
 mod regions;
 mod rle;
 mod segmentation;
+mod sr;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -25,10 +28,12 @@ mod values;
 pub(crate) use attributes::begins_with_elements;
 pub use clip::DicomClip;
 pub use dataset::MAX_VALUE_BYTES;
+pub use derived::{Algorithm, Deidentification, NoReference};
 pub use description::Description;
 pub use origin::SourceReference;
 pub use regions::ScanRegion;
-pub use segmentation::{Algorithm, Segmentation, SegmentationError};
+pub use segmentation::{Segmentation, SegmentationError, WrittenSegmentation};
+pub use sr::{MeasurementReport, ReportError};
 
 use std::io;
 

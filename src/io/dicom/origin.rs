@@ -4,7 +4,8 @@
 //! and encoded again, so a name is as right in the copy as it was in the source, in any of the standard's sets, and with code
 //! extensions (PS3.5, 6.1.2).
 
-use super::values::{Elements, text};
+use super::geometry::Planes;
+use super::values::{Elements, reals, text};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
@@ -17,6 +18,7 @@ pub struct SourceReference {
     pub(super) root: Elements,
     pub(super) frames: u64,
     pub(super) lossy: Lossy,
+    pub(super) planes: Option<Planes>,
 }
 
 /// What lossy compression did to the source, once and for all.
@@ -112,13 +114,15 @@ impl SourceReference {
             return vec![DataElement::new(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00")];
         }
         let mut elements = vec![DataElement::new(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01")];
-        if text(&self.root, tags::LOSSY_IMAGE_COMPRESSION_RATIO).is_some() {
+        if reals(&self.root, tags::LOSSY_IMAGE_COMPRESSION_RATIO).is_some() {
             elements.push(self.copy(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS));
         } else if self.lossy.method.is_some() && self.lossy.ratio.is_finite() && self.lossy.ratio > 0.0 {
             let ratio = format!("{:.2}", self.lossy.ratio);
             elements.push(DataElement::new(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, ratio));
         }
-        if text(&self.root, tags::LOSSY_IMAGE_COMPRESSION_METHOD).is_some() {
+        // Names of standards, such as ISO_10918_1; other text has no place there.
+        let named = text(&self.root, tags::LOSSY_IMAGE_COMPRESSION_METHOD);
+        if named.is_some_and(|named| named.split('\\').all(|method| method.starts_with("ISO_"))) {
             elements.push(self.copy(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS));
         } else if let Some(method) = self.lossy.method {
             elements.push(DataElement::new(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, method));

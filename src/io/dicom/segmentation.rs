@@ -1,36 +1,27 @@
 //! DICOM SEG: masks that a viewer lays over the ultrasound they came from (PS3.3, A.51).
 //!
-//! One binary segment a prompt. Every frame names the frame of the source that it lies on, pixel on pixel, so none needs a
-//! place in the patient, which ultrasound does not have, nor a size of its pixels, which the source's regions give.
+//! One binary segment a prompt. Every frame names the frame of the source that it lies on, pixel on pixel. The size of a
+//! pixel is there where it is known, and with it the plane's place where the source has a frame of reference; most ultrasound
+//! has none.
 
-use super::origin::{PATIENT_AND_STUDY, SourceReference};
-use super::values::text;
-use crate::bundle::Sha256;
-use crate::io::{WriteError, replace_file};
+use super::derived::{
+    self, Algorithm, Code, Deidentification, Header, MAX_LABEL, NoReference, new_uid, number, plain, sequence, text,
+};
+use super::geometry::{decimal, decimals};
+use super::origin::SourceReference;
+use crate::io::WriteError;
 use crate::mask::Mask;
-use dicom_core::value::DataSetSequence;
-use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
+use dicom_core::{DataElement, PrimitiveValue, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use dicom_object::InMemDicomObject;
 use std::io;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The most bytes that the masks of one file may take, at eight pixels a byte.
 const MAX_PIXEL_BYTES: usize = 256 << 20;
 
-/// What a segment may be called, in characters; the rest of a longer prompt is in its description.
-const MAX_LABEL: usize = 64;
+/// The most characters of a segment's description, which holds prompts that are too long for its label.
 const MAX_DESCRIPTION: usize = 1024;
-
-/// What made the masks.
-#[derive(Clone, Debug)]
-pub struct Algorithm {
-    /// Of the model.
-    pub name: String,
-    /// Whatever tells it from another of its name.
-    pub version: String,
-}
 
 /// One mask, eight pixels a byte.
 struct Frame {
@@ -47,8 +38,29 @@ pub struct Segmentation {
     algorithm: Algorithm,
     prompts: Vec<String>,
     size: Option<[usize; 2]>,
+    mm_per_pixel: Option<[f32; 2]>,
     frames: Vec<Frame>,
     bytes: usize,
+}
+
+/// A segmentation that was written: what another object says to refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenSegmentation {
+    pub(super) instance_uid: String,
+    pub(super) series_uid: String,
+    /// Of every prompt.
+    pub(super) tracking_uids: Vec<String>,
+    /// Segment and frame of the source of every frame, both from 1.
+    frames: Vec<(u16, u32)>,
+}
+
+impl WrittenSegmentation {
+    /// The segmentation's frame, from 1, that holds what a prompt found in a frame of the source, both from 0.
+    pub(super) fn frame(&self, prompt: usize, frame: usize) -> Option<u32> {
+        let wanted = (u16::try_from(prompt + 1).ok()?, u32::try_from(frame + 1).ok()?);
+        let index = self.frames.binary_search(&wanted).ok()?;
+        u32::try_from(index + 1).ok()
+    }
 }
 
 /// Why masks do not go into a segmentation.
@@ -61,12 +73,19 @@ pub enum SegmentationError {
     TooLarge,
     #[error("segment {0} does not go into a DICOM segmentation: there is no such prompt")]
     Prompt(usize),
+    #[error(transparent)]
+    Source(#[from] NoReference),
 }
 
 impl Segmentation {
     /// An empty one. Segments have the prompts' numbers.
     pub fn new(source: SourceReference, algorithm: Algorithm, prompts: Vec<String>) -> Self {
-        Self { source, algorithm, prompts, size: None, frames: Vec::new(), bytes: 0 }
+        Self { source, algorithm, prompts, size: None, mm_per_pixel: None, frames: Vec::new(), bytes: 0 }
+    }
+
+    /// States the size of a pixel, `[x, y]`, where it is known.
+    pub fn set_mm_per_pixel(&mut self, mm_per_pixel: Option<[f32; 2]>) {
+        self.mm_per_pixel = mm_per_pixel;
     }
 
     /// Adds what prompt `prompt`, counted from 0, found in the source's frame `frame`, counted from 0.
@@ -74,6 +93,7 @@ impl Segmentation {
     /// # Errors
     /// A mask of another size than the first; a prompt that is none of this segmentation's; more than a file can hold.
     pub fn push(&mut self, prompt: usize, frame: usize, mask: &Mask) -> Result<(), SegmentationError> {
+        self.source.check()?;
         let segment = u16::try_from(prompt + 1).ok().filter(|_| prompt < self.prompts.len());
         let segment = segment.ok_or(SegmentationError::Prompt(prompt))?;
         let number = u32::try_from(frame + 1).map_err(|_| SegmentationError::TooLarge)?;
@@ -106,54 +126,57 @@ impl Segmentation {
         Ok(())
     }
 
-    /// Writes the file. With `impersonal` nothing in it names the patient; it still names the source by its numbers, or it
-    /// would lie on nothing.
+    /// Writes the file. With a de-identification nothing in it names the patient, and its UIDs are replaced.
     ///
     /// # Errors
     /// A folder that cannot be written to; a segmentation without a single mask.
-    pub fn write(mut self, path: &Path, impersonal: bool) -> Result<(), WriteError> {
+    pub fn write(
+        mut self,
+        path: &Path,
+        deidentification: Option<&Deidentification>,
+    ) -> Result<WrittenSegmentation, WriteError> {
         self.frames.sort_by_key(|frame| (frame.segment, frame.number));
-        let failed = |source| WriteError::Io { path: path.into(), source };
-        let object = self.object(impersonal).ok_or_else(|| failed(io::Error::other("a segmentation without masks")))?;
-        let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
-        let file = object.with_meta(meta).map_err(|error| failed(io::Error::other(error)))?;
-        // The library writes in small pieces, and keeps an error's kind to itself: the file is written at once.
-        let mut bytes = Vec::new();
-        file.write_all(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
-        replace_file(path, |file| io::Write::write_all(file, &bytes))
+        let written = WrittenSegmentation {
+            instance_uid: new_uid(),
+            series_uid: new_uid(),
+            tracking_uids: self.prompts.iter().map(|_| new_uid()).collect(),
+            frames: self.frames.iter().map(|frame| (frame.segment, frame.number)).collect(),
+        };
+        let object = self.object(&written, deidentification).ok_or_else(|| WriteError::Io {
+            path: path.into(),
+            source: io::Error::other("a segmentation without masks"),
+        })?;
+        derived::write(object, path)?;
+        Ok(written)
     }
 
-    fn object(&self, impersonal: bool) -> Option<InMemDicomObject> {
+    fn object(
+        &self,
+        written: &WrittenSegmentation,
+        deidentification: Option<&Deidentification>,
+    ) -> Option<InMemDicomObject> {
         let [width, height] = self.size?;
-        let mut object = self.of_the_source(impersonal);
+        let header = Header {
+            sop_class: uids::SEGMENTATION_STORAGE,
+            instance_uid: &written.instance_uid,
+            series_uid: &written.series_uid,
+            modality: "SEG",
+            series_description: "Text-prompted segmentation, research use only",
+            structured_content: false,
+        };
+        let mut object = header.object(&self.source, &self.algorithm, deidentification);
+        for element in self.source.lossy_compression() {
+            object.put(element);
+        }
+        if let Some(frame) = self.source.uid(tags::FRAME_OF_REFERENCE_UID, deidentification) {
+            object.put(text(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame));
+            object.put(text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""));
+        }
         let mut put = |element: DataElement<InMemDicomObject>| {
             object.put(element);
         };
-        let (date, time) = now();
-        let uid = |role: &str| self.uid(role, &date, &time);
-        let own = |text: &str| self.source.own_text(text, impersonal);
-        let organization = uid("dimensions");
-        for (tag, value) in [
-            (tags::SOP_CLASS_UID, uids::SEGMENTATION_STORAGE),
-            (tags::SOP_INSTANCE_UID, &uid("instance")),
-            (tags::SERIES_INSTANCE_UID, &uid("series")),
-        ] {
-            put(DataElement::new(tag, VR::UI, value));
-        }
+        let organization = new_uid();
         for (tag, vr, value) in [
-            (tags::MODALITY, VR::CS, "SEG"),
-            (tags::SERIES_NUMBER, VR::IS, "1"),
-            (tags::SERIES_DESCRIPTION, VR::LO, "Text-prompted segmentation, research use only"),
-            (tags::INSTANCE_NUMBER, VR::IS, "1"),
-            (tags::TIMEZONE_OFFSET_FROM_UTC, VR::SH, "+0000"),
-            (tags::CONTENT_DATE, VR::DA, &date),
-            (tags::CONTENT_TIME, VR::TM, &time),
-            (tags::SERIES_DATE, VR::DA, &date),
-            (tags::SERIES_TIME, VR::TM, &time),
-            (tags::MANUFACTURER, VR::LO, "causalclipseg"),
-            (tags::MANUFACTURER_MODEL_NAME, VR::LO, &own(&plain(&self.algorithm.name, MAX_LABEL))),
-            (tags::DEVICE_SERIAL_NUMBER, VR::LO, "none"),
-            (tags::SOFTWARE_VERSIONS, VR::LO, env!("CARGO_PKG_VERSION")),
             (tags::CONTENT_LABEL, VR::CS, "SEGMENTATION"),
             (tags::CONTENT_DESCRIPTION, VR::LO, "Lesions that sentences describe"),
             (tags::CONTENT_CREATOR_NAME, VR::PN, ""),
@@ -162,9 +185,8 @@ impl Segmentation {
             (tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2"),
             (tags::NUMBER_OF_FRAMES, VR::IS, &self.frames.len().to_string()),
         ] {
-            put(DataElement::new(tag, vr, value));
+            put(text(tag, vr, value));
         }
-        self.source.lossy_compression().into_iter().for_each(&mut put);
         put(DataElement::new(tags::IMAGE_TYPE, VR::CS, dicom_value!(Strs, ["DERIVED", "PRIMARY"])));
         for (tag, value) in [
             (tags::SAMPLES_PER_PIXEL, 1),
@@ -175,17 +197,19 @@ impl Segmentation {
             (tags::HIGH_BIT, 0),
             (tags::PIXEL_REPRESENTATION, 0),
         ] {
-            put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
+            put(number(tag, value));
         }
-        let segments =
-            self.prompts.iter().zip(1u16..).map(|(prompt, number)| self.segment(prompt, number, impersonal)).collect();
+        let segments = self.prompts.iter().zip(&written.tracking_uids).zip(1..);
+        let segments = segments
+            .map(|((prompt, tracking), number)| self.segment(prompt, tracking, number, deidentification.is_some()));
+        let segments = segments.collect();
         put(sequence(tags::SEGMENT_SEQUENCE, segments));
         let of_dimension = |pointer, group, label| {
             InMemDicomObject::from_element_iter([
-                DataElement::new(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization.as_str()),
+                text(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization.as_str()),
                 DataElement::new(tags::DIMENSION_INDEX_POINTER, VR::AT, PrimitiveValue::from(pointer)),
                 DataElement::new(tags::FUNCTIONAL_GROUP_POINTER, VR::AT, PrimitiveValue::from(group)),
-                DataElement::new(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, label),
+                text(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, label),
             ])
         };
         let dimensions = vec![
@@ -193,87 +217,62 @@ impl Segmentation {
             of_dimension(tags::FRAME_ACQUISITION_NUMBER, tags::FRAME_CONTENT_SEQUENCE, "Frame of the source"),
         ];
         put(sequence(tags::DIMENSION_INDEX_SEQUENCE, dimensions));
-        let organization = DataElement::new(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization.as_str());
+        let organization = text(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization.as_str());
         put(sequence(tags::DIMENSION_ORGANIZATION_SEQUENCE, vec![InMemDicomObject::from_element_iter([organization])]));
-        put(sequence(tags::REFERENCED_SERIES_SEQUENCE, vec![self.series()]));
-        put(sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![InMemDicomObject::new_empty()]));
-        let frames = self.frames.iter().map(|frame| self.frame(frame)).collect();
+        let series = self.source.series(tags::REFERENCED_INSTANCE_SEQUENCE, deidentification);
+        put(sequence(tags::REFERENCED_SERIES_SEQUENCE, vec![series]));
+        put(sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![self.shared()]));
+        let frames = self.frames.iter().map(|frame| self.frame(frame, deidentification)).collect();
         put(sequence(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, frames));
         put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(self.packed(width * height))));
         Some(object)
     }
 
-    /// Patient and study, as the source has them.
-    fn of_the_source(&self, impersonal: bool) -> InMemDicomObject {
-        let mut object = InMemDicomObject::new_empty();
-        if let Some(set) = self.source.character_set(impersonal) {
-            object.put(set);
+    /// The functional groups of all frames: size of a pixel, and orientation.
+    fn shared(&self) -> InMemDicomObject {
+        let mut shared = InMemDicomObject::new_empty();
+        let Some([x, y]) = self.mm_per_pixel.map(|mm| mm.map(f64::from)) else { return shared };
+        // From row to row first.
+        let mut measures =
+            InMemDicomObject::from_element_iter([DataElement::new(tags::PIXEL_SPACING, VR::DS, decimals(&[y, x]))]);
+        if let Some(planes) = &self.source.planes {
+            measures.put(text(tags::SLICE_THICKNESS, VR::DS, decimal(planes.thickness_mm(y))));
+            shared.put(planes.orientation());
         }
-        for (tag, vr) in PATIENT_AND_STUDY {
-            object.put(if impersonal { DataElement::empty(tag, vr) } else { self.source.copy(tag, vr) });
-        }
-        object.put(self.source.copy(tags::STUDY_INSTANCE_UID, VR::UI));
-        if let Some(frame) = text(&self.source.root, tags::FRAME_OF_REFERENCE_UID) {
-            object.put(DataElement::new(tags::FRAME_OF_REFERENCE_UID, VR::UI, frame));
-            object.put(DataElement::new(tags::POSITION_REFERENCE_INDICATOR, VR::LO, ""));
-        }
-        if impersonal {
-            object.put(DataElement::new(tags::PATIENT_IDENTITY_REMOVED, VR::CS, "YES"));
-            let method = "patient and study attributes left empty";
-            object.put(DataElement::new(tags::DEIDENTIFICATION_METHOD, VR::LO, method));
-        }
-        object
+        shared.put(sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![measures]));
+        shared
     }
 
-    fn segment(&self, prompt: &str, number: u16, impersonal: bool) -> InMemDicomObject {
+    fn segment(&self, prompt: &str, tracking_uid: &str, number: u16, impersonal: bool) -> InMemDicomObject {
+        let Algorithm { name, version } = &self.algorithm;
         let mut segment = InMemDicomObject::from_element_iter([
-            DataElement::new(tags::SEGMENT_NUMBER, VR::US, PrimitiveValue::from(number)),
-            DataElement::new(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "AUTOMATIC"),
-            sequence(
-                tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE,
-                vec![code("49755003", "SCT", "Morphologically Abnormal Structure")],
-            ),
-            sequence(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, vec![code("52988006", "SCT", "Lesion")]),
+            derived::number(tags::SEGMENT_NUMBER, number),
+            text(tags::SEGMENT_ALGORITHM_TYPE, VR::CS, "AUTOMATIC"),
+            text(tags::TRACKING_UID, VR::UI, tracking_uid),
+            CATEGORY.sequence(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE),
+            LESION.sequence(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE),
         ]);
-        let algorithm = plain(&format!("{} {}", self.algorithm.name, self.algorithm.version), MAX_LABEL);
         let texts = [
-            (tags::SEGMENT_LABEL, VR::LO, plain(prompt, MAX_LABEL)),
-            (tags::SEGMENT_DESCRIPTION, VR::ST, plain(prompt, MAX_DESCRIPTION)),
-            (tags::SEGMENT_ALGORITHM_NAME, VR::LO, algorithm),
+            (tags::SEGMENT_LABEL, VR::LO, label(prompt, MAX_LABEL)),
+            (tags::SEGMENT_DESCRIPTION, VR::ST, label(prompt, MAX_DESCRIPTION)),
+            (tags::SEGMENT_ALGORITHM_NAME, VR::LO, plain(&format!("{name} {version}"), MAX_LABEL)),
+            (tags::TRACKING_ID, VR::UT, tracking_id(number, prompt)),
         ];
         self.source.put_own_text(&mut segment, &texts, impersonal);
         segment
     }
 
-    fn instance(&self) -> [DataElement<InMemDicomObject>; 2] {
-        [
-            (tags::REFERENCED_SOP_CLASS_UID, tags::SOP_CLASS_UID),
-            (tags::REFERENCED_SOP_INSTANCE_UID, tags::SOP_INSTANCE_UID),
-        ]
-        .map(|(tag, of)| DataElement::new(tag, VR::UI, text(&self.source.root, of).unwrap_or_default()))
-    }
-
-    fn series(&self) -> InMemDicomObject {
-        let uid = text(&self.source.root, tags::SERIES_INSTANCE_UID).unwrap_or_default();
-        InMemDicomObject::from_element_iter([
-            DataElement::new(tags::SERIES_INSTANCE_UID, VR::UI, uid),
-            sequence(tags::REFERENCED_INSTANCE_SEQUENCE, vec![InMemDicomObject::from_element_iter(self.instance())]),
-        ])
-    }
-
-    fn frame(&self, frame: &Frame) -> InMemDicomObject {
-        let mut source = InMemDicomObject::from_element_iter(self.instance());
+    fn frame(&self, frame: &Frame, deidentification: Option<&Deidentification>) -> InMemDicomObject {
+        let mut source = InMemDicomObject::from_element_iter(self.source.instance(deidentification));
         if self.source.frames > 1 {
-            let number = DataElement::new(tags::REFERENCED_FRAME_NUMBER, VR::IS, frame.number.to_string());
-            source.put(number);
+            source.put(text(tags::REFERENCED_FRAME_NUMBER, VR::IS, frame.number.to_string()));
         }
-        let purpose = code("121322", "DCM", "Source image for image processing operation");
-        source.put(sequence(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, vec![purpose]));
-        let spatial = DataElement::new(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES");
-        source.put(spatial);
+        let purpose = Code::dcm("121322", "Source image for image processing operation");
+        source.put(purpose.sequence(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE));
+        source.put(text(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES"));
         let derivation = InMemDicomObject::from_element_iter([
             sequence(tags::SOURCE_IMAGE_SEQUENCE, vec![source]),
-            sequence(tags::DERIVATION_CODE_SEQUENCE, vec![code("113076", "DCM", "Segmentation")]),
+            Code::dcm("113076", "Segmentation").sequence(tags::DERIVATION_CODE_SEQUENCE),
         ]);
         let segment = u32::from(frame.segment);
         let content = InMemDicomObject::from_element_iter([
@@ -282,22 +281,20 @@ impl Segmentation {
                 VR::UL,
                 PrimitiveValue::U32([segment, frame.number].into_iter().collect()),
             ),
-            DataElement::new(
-                tags::FRAME_ACQUISITION_NUMBER,
-                VR::US,
-                PrimitiveValue::from(u16::try_from(frame.number).unwrap_or(u16::MAX)),
-            ),
+            number(tags::FRAME_ACQUISITION_NUMBER, u16::try_from(frame.number).unwrap_or(u16::MAX)),
         ]);
-        let identification = InMemDicomObject::from_element_iter([DataElement::new(
-            tags::REFERENCED_SEGMENT_NUMBER,
-            VR::US,
-            PrimitiveValue::from(frame.segment),
-        )]);
-        InMemDicomObject::from_element_iter([
+        let identification =
+            InMemDicomObject::from_element_iter([number(tags::REFERENCED_SEGMENT_NUMBER, frame.segment)]);
+        let mut groups = InMemDicomObject::from_element_iter([
             sequence(tags::FRAME_CONTENT_SEQUENCE, vec![content]),
             sequence(tags::DERIVATION_IMAGE_SEQUENCE, vec![derivation]),
             sequence(tags::SEGMENT_IDENTIFICATION_SEQUENCE, vec![identification]),
-        ])
+        ]);
+        let planes = self.source.planes.as_ref().filter(|_| self.mm_per_pixel.is_some());
+        if let Some(position) = planes.and_then(|planes| planes.position(frame.number)) {
+            groups.put(position);
+        }
+        groups
     }
 
     /// All frames bit behind bit, the lowest bit first; a frame may begin within a byte.
@@ -317,84 +314,19 @@ impl Segmentation {
         }
         packed
     }
-
-    /// A number that nobody else has: from the contents and the clock, in the form that needs no registration (PS3.5, B.2).
-    fn uid(&self, role: &str, date: &str, time: &str) -> String {
-        let mut all = format!(
-            "{role} {date} {time} {} {:?} {:?} {:?} {}",
-            std::process::id(),
-            self.instance().map(|element| element.to_str().map(|uid| uid.to_string()).unwrap_or_default()),
-            self.algorithm,
-            self.prompts,
-            SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(),
-        )
-        .into_bytes();
-        self.frames.iter().for_each(|frame| all.extend(&frame.bits));
-        let digest = Sha256::of(&all).0;
-        let number = digest.iter().take(16).fold(0u128, |number, byte| (number << 8) | u128::from(*byte));
-        // The version and variant of a UUID of our own making.
-        let number = number & !(0xf << 76) & !(0b11 << 62) | (8 << 76) | (0b10 << 62);
-        format!("2.25.{number}")
-    }
 }
 
-fn sequence(tag: Tag, items: Vec<InMemDicomObject>) -> DataElement<InMemDicomObject> {
-    DataElement::new(tag, VR::SQ, DataSetSequence::from(items))
+/// What a segment shows. Which kind of lesion, its label says in words.
+pub(super) const CATEGORY: Code = Code::sct("49755003", "Morphologically Abnormal Structure");
+pub(super) const LESION: Code = Code::sct("52988006", "Lesion");
+
+/// What people know a finding by. Prompts may be repeated, so it has their number.
+pub(super) fn tracking_id(number: u16, prompt: &str) -> String {
+    format!("{number}: {}", label(prompt, MAX_DESCRIPTION))
 }
 
-fn code(value: &str, scheme: &str, meaning: &str) -> InMemDicomObject {
-    InMemDicomObject::from_element_iter([
-        DataElement::new(tags::CODE_VALUE, VR::SH, value),
-        DataElement::new(tags::CODING_SCHEME_DESIGNATOR, VR::SH, scheme),
-        DataElement::new(tags::CODE_MEANING, VR::LO, meaning),
-    ])
-}
-
-/// One line without the backslash, which parts values, of at most `most` characters.
-fn plain(text: &str, most: usize) -> String {
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    let line: String = words.join(" ").chars().map(|c| if c == '\\' { '/' } else { c }).collect();
-    if line.chars().count() <= most { line } else { line.chars().take(most - 1).chain(['\u{2026}']).collect() }
-}
-
-/// Date and time in Greenwich, as DICOM writes them.
-fn now() -> (String, String) {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let [year, month, day] = civil(seconds / 86_400);
-    let of_day = seconds % 86_400;
-    (format!("{year:04}{month:02}{day:02}"), format!("{:02}{:02}{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60))
-}
-
-/// Year, month and day of a number of days after 1970-01-01. Years are counted from March, so that the leap day is a
-/// year's last; 400 of them have 146,097 days.
-fn civil(days: u64) -> [u64; 3] {
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    [era * 400 + year + next, month, day]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_are_dates() {
-        assert_eq!(civil(0), [1970, 1, 1]);
-        assert_eq!(civil(11_016), [2000, 2, 29]);
-        assert_eq!(civil(11_017), [2000, 3, 1]);
-        assert_eq!(civil(20_453), [2025, 12, 31]);
-    }
-
-    #[test]
-    fn labels_are_plain_lines() {
-        assert_eq!(plain(" a\\b\n c\0", 64), "a/b c");
-        assert_eq!(plain("abcdef", 4), "abc\u{2026}");
-        assert_eq!(plain("äöüß", 4), "äöüß");
-    }
+fn label(prompt: &str, most: usize) -> String {
+    let label = plain(prompt, most);
+    // A label must not be empty, and a prompt may be.
+    if label.is_empty() { "no prompt".into() } else { label }
 }

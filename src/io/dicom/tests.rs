@@ -359,7 +359,8 @@ fn segmentations_hold_the_masks_bit_by_bit() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x_seg.dcm");
-    for impersonal in [false, true] {
+    let deidentification = Deidentification::new().unwrap();
+    for deidentification in [None, Some(&deidentification)] {
         let mut segmentation = Segmentation::new(clip.reference().clone(), algorithm.clone(), prompts.clone());
         for (frame, mask) in masks.iter().enumerate() {
             segmentation.push(0, frame, mask).unwrap();
@@ -368,11 +369,11 @@ fn segmentations_hold_the_masks_bit_by_bit() {
         assert_eq!(segmentation.push(2, 0, &masks[0]), Err(SegmentationError::Prompt(2)));
         let other = Mask::from_pixels(array![[1]]);
         assert_eq!(segmentation.push(0, 0, &other), Err(SegmentationError::Size));
-        segmentation.write(&path, impersonal).unwrap();
+        segmentation.write(&path, deidentification).unwrap();
         let file = read_back(&path);
         let text = |tag: Tag| file.element(tag).unwrap().to_str().unwrap().trim().to_string();
-        assert_eq!(text(tags::PATIENT_NAME), if impersonal { "" } else { NAME });
-        assert_eq!(text(tags::STUDY_INSTANCE_UID), "1.2.3.1");
+        assert_eq!(text(tags::PATIENT_NAME), if deidentification.is_some() { "" } else { NAME });
+        assert_eq!(text(tags::STUDY_INSTANCE_UID) == "1.2.3.1", deidentification.is_none());
         assert_ne!(text(tags::SERIES_INSTANCE_UID), "1.2.3.2");
         // Two of the first segment that are not empty, and one empty one of the second.
         assert_eq!(text(tags::NUMBER_OF_FRAMES), "3");
@@ -388,6 +389,68 @@ fn segmentations_hold_the_masks_bit_by_bit() {
 }
 
 #[test]
+fn segmentations_say_how_large_pixels_are_and_where() {
+    let mut object = picture("MONOCHROME2", 1, 1, 1);
+    for (tag, vr, value) in [
+        (tags::FRAME_OF_REFERENCE_UID, VR::UI, "1.2.3.9"),
+        (tags::IMAGE_POSITION_PATIENT, VR::DS, r"1\2\-3.5"),
+        (tags::IMAGE_ORIENTATION_PATIENT, VR::DS, r"0\1\0\0\0\-1"),
+        (tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01"),
+        (tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, "7.5"),
+        (tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS, "ISO_10918_1"),
+    ] {
+        let values = value.split('\\').map(str::to_string).collect();
+        object.put(DataElement::new(tag, vr, PrimitiveValue::Strs(values)));
+    }
+    let clip = opened(native(object, &[0]));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x_seg.dcm");
+    let written = |mm_per_pixel, deidentification: Option<&Deidentification>| {
+        let algorithm = Algorithm { name: "tiny".into(), version: String::new() };
+        let mut segmentation = Segmentation::new(clip.reference().clone(), algorithm, vec![String::new()]);
+        segmentation.set_mm_per_pixel(mm_per_pixel);
+        segmentation.push(0, 0, &Mask::from_pixels(array![[1]])).unwrap();
+        segmentation.write(&path, deidentification).unwrap();
+        read_back(&path).into_inner()
+    };
+    let groups = |file: &InMemDicomObject, tag| file.element(tag).unwrap().items().unwrap()[0].clone();
+    let text = |object: &InMemDicomObject, tag| object.element(tag).unwrap().to_str().unwrap().trim_end().to_string();
+    let file = written(Some([0.5, 0.25]), None);
+    let shared = groups(&file, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
+    let measures = groups(&shared, tags::PIXEL_MEASURES_SEQUENCE);
+    assert_eq!(text(&measures, tags::PIXEL_SPACING), r"0.25\0.5");
+    assert_eq!(text(&measures, tags::SLICE_THICKNESS), "0.25");
+    let orientation = groups(&shared, tags::PLANE_ORIENTATION_SEQUENCE);
+    assert_eq!(text(&orientation, tags::IMAGE_ORIENTATION_PATIENT), r"0\1\0\0\0\-1");
+    let frame = groups(&file, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
+    let position = groups(&frame, tags::PLANE_POSITION_SEQUENCE);
+    assert_eq!(text(&position, tags::IMAGE_POSITION_PATIENT), r"1\2\-3.5");
+    assert_eq!(text(&file, tags::LOSSY_IMAGE_COMPRESSION), "01");
+    assert_eq!(text(&file, tags::LOSSY_IMAGE_COMPRESSION_RATIO), "7.5");
+    assert_eq!(text(&file, tags::LOSSY_IMAGE_COMPRESSION_METHOD), "ISO_10918_1");
+    assert_eq!(text(&groups(&file, tags::SEGMENT_SEQUENCE), tags::SEGMENT_LABEL), "no prompt");
+    // A place is of no use without the size of a pixel.
+    let file = written(None, None);
+    let shared = groups(&file, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
+    assert_eq!(shared.iter().count(), 0);
+    let deidentified = written(None, Some(&Deidentification::new().unwrap()));
+    assert_eq!(text(&file, tags::FRAME_OF_REFERENCE_UID).trim_end_matches('\0'), "1.2.3.9");
+    assert!(text(&deidentified, tags::FRAME_OF_REFERENCE_UID).starts_with("2.25."));
+}
+
+/// A segmentation that refers to nothing would be taken for one of nothing.
+#[test]
+fn a_source_without_a_number_is_refused() {
+    let mut object = picture("MONOCHROME2", 1, 1, 1);
+    object.put(DataElement::new(tags::SOP_INSTANCE_UID, VR::UI, ""));
+    let clip = opened(native(object, &[0]));
+    let algorithm = Algorithm { name: "tiny".into(), version: String::new() };
+    let mut segmentation = Segmentation::new(clip.reference().clone(), algorithm, vec!["a".into()]);
+    let error = segmentation.push(0, 0, &Mask::from_pixels(array![[1]])).unwrap_err();
+    assert!(error.to_string().contains("no SOP Instance UID"), "{error}");
+}
+
+#[test]
 fn no_two_segmentations_have_one_number() {
     let clip = opened(native(picture("MONOCHROME2", 1, 1, 1), &[0]));
     let folder = tempfile::tempdir().unwrap();
@@ -396,7 +459,7 @@ fn no_two_segmentations_have_one_number() {
         let mut segmentation = Segmentation::new(clip.reference().clone(), algorithm, vec!["a".into()]);
         segmentation.push(0, 0, &Mask::from_pixels(array![[1]])).unwrap();
         let path = folder.path().join(name);
-        segmentation.write(&path, false).unwrap();
+        segmentation.write(&path, None).unwrap();
         let number = read_back(&path).element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap().to_string();
         assert!(number.starts_with("2.25.") && number.len() <= 64, "{number}");
         number
