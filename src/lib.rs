@@ -11,6 +11,8 @@ pub mod capi;
 pub mod engine;
 pub mod frame;
 pub mod graph;
+#[cfg(feature = "igtl")]
+pub mod igtl;
 pub mod io;
 pub mod kernels;
 pub mod lower;
