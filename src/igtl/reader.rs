@@ -98,6 +98,11 @@ impl MessageReader {
         })
     }
 
+    /// Memory for bodies that the reader keeps, in bytes.
+    pub fn kept_bytes(&self) -> usize {
+        self.body.capacity()
+    }
+
     fn advance(&mut self, source: &mut impl Read) -> Result<Progress, ReadError> {
         loop {
             match self.state {

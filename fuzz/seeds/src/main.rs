@@ -1,6 +1,6 @@
 //! Writes files to begin with: one of each kind that the readers know, a few pixels large, nobody's data.
 //!
-//! usage: causalclipseg-seeds FOLDER; files go to FOLDER/dicom and FOLDER/meta_image.
+//! usage: causalclipseg-seeds FOLDER; files go to FOLDER/dicom, FOLDER/meta_image and FOLDER/openigtlink.
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -11,7 +11,7 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).ok_or("give a folder")?;
-    for (kind, files) in [("dicom", dicom()?), ("meta_image", meta_image()?)] {
+    for (kind, files) in [("dicom", dicom()?), ("meta_image", meta_image()?), ("openigtlink", openigtlink()?)] {
         let folder = Path::new(&folder).join(kind);
         std::fs::create_dir_all(&folder)?;
         for (name, bytes) in files {
@@ -270,4 +270,17 @@ fn meta_image() -> Files {
         ("zlib", file("MET_UCHAR", &compressed, 3, zlib)),
     ];
     Ok(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect())
+}
+
+/// The reference messages of the tests, each behind a byte that says in which pieces it comes.
+fn openigtlink() -> Files {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/openigtlink.json");
+    let golden = std::fs::read_to_string(path)?;
+    let messages = golden.split("\"hex\": \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let file = |(number, hex): (usize, &str)| {
+        let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2).unwrap_or_default(), 16);
+        let bytes = (0..hex.len()).step_by(2).map(byte).collect::<Result<Vec<_>, _>>()?;
+        Ok((format!("message{number}"), [vec![(number * 37) as u8], bytes].concat()))
+    };
+    messages.enumerate().map(file).collect()
 }

@@ -57,10 +57,10 @@ impl PromptChange {
     fn applied(&self, mut prompts: Vec<String>) -> Result<Vec<String>, String> {
         match self {
             Self::All(new) => return Ok(new.clone()),
-            Self::One(at, prompt) => match prompts.get_mut(*at) {
-                Some(old) => *old = prompt.clone(),
-                None if *at == prompts.len() => prompts.push(prompt.clone()),
-                None => return Err(format!("there are {} prompts: add them one after the other", prompts.len())),
+            Self::One(at, prompt) => match prompts.len() {
+                count if *at < count => prompts[*at] = prompt.clone(),
+                count if *at == count => prompts.push(prompt.clone()),
+                count => return Err(format!("there are {count} prompts: add them one after the other")),
             },
         }
         Ok(prompts)
