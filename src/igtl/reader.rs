@@ -109,6 +109,8 @@ impl MessageReader {
                 State::Header if self.filled == HEADER_BYTES => {
                     let header = Header::parse(&self.header)?;
                     self.begin_body(header)?;
+                    // It may be complete already: many requests have no body.
+                    continue;
                 }
                 State::Body(header) if self.filled as u64 == header.body_bytes => {
                     self.begin_header();

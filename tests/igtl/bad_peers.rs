@@ -30,7 +30,8 @@ fn still_serves(address: SocketAddr) {
 #[test]
 fn nothing_that_a_peer_sends_stops_the_node() {
     let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
-    let (node, address) = start(toy_model(), &["a bright mass"], NodeOptions { limits, ..NodeOptions::default() });
+    let (node, address) =
+        start(toy_model(), &["a bright mass"], NodeOptions { limits, max_peers: 64, ..NodeOptions::default() });
 
     // Rubbish, and another protocol.
     let rubbish: Vec<u8> = (0..5000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();

@@ -128,7 +128,7 @@ fn half_white() -> Vec<u8> {
 fn prompts_change_while_images_come() {
     let (node, address) = start(toy_model(), &["a bright mass"], NodeOptions::default());
     let mut client = Client::connect(address);
-    let mut labels = |client: &mut Client, at: usize| {
+    let labels = |client: &mut Client, at: usize| {
         client.send_image(&half_white(), SIZE, Geometry::default(), Timestamp(1));
         client.mask()[at]
     };
@@ -185,7 +185,7 @@ fn who_sends_no_images_sees_all_results() {
 fn requests_start_and_stop_results() {
     let (_node, address) = start(toy_model(), &["a bright mass"], NodeOptions::default());
     let mut client = Client::connect(address);
-    let mut ask = |client: &mut Client, kind: &str| {
+    let ask = |client: &mut Client, kind: &str| {
         client.send("Asker", Timestamp(0), Outgoing::Empty(TypeName::new(kind).unwrap()));
         client.wait_for("Asker")
     };

@@ -185,13 +185,14 @@ impl Desk<'_> {
 
     /// The last that the peer hears.
     fn broken(&mut self, error: &ReadError) {
-        count(&self.shared.hub.counters.broken_connections);
         log::info!("{}: the connection is given up: {error}", self.peer.address());
         let code = match error {
+            // The peer has gone.
             ReadError::Io(_) => return,
             ReadError::Protocol(ProtocolError::TooLarge { .. }) => status_code::OVERFLOW,
             _ => status_code::UNKNOWN_ERROR,
         };
+        count(&self.shared.hub.counters.broken_connections);
         self.reply_status(&Status::new(code, error.to_string()));
         self.peer.outbox().close(LOOK_AROUND);
     }
