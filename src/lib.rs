@@ -16,6 +16,8 @@ pub mod bundle;
 pub mod capi;
 pub mod engine;
 pub mod frame;
+#[cfg(feature = "igtl")]
+pub mod igtl;
 pub mod io;
 #[doc(hidden)]
 pub mod machine;

@@ -3,6 +3,8 @@
 mod bench;
 mod device;
 mod generated_model;
+#[cfg(feature = "igtl")]
+mod igtl;
 mod inspect;
 mod model_source;
 mod segment;
@@ -42,6 +44,9 @@ enum Command {
     BenchWorker,
     /// Segment frames as they come: a clip, a folder, a pipe
     Stream(Box<stream::Arguments>),
+    /// Segment images that come over OpenIGTLink, from PlusServer or 3D Slicer for one
+    #[cfg(feature = "igtl")]
+    Igtl(Box<igtl::Arguments>),
     /// Show what a bundle holds, or what was understood of an image file
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
@@ -68,6 +73,8 @@ pub fn run() -> ExitCode {
         Command::Bench(arguments) => bench::run(*arguments),
         Command::BenchWorker => bench::run_worker().map(|()| ExitCode::SUCCESS),
         Command::Stream(arguments) => stream::run(&arguments),
+        #[cfg(feature = "igtl")]
+        Command::Igtl(arguments) => igtl::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

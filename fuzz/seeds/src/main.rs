@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("nifti", arrays::nifti()?),
         ("tiff", pictures::tiff()?),
         ("picture", pictures::pictures()?),
+        ("openigtlink", openigtlink()?),
     ];
     for (kind, files) in all {
         let folder = Path::new(&folder).join(kind);
@@ -314,4 +315,17 @@ fn meta_image() -> Files {
         ("zlib", file("MET_UCHAR", &compressed, 3, zlib)),
     ];
     Ok(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect())
+}
+
+/// The reference messages of the tests, each behind a byte that says in which pieces it comes.
+fn openigtlink() -> Files {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/openigtlink.json");
+    let golden = std::fs::read_to_string(path)?;
+    let messages = golden.split("\"hex\": \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let file = |(number, hex): (usize, &str)| {
+        let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2).unwrap_or_default(), 16);
+        let bytes = (0..hex.len()).step_by(2).map(byte).collect::<Result<Vec<_>, _>>()?;
+        Ok((format!("message{number}"), [vec![(number * 37) as u8], bytes].concat()))
+    };
+    messages.enumerate().map(file).collect()
 }

@@ -74,7 +74,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Degrade {
+pub(super) enum Degrade {
     Off,
     /// Segment fewer frames
     Rate,
@@ -84,8 +84,16 @@ enum Degrade {
     Full,
 }
 
+impl Degrade {
+    pub fn policy(self) -> DegradePolicy {
+        DegradePolicy::OFF
+            .with_lower_rate(matches!(self, Self::Rate | Self::Full))
+            .with_smaller_input(matches!(self, Self::Size | Self::Full))
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     Table,
     Json,
     Jsonl,
@@ -231,11 +239,20 @@ fn tell(event: &StreamEvent<'_>, lines: bool) {
 }
 
 fn say_tables(report: &Report<'_>) -> Result<(), Failure> {
-    let Statistics { submitted, processed, dropped, skipped, failed, late, .. } = &report.statistics;
+    super::say(tables(&report.statistics, report.fps))?;
+    match &report.soak {
+        Some(soak) => super::say(soak.table()),
+        None => Ok(()),
+    }
+}
+
+/// Counts and latencies of a stream, for people.
+pub(super) fn tables(statistics: &Statistics, fps: f64) -> String {
+    let Statistics { submitted, processed, dropped, skipped, failed, late, .. } = statistics;
     let mut counts = super::table();
     counts.set_header(["frames", "results", "dropped", "skipped", "failed", "late", "results a second"]);
     let numbers = [submitted, processed, dropped, skipped, failed, late].map(u64::to_string);
-    counts.add_row(numbers.into_iter().chain([format!("{:.1}", report.fps)]));
+    counts.add_row(numbers.into_iter().chain([format!("{fps:.1}")]));
     let mut times = super::table();
     times.set_header(["ms", "min", "mean", "p50", "p90", "p99", "p99.9", "max"]);
     let mut add = |name: &str, summary: &Summary| {
@@ -243,33 +260,25 @@ fn say_tables(report: &Report<'_>) -> Result<(), Failure> {
         let cells = [min, mean, p50, p90, p99, p999, max].map(|ms| format!("{ms:.3}"));
         times.add_row([name.to_string()].into_iter().chain(cells));
     };
-    add("from frame to result", &report.statistics.latency_ms);
-    add("of that waiting in the queue", &report.statistics.queue_ms);
-    add("of that the network", &report.statistics.compute_ms);
-    add("of that queue and bookkeeping", &report.statistics.bookkeeping_ms);
-    super::say(format!("{counts}\n{times}"))?;
-    match &report.soak {
-        Some(soak) => super::say(soak.table()),
-        None => Ok(()),
-    }
+    add("from frame to result", &statistics.latency_ms);
+    add("of that waiting in the queue", &statistics.queue_ms);
+    add("of that the network", &statistics.compute_ms);
+    add("of that queue and bookkeeping", &statistics.bookkeeping_ms);
+    format!("{counts}\n{times}")
 }
 
 impl Arguments {
     fn options(&self) -> StreamOptions {
-        let allow = |kinds: &[Degrade]| kinds.contains(&self.degrade);
-        let degrade = DegradePolicy::OFF
-            .with_lower_rate(allow(&[Degrade::Rate, Degrade::Full]))
-            .with_smaller_input(allow(&[Degrade::Size, Degrade::Full]));
         let session = SessionOptions::default().with_threshold(self.threshold).with_smoothing(self.smoothing);
         StreamOptions::default()
             .with_deadline(self.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)))
             .with_backlog(if self.rate.is_some() { Backlog::LatestWins } else { Backlog::KeepOrder })
-            .with_degrade(degrade)
+            .with_degrade(self.degrade.policy())
             .with_session(session)
     }
 }
 
-fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, String> {
+pub(super) fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, String> {
     let refuse = || format!("give a number from {} to {}", range.start(), range.end());
     text.parse().ok().filter(|value| range.contains(value)).ok_or_else(refuse)
 }
@@ -278,7 +287,7 @@ fn rate(text: &str) -> Result<f64, String> {
     number(text, 0.001..=100_000.0)
 }
 
-fn milliseconds(text: &str) -> Result<f64, String> {
+pub(super) fn milliseconds(text: &str) -> Result<f64, String> {
     number(text, 0.001..=3_600_000.0)
 }
 
@@ -286,11 +295,11 @@ fn seconds(text: &str) -> Result<f64, String> {
     number(text, 0.1..=31_536_000.0)
 }
 
-fn share(text: &str) -> Result<f32, String> {
+pub(super) fn share(text: &str) -> Result<f32, String> {
     number(text, 0.0..=0.999).map(|value| value as f32)
 }
 
-fn region(text: &str) -> Result<Region, String> {
+pub(super) fn region(text: &str) -> Result<Region, String> {
     let numbers: Vec<usize> =
         text.split(',').map(|number| number.trim().parse().ok()).collect::<Option<_>>().unwrap_or_default();
     match numbers[..] {

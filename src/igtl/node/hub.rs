@@ -1,0 +1,177 @@
+//! Who is connected, which frames are under way, and what everybody is told.
+
+use super::counters::{Counters, count};
+use super::names::ResultNames;
+use super::outbox::Slot;
+use super::peer::Peer;
+use super::{LAST_WORDS, NodeOptions};
+use crate::igtl::{Envelope, ImageHeader, Outgoing, Status, Timestamp, status_code};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// More frames are never between the stream's entrance and its end, whatever the number of peers that submit.
+const MAX_FRAMES: usize = 64;
+/// Buffers of messages that were sent and may serve again.
+const MAX_BUFFERS: usize = 64;
+
+/// What a result needs to know of the message that its frame came in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FrameOrigin {
+    /// Who sent it.
+    pub peer: u64,
+    pub message_id: u32,
+    pub timestamp: Timestamp,
+    /// The timestamp, or where there is none, when the frame came; microseconds since 1970.
+    pub timestamp_us: u64,
+    pub image: ImageHeader,
+}
+
+pub(super) struct Hub {
+    pub options: NodeOptions,
+    pub names: ResultNames,
+    pub counters: Counters,
+    peers: Mutex<Vec<Arc<Peer>>>,
+    frames: Mutex<Frames>,
+    buffers: Mutex<Vec<Arc<Vec<u8>>>>,
+    /// What is looked for.
+    prompts: Mutex<Vec<String>>,
+    stopping: AtomicBool,
+    stopped: OnceLock<String>,
+    next_peer: AtomicU64,
+}
+
+#[derive(Default)]
+struct Frames {
+    next_ticket: u64,
+    under_way: VecDeque<(u64, FrameOrigin)>,
+}
+
+impl Hub {
+    pub fn new(options: NodeOptions, names: ResultNames, prompts: &[&str]) -> Self {
+        Self {
+            options,
+            names,
+            counters: Counters::default(),
+            peers: Mutex::default(),
+            frames: Mutex::default(),
+            buffers: Mutex::default(),
+            prompts: Mutex::new(prompts.iter().map(|prompt| prompt.to_string()).collect()),
+            stopping: AtomicBool::new(false),
+            stopped: OnceLock::new(),
+            next_peer: AtomicU64::new(0),
+        }
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub fn stopped(&self) -> Option<&str> {
+        self.stopped.get().map(String::as_str)
+    }
+
+    /// The stream has given up.
+    pub fn give_up(&self, reason: &str) {
+        if self.stopped.set(reason.into()).is_ok() {
+            self.tell_everybody(&Status::new(status_code::UNKNOWN_ERROR, format!("segmenting has stopped: {reason}")));
+        }
+    }
+
+    pub fn next_peer_id(&self) -> u64 {
+        self.next_peer.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes a peer in; `false` where there are too many.
+    pub fn admit(&self, peer: &Arc<Peer>) -> bool {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let there_is_room = peers.len() < self.options.max_peers;
+        count(if there_is_room { &self.counters.connections } else { &self.counters.turned_away });
+        if there_is_room {
+            peers.push(peer.clone());
+        }
+        there_is_room
+    }
+
+    pub fn dismiss(&self, peer: &Peer) {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.id() != peer.id());
+    }
+
+    pub fn peer_count(&self) -> usize {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Who gets the results of a frame: its sender, and all who never sent one.
+    pub fn recipients(&self, sender: u64) -> Vec<Arc<Peer>> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().filter(|peer| peer.id() == sender || !peer.sends_frames()).cloned().collect()
+    }
+
+    /// Keeps a frame's origin until its result, and gives the ticket by which the result finds it.
+    pub fn note_frame(&self, origin: FrameOrigin) -> u64 {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = frames.next_ticket;
+        frames.next_ticket += 1;
+        // Those of frames that gave way to newer ones.
+        if frames.under_way.len() >= MAX_FRAMES {
+            frames.under_way.pop_front();
+        }
+        frames.under_way.push_back((ticket, origin));
+        ticket
+    }
+
+    pub fn take_frame(&self, ticket: u64) -> Option<FrameOrigin> {
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = frames.under_way.iter().position(|(other, _)| *other == ticket)?;
+        frames.under_way.remove(place).map(|(_, origin)| origin)
+    }
+
+    pub fn prompts(&self) -> Vec<String> {
+        self.prompts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set_prompts(&self, prompts: Vec<String>) {
+        *self.prompts.lock().unwrap_or_else(PoisonError::into_inner) = prompts;
+    }
+
+    /// A buffer with what `write` writes, in memory of an earlier message where there is some.
+    pub fn buffer(&self, write: impl FnOnce(&mut Vec<u8>)) -> Arc<Vec<u8>> {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that nobody holds any more.
+        let free = buffers.iter_mut().position(|buffer| Arc::get_mut(buffer).is_some());
+        let mut buffer = free.map_or_else(Arc::default, |place| buffers.swap_remove(place));
+        drop(buffers);
+        if let Some(bytes) = Arc::get_mut(&mut buffer) {
+            bytes.clear();
+            write(bytes);
+        }
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < MAX_BUFFERS {
+            buffers.push(buffer.clone());
+        }
+        buffer
+    }
+
+    pub fn status_message(&self, version: u16, status: &Status) -> Arc<Vec<u8>> {
+        let envelope = Envelope { version, ..Envelope::new(self.names.status(), Timestamp::now()) };
+        self.buffer(|out| envelope.write(Outgoing::Status(status), out))
+    }
+
+    fn tell_everybody(&self, status: &Status) {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for peer in peers {
+            peer.outbox().push(Slot::Reply, self.status_message(peer.version(), status));
+        }
+    }
+
+    /// The last message of every peer; nothing is sent after it.
+    pub fn say_goodbye(&self) {
+        self.tell_everybody(&Status::new(status_code::EXITING, "the node ends"));
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        peers.iter().for_each(|peer| peer.outbox().close(LAST_WORDS));
+    }
+}

@@ -1,0 +1,18 @@
+//! OpenIGTLink: messages against another implementation's, and a node against good and bad peers.
+
+mod bad_peers;
+mod client;
+mod command;
+mod golden;
+mod mutations;
+mod node;
+#[path = "../cli/toy.rs"]
+#[allow(dead_code)]
+mod toy;
+
+use std::path::{Path, PathBuf};
+
+/// The bundle that is embedded in the command.
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs")
+}
