@@ -23,6 +23,7 @@ mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+#[cfg(target_arch = "x86_64")]
 pub(crate) use causalclipseg_kernels_macros::enable;
 pub use crew::{Crew, MAX_THREADS};
 pub use isa::{Isa, UnknownIsa};

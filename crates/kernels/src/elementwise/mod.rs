@@ -77,7 +77,7 @@ macro_rules! versions {
                 }
             }
             #[cfg(not(target_arch = "x86_64"))]
-            let _ = $kernels;
+            let _ = $kernels.vectors();
             body($($argument),*)
         }
     )+ };
