@@ -10,7 +10,7 @@ use causalclipseg::igtl::{
 };
 use causalclipseg::mask::Mask;
 use causalclipseg::stream::StreamOptions;
-use causalclipseg::{Model, ModelOptions};
+use causalclipseg::{Model, ModelOptions, Session, SessionOptions};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub fn start(model: Arc<Model>, prompts: &[&str], options: NodeOptions) -> (Node
 /// What a session of the library finds in a grey frame. The one place here that knows its interface.
 fn mask_of(model: &Model, pixels: &[u8], [width, height]: [u16; 2], prompt: &str) -> Mask {
     let frame = Frame::packed(pixels, PixelFormat::Gray8, usize::from(width), usize::from(height)).unwrap();
-    let (found, _) = model.session().unwrap().segment(&frame, &[model.prompt(prompt).unwrap()]).unwrap();
-    found.into_iter().next().unwrap().mask
+    let mut session = Session::new(model, SessionOptions::default()).unwrap();
+    session.run(&frame, &[model.prompt(prompt).unwrap()]).unwrap().findings[0].mask().clone()
 }
 
 /// The phantom of the documentation, in grey.
