@@ -292,6 +292,8 @@ fn forged_manifests_are_refused() {
         ("threshold", forged(|m| m["model"]["threshold"] = 0.into())),
         ("normalisation", forged(|m| m["model"]["normalisation"]["std"][1] = 0.into())),
         ("GMAC", forged(|m| m["model"]["gmac"] = (-1).into())),
+        ("`seed` is `-1`, not a whole", forged(|m| m["model"]["provenance"]["seed"] = "-1".into())),
+        ("`threshold` is `abc`, not a", forged(|m| m["model"]["provenance"]["threshold"] = "abc".into())),
         ("`signed_by`", forged(|m| m["signed_by"] = "me".into())),
         ("part list", forged(|m| m["parts"][1]["name"] = "graph".into())),
         ("part list", forged(|m| drop(m["parts"].as_array_mut().unwrap().pop()))),
