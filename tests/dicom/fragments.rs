@@ -61,6 +61,12 @@ fn frames_are_told_by_their_marks() {
         says(&file, "announces 5 frames and has 3");
         hold(&clip("0").encapsulated(JPEG, &[], fragments), &all[..1]);
     }
+    // A picture that is three, whatever its table says.
+    for table in [&[][..], &[0]] {
+        let file = clip("1").encapsulated(JPEG, table, &all);
+        hold(&file, &all[..1]);
+        says(&file, "announces 1 frames and has 3");
+    }
     let open_ended = clip("3").encapsulated_open(JPEG, &[], &all);
     hold(&open_ended, &all);
     says(&open_ended, "delimiter after its pixels is missing");

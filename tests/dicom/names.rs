@@ -189,10 +189,19 @@ fn any_text_in_any_set_is_copied_unchanged() {
 /// Plain text in every fourth round; else the upper half and escapes as well.
 fn byte(random: &mut impl Rng, round: u32) -> u8 {
     match random.random_range(0..20u32) {
-        0 if round % 4 > 0 => 0x1b,
-        1..=9 if round % 4 > 0 => random.random_range(0xa0..=0xff),
+        0 if !round.is_multiple_of(4) => 0x1b,
+        1..=9 if !round.is_multiple_of(4) => random.random_range(0xa0..=0xff),
         _ => random.random_range(0x20..=0x7e),
     }
+}
+
+/// An implicit file can hold what no element of an explicit one can.
+#[test]
+fn text_that_is_longer_than_any_is_left_out() {
+    let values = [(0x0010_0010, "PN", vec![b'x'; 70_000]), (0x0010_0020, "LO", b"4711".to_vec())];
+    let file = through("", &values, Form { explicit: false, ..PLAIN }, "a mass", false);
+    assert_eq!(value(&file, 0x0010_0010, "PN"), Some(&b""[..]));
+    assert_eq!(value(&file, 0x0010_0020, "LO"), Some(&b"4711"[..]));
 }
 
 #[test]
