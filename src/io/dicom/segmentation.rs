@@ -7,7 +7,7 @@
 use super::derived::{
     self, Algorithm, Code, Deidentification, Header, MAX_LABEL, NoReference, new_uid, number, plain, sequence, text,
 };
-use super::geometry::{decimal, decimals};
+use super::geometry::{Planes, decimal, decimals};
 use super::origin::SourceReference;
 use crate::io::WriteError;
 use crate::mask::Mask;
@@ -232,10 +232,15 @@ impl Segmentation {
         let mut shared = InMemDicomObject::new_empty();
         let Some([x, y]) = self.mm_per_pixel.map(|mm| mm.map(f64::from)) else { return shared };
         // From row to row first.
-        let mut measures =
-            InMemDicomObject::from_element_iter([DataElement::new(tags::PIXEL_SPACING, VR::DS, decimals(&[y, x]))]);
-        if let Some(planes) = &self.source.planes {
-            measures.put(text(tags::SLICE_THICKNESS, VR::DS, decimal(planes.thickness_mm(y))));
+        // Readers want a thickness too. An ultrasound seldom tells it, and then it is nominal: that of a cube as high as a
+        // pixel.
+        let planes = self.source.planes.as_ref();
+        let thickness = planes.and_then(Planes::thickness_mm).unwrap_or(y);
+        let measures = InMemDicomObject::from_element_iter([
+            DataElement::new(tags::PIXEL_SPACING, VR::DS, decimals(&[y, x])),
+            text(tags::SLICE_THICKNESS, VR::DS, decimal(thickness)),
+        ]);
+        if let Some(planes) = planes {
             shared.put(planes.orientation());
         }
         shared.put(sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![measures]));
