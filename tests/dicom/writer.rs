@@ -228,7 +228,11 @@ pub fn file(syntax: &str, dataset: &[u8]) -> Vec<u8> {
 
 pub fn meta(syntax: &str) -> Vec<u8> {
     let mut w = Writer::new(PLAIN);
-    w.text(0x0002_0002, "UI", "1.2.840.10008.5.1.4.1.1.6.1").text(0x0002_0003, "UI", "1.2.3.4").text(0x0002_0010, "UI", syntax);
+    w.text(0x0002_0002, "UI", "1.2.840.10008.5.1.4.1.1.6.1").text(0x0002_0003, "UI", "1.2.3.4").text(
+        0x0002_0010,
+        "UI",
+        syntax,
+    );
     let mut all = Writer::new(PLAIN);
     all.ul(0x0002_0000, w.bytes.len() as u32).bytes.extend(&w.bytes);
     all.bytes

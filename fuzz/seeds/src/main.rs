@@ -1,6 +1,6 @@
 //! Writes files to begin with: one of each kind that the readers know, a few pixels large, nobody's data.
 //!
-//! usage: causalclipseg-seeds FOLDER; files go to FOLDER/dicom and FOLDER/meta_image.
+//! usage: causalclipseg-seeds FOLDER; files go to FOLDER/dicom, FOLDER/dicom_frame and FOLDER/meta_image.
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -11,7 +11,7 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).ok_or("give a folder")?;
-    for (kind, files) in [("dicom", dicom()?), ("meta_image", meta_image()?)] {
+    for (kind, files) in [("dicom", dicom()?), ("dicom_frame", frames()?), ("meta_image", meta_image()?)] {
         let folder = Path::new(&folder).join(kind);
         std::fs::create_dir_all(&folder)?;
         for (name, bytes) in files {
@@ -130,7 +130,8 @@ fn file(syntax: &str, picture: Picture) -> Vec<u8> {
     all.long(meta.bytes.len() as u32);
     all.bytes.extend(meta.bytes);
 
-    let mut body = Attributes { syntax: if [JPEG, RLE].contains(&syntax) { EXPLICIT } else { syntax }, bytes: Vec::new() };
+    let mut body =
+        Attributes { syntax: if [JPEG, RLE].contains(&syntax) { EXPLICIT } else { syntax }, bytes: Vec::new() };
     body.text(0x0008_0016, "UI", "1.2.840.10008.5.1.4.1.1.3.1");
     body.text(0x0008_0018, "UI", "1.2.3.4");
     body.text(0x0010_0010, "PN", "NOBODY");
@@ -229,12 +230,43 @@ fn dicom() -> Files {
         ("ybr_422", EXPLICIT, colour("YBR_FULL_422", ramp(2 * area))),
         ("palette", EXPLICIT, Picture { photometric: "PALETTE COLOR", ..grey(ramp(area)) }),
         ("jpeg", JPEG, grey(packed(vec![jpeg(ExtendedColorType::L8, 1)?]))),
-        ("jpeg_clip", JPEG, Picture { frames: 2, ..colour("YBR_FULL_422", packed(vec![jpeg(ExtendedColorType::Rgb8, 3)?; 2])) }),
+        (
+            "jpeg_clip",
+            JPEG,
+            Picture { frames: 2, ..colour("YBR_FULL_422", packed(vec![jpeg(ExtendedColorType::Rgb8, 3)?; 2])) },
+        ),
         ("rle", RLE, grey(packed(vec![rle(1)]))),
         ("rle_rgb", RLE, colour("RGB", packed(vec![rle(3)]))),
         ("rle_clip", RLE, Picture { frames: 2, bits: 16, ..grey(packed(vec![rle(2); 2])) }),
     ];
     Ok(pictures.into_iter().map(|(name, syntax, picture)| (name.to_string(), file(syntax, picture))).collect())
+}
+
+/// Compressed frames behind two bytes: how they are coded, and what the file describes (5 x 3 pixels, grey or colour).
+fn frames() -> Files {
+    let jpeg = |colour, samples: usize| -> Result<Vec<u8>, image::ImageError> {
+        let mut bytes = Vec::new();
+        let pixels: Vec<u8> = (0..15 * samples).map(|at| (at * 7) as u8).collect();
+        JpegEncoder::new(&mut bytes).encode(&pixels, 5, 3, colour)?;
+        Ok(bytes)
+    };
+    let behind = |head: [u8; 2], frame: Vec<u8>| [head.to_vec(), frame].concat();
+    // One plane of fifteen literals.
+    let mut planes: Vec<u8> = [1u32, 64].into_iter().chain([0; 14]).flat_map(u32::to_le_bytes).collect();
+    planes.extend([14].into_iter().chain(0..15));
+    // Coders for these two are not at hand: a scan of JPEG-LS, and the first marker of JPEG 2000.
+    let scan = [
+        0xff, 0xd8, 0xff, 0xf7, 0, 11, 8, 0, 3, 0, 5, 1, 1, 0x11, 0, 0xff, 0xda, 0, 8, 1, 1, 0, 0, 0, 0, 0xc0, 0, 0,
+        0x6c, 0x80, 0x20, 0x8e, 1, 0xc0, 0, 0, 0x57, 0x40, 0, 0, 0x6e, 0xe6, 0, 0, 1, 0xbc, 0x18, 0, 0, 5, 0xd8, 0, 0,
+        0x91, 0x60, 0xff, 0xd9,
+    ];
+    Ok(vec![
+        ("jpeg".into(), behind([0, 0x80], jpeg(ExtendedColorType::L8, 1)?)),
+        ("jpeg_colour".into(), behind([0, 0x82], jpeg(ExtendedColorType::Rgb8, 3)?)),
+        ("jpeg_ls".into(), behind([2, 0x80], scan.to_vec())),
+        ("jpeg_2000".into(), behind([3, 0x80], vec![0xff, 0x4f, 0xff, 0x51])),
+        ("rle".into(), behind([4, 0x80], planes)),
+    ])
 }
 
 fn meta_image() -> Files {

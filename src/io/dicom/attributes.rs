@@ -100,7 +100,7 @@ pub(crate) fn begins_with_elements(start: &[u8]) -> bool {
     let explicit = is_explicit(head, false) == Some(true);
     let short = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) <= 64;
     match (group, element) {
-        (2, 0 | 1 | 2) => explicit,
+        (2, 0..=2) => explicit,
         // The first ones that an instance can have, the UID of its class among them.
         (8, 0 | 1 | 5 | 6 | 8 | 0x12 | 0x13 | 0x14 | 0x16 | 0x18) => explicit || short,
         _ => false,

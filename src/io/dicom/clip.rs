@@ -19,7 +19,10 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 enum Coding {
-    Native { offset: u64, swap: bool },
+    Native {
+        offset: u64,
+        swap: bool,
+    },
     /// JPEG, lossless JPEG, JPEG-LS, JPEG 2000: each frame says which.
     Jpeg(Fragments),
     Rle(Fragments),
@@ -319,7 +322,11 @@ impl FrameSource for DicomClip {
         match missing {
             Some(reason) if frames == 1 => return Err(failed(DicomError::Frame { frame, frames, reason })),
             Some(reason) => {
-                log::warn!("{}: frame {} of {frames} is damaged ({reason}); it is flagged", self.path.display(), frame + 1);
+                log::warn!(
+                    "{}: frame {} of {frames} is damaged ({reason}); it is flagged",
+                    self.path.display(),
+                    frame + 1
+                );
                 into.valid = false;
             }
             None => self.any = true,

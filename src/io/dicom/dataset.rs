@@ -122,7 +122,8 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
 
     /// `bytes` were held against the end before.
     fn skip(&mut self, bytes: u64) -> Result<(), DicomError> {
-        self.source.seek_relative(i64::try_from(bytes).map_err(|_| self.damaged("an attribute is longer than the file"))?)?;
+        self.source
+            .seek_relative(i64::try_from(bytes).map_err(|_| self.damaged("an attribute is longer than the file"))?)?;
         self.position += bytes;
         Ok(())
     }

@@ -137,7 +137,11 @@ fn starts(
     if count == frames {
         return Ok((0..=count).collect());
     }
-    if count > frames && let Some(starts) = by_table(fragments, table).filter(|starts| starts.len() == frames + 1) {
+    // Of a single picture the table says nothing, and its marks tell whether it is one.
+    let by_table = by_table(fragments, table).filter(|starts| starts.len() == frames + 1 && (frames > 1 || !marked));
+    if count > frames
+        && let Some(starts) = by_table
+    {
         return Ok(starts);
     }
     if !marked {

@@ -90,7 +90,8 @@ fn frame_header(marker: u8, body: &[u8]) -> Option<Header> {
         .map(|[id, sampling, _]| Component { id: *id, h: usize::from(sampling >> 4), v: usize::from(sampling & 15) })
         .collect();
     let (height, width) = (u16::from_be_bytes([h0, h1]).into(), u16::from_be_bytes([w0, w1]).into());
-    let usable = components.len() == usize::from(count) && components.iter().all(|c| (1..=4).contains(&c.h) && (1..=4).contains(&c.v));
+    let usable = components.len() == usize::from(count)
+        && components.iter().all(|c| (1..=4).contains(&c.h) && (1..=4).contains(&c.v));
     (usable && count > 0).then_some(Header { process, precision, width, height, components, marked: false })
 }
 
@@ -126,7 +127,12 @@ impl Header {
 }
 
 /// Decodes into grey or RGB; says whether it was grey. Nothing is allocated for a picture of another size than announced.
-pub(super) fn decode(data: &[u8], header: Option<&Header>, layout: &PixelLayout, out: &mut Vec<u8>) -> Result<bool, String> {
+pub(super) fn decode(
+    data: &[u8],
+    header: Option<&Header>,
+    layout: &PixelLayout,
+    out: &mut Vec<u8>,
+) -> Result<bool, String> {
     // Pydicom, DCMTK and GDCM agree: without a mark of its own, such a JPEG holds what the file says. Adobe's mark says it.
     let data = match header.filter(|header| header.is_unmarked_rgb(layout.is_rgb())) {
         Some(_) => Cow::Owned([&data[..2], b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0", &data[2..]].concat()),
@@ -155,7 +161,12 @@ pub(super) fn check_size([width, height]: [usize; 2], layout: &PixelLayout) -> R
 }
 
 /// Decodes lossless JPEG into stored samples, pixel by pixel.
-pub(super) fn decode_lossless(data: &[u8], header: &Header, layout: &PixelLayout, out: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn decode_lossless(
+    data: &[u8],
+    header: &Header,
+    layout: &PixelLayout,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     check_size([header.width, header.height], layout)?;
     check_samples(header.component_count(), header.precision.into(), layout)?;
     let one_line = |error: jpeg_decoder::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
@@ -339,7 +350,8 @@ fn scans(data: &[u8]) -> Option<bool> {
                     let component = *header.components.iter().find(|component| component.id == *id)?;
                     let table = |class: usize, index: u8| tables[class].get(usize::from(index))?.as_ref();
                     let first = table(0, selectors >> 4)?;
-                    let rest = if header.process == Process::Sequential { Some(table(1, selectors & 15)?) } else { None };
+                    let rest =
+                        if header.process == Process::Sequential { Some(table(1, selectors & 15)?) } else { None };
                     scan.push((component, first, rest));
                 }
                 let mut bits = BitReader::new(data, segments.at);

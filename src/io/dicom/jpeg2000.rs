@@ -59,9 +59,8 @@ pub(super) fn decode(data: &[u8], layout: &PixelLayout, out: &mut Vec<u8>) -> Re
     if layout.width * layout.height * size.components > MAX_SAMPLES || size.tiles > MAX_TILES {
         return Err("decoding it takes too much memory".into());
     }
-    let failed = |error: hayro_jpeg2000::DecodeError| {
-        error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
-    };
+    let failed =
+        |error: hayro_jpeg2000::DecodeError| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     let image = Image::new(codestream, &DecodeSettings::default()).map_err(failed)?;
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(failed)?;

@@ -6,9 +6,8 @@
 const CONTEXTS: usize = 365;
 
 /// Bits that a run's length grows by (T.87, A.2.1).
-const RUN_BITS: [u32; 32] = [
-    0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-];
+const RUN_BITS: [u32; 32] =
+    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
 /// What a picture holds, checked before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +87,8 @@ pub(super) fn decode(data: &[u8], size: Size, out: &mut Vec<u16>) -> Result<(), 
                 let count = usize::from(count);
                 let selected = rest.get(..2 * count).ok_or(CUT)?;
                 let &[near, interleave, transform] = rest.get(2 * count..).ok_or(CUT)? else { return Err(CUT) };
-                let first = ids.iter().position(|id| selected.first() == Some(id)).ok_or("a scan is of no component")?;
+                let first =
+                    ids.iter().position(|id| selected.first() == Some(id)).ok_or("a scan is of no component")?;
                 let interleave = match (interleave, count) {
                     (0, 1) => Interleave::None,
                     (1, _) => Interleave::Line,
@@ -207,7 +207,14 @@ impl<'a> Scan<'a> {
     }
 
     /// `None` where the bits end early.
-    fn decode(&mut self, size: Size, first: usize, count: usize, interleave: Interleave, out: &mut [u16]) -> Option<()> {
+    fn decode(
+        &mut self,
+        size: Size,
+        first: usize,
+        count: usize,
+        interleave: Interleave,
+        out: &mut [u16],
+    ) -> Option<()> {
         let Size { width, height, components, .. } = size;
         let new = || Lines { above: vec![0; width + 2], line: vec![0; width + 2], run_index: 0 };
         let mut lines: Vec<Lines> = (0..count).map(|_| new()).collect();
@@ -478,9 +485,10 @@ mod tests {
 
     /// The picture of T.87, H.3: 4 x 4 pixels of 8 bits, and its code.
     const CODED: &[u8] = &[
-        0xff, 0xd8, 0xff, 0xf7, 0x00, 0x0b, 0x08, 0x00, 0x04, 0x00, 0x04, 0x01, 0x01, 0x11, 0x00, 0xff, 0xda, 0x00, 0x08, 0x01,
-        0x01, 0x00, 0x00, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x6c, 0x80, 0x20, 0x8e, 0x01, 0xc0, 0x00, 0x00, 0x57, 0x40, 0x00, 0x00,
-        0x6e, 0xe6, 0x00, 0x00, 0x01, 0xbc, 0x18, 0x00, 0x00, 0x05, 0xd8, 0x00, 0x00, 0x91, 0x60, 0xff, 0xd9,
+        0xff, 0xd8, 0xff, 0xf7, 0x00, 0x0b, 0x08, 0x00, 0x04, 0x00, 0x04, 0x01, 0x01, 0x11, 0x00, 0xff, 0xda, 0x00,
+        0x08, 0x01, 0x01, 0x00, 0x00, 0x00, 0x00, 0xc0, 0x00, 0x00, 0x6c, 0x80, 0x20, 0x8e, 0x01, 0xc0, 0x00, 0x00,
+        0x57, 0x40, 0x00, 0x00, 0x6e, 0xe6, 0x00, 0x00, 0x01, 0xbc, 0x18, 0x00, 0x00, 0x05, 0xd8, 0x00, 0x00, 0x91,
+        0x60, 0xff, 0xd9,
     ];
     const PICTURE: [u16; 16] = [0, 0, 90, 74, 68, 50, 43, 205, 64, 145, 145, 145, 100, 145, 145, 145];
     const SIZE: Size = Size { width: 4, height: 4, components: 1, bits: 8 };

@@ -47,7 +47,9 @@ impl SourceReference {
     /// An attribute as the source has it, byte for byte; empty where it has none. Belongs into a file whose Specific Character
     /// Set is [`SourceReference::character_set`].
     pub(super) fn copy(&self, tag: Tag, vr: VR) -> DataElement<InMemDicomObject> {
-        let mut bytes = self.root.get(tag).map(|value| value.bytes.clone()).unwrap_or_default();
+        // No text of these kinds is nearly as long, and its length would not be written whole.
+        let value = self.root.get(tag).filter(|value| value.bytes.len() < 1 << 15);
+        let mut bytes = value.map(|value| value.bytes.clone()).unwrap_or_default();
         if bytes.len() % 2 == 1 {
             bytes.push(if vr == VR::UI { 0 } else { b' ' });
         }

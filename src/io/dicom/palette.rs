@@ -66,7 +66,11 @@ fn descriptor(values: &[i64], signed: bool) -> Option<(usize, i32, i64)> {
 }
 
 /// The first stored value and the entries, 8 bits each.
-fn channel(root: &Elements, [descriptor_tag, data, segmented]: [Tag; 3], signed: bool) -> Result<(i32, Vec<u8>), DicomError> {
+fn channel(
+    root: &Elements,
+    [descriptor_tag, data, segmented]: [Tag; 3],
+    signed: bool,
+) -> Result<(i32, Vec<u8>), DicomError> {
     let values = integers(root, descriptor_tag).ok_or(DicomError::Missing("its palette"))?;
     let (entries, first, bits) = descriptor(&values, signed).ok_or(DicomError::Value("the palette"))?;
     let table = if root.get(data).is_some() {

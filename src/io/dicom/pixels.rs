@@ -113,7 +113,9 @@ impl PixelLayout {
             spread: Spread::default(),
         };
         // Stored and in the frame: whichever is more.
-        if (layout.frame_bytes().max(layout.interleaved_bytes()) as u64).max((width * height) as u64 * 3) > MAX_DECODED_BYTES {
+        if (layout.frame_bytes().max(layout.interleaved_bytes()) as u64).max((width * height) as u64 * 3)
+            > MAX_DECODED_BYTES
+        {
             return Err(DicomError::Memory);
         }
         Ok(layout)
@@ -122,7 +124,10 @@ impl PixelLayout {
     /// Holds the length of uncompressed Pixel Data against what is described.
     pub fn check_length(&mut self, bytes: u64, notes: &mut Vec<String>) -> Result<(), DicomError> {
         if matches!(self.photometric.as_str(), "YBR_RCT" | "YBR_ICT") {
-            return Err(DicomError::Unsupported(format!("its colours are {} and it is not JPEG 2000", self.photometric)));
+            return Err(DicomError::Unsupported(format!(
+                "its colours are {} and it is not JPEG 2000",
+                self.photometric
+            )));
         }
         let (height, frames) = (self.height as u64, self.frames);
         // To an even length; some pad a picture to four bytes. More, or a byte a row, would be another layout.

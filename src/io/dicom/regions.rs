@@ -42,7 +42,10 @@ pub(super) fn read(root: &Elements, width: usize, height: usize, notes: &mut Vec
     let regions: Vec<ScanRegion> = listed.iter().filter_map(usable).collect();
     if regions.len() < listed.len() {
         let count = listed.len() - regions.len();
-        notes.push(format!("{count} of its {} regions are empty or outside of the picture and were ignored", listed.len()));
+        notes.push(format!(
+            "regions that are empty or outside of the picture were ignored: {count} of {}",
+            listed.len()
+        ));
     }
     regions
 }
@@ -56,7 +59,9 @@ pub(super) fn scan<'a>(regions: &'a [ScanRegion], notes: &mut Vec<String>) -> Op
     let first = equal.next()?;
     let others: Vec<String> = equal
         .filter(|other| other.place != first.place)
-        .map(|other| format!("--region {},{},{},{}", other.place.x, other.place.y, other.place.width, other.place.height))
+        .map(|other| {
+            format!("--region {},{},{},{}", other.place.x, other.place.y, other.place.width, other.place.height)
+        })
         .collect();
     if !others.is_empty() {
         let Region { x, y, width, height } = first.place;
@@ -79,7 +84,8 @@ pub(super) fn pixel_spacing(root: &Elements, notes: &mut Vec<String>) -> Option<
     };
     let found = groups(root, tags::PIXEL_MEASURES_SEQUENCE).into_iter().find_map(spacing)?;
     let per_frame = root.items(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).iter();
-    let mut others = per_frame.filter_map(|frame| frame.items(tags::PIXEL_MEASURES_SEQUENCE).first()).filter_map(spacing);
+    let mut others =
+        per_frame.filter_map(|frame| frame.items(tags::PIXEL_MEASURES_SEQUENCE).first()).filter_map(spacing);
     if others.any(|other| other != found) {
         notes.push("its frames differ in the size of their pixels, which was ignored".into());
         return None;

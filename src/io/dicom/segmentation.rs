@@ -199,8 +199,8 @@ impl Segmentation {
             put(number(tag, value));
         }
         let segments = self.prompts.iter().zip(&written.tracking_uids).zip(1..);
-        let segments = segments
-            .map(|((prompt, tracking), number)| self.segment(prompt, tracking, number, deidentification.is_some()));
+        let impersonal = deidentification.is_some();
+        let segments = segments.map(|((prompt, tracking), number)| self.segment(prompt, tracking, number, impersonal));
         let segments = segments.collect();
         put(sequence(tags::SEGMENT_SEQUENCE, segments));
         let of_dimension = |pointer, group, label| {

@@ -107,7 +107,7 @@ fn every_kind_of_pixel_arrives() {
     deep(&mut twelve, 12);
     // What lies in the unused bits is no value.
     let samples = [0x0fffu16, 0xf800].map(u16::to_le_bytes).concat();
-    let spread = [65_535u16, 32_775].map(u16::to_le_bytes).concat();
+    let spread = [65_535u16, 32_776].map(u16::to_le_bytes).concat();
     assert_eq!(pixels(native(twelve, &samples)), (PixelFormat::Gray16Le, spread));
     let mut windowed = picture("MONOCHROME2", 1, 3, 1);
     windowed.put(DataElement::new(tags::WINDOW_CENTER, VR::DS, "101"));
@@ -142,10 +142,10 @@ fn other_transfer_syntaxes() {
         object.put(DataElement::new(tags::PIXEL_DATA, vr, value));
         object
     };
-    let samples = || PrimitiveValue::U16([0x0102, 0x0304].into_iter().collect());
+    let samples = || PrimitiveValue::U16([0x8102, 0xf304].into_iter().collect());
     let big_endian = "1.2.840.10008.1.2.2";
     for syntax in [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN, big_endian] {
-        assert_eq!(pixels(bytes(with(VR::OW, samples()), syntax)).1, [2, 1, 4, 3], "{syntax}");
+        assert_eq!(pixels(bytes(with(VR::OW, samples()), syntax)).1, [2, 0x81, 4, 0xf3], "{syntax}");
     }
     let packed =
         [[1u32, 64].iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>(), vec![0; 56], vec![255, 7]].concat();
