@@ -1,9 +1,10 @@
 """Frames as other readers see them: pydicom, ITK and Pillow. 8-bit grey or RGB, one array a frame."""
+import struct
 import warnings
 
 import numpy as np
 import pydicom
-from PIL import Image, ImageOps
+from PIL import Image
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
 
 
@@ -59,7 +60,8 @@ def picture(path):
         frames = []
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)
-            frame = ImageOps.exif_transpose(image)
+            # Results lie on the pixels as they are stored, whatever is noted beside them.
+            frame = image.copy()
             if frame.mode.startswith("I"):
                 frames.append(full_range(np.asarray(frame, dtype=float), 0))
             else:
@@ -82,7 +84,10 @@ def itk(path):
 
 def frames(path):
     if path.suffix == ".dcm":
-        return dicom(path)
+        try:
+            return dicom(path)
+        except (KeyError, ValueError, struct.error) as error:
+            raise CannotRead(f"pydicom: {error}") from error
     if path.suffix in (".mha", ".mhd", ".nrrd", ".nii", ".gz"):
         return itk(path)
     return picture(path)

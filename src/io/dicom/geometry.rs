@@ -85,10 +85,9 @@ impl Planes {
         (planes.positions.len() == 1 || planes.positions.len() as u64 == frames).then_some(planes)
     }
 
-    /// In millimetres. Planes with a place must have a thickness; an ultrasound seldom tells it, and then it is nominal: that
-    /// of a cube as high as a pixel.
-    pub fn thickness_mm(&self, row_mm: f64) -> f64 {
-        self.thickness_mm.unwrap_or(row_mm)
+    /// Of a plane, in millimetres; `None` where the file does not give it.
+    pub fn thickness_mm(&self) -> Option<f64> {
+        self.thickness_mm
     }
 
     /// The functional group that all frames share.
@@ -178,7 +177,7 @@ mod tests {
         let root = with(root, tags::FRAME_OF_REFERENCE_UID, VR::UI, b"1.2.3\0".to_vec());
         let planes = Planes::read(&root, 2).unwrap();
         assert_eq!((planes.space, planes.positions.len()), (Space::Volume, 2));
-        assert_eq!(planes.thickness_mm(0.3), 1.5);
+        assert_eq!(planes.thickness_mm(), Some(1.5));
         let written = planes.position(2).unwrap();
         let position = written.items().unwrap()[0].element(tags::IMAGE_POSITION_VOLUME).unwrap();
         assert_eq!(position.to_multi_float64().unwrap(), [0.0, 0.0, 3.0]);

@@ -7,7 +7,7 @@
 use super::derived::{
     self, Algorithm, Code, Deidentification, Header, MAX_LABEL, NoReference, new_uid, number, plain, sequence, text,
 };
-use super::geometry::{decimal, decimals};
+use super::geometry::{Planes, decimal, decimals};
 use super::origin::SourceReference;
 use crate::io::WriteError;
 use crate::mask::Mask;
@@ -200,8 +200,8 @@ impl Segmentation {
             put(number(tag, value));
         }
         let segments = self.prompts.iter().zip(&written.tracking_uids).zip(1..);
-        let segments = segments
-            .map(|((prompt, tracking), number)| self.segment(prompt, tracking, number, deidentification.is_some()));
+        let impersonal = deidentification.is_some();
+        let segments = segments.map(|((prompt, tracking), number)| self.segment(prompt, tracking, number, impersonal));
         let segments = segments.collect();
         put(sequence(tags::SEGMENT_SEQUENCE, segments));
         let of_dimension = |pointer, group, label| {
@@ -233,10 +233,15 @@ impl Segmentation {
         let mut shared = InMemDicomObject::new_empty();
         let Some([x, y]) = self.mm_per_pixel.map(|mm| mm.map(f64::from)) else { return shared };
         // From row to row first.
-        let mut measures =
-            InMemDicomObject::from_element_iter([DataElement::new(tags::PIXEL_SPACING, VR::DS, decimals(&[y, x]))]);
-        if let Some(planes) = &self.source.planes {
-            measures.put(text(tags::SLICE_THICKNESS, VR::DS, decimal(planes.thickness_mm(y))));
+        // Readers want a thickness too. An ultrasound seldom tells it, and then it is nominal: that of a cube as high as a
+        // pixel.
+        let planes = self.source.planes.as_ref();
+        let thickness = planes.and_then(Planes::thickness_mm).unwrap_or(y);
+        let measures = InMemDicomObject::from_element_iter([
+            DataElement::new(tags::PIXEL_SPACING, VR::DS, decimals(&[y, x])),
+            text(tags::SLICE_THICKNESS, VR::DS, decimal(thickness)),
+        ]);
+        if let Some(planes) = planes {
             shared.put(planes.orientation());
         }
         shared.put(sequence(tags::PIXEL_MEASURES_SEQUENCE, vec![measures]));
