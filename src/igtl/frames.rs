@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused_before_memory_is_taken() {
+    fn unusable_images_are_refused_before_memory_is_taken() {
         let mut assembler = FrameAssembler::new(1000, None);
         let huge = ImageHeader {
             size: [16384, 16384, 1],

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_said() {
+    fn other_bytes_are_refused_with_a_reason() {
         let mut bytes = *b"GET / HTTP/1.1\r\nHost: somewhere\r\nAccept: everything\r\n\r\n...";
         let error = Header::parse(&bytes).unwrap_err().to_string();
         assert!(error.contains("its version is 18245"), "{error}");

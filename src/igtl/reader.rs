@@ -75,7 +75,7 @@ impl MessageReader {
     /// Reads until a message is complete or the source has nothing more. The source may block, better with a timeout.
     ///
     /// # Errors
-    /// A source that fails, bytes that are no header, a body beyond the limits, a message that does not go on. None of
+    /// A source that fails, bytes that are not a header, a body beyond the limits, a message that does not go on. None of
     /// them can be got over: the place of the next message is unknown.
     pub fn next(&mut self, source: &mut impl Read) -> Result<Received<'_>, ReadError> {
         Ok(match self.advance(source)? {

@@ -14,7 +14,7 @@ pub(super) enum Slot {
     Contours(usize),
     Report(usize),
     Status,
-    /// Each stands for itself.
+    /// None replaces another.
     Reply,
 }
 

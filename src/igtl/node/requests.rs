@@ -21,7 +21,7 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) fn read(shared: &Shared, peer: &Arc<Peer>) -> bool {
     let options = &shared.hub.options;
     let mut reader = MessageReader::new(options.limits);
-    let mut desk = Desk {
+    let mut handler = Handler {
         shared,
         peer,
         assembler: FrameAssembler::new(options.limits.frame_bytes, options.white),
@@ -33,13 +33,13 @@ pub(super) fn read(shared: &Shared, peer: &Arc<Peer>) -> bool {
             Ok(Received::Message(message)) => {
                 any = true;
                 peer.note_version(message.header.version);
-                desk.take(&message.header, message.message_id, message.content);
+                handler.take(&message.header, message.message_id, message.content);
             }
             Ok(Received::Skipped(header)) => {
                 any = true;
-                desk.skipped(&header);
+                handler.skipped(&header);
             }
-            Ok(Received::Damaged(header, error)) => desk.damaged(&header, &error),
+            Ok(Received::Damaged(header, error)) => handler.damaged(&header, &error),
             Ok(Received::Nothing) => {}
             Ok(Received::Closed { within_message }) => {
                 if within_message {
@@ -49,7 +49,7 @@ pub(super) fn read(shared: &Shared, peer: &Arc<Peer>) -> bool {
                 break;
             }
             Err(error) => {
-                desk.broken(&error);
+                handler.broken(&error);
                 break;
             }
         }
@@ -57,7 +57,7 @@ pub(super) fn read(shared: &Shared, peer: &Arc<Peer>) -> bool {
     any
 }
 
-struct Desk<'a> {
+struct Handler<'a> {
     shared: &'a Shared,
     peer: &'a Arc<Peer>,
     assembler: FrameAssembler,
@@ -65,7 +65,7 @@ struct Desk<'a> {
     complained: Option<(String, Instant)>,
 }
 
-impl Desk<'_> {
+impl Handler<'_> {
     fn take(&mut self, header: &Header, message_id: u32, content: Content<'_>) {
         match content {
             Content::Image(image) => self.image(header, message_id, &image),
