@@ -41,6 +41,22 @@ impl Module {
     }
 }
 
+impl Module {
+    /// Whether a name is that of a crate, or of a module of a crate, that is re-exported here.
+    fn is_another_crates(&self, name: &str) -> bool {
+        fn names(tree: &UseTree, name: &str) -> bool {
+            match tree {
+                UseTree::Path(step) => names(&step.tree, name),
+                UseTree::Group(group) => group.items.iter().any(|tree| names(tree, name)),
+                UseTree::Name(last) => last.ident == name,
+                UseTree::Rename(rename) => rename.rename == name,
+                UseTree::Glob(_) => false,
+            }
+        }
+        self.items.iter().any(|item| matches!(item, Item::Use(import) if names(&import.tree, name)))
+    }
+}
+
 fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
@@ -166,7 +182,14 @@ impl Listing {
             return;
         };
         for step in way {
-            place = place.child(step).unwrap_or_else(|| panic!("{path}::{name}: no module `{step}`"));
+            match place.child(step) {
+                Some(child) => place = child,
+                None if place.is_another_crates(step) => {
+                    self.lines.insert(format!("use {path}::{name} of another crate{condition}"));
+                    return;
+                }
+                None => panic!("{path}::{name}: no module `{step}`"),
+            }
         }
         self.named(&place, name, path, condition);
     }
