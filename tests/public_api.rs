@@ -65,6 +65,7 @@ fn text_of(tokens: impl ToTokens) -> String {
         ("- >", "->"),
         ("  ", " "),
         (",)", ")"),
+        (", }", " }"),
         ("* const", "*const"),
         ("* mut", "*mut"),
     ] {
