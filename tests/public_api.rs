@@ -81,6 +81,7 @@ fn text_of(tokens: impl ToTokens) -> String {
         ("- >", "->"),
         ("  ", " "),
         (",)", ")"),
+        (", }", " }"),
         ("* const", "*const"),
         ("* mut", "*mut"),
     ] {
