@@ -57,7 +57,8 @@ fn crates_use_only_what_is_below_them() {
     let outside = BTreeMap::from(OUTSIDE);
     for (name, member) in &members {
         let allowed = layers.get(name.as_str());
-        let allowed = allowed.unwrap_or_else(|| panic!("`{name}` stands in no layer; say in this test what it may use"));
+        let allowed =
+            allowed.unwrap_or_else(|| panic!("`{name}` stands in no layer; say in this test what it may use"));
         for dependency in &member.dependencies {
             let is_own = members.contains_key(dependency);
             let is_allowed = match (is_own, outside.get(name.as_str())) {
