@@ -78,7 +78,8 @@ def cases():
     yield "rgb.png", pillow(rgb), [RGB]
     yield "palette.png", pillow(palette), [np.array(palette.convert("RGB"))]
     yield "alpha.png", pillow(rgb.convert("RGBA")), [RGB]
-    yield "grey.bmp", pillow(grey), [GREY]
+    # Its greys are a palette, which is read as colours.
+    yield "grey.bmp", pillow(grey), [np.stack([GREY] * 3, -1)]
     for compression in ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"]:
         yield f"{compression}.tif", pillow(rgb, compression=compression), [RGB]
     yield "palette.tif", pillow(palette), [np.array(palette.convert("RGB"))]
@@ -102,8 +103,9 @@ def cases():
         yield f"itk_{name}_float.{ending}", itk(FLOAT, **spacing), [GREY]
         yield f"itk_{name}_double.{ending}", itk(FLOAT.astype(np.float64), **spacing), [GREY]
         yield f"itk_{name}_volume.{ending}", itk(CLIP, spacing=(0.3, 0.2, 1.5)), list(CLIP)
-        yield f"itk_{name}_rgb.{ending}", itk(RGB, vector=True, **spacing), [RGB]
+        # ITK writes colours into NIfTI as vectors, plane after plane, which are refused by name.
         if not ending.startswith("nii"):
+            yield f"itk_{name}_rgb.{ending}", itk(RGB, vector=True, **spacing), [RGB]
             rgba = np.concatenate([RGB, RGB[..., :1]], -1)
             yield f"itk_{name}_rgba.{ending}", itk(rgba, vector=True, **spacing), [RGB]
             yield f"itk_{name}_packed.{ending}", itk(CLIP, spacing=(0.3, 0.2, 1.5), compress=True), list(CLIP)
@@ -116,6 +118,8 @@ def cases():
     for kind in [nibabel.Nifti1Image, nibabel.Nifti2Image]:
         yield f"{kind.__name__}.nii", nifti(CLIP[:, None], kind), list(CLIP)
         yield f"{kind.__name__}_deep.nii.gz", nifti(DEEP, kind), [deep]
+    rgb24 = np.ascontiguousarray(RGB.transpose(1, 0, 2)).view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    yield "rgb24.nii", lambda path: nibabel.Nifti1Image(rgb24, np.eye(4)).to_filename(path), [RGB]
     yield "pair.hdr", lambda path: nibabel.Nifti1Pair(GREY.T, np.eye(4)).to_filename(path), [GREY]
     for number in range(1, 9):
         yield f"exif{number}.png", oriented(grey, number), [GREY]
@@ -134,7 +138,7 @@ def jpegs():
 def read(program, path, folder):
     done = subprocess.run([program, path, folder], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"{path.name}: {done.stderr.strip()}")
+        return None, done.stderr.strip()
     frames = []
     for name in sorted(folder.glob("f*.png")):
         pixels = np.array(Image.open(name))
@@ -155,6 +159,9 @@ def main():
             expected = expected or [np.array(Image.open(path))]
             frames, description = read(program, path, folder / f"{name}_frames")
             count += 1
+            if frames is None:
+                failures.append(f"{name}: {description}")
+                continue
             if len(frames) != len(expected):
                 failures.append(f"{name}: {len(frames)} frames, not {len(expected)}")
                 continue

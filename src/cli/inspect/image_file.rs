@@ -7,10 +7,9 @@ use causalclipseg::io::source::{Source, is_image};
 use comfy_table::Table;
 use std::path::Path;
 
-/// Whether a path is a folder, or a file of a format that images come in. What cannot be read is neither: a bundle's reader
-/// says why.
+/// Whether a path is a file of a format that images come in. What cannot be read is none: a bundle's reader says why.
 pub(super) fn is_one(path: &Path) -> bool {
-    path.is_dir() || is_image(path).unwrap_or(false)
+    is_image(path).unwrap_or(false)
 }
 
 pub(super) fn show(path: &Path, json: bool) -> Result<(), Failure> {
