@@ -122,8 +122,10 @@ pub(super) fn decimal(value: f64) -> String {
     if short.len() <= 16 {
         return short;
     }
-    let written = (0..=14).rev().flat_map(|digits| [format!("{value:.digits$}"), format!("{value:.digits$e}")]);
-    written.into_iter().find(|text| text.len() <= 16).unwrap_or_else(|| "0".into())
+    let written = (0..=14).flat_map(|digits| [format!("{value:.digits$}"), format!("{value:.digits$e}")]);
+    let error = |text: &String| text.parse::<f64>().map_or(f64::INFINITY, |read| (read - value).abs());
+    let closest = written.filter(|text| text.len() <= 16).min_by(|a, b| error(a).total_cmp(&error(b)));
+    closest.unwrap_or_else(|| "0".into())
 }
 
 fn of_group<const N: usize>(groups: &Elements, (group, attribute): Group) -> Option<[f64; N]> {
