@@ -12,6 +12,7 @@ use super::pixels::PixelLayout;
 use super::values::{Elements, real, reals, text};
 use super::{jpeg_ls, jpeg2000, regions, rle};
 use crate::frame::Region;
+use crate::io::check_complete;
 use crate::io::source::{Bytes, FrameBuffer, FrameSource, SourceError};
 use dicom_dictionary_std::{tags, uids};
 use std::fs::File;
@@ -289,7 +290,8 @@ fn decode_jpeg(
             layout.convert_jpeg(grey, unpacked, into)?;
         }
     }
-    Ok(if jpeg::is_complete(data) { Decoded::Whole } else { Decoded::Partly("it is cut short or damaged".into()) })
+    // Decoders fill what is missing with grey and say nothing.
+    Ok(check_complete(data).map_or_else(|fault| Decoded::Partly(fault.to_string()), |()| Decoded::Whole))
 }
 
 impl FrameSource for DicomClip {

@@ -35,9 +35,21 @@ struct Component {
     missing_bits: [Option<u8>; 64],
 }
 
+/// How samples are coded, all with Huffman codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Coding {
+    /// DCT, in one pass over the picture.
+    #[default]
+    Sequential,
+    /// DCT, in passes that refine each other.
+    Progressive,
+    /// Differences to a prediction, sample by sample.
+    Lossless,
+}
+
 #[derive(Debug, Default)]
 struct Picture {
-    progressive: bool,
+    coding: Coding,
     components: Vec<Component>,
     /// MCUs across and down, where a scan holds several components.
     mcus: [usize; 2],
@@ -46,9 +58,9 @@ struct Picture {
 /// The most blocks of which a progressive picture's coefficients are remembered: 16,384 pixels a side, in three colours.
 const MAX_BLOCKS: usize = 3 * 2048 * 2048;
 
-/// Checks that a JPEG's scans hold all blocks that its header announces: baseline, extended and progressive with Huffman
-/// codes. What else `data` may be (lossless, arithmetic codes, a header that makes no sense) is left to the decoder to
-/// refuse, and passes.
+/// Checks that a JPEG's scans hold all blocks that its header announces: baseline, extended, progressive and lossless with
+/// Huffman codes. What else `data` may be (arithmetic codes, JPEG-LS, a header that makes no sense) is left to the decoder
+/// to refuse, and passes.
 ///
 /// # Errors
 /// Data that end, or cannot be decoded, before the last block.
@@ -75,11 +87,18 @@ pub fn check_complete(data: &[u8]) -> Result<(), JpegFault> {
             },
         };
         match marker {
-            0xc0..=0xc2 => match Picture::read(body, marker == 0xc2) {
-                Some(read) => picture = Some(read),
-                None => return Ok(()),
-            },
-            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => return Ok(()),
+            0xc0..=0xc3 => {
+                let coding = match marker {
+                    0xc2 => Coding::Progressive,
+                    0xc3 => Coding::Lossless,
+                    _ => Coding::Sequential,
+                };
+                match Picture::read(body, coding) {
+                    Some(read) => picture = Some(read),
+                    None => return Ok(()),
+                }
+            }
+            0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => return Ok(()),
             0xc4 if Table::read_all(body, &mut tables).is_none() => return Ok(()),
             0xdd => restart_interval = body.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes)),
             0xda => {
@@ -122,7 +141,7 @@ fn finish(picture: Option<&Picture>, ended: bool) -> Result<(), JpegFault> {
     let Some(picture) = picture else { return Ok(()) };
     let complete = picture.components.iter().all(|component| {
         let dc = component.missing_bits[0];
-        match (ended, picture.progressive) {
+        match (ended, picture.coding == Coding::Progressive) {
             // A writer may leave out what it finds not worth sending; without the end nobody knows.
             (true, _) | (_, false) => dc.is_some(),
             (false, true) => {
@@ -135,7 +154,7 @@ fn finish(picture: Option<&Picture>, ended: bool) -> Result<(), JpegFault> {
 }
 
 impl Picture {
-    fn read(body: &[u8], progressive: bool) -> Option<Self> {
+    fn read(body: &[u8], coding: Coding) -> Option<Self> {
         let side = |at: usize| Some(usize::from(u16::from_be_bytes(*body.get(at..)?.first_chunk()?)));
         let (height, width) = (side(1)?, side(3)?);
         let count = usize::from(*body.get(5)?);
@@ -150,11 +169,13 @@ impl Picture {
         if listed.chunks_exact(3).any(|entry| factors(entry).iter().any(|factor| !(1..=4).contains(factor))) {
             return None;
         }
-        let mcus = [width.div_ceil(8 * most[0]), height.div_ceil(8 * most[1])];
+        // Samples along a side of what is coded together.
+        let block = if coding == Coding::Lossless { 1 } else { 8 };
+        let mcus = [width.div_ceil(block * most[0]), height.div_ceil(block * most[1])];
         let component = |entry: &[u8]| {
             let [horizontal, vertical] = factors(entry);
-            let across = (width * horizontal).div_ceil(most[0]).div_ceil(8);
-            let down = (height * vertical).div_ceil(most[1]).div_ceil(8);
+            let across = (width * horizontal).div_ceil(most[0]).div_ceil(block);
+            let down = (height * vertical).div_ceil(most[1]).div_ceil(block);
             let padded = [mcus[0] * horizontal, mcus[1] * vertical];
             Component {
                 id: entry[0],
@@ -167,7 +188,7 @@ impl Picture {
             }
         };
         let mut components: Vec<Component> = listed.chunks_exact(3).map(component).collect();
-        if progressive {
+        if coding == Coding::Progressive {
             let total: usize = components.iter().map(|component| component.padded[0] * component.padded[1]).sum();
             if total > MAX_BLOCKS {
                 return None;
@@ -176,7 +197,7 @@ impl Picture {
                 component.nonzero = vec![0; component.padded[0] * component.padded[1]];
             }
         }
-        Some(Self { progressive, components, mcus })
+        Some(Self { coding, components, mcus })
     }
 }
 

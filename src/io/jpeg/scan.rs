@@ -1,7 +1,7 @@
 //! One scan: which components and coefficients it holds, and the walk over its blocks.
 
 use super::huffman::{Bits, Stop, Table};
-use super::{Component, JpegFault, Picture, next_marker};
+use super::{Coding, Component, JpegFault, Picture, next_marker};
 
 /// What a scan turned out to hold.
 pub(super) enum Outcome {
@@ -39,14 +39,15 @@ impl Scan {
             Some((place, [usize::from(entry[1] >> 4), usize::from(entry[1] & 15)]))
         };
         let parts = listed.chunks_exact(2).map(part).collect::<Option<Vec<_>>>()?;
-        // Of a picture that is not progressive, all coefficients, whatever is written there.
-        let (first, last, before, after) = match picture.progressive {
-            true => (usize::from(first), usize::from(last), precision >> 4, precision & 15),
-            false => (0, 63, 0, 0),
+        // Of a picture that is not progressive, all there is, whatever is written there.
+        let (first, last, before, after) = match picture.coding {
+            Coding::Progressive => (usize::from(first), usize::from(last), precision >> 4, precision & 15),
+            Coding::Sequential => (0, 63, 0, 0),
+            Coding::Lossless => (0, 0, 0, 0),
         };
         let usable = !parts.is_empty() && first <= last && last < 64 && after < 14;
         // DC alone, or AC of one component.
-        let usable = usable && (!picture.progressive || if first == 0 { last == 0 } else { parts.len() == 1 });
+        let usable = usable && (picture.coding != Coding::Progressive || if first == 0 { last == 0 } else { parts.len() == 1 });
         usable.then_some(Self { parts, first, last, before, after })
     }
 
@@ -114,10 +115,12 @@ impl Scan {
             let (horizontal, vertical) = if alone { (1, 1) } else { (component.horizontal, component.vertical) };
             for row in y * vertical..(y + 1) * vertical {
                 for column in x * horizontal..(x + 1) * horizontal {
-                    if picture.progressive {
-                        self.progressive_block(bits, component, [column, row], tables, end_of_band)?;
-                    } else {
-                        sequential_block(bits, tables)?;
+                    match picture.coding {
+                        Coding::Sequential => sequential_block(bits, tables)?,
+                        Coding::Progressive => {
+                            self.progressive_block(bits, component, [column, row], tables, end_of_band)?;
+                        }
+                        Coding::Lossless => difference(bits, tables)?,
                     }
                 }
             }
@@ -217,6 +220,16 @@ fn dc(bits: &mut Bits<'_>, tables: &Tables<'_>) -> Result<(), Stop> {
         return Err(Stop::NoCode);
     }
     bits.take(u32::from(size)).map(drop)
+}
+
+/// Of a lossless picture: a sample's difference to its prediction.
+fn difference(bits: &mut Bits<'_>, tables: &Tables<'_>) -> Result<(), Stop> {
+    match bits.symbol(tables.dc.ok_or(Stop::NoCode)?)? {
+        // Sixteen stands for 32,768 and has no bits of its own.
+        16 => Ok(()),
+        size @ 0..16 => bits.take(u32::from(size)).map(drop),
+        _ => Err(Stop::NoCode),
+    }
 }
 
 fn sequential_block(bits: &mut Bits<'_>, tables: &Tables<'_>) -> Result<(), Stop> {
