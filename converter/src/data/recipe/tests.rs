@@ -239,8 +239,15 @@ fn form_of(prompt: &str) -> String {
 /// refused every lesion that it was asked for in those words.
 #[test]
 fn no_form_of_sentence_tells_whether_there_is_a_lesion() {
-    let config = include_str!("../../../../models/tiny-frames.toml");
-    let recipe = toml::from_str::<crate::train::TrainingConfig>(config).unwrap().recipe;
+    for config in [
+        include_str!("../../../../models/tiny-frames.toml"),
+        include_str!("../../../../models/tiny-grafts.toml"),
+    ] {
+        ask_evenly(&toml::from_str::<crate::train::TrainingConfig>(config).unwrap().recipe);
+    }
+}
+
+fn ask_evenly(recipe: &Recipe) {
     let directory = tempfile::tempdir().unwrap();
     let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
     let dataset = Dataset::prepare_detailed(samples, 32, recipe.detail(), || ()).unwrap();
