@@ -131,7 +131,7 @@ mod tests {
     fn a_covered_lesion_is_gone() {
         for seed in 0..20 {
             let rng = &mut ChaCha8Rng::seed_from_u64(seed);
-            let mut covered = picture(64, 20, 10, 44, 30);
+            let mut covered = picture(64, 24, 8, 40, 22);
             assert!(cover_lesion(&mut covered, rng));
             assert_eq!(covered.lesion_fraction(), 0.0);
             assert!(covered.pixels.iter().all(|value| *value > 90), "grey 40 is lesion");
