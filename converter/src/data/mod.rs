@@ -9,6 +9,7 @@ mod compose;
 mod dataset;
 mod error;
 mod folds;
+mod graft;
 mod layout;
 pub mod looks;
 mod picture;

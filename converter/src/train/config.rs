@@ -200,6 +200,17 @@ mod tests {
     }
 
     #[test]
+    fn shipped_configurations_are_read() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+        let files = std::fs::read_dir(&models).unwrap().map(|entry| entry.unwrap().path());
+        let configurations: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "toml")).collect();
+        for file in &configurations {
+            TrainingConfig::load(file).unwrap();
+        }
+        assert!(configurations.len() > 10, "{configurations:?}");
+    }
+
+    #[test]
     fn names_what_it_refuses() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");

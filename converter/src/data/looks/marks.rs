@@ -23,7 +23,7 @@ pub struct Caliper {
 
 /// Crosses at the ends of two diameters, dots between in some, their lengths in a corner.
 pub fn draw_calipers(picture: &mut Picture, caliper: Caliper, rng: &mut impl Rng) {
-    let level = rng.random_range(170..=255);
+    let level = rng.random_range(175..=255);
     let (dotted, lettered) = (rng.random_bool(0.6), rng.random_bool(0.6));
     let Caliper { center: (x, y), half: (half_width, half_height) } = caliper;
     let bottom = picture.size as i32;
@@ -58,7 +58,7 @@ pub fn draw_label(picture: &mut Picture, rng: &mut impl Rng) {
         "15 fps",
     ];
     let label = LABELS.choose(rng).copied().unwrap_or(LABELS[0]);
-    let level = rng.random_range(150..=255);
+    let level = rng.random_range(175..=255);
     let side = picture.size as i32;
     let x = rng.random_range(2..(side - 6 * label.len() as i32).max(3));
     let y = if rng.random_bool(0.5) { 12 } else { side - 6 };

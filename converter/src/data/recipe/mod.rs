@@ -36,6 +36,9 @@ pub struct Recipe {
     /// Of a window beside the lesion instead of the image: a frame without one. It is asked all that an image with a lesion
     /// is asked, as often, and its masks are empty, so that no sentence tells which it is.
     pub lesion_free: f64,
+    /// Of the frames without a lesion, those that are whole images with other tissue grafted over the lesion, instead of
+    /// windows; as many images with a lesion get a graft beside it.
+    pub graft: f64,
     /// Of a window around the lesion, so that frames without one are not the only ones seen from near.
     pub zoom: f64,
     pub flip: f64,
@@ -68,6 +71,7 @@ impl Default for Recipe {
             plain: 0.0,
             rephrase: 0.3,
             lesion_free: 0.0,
+            graft: 0.0,
             zoom: 0.0,
             flip: 0.5,
             affine: 0.7,
@@ -95,6 +99,7 @@ impl Recipe {
         plain: 0.0,
         rephrase: 0.0,
         lesion_free: 0.0,
+        graft: 0.0,
         zoom: 0.0,
         flip: 0.0,
         affine: 0.0,

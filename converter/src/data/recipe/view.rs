@@ -2,6 +2,7 @@
 
 use super::{Recipe, chance, factor, symmetric};
 use crate::data::augment::{Affine, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, resample};
+use crate::data::graft::{cover_lesion, graft_beside};
 use crate::data::looks::{FrameLayout, Looks};
 use crate::data::window::Window;
 use crate::data::{Example, Picture, Place, Sample, move_place};
@@ -50,11 +51,24 @@ impl Recipe {
         }
         // Of several lesions, words for a place tell where one is beside the others: those stay.
         let before = middle(&example.picture).filter(|_| example.picture.other_lesions.is_none());
-        let window = if free > 0.0 && chance(free, rng) { Window::beside_lesions(&example.picture, rng) } else { None };
+        let is_free = free > 0.0 && chance(free, rng);
+        let is_grafted = self.graft > 0.0 && sample.structure.is_none() && chance(self.graft, rng);
+        let window = match is_free && !is_grafted {
+            true => Window::beside_lesions(&example.picture, rng),
+            false => None,
+        };
         let window = match window {
             None if chance(self.zoom, rng) => Some(Window::around_lesion(&example.picture, rng)),
             window => window,
         };
+        match (is_free, is_grafted) {
+            (true, true) => {
+                cover_lesion(&mut example.picture, rng);
+            }
+            // As many as of the others.
+            (false, true) if chance(free, rng) => graft_beside(&mut example.picture, rng),
+            _ => {}
+        }
         let affine = chance(self.affine, rng).then(|| Affine {
             rotation_radians: symmetric(self.rotation_degrees, rng).to_radians(),
             scale: factor(self.scale, rng),

@@ -3,7 +3,7 @@
 use super::fixtures::*;
 use crate::checkpoint::{Checkpoint, Storage};
 use crate::import::{ImportOptions, import};
-use crate::model::{Architecture, Edition};
+use crate::model::{Architecture, Edition, scale_new_heads};
 use causalclipseg::bundle::Provenance;
 use causalclipseg::graph::Weights;
 use half::f16;
@@ -50,7 +50,8 @@ fn whole_checkpoints_import_to_the_golden_weights() {
 
 #[test]
 fn clip_alone_imports_to_its_f16_rounding_and_seeded_new_layers() {
-    let drawn = mini().random_weights(7).unwrap();
+    let mut drawn = mini().random_weights(7).unwrap();
+    scale_new_heads(&mini(), &mut drawn);
     let mut expected = half(stored_weights());
     for (name, value) in expected.iter_mut().filter(|(name, _)| !name.starts_with("backbone.")) {
         value.assign(&drawn[name]);
@@ -74,7 +75,8 @@ fn clip_without_the_shortcut_gets_one() {
     let file = file_of(&safetensors_of(clip.map(|(name, value)| (name["backbone.".len()..].to_string(), value))));
     let options = ImportOptions { seed: 3, decoder: Some(32), ..ImportOptions::default() };
     let checkpoint = import(&[file.path().into()], &options).unwrap();
-    let drawn = mini().random_weights(3).unwrap();
+    let mut drawn = mini().random_weights(3).unwrap();
+    scale_new_heads(&mini(), &mut drawn);
     for (name, value) in &checkpoint.weights {
         assert_eq!(value, if is_clip(name) { &weights[name] } else { &drawn[name] }, "{name}");
     }

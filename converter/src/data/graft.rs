@@ -1,0 +1,163 @@
+//! Tissue of a picture grafted over another part of it: over its lesion, which gives a whole frame without one, or beside
+//! it, so that grafts tell nothing.
+
+use super::Picture;
+use super::augment::to_byte;
+use rand::{Rng, RngExt};
+
+/// In pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Rectangle {
+    left: usize,
+    top: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Rectangle {
+    fn meets(&self, other: &Self) -> bool {
+        self.left < other.left + other.width
+            && other.left < self.left + self.width
+            && self.top < other.top + other.height
+            && other.top < self.top + self.height
+    }
+
+    /// Random, of this size, in a picture of `size`.
+    fn random(width: usize, height: usize, size: usize, rng: &mut impl Rng) -> Self {
+        Self { left: rng.random_range(0..=size - width), top: rng.random_range(0..=size - height), width, height }
+    }
+}
+
+/// How often a place is looked for.
+const TRIES: usize = 24;
+
+/// Covers the lesion with tissue from elsewhere in the picture. False where there is no lesion, or it leaves no room; the
+/// picture is then as it was.
+pub(super) fn cover_lesion(picture: &mut Picture, rng: &mut impl Rng) -> bool {
+    let Some(lesion) = lesion_of(picture) else { return false };
+    let size = picture.size;
+    let mut place = || {
+        let mut found = Rectangle::random(lesion.width, lesion.height, size, rng);
+        // Layers lie at one depth: every other try stays there.
+        if rng.random_bool(0.5) {
+            found.top = lesion.top;
+        }
+        found
+    };
+    let Some(source) = (0..TRIES).map(|_| place()).find(|source| !source.meets(&lesion)) else { return false };
+    graft(picture, source, lesion, rng.random_bool(0.5));
+    picture.mask.fill(0);
+    true
+}
+
+/// Grafts tissue beside the lesion over other tissue beside it. Nothing where there is no room.
+pub(super) fn graft_beside(picture: &mut Picture, rng: &mut impl Rng) {
+    let size = picture.size;
+    let lesion = lesion_of(picture).unwrap_or(Rectangle { left: 0, top: 0, width: 0, height: 0 });
+    let longest = (size / 2).max(1);
+    let mut side = || rng.random_range((size / 6).clamp(1, longest)..=longest);
+    let (width, height) = (side(), side() * 2 / 3 + 1);
+    let mut place = || {
+        (0..TRIES).map(|_| Rectangle::random(width, height.min(size), size, rng)).find(|place| !place.meets(&lesion))
+    };
+    if let (Some(source), Some(target)) = (place(), place()) {
+        graft(picture, source, target, rng.random_bool(0.5));
+    }
+}
+
+/// The box around all lesions with what their rims blur into; `None` of none, and of one that fills the picture.
+fn lesion_of(picture: &Picture) -> Option<Rectangle> {
+    let found = picture.box_of_all_lesions()?;
+    let size = picture.size;
+    let grown = |from: usize, to: usize| {
+        let rim = (to - from) / 5 + size / 32;
+        let (from, to) = (from.saturating_sub(rim), (to + rim).min(size));
+        (from, to - from)
+    };
+    let ((left, width), (top, height)) = (grown(found.left, found.right), grown(found.top, found.bottom));
+    (width < size || height < size).then_some(Rectangle { left, top, width, height })
+}
+
+/// Copies `source` over `target`, as bright as what is around the target, blended over its rim.
+fn graft(picture: &mut Picture, source: Rectangle, target: Rectangle, mirrored: bool) {
+    let (size, area) = (picture.size, picture.area());
+    let Rectangle { width, height, .. } = target;
+    for plane in picture.pixels.chunks_exact_mut(area) {
+        let patch: Vec<f32> = (0..width * height)
+            .map(|index| {
+                let (x, y) = (index % width, index / width);
+                let x = if mirrored { width - 1 - x } else { x };
+                f32::from(plane[(source.top + y) * size + source.left + x])
+            })
+            .collect();
+        let rim = |value: &dyn Fn(usize, usize) -> f32| {
+            let (mut sum, mut count) = (0.0, 0.0f32);
+            for x in 0..width {
+                sum += value(x, 0) + value(x, height - 1);
+                count += 2.0;
+            }
+            for y in 0..height {
+                sum += value(0, y) + value(width - 1, y);
+                count += 2.0;
+            }
+            sum / count
+        };
+        let around = rim(&|x, y| f32::from(plane[(target.top + y) * size + target.left + x]));
+        let gain = ((around + 4.0) / (rim(&|x, y| patch[y * width + x]) + 4.0)).clamp(0.5, 2.0);
+        for y in 0..height {
+            for x in 0..width {
+                let share = ramp(x, width) * ramp(y, height);
+                let value = &mut plane[(target.top + y) * size + target.left + x];
+                *value = to_byte(f32::from(*value) * (1.0 - share) + gain * patch[y * width + x] * share);
+            }
+        }
+    }
+}
+
+/// Rises from the rim to 1 over an eighth of the length.
+fn ramp(position: usize, length: usize) -> f32 {
+    let from_rim = position.min(length - 1 - position) as f32 + 0.5;
+    (from_rim / (length as f32 / 8.0).max(1.0)).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::augment::tests::picture;
+    use super::*;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    #[test]
+    fn a_covered_lesion_is_gone() {
+        for seed in 0..20 {
+            let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+            let mut covered = picture(64, 24, 8, 40, 22);
+            assert!(cover_lesion(&mut covered, rng));
+            assert_eq!(covered.lesion_fraction(), 0.0);
+            assert!(covered.pixels.iter().all(|value| *value > 90), "grey 40 is lesion");
+        }
+        let mut large = picture(64, 6, 6, 58, 58);
+        let before = large.clone();
+        assert!(!cover_lesion(&mut large, &mut ChaCha8Rng::seed_from_u64(1)));
+        assert!(large == before && !cover_lesion(&mut picture(64, 0, 0, 0, 0), &mut ChaCha8Rng::seed_from_u64(1)));
+    }
+
+    #[test]
+    fn grafts_beside_leave_the_lesion() {
+        let mut changed = 0;
+        for seed in 0..20 {
+            let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+            let mut original = picture(64, 20, 10, 44, 30);
+            original.pixels.iter_mut().enumerate().for_each(|(index, value)| *value += (index % 7) as u8);
+            let mut grafted = original.clone();
+            graft_beside(&mut grafted, rng);
+            assert_eq!(grafted.mask, original.mask);
+            let lesion = |picture: &Picture| -> Vec<u8> {
+                picture.pixels.iter().zip(&picture.mask).filter(|(_, lesion)| **lesion == 1).map(|(p, _)| *p).collect()
+            };
+            assert_eq!(lesion(&grafted), lesion(&original));
+            changed += usize::from(grafted != original);
+        }
+        assert!(changed > 10, "{changed}");
+    }
+}
