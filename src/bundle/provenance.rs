@@ -110,7 +110,8 @@ impl Provenance {
         match key {
             TRAINED_KEY => self.trained = Some(parse(TRAINED_KEY, "`true` or `false`", &text, |_| true)?),
             THRESHOLD_KEY => {
-                self.threshold = Some(parse(THRESHOLD_KEY, "a number between 0 and 1", &text, |value| is_threshold(*value))?);
+                self.threshold =
+                    Some(parse(THRESHOLD_KEY, "a number between 0 and 1", &text, |value| is_threshold(*value))?);
             }
             SEED_KEY => self.seed = Some(parse(SEED_KEY, "a whole number from 0 to 2^64 - 1", &text, |_| true)?),
             WORDS_KEY => self.words = words(&text).collect(),

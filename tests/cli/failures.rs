@@ -51,7 +51,10 @@ fn pictures_that_are_none() {
         (desk.write("empty.png", ""), &["empty.png: the file is empty; copy it again"]),
         (truncated, &["truncated.png: the picture is damaged or cut short"]),
         (desk.write("flipped.png", flipped), &["flipped.png: the picture is damaged"]),
-        (desk.write("text.png", "this is\nno picture"), &["text.png: not an image", "give PNG, JPEG, BMP, TIFF, DICOM"]),
+        (
+            desk.write("text.png", "this is\nno picture"),
+            &["text.png: not an image", "give PNG, JPEG, BMP, TIFF, DICOM"],
+        ),
         (desk.write("huge.png", png_header(20_000, 20_000)), &["20000 x 20000 pixels", "crop or shrink it first"]),
         (desk.write("nothing.png", png_header(0, 40)), &["nothing.png: the picture is damaged"]),
         (desk.path("two\nlines.png"), &["no such file"]),

@@ -10,7 +10,8 @@ use super::scores::{by_group, by_patient};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
 use super::{
-    EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Reliability, Scores, failed_frame, failed_prompt,
+    EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Reliability, Scores, failed_frame,
+    failed_prompt,
 };
 use crate::data::{Mask, Pathology, Sample, load_masks};
 use causalclipseg::io::Image;

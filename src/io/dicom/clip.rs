@@ -176,7 +176,12 @@ impl DicomClip {
             mm_per_pixel,
             frame_times,
             description,
-            reference: SourceReference { planes: Planes::read(&root, layout.frames), root, frames: layout.frames, lossy },
+            reference: SourceReference {
+                planes: Planes::read(&root, layout.frames),
+                root,
+                frames: layout.frames,
+                lossy,
+            },
             layout,
             coding,
             next: 0,

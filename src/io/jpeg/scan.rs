@@ -47,7 +47,8 @@ impl Scan {
         };
         let usable = !parts.is_empty() && first <= last && last < 64 && after < 14;
         // DC alone, or AC of one component.
-        let usable = usable && (picture.coding != Coding::Progressive || if first == 0 { last == 0 } else { parts.len() == 1 });
+        let usable =
+            usable && (picture.coding != Coding::Progressive || if first == 0 { last == 0 } else { parts.len() == 1 });
         usable.then_some(Self { parts, first, last, before, after })
     }
 
