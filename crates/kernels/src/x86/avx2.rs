@@ -25,7 +25,7 @@ use causalclipseg_kernels_macros::enable;
 
 /// The kernels of AVX2.
 pub(crate) const ROUTINES: Routines =
-    Routines { conv_u8, conv_f32: conv_f32, multiply_add, vectors: Vectors::Avx2, gains_from_narrow_pairs: true };
+    Routines { conv_u8, conv_f32, multiply_add, vectors: Vectors::Avx2, gains_from_narrow_pairs: true };
 
 /// # Safety
 /// The CPU must have the instructions.

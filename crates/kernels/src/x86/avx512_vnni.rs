@@ -27,7 +27,7 @@ const SHALLOW: usize = 128;
 
 /// The kernels of AVX-512.
 pub(crate) const ROUTINES: Routines =
-    Routines { conv_u8, conv_f32: conv_f32, multiply_add, vectors: Vectors::Avx512, gains_from_narrow_pairs: false };
+    Routines { conv_u8, conv_f32, multiply_add, vectors: Vectors::Avx512, gains_from_narrow_pairs: false };
 
 /// # Safety
 /// The CPU must have the instructions.
