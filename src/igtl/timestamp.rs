@@ -9,7 +9,7 @@ pub struct Timestamp(pub u64);
 impl Timestamp {
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(since.as_secs() << 32 | (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000)
+        Self((since.as_secs() << 32) | ((u64::from(since.subsec_nanos()) << 32) / 1_000_000_000))
     }
 
     /// From microseconds since 1970; wraps after the year 2106, as the format does.

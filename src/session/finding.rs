@@ -102,7 +102,7 @@ impl Finding {
     }
 
     /// The parts that a judge looks at, and the quality to fill in.
-    pub(super) fn to_judge(&mut self) -> (&Mask, &Probability, Option<&Probability>, &mut Quality) {
+    pub(super) fn judged_parts(&mut self) -> (&Mask, &Probability, Option<&Probability>, &mut Quality) {
         (&self.mask, &self.probability, self.confounders.as_ref(), self.quality.get_or_insert_default())
     }
 

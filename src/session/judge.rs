@@ -19,7 +19,7 @@ pub(super) struct FrameFacts {
 
 /// Measures how far a finding can be trusted, and flags it.
 pub(super) fn judge(finding: &mut Finding, frame: FrameFacts, has_unknown_words: bool) -> Result<(), MaskError> {
-    let (mask, probability, confounders, quality) = finding.to_judge();
+    let (mask, probability, confounders, quality) = finding.judged_parts();
     quality.measure(mask, probability, confounders)?;
     let is_empty = quality.mean_probability.is_none();
     let FrameFacts { condition, is_valid, is_unfamiliar } = frame;

@@ -128,7 +128,7 @@ struct Sources {
 
 impl Sources {
     fn load(args: &Train, config: &TrainingConfig) -> Result<Self, Failure> {
-        let (training, counts, validation) = splits(args, config)?;
+        let Splits { training, counts, validation } = splits(args, config)?;
         let words = prompt_words(&training, &config.recipe);
         let digest = digest(&[&training, &validation]);
         let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
@@ -174,8 +174,16 @@ impl Sources {
     }
 }
 
-/// The training samples of all data sets, how many each has, and the validation samples of the first.
-fn splits(args: &Train, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<usize>, Vec<Sample>), Failure> {
+struct Splits {
+    /// Of all data sets, one after the other.
+    training: Vec<Sample>,
+    /// How many each data set has.
+    counts: Vec<usize>,
+    /// Of the first data set.
+    validation: Vec<Sample>,
+}
+
+fn splits(args: &Train, config: &TrainingConfig) -> Result<Splits, Failure> {
     let options = LoadOptions::default();
     let [first, others @ ..] = args.data.as_slice() else { return Err("give a data set with --data".into()) };
     let training = load_samples(first, Split::Train, &options)?;
@@ -193,7 +201,7 @@ fn splits(args: &Train, config: &TrainingConfig) -> Result<(Vec<Sample>, Vec<usi
         counts.push(more.len());
         training.extend(more);
     }
-    Ok((training, counts, validation))
+    Ok(Splits { training, counts, validation })
 }
 
 /// Draws batches on a bar and prints a line an epoch.

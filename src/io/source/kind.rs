@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Source {
     /// Pictures, one a file.
-    Pictures(PictureFiles),
+    Pictures(Box<PictureFiles>),
     /// A MetaImage, one picture or a sequence.
     MetaImage(Box<MetaImageSequence>),
     /// An NRRD file, one picture, a volume or a sequence.
@@ -99,12 +99,12 @@ impl Source {
                 _ if files.iter().any(|file| !matches!(kind(file), Ok(Some(Kind::Picture)))) => {
                     Ok(Self::Files(Files { rest: files.into_iter(), open: None }))
                 }
-                _ => Ok(Self::Pictures(PictureFiles::new(files))),
+                _ => Ok(Self::Pictures(PictureFiles::new(files).into())),
             };
         }
         match kind(path)? {
             // Something unknown goes there too, to be told what it is not.
-            Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::new(vec![path.into()]))),
+            Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::new(vec![path.into()]).into())),
             Some(Kind::MetaImage) => Ok(Self::MetaImage(Box::new(MetaImageSequence::open(path)?))),
             Some(Kind::Nrrd) => Ok(Self::Nrrd(Box::new(NrrdSequence::open(path)?))),
             Some(Kind::Nifti) => Ok(Self::Nifti(Box::new(NiftiSequence::open(path)?))),
