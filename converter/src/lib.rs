@@ -5,6 +5,7 @@ pub mod data;
 pub mod evaluate;
 pub mod export;
 pub mod import;
+pub mod interpolate;
 pub mod model;
 pub mod pack;
 pub mod phantom;

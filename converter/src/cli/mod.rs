@@ -5,6 +5,7 @@ mod evaluate;
 mod export;
 mod import;
 mod init;
+mod interpolate;
 mod pack;
 mod phantom;
 mod provenance;
@@ -35,6 +36,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Init),
+    Interpolate(interpolate::Interpolate),
     Import(import::Import),
     Evaluate(evaluate::Evaluate),
     Export(export::Export),
@@ -49,6 +51,7 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Command::Init(command) => command.run(),
+            Command::Interpolate(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Evaluate(command) => command.run(),
             Command::Export(command) => command.run(),
