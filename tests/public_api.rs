@@ -200,6 +200,11 @@ impl Listing {
         if let Some(item) = module.items.iter().find(|item| name_of(item).as_deref() == Some(name)) {
             return self.item(module, item, path, condition);
         }
+        if let Some(inner) = module.child(name) {
+            let path = format!("{path}::{name}");
+            self.lines.insert(format!("mod {path}{condition}"));
+            return self.module(&inner, &path, condition);
+        }
         let imports =
             module.items.iter().filter_map(|item| if let Item::Use(import) = item { Some(import) } else { None });
         for import in imports {

@@ -138,7 +138,8 @@ mod tests {
         assert!(write_frame(&path, &buffer).is_err());
         for (format, stored, written) in [
             (PixelFormat::Gray8, vec![7, 8], vec![7, 8]),
-            (PixelFormat::Gray16Le, vec![1, 2, 3, 4], vec![1, 2, 3, 4]),
+            // The largest sample has sixteen bits, so that white is what it was.
+            (PixelFormat::Gray16Le, vec![1, 2, 3, 244], vec![1, 2, 3, 244]),
             (PixelFormat::Rgb8, vec![1, 2, 3, 4, 5, 6], vec![1, 2, 3, 4, 5, 6]),
             (PixelFormat::Bgra8, vec![1, 2, 3, 0, 4, 5, 6, 9], vec![3, 2, 1, 6, 5, 4]),
         ] {
