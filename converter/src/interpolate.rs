@@ -3,8 +3,8 @@
 //! Fine-tuning for what is new costs some of what was known. On the line between both networks most of either is kept
 //! (Wortsman and others, "Robust fine-tuning of zero-shot models", CVPR 2022).
 
-use crate::checkpoint::{Checkpoint, join_words, read_words};
-use causalclipseg::prompt::WORDS_KEY;
+use crate::checkpoint::Checkpoint;
+use causalclipseg::bundle::Note;
 
 /// Why two checkpoints have none between them.
 #[derive(Debug, thiserror::Error)]
@@ -25,20 +25,18 @@ pub fn interpolate(from: &Checkpoint, to: Checkpoint, share: f32) -> Result<Chec
     if !is_same || !to.weights.iter().all(|(name, value)| fits(name, value.shape())) {
         return Err(InterpolateError::Networks);
     }
-    let Checkpoint { architecture, mut weights, mut metadata } = to;
+    let Checkpoint { architecture, mut weights, mut provenance } = to;
     for (name, value) in &mut weights {
         if let Some(before) = from.weights.get(name) {
             value.zip_mut_with(before, |after, before| *after = (1.0 - share) * before + share * *after);
         }
     }
-    let mut words = read_words(&from.metadata);
-    words.extend(read_words(&metadata));
-    if !words.is_empty() {
-        metadata.insert(WORDS_KEY.into(), join_words(&words));
-    }
+    let mut words = from.provenance.words().clone();
+    words.extend(provenance.words().iter().cloned());
+    provenance.set_words(words);
     // Of the network at the end, not of this one.
-    metadata.remove("best_validation_dice");
-    Ok(Checkpoint { architecture, weights, metadata })
+    provenance.remove(Note::BestValidationDice.key());
+    Ok(Checkpoint { architecture, weights, provenance })
 }
 
 #[cfg(test)]
@@ -51,7 +49,7 @@ mod tests {
     fn a_share_lies_between_and_words_come_together() {
         let mini = |seed, words: &str| {
             let mut checkpoint = random_start(Architecture::mini(), seed).unwrap();
-            checkpoint.metadata.insert(WORDS_KEY.into(), words.into());
+            checkpoint.provenance.set("words", words).unwrap();
             checkpoint
         };
         let (one, other) = (mini(1, "lesion mass"), mini(2, "mass nerve"));
@@ -61,7 +59,7 @@ mod tests {
                 assert!((between - (0.75 * from + 0.25 * to)).abs() < 1e-6, "{name}");
             }
         }
-        assert_eq!(half.metadata[WORDS_KEY], "lesion mass nerve");
+        assert_eq!(half.provenance.get("words"), Some("lesion mass nerve"));
         assert_eq!(interpolate(&one, other.clone(), 0.0).unwrap().weights, one.weights);
         assert!(matches!(interpolate(&one, other.clone(), 1.5), Err(InterpolateError::Share(_))));
         assert!(matches!(interpolate(&one, other.clone(), f32::NAN), Err(InterpolateError::Share(_))));
