@@ -17,6 +17,7 @@ pub mod capi;
 pub mod engine;
 pub mod frame;
 #[cfg(feature = "igtl")]
+#[doc(hidden)]
 pub mod igtl;
 pub mod io;
 #[doc(hidden)]

@@ -9,6 +9,7 @@ use crate::io;
 pub struct Description {
     /// Of every frame, in pixels.
     pub width: usize,
+    /// In pixels.
     pub height: usize,
     /// How many frames are read.
     pub frames: u64,
@@ -16,17 +17,21 @@ pub struct Description {
     pub is_volume: bool,
     /// UID of the kind of instance, empty where the file names none.
     pub sop_class: String,
-    /// UID of the transfer syntax, and its name where the standard has one.
+    /// UID of the transfer syntax.
     pub transfer_syntax: String,
+    /// The standard's name of it.
     pub transfer_syntax_name: Option<&'static str>,
     /// As the file names it, such as `MONOCHROME2`.
     pub photometric_interpretation: String,
-    /// Samples of a pixel; bits of a sample, as they are stored and as they carry the value.
+    /// 1, or 3 for colours.
     pub samples_per_pixel: usize,
+    /// Bits in which a sample is stored.
     pub bits_allocated: u32,
+    /// Bits of a sample that carry its value.
     pub bits_stored: u32,
-    /// All regions that lie in the picture, and the one that the network sees; `None` is the whole frame.
+    /// All regions that lie in the picture.
     pub regions: Vec<ScanRegion>,
+    /// What the network sees; `None` is the whole frame.
     pub region: Option<Region>,
     /// `[x, y]`, `None` where the file gives no size.
     pub mm_per_pixel: Option<[f32; 2]>,

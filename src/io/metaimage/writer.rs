@@ -135,6 +135,7 @@ impl MaskSequence {
 pub struct MaskSource<'a> {
     /// What the source says of all frames, as `key, value`.
     pub fields: &'a [(String, String)],
+    /// Where the pixels lie: spacing, directions, origin.
     pub geometry: Geometry,
     /// Frames are the slices of a volume, not pictures one after the other in time.
     pub is_volume: bool,

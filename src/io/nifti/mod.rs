@@ -14,6 +14,7 @@ use std::io;
 
 /// What keeps a NIfTI file from being read. Whoever opened it knows its name.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NiftiError {
     #[error("cannot be read ({0}); copy it again, or check its permissions")]
     Io(#[from] io::Error),

@@ -17,6 +17,7 @@ pub(super) const MAGIC: &[u8] = b"NRRD000";
 
 /// What keeps an NRRD file from being read. Whoever opened it knows its name.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NrrdError {
     #[error("cannot be read ({0}); check its permissions")]
     Io(#[from] io::Error),

@@ -44,6 +44,7 @@ pub struct MeasurementReport {
 
 /// Why measurements do not go into a report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReportError {
     #[error(
         "the size of its pixels is unknown, and a DICOM SR measures in millimetres; give --mm-per-pixel, \
