@@ -1,22 +1,27 @@
 #!/usr/bin/env bash
-# Remakes the shipped model: eight runs, each from the weights of the one before, then int8 and the bundle.
-# usage: models/remake.sh BUSBRA OUT      BUSBRA: the data set in MedCLIPSeg's layout; OUT: a folder for runs and results
+# Remakes the shipped model: eleven runs, each from the weights of the one before, a share of the last, then int8 and the bundle.
+# usage: models/remake.sh BUSBRA HEADS NERVES OUT
+#   BUSBRA: BUS-BRA in MedCLIPSeg's layout; HEADS: HC18's training images in img/ with filled masks in head/, and a table
+#   structures.csv (folder,name / head,fetal head); NERVES: usgra-seg in img/, nerve/, vessel/ with its split.csv;
+#   OUT: a folder for runs and results
 # The command is CONVERT (default: causalclipseg-convert, on libtorch: see docs/training.md for what makes that fast).
 # A run that was interrupted continues where it stopped; one that has ended is left alone.
 set -euo pipefail
-[ $# = 2 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
-busbra=$1 out=$2 here=$(cd "$(dirname "$0")" && pwd)
+[ $# = 4 ] || { sed -n '2,8s/^# //p' "$0" >&2; exit 2; }
+busbra=$1 heads=$2 nerves=$3 out=$4 here=$(cd "$(dirname "$0")" && pwd)
 convert=${CONVERT:-causalclipseg-convert}
 mkdir -p "$out"
 
 for count in 400 120; do
     [ -d "$out/phantoms-$count" ] || "$convert" phantom -o "$out/phantoms-$count" --count $count --seed 11 --split 0
 done
+[ -d "$out/phantoms-frames" ] || "$convert" phantom -o "$out/phantoms-frames" --count 240 --seed 31 --split 0 --lesion-free 0.4
 phantoms=$out/phantoms-400
+more=()
 
 # train NAME CONFIG [CKPT]
 train() {
-    local run=$out/$1 data=(--data "$busbra" --data "$phantoms" --device libtorch)
+    local run=$out/$1 data=(--data "$busbra" --data "$phantoms" "${more[@]}" --device libtorch)
     [ ! -e "$run/final.safetensors" ] || return 0
     if [ -e "$run/state.safetensors" ]; then
         "$convert" train "${data[@]}" --resume -o "$run"
@@ -42,7 +47,13 @@ import deeper
 phantoms=$out/phantoms-120
 train balanced tiny-balanced.toml "$out/deeper.safetensors"
 train sentences tiny-sentences.toml "$out/balanced/final.safetensors"
-"$convert" import "$out/sentences/best.safetensors" --storage f16 -o "$out/tiny.safetensors"
-"$convert" provenance "$out/tiny.safetensors" --data "$busbra" --data "$out/phantoms-400"
+import sentences
+phantoms=$out/phantoms-frames more=(--data "$heads" --data "$nerves")
+train frames tiny-frames.toml "$out/sentences.safetensors"
+train grafts tiny-grafts.toml "$out/frames/final.safetensors"
+train settle tiny-settle.toml "$out/grafts/final.safetensors"
+"$convert" interpolate "$out/sentences.safetensors" "$out/settle/final.safetensors" --share 0.75 --storage f16 -o "$out/tiny.safetensors"
+"$convert" provenance "$out/tiny.safetensors" --config "$here/tiny-settle.toml" \
+    --data "$busbra" --data "$phantoms" "${more[@]}"
 "$convert" quantize --checkpoint "$out/tiny.safetensors" --calibrate "$busbra" --compare "$busbra" -o "$out/int8.safetensors"
 "$convert" pack --checkpoint "$out/int8.safetensors" --precision int8 --name tiny -o "$out/tiny.ccs"
