@@ -29,7 +29,7 @@ impl Rectangle {
 }
 
 /// How often a place is looked for.
-const TRIES: usize = 24;
+const TRIES: usize = 64;
 
 /// Covers the lesion with tissue from elsewhere in the picture. False where there is no lesion, or it leaves no room; the
 /// picture is then as it was.
