@@ -59,7 +59,8 @@ impl Placement {
     /// Brings a map of the network's input (S x S, rows first) to the region's own size, height x width.
     ///
     /// Bilinear between pixel centres. Padding is cut off and never mixed in: at the border the outermost values of the
-    /// fitted part continue. Where the input was turned upright, the map is turned back. `out` is given its shape; it allocates only where that shape is new.
+    /// fitted part continue. Where the input was turned upright, the map is turned back.
+    /// `out` is given its shape; it allocates only where that shape is new.
     ///
     /// # Errors
     /// [`FrameError::Map`] where the map is not S x S.
@@ -72,19 +73,29 @@ impl Placement {
     }
 
     /// [`Placement::restore`] into a view that has the region's shape.
-    pub(crate) fn restore_into(
-        &self,
-        map: ArrayView2<'_, f32>,
-        mut out: ArrayViewMut2<'_, f32>,
-    ) -> Result<(), FrameError> {
+    pub(crate) fn restore_into(&self, map: ArrayView2<'_, f32>, out: ArrayViewMut2<'_, f32>) -> Result<(), FrameError> {
         if map.dim() != (self.input_size, self.input_size) {
             return Err(FrameError::Map { shape: [map.nrows(), map.ncols()], size: self.input_size });
         }
         let map = self.orientation.inverse().apply(map);
-        // The networks' own maps lie row by row; any other is copied, so that the rows below are plain slices.
-        let map = map.as_standard_layout();
-        let values = map.as_slice().unwrap_or_default();
-        let source_row = |y: usize| &values[y * self.input_size..][..self.input_size];
+        // A map that lies row by row is read as plain slices. Those of several heads lie between each other.
+        match map.as_slice() {
+            Some(values) => {
+                let row = |y: usize| &values[y * self.input_size..][..self.input_size];
+                self.interpolate(row, |row, x| row[x], out);
+            }
+            None => self.interpolate(|y| map.row(y), |row, x| row[x], out),
+        }
+        Ok(())
+    }
+
+    /// Fills `out` from the map's rows.
+    fn interpolate<Row>(
+        &self,
+        source_row: impl Fn(usize) -> Row,
+        value_at: impl Fn(&Row, usize) -> f32,
+        mut out: ArrayViewMut2<'_, f32>,
+    ) {
         let Region { width, height, .. } = self.region;
         let mut columns = [Between::default(); TILE];
         for tile in (0..width).step_by(TILE) {
@@ -97,13 +108,13 @@ impl Placement {
                 let line = between(y, height, self.fitted.y, self.fitted.height);
                 let (upper, lower) = (source_row(line.low), source_row(line.high));
                 for (value, column) in row.iter_mut().zip(columns.iter()) {
-                    let above = mix(upper[column.low], upper[column.high], column.fraction);
-                    let below = mix(lower[column.low], lower[column.high], column.fraction);
+                    let across =
+                        |row: &Row| mix(value_at(row, column.low), value_at(row, column.high), column.fraction);
+                    let (above, below) = (across(&upper), across(&lower));
                     *value = mix(above, below, line.fraction);
                 }
             }
         }
-        Ok(())
     }
 }
 

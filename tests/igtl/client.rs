@@ -102,6 +102,20 @@ impl Client {
         panic!("the node sends nothing of `{device}`");
     }
 
+    /// A mask, if one comes in this time.
+    pub fn mask_within(&mut self, patience: Duration) -> Option<Vec<u8>> {
+        let begun = Instant::now();
+        while begun.elapsed() < patience {
+            if let Ok(Received::Message(message)) = self.reader.next(&mut self.socket)
+                && message.header.device == "LesionMask"
+                && let Content::Image(image) = message.content
+            {
+                return Some(image.pixels.to_vec());
+            }
+        }
+        None
+    }
+
     pub fn mask(&mut self) -> Vec<u8> {
         match self.wait_for("LesionMask").answer {
             Answer::Image(_, pixels) => pixels,
