@@ -44,6 +44,8 @@ pub struct CpuEngine {
     prompt: Program,
     /// Channels of the features, rows and columns of the logits, of each head.
     heads: Vec<[usize; 3]>,
+    /// Which output of `prompt` each head's kernel is.
+    vectors: Vec<usize>,
     crew: Mutex<Crew>,
     /// What prompts are encoded in: by the calling thread alone, so that no frame waits for the crew meanwhile.
     prompt_room: Mutex<(Room, Crew)>,
@@ -97,6 +99,7 @@ impl CpuEngine {
             image: Program::new(&image_list, &source, kernels)?,
             prompt: Program::new(&prompt_list, &source, kernels)?,
             heads: heads.iter().map(shape).collect::<Result<_, _>>()?,
+            vectors: parts.vectors_of_heads(),
             threads: crew.threads(),
             crew: Mutex::new(crew),
             prompt_room: Mutex::new((Room::default(), alone)),
@@ -140,7 +143,7 @@ impl CpuEngine {
         let (room, crew) = &mut *guard;
         self.prompt.make_room(room, 1, 0);
         self.prompt.run(room, self.kernels, crew, (&[], tokens), &mut [], None)?;
-        let vectors = (0..self.heads.len()).map(|index| self.prompt.output(room, index).map(Into::into));
+        let vectors = self.vectors.iter().map(|place| self.prompt.output(room, *place).map(Into::into));
         let vectors = vectors.collect::<Option<_>>();
         let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
         Ok(PromptKernel { vectors, ..PromptKernel::default() })

@@ -23,6 +23,9 @@ pub(crate) type Logits = [Vec<Array2<f32>>; 2];
 
 struct HeadPlan {
     plan: ReferencePlan,
+    /// Which outputs of the image's and of the prompt's part it reads.
+    map: usize,
+    vector: usize,
     map_first: bool,
 }
 
@@ -31,9 +34,10 @@ impl ReferenceEngine {
         let executor = executor(options.threads)?;
         let parts = Parts::find(graph, options.confounders)?;
         let plan = |part: &Graph| ReferencePlan::on(executor.clone(), part, weights);
-        let heads = parts.heads().iter().map(|head| -> Result<HeadPlan, EngineError> {
+        let reads = parts.maps_of_heads().into_iter().zip(parts.vectors_of_heads());
+        let heads = parts.heads().iter().zip(reads).map(|(head, (map, vector))| -> Result<HeadPlan, EngineError> {
             let HeadGraph { graph, map_first } = parts.head(head)?;
-            Ok(HeadPlan { plan: plan(&graph)?, map_first })
+            Ok(HeadPlan { plan: plan(&graph)?, map, vector, map_first })
         });
         Ok(Self {
             image: plan(&parts.image_encoder()?)?,
@@ -49,7 +53,9 @@ impl ReferenceEngine {
 
     pub fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
         let vectors = self.prompt.run(&[Value::Tokens(tokens)])?;
-        let vectors = vectors.iter().map(|vector| vector.iter().copied().collect()).collect();
+        let of_head = |head: &HeadPlan| vectors.get(head.vector).map(|vector| vector.iter().copied().collect());
+        let vectors = self.heads.iter().map(of_head).collect::<Option<_>>();
+        let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
         Ok(PromptKernel { vectors, ..PromptKernel::default() })
     }
 
@@ -78,7 +84,8 @@ impl ReferenceEngine {
         log::debug!("image: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
         let begun = Instant::now();
         let mut found = [Vec::new(), Vec::new()];
-        for (index, (head, map)) in self.heads.iter().zip(maps).enumerate() {
+        for (index, head) in self.heads.iter().enumerate() {
+            let map = maps.get(head.map).ok_or_else(|| EngineError::Internal("no map of a head".into()))?;
             for prompt in prompts.clone() {
                 let vector = prompt.vectors.get(index).ok_or(EngineError::NoConfounders)?;
                 found[index].push(head.run(map.clone(), vector)?);

@@ -5,7 +5,7 @@ use super::limits::within;
 use super::tensor::{Element, TensorRef, element_count};
 use super::{Contents, Limits, ReadError, pickle, state_dict};
 use ndarray::ArrayD;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Seek};
 use std::rc::Rc;
 use zip::ZipArchive;
@@ -76,7 +76,7 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
 
     /// Reads each storage once, for all tensors in it.
     fn tensors(&mut self, found: Vec<(String, TensorRef)>) -> Result<Vec<(String, ArrayD<f32>)>, ReadError> {
-        let mut by_storage: HashMap<Rc<str>, Vec<Placed>> = HashMap::new();
+        let mut by_storage: BTreeMap<Rc<str>, Vec<Placed>> = BTreeMap::new();
         let mut names = Vec::with_capacity(found.len());
         let mut elements = 0u64;
         for (index, (name, tensor)) in found.into_iter().enumerate() {
@@ -88,7 +88,7 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
             within("the number of elements of all tensors", elements, self.limits.elements)?;
             by_storage.entry(tensor.storage.clone()).or_default().push((index, tensor, element));
         }
-        let mut values = HashMap::new();
+        let mut values = BTreeMap::new();
         for (key, tensors) in by_storage {
             let first = tensors.first().map_or("", |(index, ..)| names[*index].as_str());
             let storage = self.entry(&format!("data/{key}"), self.limits.inflated_bytes)?.ok_or_else(|| {

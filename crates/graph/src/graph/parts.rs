@@ -110,6 +110,16 @@ impl<'g> Parts<'g> {
         self.graph.subgraph(&[self.tokens], &distinct(self.heads.iter().map(|head| head.vector)))
     }
 
+    /// For each head, which output of [`Self::image_encoder`] is its map: heads may share one.
+    pub fn maps_of_heads(&self) -> Vec<usize> {
+        places(self.heads.iter().map(|head| head.map))
+    }
+
+    /// For each head, which output of [`Self::prompt_encoder`] is its vector: heads may share one.
+    pub fn vectors_of_heads(&self) -> Vec<usize> {
+        places(self.heads.iter().map(|head| head.vector))
+    }
+
     /// A frame's whole work: from the image and each head's vector to the logits.
     pub fn image_pass(&self) -> Result<Graph, GraphError> {
         let vectors = self.heads.iter().map(|head| head.vector);
@@ -231,6 +241,12 @@ fn find_head(graph: &Graph, sides: &[Side], output: &str) -> Result<Head, GraphE
 }
 
 /// Each node once, in the order of first appearance.
+/// Where each stands among the distinct ones.
+fn places(ids: impl Iterator<Item = NodeId> + Clone) -> Vec<usize> {
+    let all = distinct(ids.clone());
+    ids.filter_map(|id| all.iter().position(|other| *other == id)).collect()
+}
+
 fn distinct(ids: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
     let mut found = Vec::new();
     for id in ids {
@@ -314,6 +330,7 @@ mod tests {
         let (image, prompt) = (parts.image_encoder().unwrap(), parts.prompt_encoder().unwrap());
         assert_eq!((inputs(&image), outputs_of(&image)), (vec!["image"], vec!["fq_sup", "fq_inf"]));
         assert_eq!((inputs(&prompt), outputs_of(&prompt)), (vec!["tokens"], vec!["state"]));
+        assert_eq!((parts.maps_of_heads(), parts.vectors_of_heads()), (vec![0, 1], vec![0, 0]));
         for (head, map) in parts.heads().iter().zip(["fq_sup", "fq_inf"]) {
             assert_eq!(
                 inputs(&parts.head(head).unwrap().graph),
