@@ -1,7 +1,7 @@
 //! The table of instruction sets, and the macros that read it: what a kernel may execute and what the CPU is asked for
 //! come from one list.
 //!
-//! An instruction set is a row in [`SETS`] and the file that the row names.
+//! An instruction set is a row in `SETS` and the file that the row names.
 
 use proc_macro::{TokenStream, TokenTree};
 
