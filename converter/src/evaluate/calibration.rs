@@ -15,7 +15,7 @@ pub(super) struct Scored {
 pub struct Calibration {
     /// Answers with a mask, to requests for any lesion: of images with one and of frames without.
     pub answers: usize,
-    /// Score and the Dice to expect, both rising; between them, linear. At most [`POINTS`].
+    /// Score and the Dice to expect, both rising; between them, linear. At most `POINTS`.
     pub points: Vec<[f64; 2]>,
     /// The mean distance of tenths of scores from their Dice, of scores as they are ...
     pub error_before: f64,

@@ -30,7 +30,7 @@ pub struct Curve {
     pub threshold: f64,
     pub sensitivity: f64,
     pub specificity: f64,
-    /// Thresholds with their sensitivity and specificity, at most [`POINTS`] of them.
+    /// Thresholds with their sensitivity and specificity, at most `POINTS` of them.
     pub points: Vec<[f64; 3]>,
 }
 
