@@ -10,6 +10,9 @@
 //!
 //! Research software; not a medical device.
 
+// wgpu's types lie deeper in each other than the compiler looks by default.
+#![cfg_attr(feature = "gpu", recursion_limit = "256")]
+
 pub mod bundle;
 #[cfg(feature = "capi")]
 #[doc(hidden)]
