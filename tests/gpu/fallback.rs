@@ -2,7 +2,7 @@
 
 use super::networks::{image, mini};
 use super::{assert_close, has_adapter, logits, on_gpu};
-use causalclipseg::engine::{Device, Engine, EngineOptions, GpuPrecision, RanOn, Workspace};
+use causalclipseg::engine::{Device, Engine, GpuPrecision, RanOn, Workspace};
 
 const PROMPTS: [&[u32]; 2] = [&[510, 3, 77, 511], &[510, 511]];
 
