@@ -31,6 +31,9 @@ struct Options {
     /// For each row of the result.
     #[arg(long, default_value_t = 15.0)]
     seconds: f64,
+    /// Upsamplings and the convolutions after them one after the other, instead of at the low resolution.
+    #[arg(long)]
+    direct: bool,
     /// What Cargo adds.
     #[arg(long, hide = true)]
     bench: bool,
@@ -44,7 +47,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = made_batch(&options);
     let (images, tokens) = (batch.normalised_images(&devices[0]), TokenBatch::new(&batch.tokens, &devices[0]));
     let masks = batch.mask_planes(&devices[0]);
-    let plan = Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], Masks::Learned, UpsampledConv::Blend, false)?;
+    let form = if options.direct { UpsampledConv::Direct } else { UpsampledConv::Blend };
+    let plan = Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], Masks::Learned, form, false)?;
     let is_weight = |name: &&str| !name.contains(".running_");
     let all: BTreeSet<String> = network.parameters.names().filter(is_weight).map(String::from).collect();
     let loss = LossConfig::default();
@@ -64,6 +68,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let started = Instant::now();
             // Two, so that each time holds one phi-step.
             (0..2).for_each(&mut *step);
+            // A GPU's work goes on behind its calls.
+            devices.iter().for_each(|device| drop(device.sync()));
             seconds.push(started.elapsed().as_secs_f64() / 2.0);
         }
         seconds.sort_by(f64::total_cmp);
@@ -84,7 +90,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let total = loss_of(stage::PRED).add(loss_of(stage::PRED_AD)).mul_scalar(0.5);
         drop(total.backward());
     });
-    let rules = GameConfig { warmup_epochs: 0, phi_every: 2, ..GameConfig::default() };
+    let rules = GameConfig { warmup_epochs: 0, phi_every: 2, upsampled_conv: form, ..GameConfig::default() };
     let [theta, phi] = Game::optimizers(&OptimizerConfig::default()).map(Adam::new);
     let mut game = Game::new(network.graph(), rules, loss.clone(), theta, phi)?.replicated(&devices);
     row("min-max, optimiser too", &mut |step| {

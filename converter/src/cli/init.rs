@@ -18,7 +18,7 @@ enum InitialWeights {
 /// Make an untrained checkpoint
 #[derive(Debug, Args)]
 pub struct Init {
-    /// rn101, rn50 or tiny
+    /// rn101, rn50, small or tiny
     #[arg(long)]
     edition: Edition,
     /// Height and width of the input in pixels, a multiple of 32

@@ -56,6 +56,8 @@ pub struct Train {
 impl Train {
     pub fn run(self) -> Result<(), Failure> {
         let config = configuration(&self)?;
+        // Backends panic where a device fails; that comes back as an error of one line.
+        std::panic::set_hook(Box::new(|info| log::debug!("{info}")));
         let devices = self.device.devices(config.replicas)?;
         let start = if self.resume { None } else { Some(first_weights(&self, &config)?) };
         let sources = Sources::load(&self, &config)?;
@@ -147,7 +149,7 @@ impl Sources {
         let shares: Vec<f64> = config.data_shares.iter().copied().chain(all).take(counts.len()).collect();
         let pairs = Recipe { compose: 1.0, ..Recipe::PLAIN };
         Ok(Self {
-            training: source(training, config.recipe.clone()).shared(&counts, &shares),
+            training: source(training, config.recipe.clone()).shared(&counts, &shares).repeated(config.epoch_passes),
             pairs: (config.validation_pairs > 0)
                 .then(|| source(Arc::clone(&validation), pairs).limited(config.validation_pairs)),
             validation: source(validation, Recipe::PLAIN),

@@ -52,7 +52,7 @@ fn edition(image: &ImageEncoder, embed: usize, input_size: usize) -> Edition {
         let published = Architecture::of(*edition, input_size);
         published.image == *image && published.embed == embed
     };
-    [Edition::Rn101, Edition::Rn50].into_iter().find(is).unwrap_or(Edition::Tiny)
+    [Edition::Rn101, Edition::Rn50, Edition::Small].into_iter().find(is).unwrap_or(Edition::Tiny)
 }
 
 /// The edition's width; CLIP's larger ResNets, which have no edition, get the paper's.
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn every_edition_is_known_by_its_shapes() {
-        for edition in [Edition::Rn101, Edition::Rn50, Edition::Tiny] {
+        for edition in Edition::ALL {
             let expected = Architecture::of(edition, 224);
             let mut weights = zeros(&expected);
             let known = Known { decoder: None, text_heads: (edition == Edition::Tiny).then_some(2) };

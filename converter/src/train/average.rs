@@ -3,48 +3,70 @@
 use super::network::{ParameterTable, from_numbers, to_numbers};
 use burn::tensor::{Device, Tensor};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-/// Averages of all weights, running statistics included.
+/// Averages of all weights, running statistics included, one after another in one vector: two operations a step.
 pub struct WeightAverage {
     decay: f64,
     updates: u64,
-    values: BTreeMap<String, Tensor<1>>,
+    /// In the vector's order, and where each lies.
+    parts: Vec<(String, Range<usize>)>,
+    values: Tensor<1>,
 }
 
 impl WeightAverage {
     pub fn new(table: &ParameterTable, decay: f64) -> Self {
-        let values = table.iter().map(|(name, parameter)| (name.to_string(), parameter.values.clone())).collect();
-        Self { decay, updates: 0, values }
+        let weights = table.iter().map(|(name, parameter)| (name.to_string(), parameter.values.clone()));
+        Self::of(weights.collect(), decay, 0)
+    }
+
+    fn of(weights: Vec<(String, Tensor<1>)>, decay: f64, updates: u64) -> Self {
+        let mut end = 0;
+        let parts = weights.iter().map(|(name, values)| {
+            let start = end;
+            end += values.dims()[0];
+            (name.clone(), start..end)
+        });
+        let parts = parts.collect();
+        let values = Tensor::cat(weights.into_iter().map(|(_, values)| values).collect(), 0);
+        Self { decay, updates, parts, values }
     }
 
     /// Adds the weights of one more step. The first steps count for more, so that the average leaves the start behind.
     pub fn update(&mut self, table: &ParameterTable) {
         self.updates += 1;
         let decay = self.decay.min((1 + self.updates) as f64 / (10 + self.updates) as f64);
-        for (name, value) in &mut self.values {
-            let fresh = table.get(name).values.clone().mul_scalar(1.0 - decay);
-            value.inplace(|old| old.mul_scalar(decay).add(fresh));
-        }
+        let fresh = Tensor::cat(self.parts.iter().map(|(name, _)| table.get(name).values.clone()).collect(), 0);
+        self.values.inplace(|old| old.mul_scalar(decay).add(fresh.mul_scalar(1.0 - decay)));
     }
 
     /// Puts the averages into a table.
     pub fn write_to(&self, table: &mut ParameterTable) {
-        for (name, value) in &self.values {
-            table.set(name, value.clone());
+        for (name, values) in self.iter() {
+            table.set(name, values);
         }
     }
 
+    fn iter(&self) -> impl Iterator<Item = (&str, Tensor<1>)> {
+        self.parts.iter().map(|(name, part)| (name.as_str(), self.values.clone().slice([part.clone()])))
+    }
+
     pub fn state(&self) -> (u64, BTreeMap<String, Vec<f32>>) {
-        (self.updates, self.values.iter().map(|(name, value)| (name.clone(), to_numbers(value))).collect())
+        let numbers = to_numbers(&self.values);
+        (self.updates, self.parts.iter().map(|(name, part)| (name.clone(), numbers[part.clone()].to_vec())).collect())
     }
 
+    /// `values` hold one weight at least.
     pub fn restore(decay: f64, updates: u64, values: BTreeMap<String, Vec<f32>>, device: &Device) -> Self {
-        let values = values.into_iter().map(|(name, numbers)| (name, from_numbers(numbers, device))).collect();
-        Self { decay, updates, values }
+        let weights = values.into_iter().map(|(name, numbers)| (name, from_numbers(numbers, device)));
+        Self::of(weights.collect(), decay, updates)
     }
 
-    /// Replaces one average, where the weight itself was replaced.
+    /// Replaces one average, where the weight itself was replaced; its length may differ.
     pub fn replace(&mut self, name: &str, value: Tensor<1>) {
-        self.values.insert(name.to_string(), value);
+        let kept = self.iter().map(|(found, old)| {
+            (found.to_string(), if found == name { value.clone() } else { old })
+        });
+        *self = Self::of(kept.collect(), self.decay, self.updates);
     }
 }

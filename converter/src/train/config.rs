@@ -50,6 +50,11 @@ pub struct TrainingConfig {
     pub validation_batch: usize,
     /// Composed pairs of validation images on which to measure whether the prompt is obeyed; 0 for none.
     pub validation_pairs: usize,
+    /// Threads that draw batches ahead of the step. Their number changes nothing but the speed: a GPU waits for one thread.
+    pub loader_threads: usize,
+    /// How often an epoch shows the data, each time drawn anew. A GPU needs a second for what takes a CPU minutes: validation, log and state
+    /// then come once in many passes.
+    pub epoch_passes: usize,
     /// A state to continue from is written after so many batches, besides each epoch's end; 0 for the latter only.
     pub save_every_batches: usize,
 }
@@ -85,6 +90,8 @@ impl Default for TrainingConfig {
             validate_every: 1,
             validation_batch: 16,
             validation_pairs: 64,
+            loader_threads: 1,
+            epoch_passes: 1,
             save_every_batches: 0,
         }
     }
@@ -161,6 +168,12 @@ impl TrainingConfig {
         }
         if !(1..=256).contains(&self.replicas) {
             return refuse("replicas", self.replicas.to_string(), "allowed are 1 to 256");
+        }
+        if !(1..=10_000).contains(&self.epoch_passes) {
+            return refuse("epoch_passes", self.epoch_passes.to_string(), "allowed are 1 to 10000");
+        }
+        if !(1..=1024).contains(&self.loader_threads) {
+            return refuse("loader_threads", self.loader_threads.to_string(), "allowed are 1 to 1024");
         }
         if !(1..=4096).contains(&self.validation_batch) {
             return refuse("validation_batch", self.validation_batch.to_string(), "allowed are 1 to 4096");

@@ -32,7 +32,10 @@ pub struct DataSetSource {
     seed: u64,
     tokenizer: Arc<Tokenizer>,
     context: usize,
+    /// Examples in a pass over the data.
     count: usize,
+    /// Passes in an epoch.
+    passes: usize,
     /// Of consecutive samples: how many there are, and how many of them an epoch shows. Empty where it shows all.
     parts: Vec<(usize, usize)>,
 }
@@ -41,7 +44,7 @@ impl DataSetSource {
     /// Prompts of more than `context` tokens are cut to that.
     pub fn new(sizes: Arc<Sizes>, recipe: Recipe, seed: u64, tokenizer: Arc<Tokenizer>, context: usize) -> Self {
         let count = sizes.values().next().map_or(0, Dataset::len);
-        Self { sizes, recipe, seed, tokenizer, context, count, parts: Vec::new() }
+        Self { sizes, recipe, seed, tokenizer, context, count, passes: 1, parts: Vec::new() }
     }
 
     /// The same with the first `count` examples only.
@@ -61,7 +64,13 @@ impl DataSetSource {
         self
     }
 
-    /// The sample that is number `index` of an epoch.
+    /// The same with epochs of so many passes, one at least, each drawn anew.
+    pub fn repeated(mut self, passes: usize) -> Self {
+        self.passes = passes.max(1);
+        self
+    }
+
+    /// The sample that is number `index` of a pass.
     fn sample_of(&self, epoch: usize, index: usize) -> usize {
         let (mut first, mut rest) = (0, index);
         for (count, shown) in &self.parts {
@@ -88,11 +97,13 @@ impl DataSetSource {
 
 impl Source for DataSetSource {
     fn count(&self) -> usize {
-        self.count
+        self.count * self.passes
     }
 
     fn draw(&self, epoch: usize, index: usize, size: usize) -> Result<Example, SourceError> {
         let dataset = self.sizes.get(&size).ok_or_else(|| format!("it was not prepared at {size} pixels"))?;
+        let count = self.count.max(1);
+        let (epoch, index) = (epoch * self.passes + index / count, index % count);
         let sample = self.sample_of(epoch, index);
         let drawn =
             self.recipe.draw(dataset, sample, epoch, self.seed).ok_or_else(|| format!("it has no example {index}"))?;

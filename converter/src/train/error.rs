@@ -1,7 +1,7 @@
 //! Why a run stops.
 
 use super::config::ConfigError;
-use super::device::MissingBackend;
+use super::device::BackendError;
 use super::source::SourceError;
 use crate::checkpoint::CheckpointError;
 use crate::model::ArchitectureError;
@@ -14,11 +14,16 @@ pub enum TrainError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Backend(#[from] MissingBackend),
+    Backend(#[from] BackendError),
     #[error("a run needs a device")]
     NoDevice,
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error(
+        "the device failed at epoch {epoch}, batch {batch}: {reason}; the last state is kept in {state}: continue with --resume, \
+         where memory was short on another --device or as a new run of smaller batches from its best.safetensors"
+    )]
+    Device { reason: String, epoch: usize, batch: usize, state: PathBuf },
     #[error("the network: {0}")]
     Graph(#[from] GraphError),
     #[error("the network: {0}")]

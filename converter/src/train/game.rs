@@ -11,7 +11,7 @@
 
 use super::loss::LossConfig;
 use super::network::{
-    Leaves, Masks, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic, masker_parameters,
+    Leaves, Masks, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic, masker_parameters, to_numbers,
 };
 use super::optimizer::{Adam, OptimizerConfig};
 use super::replicas::{self, Pass, Share};
@@ -177,14 +177,15 @@ impl Game {
             let leaves = Leaves::new(&network.parameters, names);
             let values = forward(network, plan, share, &leaves);
             let pred = self.loss.of(values.map(stage::PRED), share.masks.clone());
-            let mut numbers = vec![scalar(&pred)];
+            let mut numbers = vec![fixed(&pred)];
             if self.rules.causal {
-                numbers.extend(mask_means(&values).map(|mean| scalar(&mean)));
+                numbers.extend(mask_means(&values).map(|mean| fixed(&mean)));
             }
             drop(values);
             Pass { gradients: gradients(pred, share, &leaves), numbers }
         });
         let gradient_norm = self.theta.step(&mut network.parameters, gradients, factor);
+        let numbers = read(numbers);
         Outcome { pred: numbers[0], masks: numbers[1..].try_into().ok(), gradient_norm, ..Outcome::default() }
     }
 
@@ -195,14 +196,15 @@ impl Game {
             let values = forward(network, plan, share, &leaves);
             let pred = self.loss.of(values.map(stage::PRED), share.masks.clone());
             let pred_ad = self.loss.of(values.map(stage::PRED_AD), share.masks.clone());
-            let mut numbers = vec![scalar(&pred), scalar(&pred_ad)];
+            let mut numbers = vec![fixed(&pred), fixed(&pred_ad)];
             if !is_warmup {
-                numbers.extend(mask_means(&values).map(|mean| scalar(&mean)));
+                numbers.extend(mask_means(&values).map(|mean| fixed(&mean)));
             }
             drop(values);
             Pass { gradients: gradients(pred.add(pred_ad).mul_scalar(0.5), share, &leaves), numbers }
         });
         let gradient_norm = self.theta.step(&mut network.parameters, gradients, factor);
+        let numbers = read(numbers);
         let masks = numbers[2..].try_into().ok();
         Outcome { pred: numbers[0], pred_ad: Some(numbers[1]), masks, gradient_norm, ..Outcome::default() }
     }
@@ -219,11 +221,11 @@ impl Game {
                 mask_means(&values),
             );
             drop(values);
-            let numbers = vec![scalar(&loss)];
+            let numbers = vec![fixed(&loss)];
             Pass { gradients: gradients(loss, share, &leaves), numbers }
         });
         self.phi.step(&mut network.parameters, gradients, factor);
-        numbers[0]
+        read(numbers)[0]
     }
 }
 
@@ -253,14 +255,24 @@ fn mask_means(values: &Values) -> [Tensor<1>; 3] {
     stage::MASKS.map(|name| values.map(name).mean())
 }
 
-fn scalar(tensor: &Tensor<1>) -> f32 {
-    tensor.clone().into_scalar::<f32>()
+/// A number without its history, left on the device.
+fn fixed(number: &Tensor<1>) -> Tensor<1> {
+    number.clone().inner()
+}
+
+/// Numbers from the device, all at once.
+fn read(numbers: Vec<Tensor<1>>) -> Vec<f32> {
+    to_numbers(&Tensor::cat(numbers, 0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use burn::tensor::Device;
+
+    fn scalar(tensor: &Tensor<1>) -> f32 {
+        tensor.clone().into_scalar::<f32>()
+    }
 
     fn number(value: f32) -> Tensor<1> {
         Tensor::from_floats([value], &Device::flex().autodiff())

@@ -1,13 +1,16 @@
-//! Draws batches ahead of the step that uses them.
+//! Draws batches ahead of the step that uses them, on as many threads as asked for.
 
+use super::device::panic_text;
 use super::source::{Batch, Source, SourceError};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-/// Batches that wait ready.
-const AHEAD: usize = 2;
+/// Batches that wait ready at each thread, besides the one that it draws.
+const AHEAD: usize = 1;
 
 /// The examples of each batch of an epoch, in an order that seed and epoch fix. A rest that fills no batch is left out:
 /// statistics of a batch of another size would weigh as much as any.
@@ -20,25 +23,55 @@ pub(super) fn batches(count: usize, batch: usize, seed: u64, epoch: usize) -> Ve
     order.chunks_exact(batch.max(1)).map(<[usize]>::to_vec).collect()
 }
 
-/// Starts a thread that draws `batches` in order; dropping the receiver ends it.
-pub(super) fn start<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    source: &'scope dyn Source,
-    batches: Vec<Vec<usize>>,
-    epoch: usize,
-    size: usize,
-) -> Receiver<Result<Batch, SourceError>> {
-    let (sender, receiver) = sync_channel(AHEAD);
-    scope.spawn(move || {
-        for indices in batches {
-            let batch = Batch::draw(source, epoch, &indices, size);
-            let failed = batch.is_err();
-            if sender.send(batch).is_err() || failed {
-                return;
-            }
-        }
-    });
-    receiver
+/// Threads that draw an epoch's batches ahead; dropping it ends them.
+pub(super) struct Loader {
+    /// Of the threads, which take the batches in turn: an order that does not depend on their speed.
+    receivers: Vec<Receiver<Result<Batch, SourceError>>>,
+    turn: usize,
+}
+
+impl Loader {
+    /// Starts so many threads, one at least, on `batches`.
+    pub fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        source: &'scope dyn Source,
+        batches: Vec<Vec<usize>>,
+        epoch: usize,
+        size: usize,
+        threads: usize,
+    ) -> Self {
+        let threads = threads.clamp(1, batches.len().max(1));
+        let batches = Arc::new(batches);
+        let start = |first: usize| {
+            let (sender, receiver) = sync_channel(AHEAD);
+            let batches = Arc::clone(&batches);
+            scope.spawn(move || {
+                for indices in batches.iter().skip(first).step_by(threads) {
+                    let batch = draw(source, epoch, indices, size);
+                    let failed = batch.is_err();
+                    if sender.send(batch).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            receiver
+        };
+        Self { receivers: (0..threads).map(start).collect(), turn: 0 }
+    }
+
+    /// The next batch in the epoch's order. After an error nothing is worth waiting for.
+    pub fn next(&mut self) -> Result<Batch, SourceError> {
+        let receiver = &self.receivers[self.turn];
+        self.turn = (self.turn + 1) % self.receivers.len();
+        receiver.recv().unwrap_or_else(|_| Err("the thread that draws its batches has ended early".into()))
+    }
+}
+
+/// A panic in a source, or in the libraries below it, is an error like any other: it must not end a run without a state.
+fn draw(source: &dyn Source, epoch: usize, indices: &[usize], size: usize) -> Result<Batch, SourceError> {
+    catch_unwind(AssertUnwindSafe(|| Batch::draw(source, epoch, indices, size))).unwrap_or_else(|panic| {
+        Err(format!("a fault while drawing examples {indices:?} of epoch {epoch}: {}", panic_text(&*panic)).into())
+    })
 }
 
 #[cfg(test)]
@@ -56,5 +89,66 @@ mod tests {
         assert_eq!(first, batches(10, 3, 1, 0));
         assert_ne!(first, batches(10, 3, 1, 1));
         assert_ne!(first, batches(10, 3, 2, 0));
+    }
+
+    use super::super::source::{Example, Question};
+
+    /// One grey pixel that is the example's number; some examples fail.
+    struct Numbers {
+        wrong: Option<usize>,
+        panics: bool,
+    }
+
+    impl Source for Numbers {
+        fn count(&self) -> usize {
+            40
+        }
+
+        fn draw(&self, _epoch: usize, index: usize, _size: usize) -> Result<Example, SourceError> {
+            if self.wrong == Some(index) {
+                assert!(!self.panics, "number {index} is broken");
+                return Err("no such number".into());
+            }
+            // Threads that finish in another order than they began.
+            std::thread::sleep(std::time::Duration::from_micros(((index * 7) % 5) as u64 * 200));
+            let question = Question { tokens: vec![1], mask: vec![0] };
+            Ok(Example { image: vec![index as u8], questions: vec![question] })
+        }
+    }
+
+    fn drawn(source: &Numbers, threads: usize) -> Vec<Result<Vec<u8>, String>> {
+        std::thread::scope(|scope| {
+            let order = batches(source.count(), 3, 5, 2);
+            let count = order.len();
+            let mut loader = Loader::start(scope, source, order, 2, 1, threads);
+            let batch = |batch: Batch| batch.images.concat();
+            (0..count).map(|_| loader.next().map(batch).map_err(|error| error.to_string())).collect()
+        })
+    }
+
+    #[test]
+    fn any_number_of_threads_yields_the_same_batches_in_the_same_order() {
+        let source = Numbers { wrong: None, panics: false };
+        let one = drawn(&source, 1);
+        let expected: Vec<Vec<u8>> =
+            batches(40, 3, 5, 2).iter().map(|batch| batch.iter().map(|index| *index as u8).collect()).collect();
+        assert_eq!(one, expected.into_iter().map(Ok).collect::<Vec<_>>());
+        for threads in [2, 3, 7, 100] {
+            assert_eq!(drawn(&source, threads), one, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_source_that_fails_or_panics_is_an_error_at_its_batch() {
+        for panics in [false, true] {
+            let source = Numbers { wrong: Some(20), panics };
+            let at = batches(40, 3, 5, 2).iter().position(|batch| batch.contains(&20)).unwrap();
+            for threads in [1, 4] {
+                let found = drawn(&source, threads);
+                assert!(found[..at].iter().all(Result::is_ok));
+                let error = found[at].clone().unwrap_err();
+                assert!(error.contains(if panics { "number 20 is broken" } else { "no such number" }), "{error}");
+            }
+        }
     }
 }

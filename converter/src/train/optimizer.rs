@@ -4,6 +4,7 @@ use super::network::{NamedTensors, ParameterTable, from_numbers, to_numbers};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// How weights move along their gradients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,17 +56,71 @@ impl OptimizerConfig {
     }
 }
 
-/// Averages of one weight's gradients and of their squares.
-struct Moments {
+/// All weights that an optimiser moves, one after another in one vector: a handful of operations a step, however many weights
+/// there are.
+struct Flat {
+    /// In the vector's order, and how many numbers each has.
+    names: Vec<String>,
+    lengths: Vec<usize>,
+    /// Averages of the gradients and of their squares.
     first: Tensor<1>,
     second: Tensor<1>,
+    /// Times the learning rate.
+    rates: Factors,
+    decays: Factors,
+}
+
+impl Flat {
+    /// The weights, and where each lies in the vectors.
+    fn parts(&self) -> impl Iterator<Item = (&String, Range<usize>)> {
+        let ends = self.lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        });
+        self.names.iter().zip(ends.zip(&self.lengths)).map(|(name, (end, length))| (name, end - length..end))
+    }
+}
+
+/// A number for each weight.
+enum Factors {
+    Equal(f64),
+    /// As many as there are numbers in the vector.
+    Each(Tensor<1>),
+}
+
+impl Factors {
+    fn new(values: &[f64], lengths: &[usize], device: &Device) -> Self {
+        match values {
+            [] => Self::Equal(0.0),
+            [first, rest @ ..] if rest.iter().all(|value| value == first) => Self::Equal(*first),
+            _ => {
+                let repeated =
+                    values.iter().zip(lengths).flat_map(|(value, length)| std::iter::repeat_n(*value as f32, *length));
+                Self::Each(from_numbers(repeated.collect(), device))
+            }
+        }
+    }
+
+    fn times(&self, values: Tensor<1>) -> Tensor<1> {
+        match self {
+            Self::Equal(factor) => values.mul_scalar(*factor),
+            Self::Each(factors) => values.mul(factors.clone()),
+        }
+    }
+
+    fn are_zero(&self) -> bool {
+        matches!(self, Self::Equal(0.0))
+    }
 }
 
 /// One optimiser: the game has two, which share no state.
 pub struct Adam {
     config: OptimizerConfig,
     steps: u64,
-    moments: BTreeMap<String, Moments>,
+    /// Of the weights that the last step moved.
+    flat: Option<Flat>,
+    /// Of those that it did not, and of all after a restore, until a step moves them.
+    resting: BTreeMap<String, (Tensor<1>, Tensor<1>)>,
 }
 
 /// An optimiser's state on the host.
@@ -78,84 +133,111 @@ pub struct AdamState {
 
 impl Adam {
     pub fn new(config: OptimizerConfig) -> Self {
-        Self { config, steps: 0, moments: BTreeMap::new() }
+        Self { config, steps: 0, flat: None, resting: BTreeMap::new() }
     }
 
     /// Moves weights by their gradients, the learning rate times `factor`. Returns the gradients' norm before clipping;
-    /// where that is not finite, nothing moves.
+    /// where that is not finite, nothing moves. Weights without a gradient stay as they are, their moments too.
     pub(super) fn step(&mut self, table: &mut ParameterTable, gradients: NamedTensors, factor: f64) -> f64 {
-        let norm = norm(gradients.values());
+        if gradients.is_empty() {
+            return 0.0;
+        }
+        let (names, gradients): (Vec<String>, Vec<Tensor<1>>) = gradients.into_iter().unzip();
+        let gradient = Tensor::cat(gradients, 0);
+        let norm = norm(&gradient);
         if !norm.is_finite() {
             return norm;
         }
         let is_clipped = self.config.clip_norm > 0.0 && norm > self.config.clip_norm;
-        let scale = if is_clipped { self.config.clip_norm / norm } else { 1.0 };
+        let gradient = if is_clipped { gradient.mul_scalar(self.config.clip_norm / norm) } else { gradient };
         self.steps += 1;
-        for (name, gradient) in gradients {
-            let gradient = if is_clipped { gradient.mul_scalar(scale) } else { gradient };
-            let parameter = table.get(&name);
-            let decay = self.config.decay(&name, parameter.shape.len());
-            let moved = self.moved(&name, parameter.values.clone(), gradient, decay, self.config.rate(&name) * factor);
-            table.set(&name, moved);
+        let flat = self.flat_of(names, table);
+        let weights = Tensor::cat(flat.names.iter().map(|name| table.get(name).values.clone()).collect(), 0);
+        let moved = self.moved(flat, weights, gradient, factor);
+        for (name, part) in self.flat.iter().flat_map(Flat::parts) {
+            table.set(name, moved.clone().slice([part]));
         }
         norm
     }
 
-    fn moved(&mut self, name: &str, weight: Tensor<1>, gradient: Tensor<1>, decay: f64, rate: f64) -> Tensor<1> {
-        let OptimizerConfig { beta1, beta2, epsilon, decoupled, .. } = self.config;
-        let gradient =
-            if decay > 0.0 && !decoupled { gradient.add(weight.clone().mul_scalar(decay)) } else { gradient };
-        let squares = gradient.clone().mul(gradient.clone()).mul_scalar(1.0 - beta2);
-        let fresh = gradient.mul_scalar(1.0 - beta1);
-        let Moments { first, second } = match self.moments.remove(name) {
-            Some(old) => Moments {
-                first: old.first.mul_scalar(beta1).add(fresh),
-                second: old.second.mul_scalar(beta2).add(squares),
-            },
-            None => Moments { first: fresh, second: squares },
+    /// The moments of these weights in one vector each, zero where there were none yet.
+    fn flat_of(&mut self, names: Vec<String>, table: &ParameterTable) -> Flat {
+        match self.flat.take() {
+            Some(flat) if flat.names == names => return flat,
+            Some(flat) => self.rest(&flat),
+            None => {}
+        }
+        let lengths: Vec<usize> = names.iter().map(|name| table.get(name).length()).collect();
+        let device = table.get(&names[0]).values.device();
+        let moments = names.iter().zip(&lengths).map(|(name, length)| {
+            let zeros = || Tensor::zeros([*length], &device);
+            self.resting.remove(name).unwrap_or_else(|| (zeros(), zeros()))
+        });
+        let (first, second): (Vec<_>, Vec<_>) = moments.unzip();
+        let of = |value: &dyn Fn(&str) -> f64| {
+            Factors::new(&names.iter().map(|name| value(name)).collect::<Vec<_>>(), &lengths, &device)
         };
+        let rates = of(&|name| self.config.rate(name));
+        let decays = of(&|name| self.config.decay(name, table.get(name).shape.len()));
+        Flat { first: Tensor::cat(first, 0), second: Tensor::cat(second, 0), rates, decays, names, lengths }
+    }
+
+    /// Keeps the moments of a vector by their weights' names.
+    fn rest(&mut self, flat: &Flat) {
+        for (name, part) in flat.parts() {
+            let of = |moments: &Tensor<1>| moments.clone().slice([part.clone()]);
+            self.resting.insert(name.clone(), (of(&flat.first), of(&flat.second)));
+        }
+    }
+
+    /// The weights after the step, `factor` times the rates.
+    fn moved(&mut self, flat: Flat, weights: Tensor<1>, gradient: Tensor<1>, factor: f64) -> Tensor<1> {
+        let OptimizerConfig { beta1, beta2, epsilon, decoupled, .. } = self.config;
+        let decays = !flat.decays.are_zero();
+        let decayed = |gradient: Tensor<1>| gradient.add(flat.decays.times(weights.clone()));
+        let gradient = if decays && !decoupled { decayed(gradient) } else { gradient };
+        let squares = gradient.clone().mul(gradient.clone()).mul_scalar(1.0 - beta2);
+        let first = flat.first.clone().mul_scalar(beta1).add(gradient.mul_scalar(1.0 - beta1));
+        let second = flat.second.clone().mul_scalar(beta2).add(squares);
         let steps = self.steps.min(i32::MAX as u64) as i32;
         let (bias1, bias2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
         // m / bias1 / (sqrt(v / bias2) + epsilon), with the constants gathered.
         let root = bias2.sqrt();
-        let update =
-            first.clone().div(second.clone().sqrt().add_scalar(epsilon * root)).mul_scalar(rate * root / bias1);
-        self.moments.insert(name.to_string(), Moments { first, second });
-        let weight = if decay > 0.0 && decoupled { weight.mul_scalar(1.0 - rate * decay) } else { weight };
-        weight.sub(update)
+        let update = first.clone().div(second.clone().sqrt().add_scalar(epsilon * root)).mul_scalar(root / bias1);
+        let update = if decays && decoupled { decayed(update) } else { update };
+        let moved = weights.sub(flat.rates.times(update).mul_scalar(factor));
+        self.flat = Some(Flat { first, second, ..flat });
+        moved
     }
 
     /// Forgets a weight's moments, where the weight itself was replaced.
     pub fn forget(&mut self, name: &str) {
-        self.moments.remove(name);
+        self.resting.remove(name);
     }
 
     pub fn state(&self) -> AdamState {
-        let moments = self
-            .moments
+        let mut moments: BTreeMap<String, (Vec<f32>, Vec<f32>)> = self
+            .resting
             .iter()
-            .map(|(name, moments)| (name.clone(), (to_numbers(&moments.first), to_numbers(&moments.second))))
+            .map(|(name, (first, second))| (name.clone(), (to_numbers(first), to_numbers(second))))
             .collect();
+        if let Some(flat) = &self.flat {
+            let (first, second) = (to_numbers(&flat.first), to_numbers(&flat.second));
+            for (name, part) in flat.parts() {
+                moments.insert(name.clone(), (first[part.clone()].to_vec(), second[part].to_vec()));
+            }
+        }
         AdamState { steps: self.steps, moments }
     }
 
     pub fn restore(config: OptimizerConfig, state: AdamState, device: &Device) -> Self {
-        let moments = state
-            .moments
-            .into_iter()
-            .map(|(name, (first, second))| {
-                (name, Moments { first: from_numbers(first, device), second: from_numbers(second, device) })
-            })
-            .collect();
-        Self { config, steps: state.steps, moments }
+        let on_device = |(name, (first, second))| (name, (from_numbers(first, device), from_numbers(second, device)));
+        let resting = state.moments.into_iter().map(on_device).collect();
+        Self { config, steps: state.steps, flat: None, resting }
     }
 }
 
-/// The Euclidean norm over all tensors, read from the device once.
-fn norm<'a>(tensors: impl Iterator<Item = &'a Tensor<1>>) -> f64 {
-    let squares: Vec<Tensor<1>> = tensors.map(|tensor| tensor.clone().mul(tensor.clone()).sum()).collect();
-    if squares.is_empty() {
-        return 0.0;
-    }
-    to_numbers(&Tensor::cat(squares, 0)).into_iter().map(f64::from).sum::<f64>().sqrt()
+/// The Euclidean norm, read from the device.
+fn norm(values: &Tensor<1>) -> f64 {
+    f64::from(values.clone().mul(values.clone()).sum().into_scalar::<f32>()).sqrt()
 }

@@ -25,8 +25,8 @@ pub(super) struct Share {
 pub(super) struct Pass {
     /// Of the share's loss times its weight.
     pub gradients: NamedTensors,
-    /// Means over the share's questions.
-    pub numbers: Vec<f32>,
+    /// Means over the share's questions, still on its device: to read them there and then would have a GPU wait.
+    pub numbers: Vec<Tensor<1>>,
 }
 
 /// Deals a batch out to devices. No share has fewer than two images, for batch norm needs company; a batch that is too
@@ -68,9 +68,12 @@ pub(super) fn run(
         for (name, gradient) in found.gradients {
             add(&mut whole.gradients, name, gradient.to_device(&device));
         }
-        whole.numbers.resize(found.numbers.len(), 0.0);
-        for (sum, number) in whole.numbers.iter_mut().zip(found.numbers) {
-            *sum += number * weight;
+        for (index, number) in found.numbers.into_iter().enumerate() {
+            let part = number.to_device(&device).mul_scalar(weight);
+            match whole.numbers.get_mut(index) {
+                Some(sum) => *sum = sum.clone().add(part),
+                None => whole.numbers.push(part),
+            }
         }
         for (name, parameter) in replica.parameters.iter().filter(|(name, _)| is_running_statistic(name)) {
             let part = parameter.values.clone().to_device(&device).mul_scalar(weight);

@@ -5,10 +5,11 @@
 
 use super::average::WeightAverage;
 use super::config::{Phase, TrainingConfig};
+use super::device::panic_text;
 use super::error::TrainError;
 use super::evaluation::{Score, evaluate};
 use super::game::{Game, Outcome};
-use super::loader;
+use super::loader::{self, Loader};
 use super::network::{Network, ParameterTable};
 use super::optimizer::Adam;
 use super::source::{Batch, Source};
@@ -21,6 +22,7 @@ use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg::graph::Weights;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -247,19 +249,19 @@ impl<'a> Run<'a> {
         let count = batches.len();
         let rest = batches.into_iter().skip(self.progress.batch).collect();
         let source = self.data.training;
+        let threads = self.config.loader_threads;
         std::thread::scope(|scope| {
-            let receiver = loader::start(scope, source, rest, epoch, size);
+            let mut loader = Loader::start(scope, source, rest, epoch, size, threads);
             let mut began = Instant::now();
             while self.progress.batch < count {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(false);
                 }
-                let Ok(batch) = receiver.recv() else { break };
-                let batch = batch.map_err(|source| TrainError::Source { split: "training", source })?;
+                let batch = loader.next().map_err(|source| TrainError::Source { split: "training", source })?;
                 check_prompts(&self.architecture, &batch, "training")?;
                 let position = self.position(self.progress.batch as f64 / count as f64);
                 let factor = self.config.schedule.factor(position, self.config.epochs());
-                let outcome = self.game.play(&mut self.network, &batch, epoch, self.progress.step, factor);
+                let outcome = self.play(&batch, factor)?;
                 if !outcome.is_finite() {
                     return Err(self.not_finite(&outcome));
                 }
@@ -278,6 +280,18 @@ impl<'a> Run<'a> {
                 }
             }
             Ok(true)
+        })
+    }
+
+    /// Backends panic where a device runs out of memory or goes away.
+    fn play(&mut self, batch: &Batch, factor: f64) -> Result<Outcome, TrainError> {
+        let Progress { epoch, step, batch: number, .. } = self.progress;
+        let play = AssertUnwindSafe(|| self.game.play(&mut self.network, batch, epoch, step, factor));
+        catch_unwind(play).map_err(|panic| TrainError::Device {
+            reason: panic_text(&*panic),
+            epoch,
+            batch: number,
+            state: self.folder.join(STATE),
         })
     }
 

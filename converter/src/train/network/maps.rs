@@ -1,6 +1,7 @@
 //! Operators on feature maps.
 
 use super::{Value, Weigher};
+use crate::train::device::is_gpu;
 use burn::tensor::module::{avg_pool2d, conv2d, interpolate};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions, PadMode};
 use burn::tensor::{Device, Tensor, TensorData, activation};
@@ -48,10 +49,10 @@ pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
     }))
 }
 
-/// A product with a constant of zeros and ones: the gradient is then one product too. That of the framework's own ReLU
+/// On a CPU a product with a constant of zeros and ones: the gradient is then one product too. That of the framework's own ReLU
 /// copies the gradient and fills it under a mask, one number at a time, which took a seventh of a training step.
 fn relu(x: Tensor<4>) -> Tensor<4> {
-    if !x.is_tracked() {
+    if !x.is_tracked() || is_gpu(&x.device()) {
         return activation::relu(x);
     }
     let is_positive = x.clone().inner().sign().clamp_min(0.0);

@@ -1,5 +1,6 @@
 //! Batch norm, written for few passes over the map: on a CPU it costs memory traffic, not arithmetic.
 
+use crate::train::device::is_gpu;
 use burn::tensor::Tensor;
 use causalclipseg::graph::NORM_EPSILON;
 
@@ -58,7 +59,12 @@ pub(super) fn by_batch_statistics(x: Tensor<4>, affine: Affine) -> (Tensor<4>, B
 /// Row-wise sum of squares as a product of each row with itself held constant: it reads the map once and writes nothing
 /// of its size, nor does its gradient but for the result. Held constant, a factor of two is missing from the gradient;
 /// it is put back without changing the value.
+///
+/// A GPU has the bandwidth for the plain form, and is slow at products of one row.
 fn sum_of_squares(rows: Tensor<3>) -> Tensor<3> {
+    if is_gpu(&rows.device()) {
+        return rows.clone().mul(rows).sum_dim(2);
+    }
     let fixed = rows.clone().inner().swap_dims(1, 2);
     let is_tracked = rows.is_tracked();
     let sums = rows.matmul(fixed);

@@ -13,6 +13,13 @@ pub struct Parameter {
     pub values: Tensor<1>,
 }
 
+impl Parameter {
+    /// How many numbers it has.
+    pub fn length(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// All weights of a graph, running statistics included.
 #[derive(Clone)]
 pub struct ParameterTable {

@@ -12,19 +12,22 @@ pub enum Edition {
     Rn101,
     /// CLIP RN50, with CARAFE's last convolution widened to take its 1,024 channels.
     Rn50,
+    /// For a cart with a processor of some 10 W: at most 16 million weights and 2.5 GMAC an image of 224 x 224 pixels.
+    Small,
     /// Small enough for one core of a cart; what ships in the command.
     Tiny,
 }
 
 impl Edition {
     /// Every edition.
-    pub const ALL: [Edition; 3] = [Edition::Rn101, Edition::Rn50, Edition::Tiny];
+    pub const ALL: [Edition; 4] = [Edition::Rn101, Edition::Rn50, Edition::Small, Edition::Tiny];
 
     /// The name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {
             Edition::Rn101 => "rn101",
             Edition::Rn50 => "rn50",
+            Edition::Small => "small",
             Edition::Tiny => "tiny",
         }
     }
@@ -126,7 +129,7 @@ pub enum ArchitectureError {
 }
 
 impl Architecture {
-    /// The published edition, or our tiny one, at the given input size.
+    /// A published edition, or one of our own, at the given input size.
     pub fn of(edition: Edition, input_size: usize) -> Self {
         let clip_text = TextEncoder { vocabulary: 49408, context: 77, width: 512, layers: 12, heads: 8 };
         match edition {
@@ -145,6 +148,14 @@ impl Architecture {
                 text: clip_text,
                 embed: 1024,
                 decoder: 512,
+            },
+            Edition::Small => Self {
+                edition,
+                input_size,
+                image: ImageEncoder { layers: [3, 4, 6, 3], width: 32 },
+                text: TextEncoder { width: 128, layers: 3, heads: 2, ..clip_text },
+                embed: 128,
+                decoder: 96,
             },
             Edition::Tiny => Self {
                 edition,
