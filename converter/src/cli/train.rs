@@ -58,6 +58,7 @@ impl Train {
         let config = configuration(&self)?;
         // Backends panic where a device fails; that comes back as an error of one line.
         std::panic::set_hook(Box::new(|info| log::debug!("{info}")));
+        self.device.measure_convolutions(config.measure_convolutions);
         let devices = self.device.devices(config.replicas)?;
         let start = if self.resume { None } else { Some(first_weights(&self, &config)?) };
         let sources = Sources::load(&self, &config)?;

@@ -40,20 +40,43 @@ impl Affine {
     /// Moves nothing.
     pub const NONE: Self = Self { rotation_radians: 0.0, scale: 1.0, shift: [0.0, 0.0] };
 
-    /// The point of the source that lands on (x, y), in pixels.
-    pub(super) fn source_of(&self, x: f32, y: f32, size: f32) -> (f32, f32) {
-        let center = (size - 1.0) / 2.0;
+    /// The way back on a picture of `size` pixels: its sines are reckoned once, not for each pixel.
+    pub(super) fn inverse(&self, size: f32) -> Inverse {
         let (sin, cos) = self.rotation_radians.sin_cos();
-        let (dx, dy) = (x - center - self.shift[0] * size, y - center - self.shift[1] * size);
         let scale = if self.scale > 0.0 { self.scale } else { 1.0 };
-        (center + (cos * dx + sin * dy) / scale, center + (cos * dy - sin * dx) / scale)
+        let center = (size - 1.0) / 2.0;
+        Inverse {
+            center,
+            target: [center + self.shift[0] * size, center + self.shift[1] * size],
+            cos: cos / scale,
+            sin: sin / scale,
+        }
+    }
+}
+
+/// Where an [`Affine`] takes each pixel from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inverse {
+    center: f32,
+    /// Where the picture's centre lands.
+    target: [f32; 2],
+    /// Both over the scale.
+    cos: f32,
+    sin: f32,
+}
+
+impl Inverse {
+    /// The point of the source that lands on (x, y), in pixels.
+    pub fn source_of(&self, x: f32, y: f32) -> (f32, f32) {
+        let (dx, dy) = (x - self.target[0], y - self.target[1]);
+        (self.center + self.cos * dx + self.sin * dy, self.center + self.cos * dy - self.sin * dx)
     }
 }
 
 /// Applies `affine` to picture and mask; what comes in from outside is black, as beside a scan.
 pub fn apply_affine(picture: &Picture, affine: Affine) -> Picture {
-    let size = picture.size as f32;
-    resample(picture, |x, y| Some(affine.source_of(x, y, size)))
+    let inverse = affine.inverse(picture.size as f32);
+    resample(picture, |x, y| Some(inverse.source_of(x, y)))
 }
 
 /// Takes each pixel, its mask too, from the point of `picture` that `source` names for it, in pixels; black where it

@@ -52,6 +52,9 @@ pub struct TrainingConfig {
     pub validation_pairs: usize,
     /// Threads that draw batches ahead of the step. Their number changes nothing but the speed: a GPU waits for one thread.
     pub loader_threads: usize,
+    /// On `--device libtorch-cuda`: cuDNN measures its ways to convolve and takes the fastest. The first batch then takes half a
+    /// minute longer, and runs do not repeat exactly.
+    pub measure_convolutions: bool,
     /// How often an epoch shows the data, each time drawn anew. A GPU needs a second for what takes a CPU minutes: validation, log and state
     /// then come once in many passes.
     pub epoch_passes: usize,
@@ -91,6 +94,7 @@ impl Default for TrainingConfig {
             validation_batch: 16,
             validation_pairs: 64,
             loader_threads: 1,
+            measure_convolutions: false,
             epoch_passes: 1,
             save_every_batches: 0,
         }

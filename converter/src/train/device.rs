@@ -54,6 +54,16 @@ impl Backend {
         (0..replicas.max(1)).map(|index| self.device(index)).collect()
     }
 
+    /// Whether cuDNN measures its ways to convolve maps of a new shape and takes the fastest, or guesses: its guesses are made for
+    /// hundreds of channels. Other backends have no such switch.
+    pub fn measure_convolutions(self, measures: bool) {
+        #[cfg(feature = "libtorch")]
+        if self == Backend::LibtorchCuda {
+            tch::Cuda::cudnn_set_benchmark(measures);
+        }
+        let _ = measures;
+    }
+
     fn device(self, index: usize) -> Result<Device, BackendError> {
         match self {
             Backend::Flex => Ok(Device::flex()),

@@ -1,7 +1,7 @@
 //! A sample as one example shows it: a window of its image, moved and lit anew.
 
 use super::{Recipe, chance, factor, symmetric};
-use crate::data::augment::{Affine, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, resample};
+use crate::data::augment::{Affine, Inverse, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, resample};
 use crate::data::graft::{cover_lesion, graft_beside};
 use crate::data::looks::{FrameLayout, Looks};
 use crate::data::window::Window;
@@ -12,9 +12,9 @@ use rand::seq::IndexedRandom;
 /// Where each point of an example comes from.
 struct Geometry {
     layout: FrameLayout,
-    affine: Affine,
-    /// Above 1 is wider.
-    aspect: f32,
+    affine: Inverse,
+    /// The root of the aspect: above 1 is wider.
+    widening: f32,
     window: Window,
 }
 
@@ -22,9 +22,9 @@ impl Geometry {
     /// In pixels of a picture of `size`; `None` where the example is black.
     fn source_of(&self, x: f32, y: f32, size: f32) -> Option<(f32, f32)> {
         let (x, y) = self.layout.source_of((x + 0.5) / size, (y + 0.5) / size)?;
-        // Wider by the root of the aspect and lower by it: the area stays.
-        let (x, y) = (0.5 + (x - 0.5) / self.aspect.sqrt(), 0.5 + (y - 0.5) * self.aspect.sqrt());
-        let (x, y) = self.affine.source_of(x * size - 0.5, y * size - 0.5, size);
+        // Wider by it and lower by it: the area stays.
+        let (x, y) = (0.5 + (x - 0.5) / self.widening, 0.5 + (y - 0.5) * self.widening);
+        let (x, y) = self.affine.source_of(x * size - 0.5, y * size - 0.5);
         let (x, y) = ((x + 0.5) / size, (y + 0.5) / size);
         // Beyond the window may lie the lesion that it leaves out.
         let is_inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y);
@@ -79,13 +79,13 @@ impl Recipe {
         example.picture = if window.is_none() && layout.is_none() && aspect.is_none() {
             affine.map_or(example.picture.clone(), |affine| apply_affine(&example.picture, affine))
         } else {
+            let size = example.picture.size as f32;
             let geometry = Geometry {
                 layout: layout.unwrap_or(FrameLayout::WHOLE),
-                affine: affine.unwrap_or(Affine::NONE),
-                aspect: aspect.unwrap_or(1.0),
+                affine: affine.unwrap_or(Affine::NONE).inverse(size),
+                widening: aspect.unwrap_or(1.0).sqrt(),
                 window: window.unwrap_or(Window::WHOLE),
             };
-            let size = example.picture.size as f32;
             resample(&example.picture, |x, y| geometry.source_of(x, y, size))
         };
         if example.picture.other_lesions.as_ref().is_some_and(|others| others.iter().all(|lesion| *lesion == 0)) {
