@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// For each crate the crates of this workspace that it may use.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("causalclipseg-kernels-macros", &[]),
     ("causalclipseg-kernels", &["causalclipseg-kernels-macros"]),
     ("causalclipseg-graph", &[]),
     ("causalclipseg", &["causalclipseg-graph", "causalclipseg-kernels"]),
+    ("causalclipseg-capi", &["causalclipseg"]),
     ("causalclipseg-convert", &["causalclipseg"]),
+    ("causalclipseg-toy-networks", &["causalclipseg"]),
 ];
 
 /// What else the lower crates may use, tests and benchmarks left out.

@@ -1,9 +1,5 @@
 //! Live frames through a whole model whose answers are known.
 
-#[path = "cli/toy.rs"]
-#[allow(dead_code)]
-mod toy;
-
 use causalclipseg::bundle::Bundle;
 use causalclipseg::frame::{Frame, PixelFormat, Region};
 use causalclipseg::mask::Flag;
@@ -15,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use toy_networks::toy;
 
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs")

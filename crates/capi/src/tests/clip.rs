@@ -3,11 +3,12 @@
 //! scores and flags have to be the same.
 
 use super::*;
-use causalclipseg::bundle::Bundle;
-use causalclipseg::frame::{Frame, PixelFormat};
-use causalclipseg::stream::{Backlog, Stream, StreamEvent, StreamOptions};
-use causalclipseg::{FrameReport, Model, ModelOptions, Session, SessionOptions};
+use runtime::bundle::Bundle;
+use runtime::frame::{Frame, PixelFormat};
+use runtime::stream::{Backlog, Stream, StreamEvent, StreamOptions};
+use runtime::{FrameReport, Model, ModelOptions, Session, SessionOptions};
 use serde_json::Value;
+use std::env::consts::EXE_EXTENSION;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -215,9 +216,12 @@ fn meta_image() -> Vec<u8> {
     file
 }
 
+/// The command of the same build, which `cargo test --workspace` leaves beside this test's folder. Nothing where only this
+/// crate is built.
 fn command(folder: &Path, name: &str) -> Option<Command> {
-    // Without the feature `cli` there are no commands.
-    let mut command = Command::new(option_env!("CARGO_BIN_EXE_causalclipseg")?);
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().and_then(Path::parent).unwrap().join("causalclipseg").with_extension(EXE_EXTENSION);
+    let mut command = built.is_file().then(|| Command::new(built))?;
     command.env("RUST_LOG", "error").current_dir(folder).args([name, "clip.mha", "-m", "toy.ccs"]);
     PROMPTS.iter().for_each(|prompt| {
         command.args(["-p", prompt]);
@@ -292,7 +296,7 @@ fn every_host_says_the_same_of_a_clip() {
     std::fs::write(folder.path().join("clip.mha"), meta_image()).unwrap();
     let (Some(segmented), Some(streamed)) = (by_segment_command(folder.path()), by_stream_command(folder.path()))
     else {
-        println!("skipped: the commands, which this build leaves out");
+        println!("skipped: the commands, which `cargo test --workspace` builds");
         return;
     };
     assert_same("segment", &segmented, &expected);

@@ -1,8 +1,8 @@
 //! What crosses the border by pointer, and how it is read.
 
-use super::failure::{Failure, ccs_status};
-use crate::frame::{Frame, PixelFormat, Region};
-use crate::mask::{Diameter, Flag, Measurements, Quality};
+use crate::failure::{Failure, ccs_status};
+use runtime::frame::{Frame, PixelFormat, Region};
+use runtime::mask::{Diameter, Flag, Measurements, Quality};
 use std::ffi::{CStr, c_char, c_void};
 
 /// One byte a pixel.
@@ -17,25 +17,26 @@ pub const CCS_FORMAT_BGRA8: u32 = 3;
 /// A rectangle of whole pixels.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_region {
     /// The left edge.
     pub x: u32,
     /// The upper edge.
     pub y: u32,
+    /// From the left edge to the right one.
     pub width: u32,
+    /// From the upper edge to the lower one.
     pub height: u32,
 }
 
 /// Pixels that the host owns; they are only read, and only during the call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_frame {
     /// sizeof(ccs_frame).
     pub struct_size: u32,
     /// One of CCS_FORMAT_*.
     pub format: u32,
+    /// The first row's first pixel.
     pub pixels: *const c_void,
     /// Bytes that may be read from `pixels` on.
     pub pixels_bytes: usize,
@@ -58,16 +59,16 @@ pub struct ccs_frame {
 /// A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_point {
+    /// From the left edge.
     pub x: u32,
+    /// From the upper edge.
     pub y: u32,
 }
 
 /// One closed boundary along pixel edges, a run of points in the array beside it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_contour {
     /// Index of its first point.
     pub first_point: usize,
@@ -82,8 +83,8 @@ pub struct ccs_contour {
 /// A straight line across a lesion; NaN where there is none.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_diameter {
+    /// In pixels.
     pub length_px: f64,
     /// NaN where the pixels' size is unknown.
     pub length_mm: f64,
@@ -94,15 +95,16 @@ pub struct ccs_diameter {
 /// Numbers of one mask. What is unknown, or not there in an empty mask, is NaN.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_measurements {
     /// sizeof(ccs_measurements).
     pub struct_size: u32,
     /// Zero.
     pub reserved: u32,
+    /// The pixels of the mask.
     pub area_px: u64,
     /// 0 to 1, of the region of interest.
     pub area_fraction: f64,
+    /// NaN where the pixels' size is unknown.
     pub area_mm2: f64,
     /// Inside the mask, 0 to 1.
     pub mean_probability: f64,
@@ -136,7 +138,6 @@ pub const CCS_FLAG_UNFAMILIAR_FRAME: u32 = 128;
 /// where there is no mask to take them of.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_quality {
     /// sizeof(ccs_quality).
     pub struct_size: u32,
@@ -228,7 +229,7 @@ macro_rules! sized {
     ($($name:ident),*) => {
         $(
             // SAFETY: a repr(C) struct of numbers and pointers whose first field is its size.
-            unsafe impl $crate::capi::types::Sized32 for $name {
+            unsafe impl $crate::types::Sized32 for $name {
                 const NAME: &'static str = stringify!($name);
             }
         )*
@@ -241,7 +242,7 @@ macro_rules! options {
     ($($name:ident),*) => {
         $(
             // SAFETY: a repr(C) struct of numbers whose first field is its size.
-            unsafe impl $crate::capi::types::Sized32 for $name {
+            unsafe impl $crate::types::Sized32 for $name {
                 const NAME: &'static str = stringify!($name);
                 const LEAST_BYTES: usize = size_of::<u32>();
             }

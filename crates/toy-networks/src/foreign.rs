@@ -24,6 +24,7 @@ pub fn write(folder: &Path, tokenizer_json: &[u8]) -> PathBuf {
     path
 }
 
+/// The file's content.
 pub fn model() -> ModelProto {
     let property = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
     ModelProto {
@@ -70,6 +71,7 @@ fn graph() -> GraphProto {
     }
 }
 
+/// One operator, named like its output.
 pub fn node(operator: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
     NodeProto {
         op_type: operator.into(),
@@ -96,6 +98,7 @@ fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     }
 }
 
+/// A tensor of whole numbers.
 pub fn integers(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
     let int64_data = values.to_vec();
     TensorProto {

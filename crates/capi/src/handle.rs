@@ -1,9 +1,9 @@
 //! Handles: numbers that stand for objects which live here.
 
-use super::failure::{Failure, ccs_status, guard};
-use super::session::SessionState;
-use crate::model::{Model, Prompt};
-use crate::stream::Stream;
+use crate::failure::{Failure, ccs_status, guard};
+use crate::session::SessionState;
+use runtime::stream::Stream;
+use runtime::{Model, Prompt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
@@ -11,7 +11,6 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 /// An opened model.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_model {
     /// 0 is not a handle.
     pub id: u64,
@@ -20,7 +19,6 @@ pub struct ccs_model {
 /// A sentence, encoded by one model.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_prompt {
     /// 0 is not a handle.
     pub id: u64,
@@ -29,7 +27,6 @@ pub struct ccs_prompt {
 /// A place to run a model on frames, one call at a time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_session {
     /// 0 is not a handle.
     pub id: u64,
@@ -38,7 +35,6 @@ pub struct ccs_session {
 /// A thread that segments frames as they come.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct ccs_stream {
     /// 0 is not a handle.
     pub id: u64,

@@ -9,12 +9,14 @@ use ndarray::ArrayD;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// The network's input is this many pixels a side.
 pub const SIZE: usize = 32;
 /// A logit goes from minus to plus this between black and white.
 pub const WHITE_LOGIT: f32 = 10.0;
 const CONTEXT: usize = 77;
 const VOCABULARY: usize = 49_408;
 const KERNEL: usize = 3 * TAPS + 1;
+/// What [`write`] calls it.
 pub const FILE_NAME: &str = "toy.ccs";
 
 /// Writes the model into a folder.
@@ -24,10 +26,12 @@ pub fn write(folder: &Path) -> PathBuf {
     path
 }
 
+/// The bundle of the model, as one that was trained.
 pub fn builder() -> BundleBuilder {
     builder_of(true)
 }
 
+/// The bundle of the model.
 pub fn builder_of(trained: bool) -> BundleBuilder {
     let description = ModelDescription {
         name: "toy".into(),
@@ -47,7 +51,7 @@ pub fn builder_of(trained: bool) -> BundleBuilder {
 }
 
 fn tokenizer_json() -> Vec<u8> {
-    Bundle::open(&super::shipped()).unwrap().tokenizer_json().unwrap().into_owned()
+    Bundle::open(&crate::shipped()).unwrap().tokenizer_json().unwrap().into_owned()
 }
 
 fn graph() -> Graph {

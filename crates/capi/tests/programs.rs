@@ -1,27 +1,22 @@
 //! The programs in `examples/` and in this folder, built by the system's compilers against the static library, and run under
 //! AddressSanitizer and valgrind where the machine has them.
 
-use super::{shipped, toy};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use toy_networks::{shipped, toy};
 
 /// What a static library of Rust needs on Linux.
 const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-ldl", "-lm", "-lc"];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The library that cargo builds as the example `capi`.
+/// The library of this crate, which cargo builds for its tests and leaves beside them.
 fn library() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let built = test.parent().and_then(Path::parent).unwrap().join("examples/libcapi.a");
-    assert!(
-        built.is_file(),
-        "{} is not built; first run `cargo build --workspace --features causalclipseg/capi --example capi`",
-        built.display()
-    );
+    let built = std::env::current_exe().unwrap().with_file_name("libcausalclipseg.a");
+    assert!(built.is_file(), "cargo left no {}", built.display());
     built
 }
 
@@ -162,18 +157,18 @@ fn check(compiler: &str, source: &str, flags: &[&str]) {
 
 #[test]
 fn options_that_are_zero_are_no_options() {
-    check("cc", "tests/capi/options.c", &["-std=c11", SANITIZERS[0], SANITIZERS[1]]);
+    check("cc", "crates/capi/tests/options.c", &["-std=c11", SANITIZERS[0], SANITIZERS[1]]);
 }
 
 /// Without a sanitizer, whose own work would be timed.
 #[test]
 fn contours_are_traced_once_and_an_idle_stream_rests() {
-    check("cc", "tests/capi/contours.c", &["-std=c11"]);
+    check("cc", "crates/capi/tests/contours.c", &["-std=c11"]);
 }
 
 #[test]
 fn the_wrapper_moves_and_refuses_as_it_should() {
-    check("c++", "tests/capi/wrapper.cpp", &["-std=c++17", SANITIZERS[0], SANITIZERS[1]]);
+    check("c++", "crates/capi/tests/wrapper.cpp", &["-std=c++17", SANITIZERS[0], SANITIZERS[1]]);
 }
 
 #[test]

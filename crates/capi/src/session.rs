@@ -1,22 +1,21 @@
 //! Sessions: a frame in, results into the host's buffers.
 
-use super::failure::{Failure, ccs_status, guard};
-use super::handle::{self, Object, ccs_model, ccs_prompt, ccs_session};
-use super::model::{CCS_DEVICE_CPU, CCS_DEVICE_GPU};
-use super::types::{boolean, options, place, read_options, threshold};
-use super::types::{
+use crate::failure::{Failure, ccs_status, guard};
+use crate::handle::{self, Object, ccs_model, ccs_prompt, ccs_session};
+use crate::model::{CCS_DEVICE_CPU, CCS_DEVICE_GPU};
+use crate::types::{boolean, options, place, read_options, threshold};
+use crate::types::{
     ccs_contour, ccs_frame, ccs_measurements, ccs_point, ccs_quality, check_pointer, elements, elements_mut, frame,
     sized, write,
 };
-use crate::engine::RanOn;
-use crate::session::{Finding, FrameReport, Session, SessionOptions};
 use ndarray::ArrayView2;
+use runtime::engine::RanOn;
+use runtime::{Finding, FrameReport, Session, SessionOptions};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 /// How a session makes results; null stands for all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_session_options {
     /// sizeof(ccs_session_options).
     pub struct_size: u32,
@@ -32,13 +31,14 @@ pub struct ccs_session_options {
 /// Where the time of one frame went, in milliseconds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_timing {
     /// sizeof(ccs_timing).
     pub struct_size: u32,
     /// What computed it, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
     pub ran_on: u32,
+    /// From pixels to the network's input.
     pub preprocess_ms: f64,
+    /// The network up to what depends on a prompt.
     pub image_ms: f64,
     /// Of all prompts together.
     pub head_ms: f64,
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn ccs_segment(
         }
         if !timing.is_null() {
             // SAFETY: as the caller promises; checked before the work, so that a wrong size costs nothing.
-            unsafe { super::types::read(timing.cast_const()) }?;
+            unsafe { crate::types::read(timing.cast_const()) }?;
         }
         let prompts = handles.iter().map(|prompt| handle::prompt(*prompt)).collect::<Result<Vec<_>, _>>()?;
         session.run_into(&frame, &prompts, report)?;

@@ -1,10 +1,9 @@
 //! What a call reports when it fails, and the wall that panics do not pass.
 
-use crate::frame::FrameError;
-use crate::mask::MaskError;
-use crate::model::{ModelError, ModelFileError};
-use crate::session::SessionError;
-use crate::stream::StreamError;
+use runtime::frame::FrameError;
+use runtime::mask::MaskError;
+use runtime::stream::StreamError;
+use runtime::{ModelError, ModelFileError, SessionError};
 use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// What became of a call.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub enum ccs_status {
     /// Done.
     Ok = 0,
@@ -95,9 +93,10 @@ impl From<ModelError> for Failure {
         let status = match error {
             ModelError::File(_) | ModelError::SelfTest(_) => ccs_status::Bundle,
             ModelError::NoConfounders => ccs_status::Argument,
-            ModelError::Engine(_) => ccs_status::Engine,
             ModelError::Prompt(_) => ccs_status::Prompt,
             ModelError::Memory { .. } | ModelError::MemoryUnknown => ccs_status::Memory,
+            // ModelError::Engine, and what a later runtime adds.
+            _ => ccs_status::Engine,
         };
         Self::new(status, error.to_string())
     }
@@ -114,9 +113,9 @@ impl From<SessionError> for Failure {
         let status = match error {
             SessionError::Frame(error) => return error.into(),
             SessionError::Mask(error) => return error.into(),
-            SessionError::Engine(_) => ccs_status::Engine,
             SessionError::ForeignPrompt { .. } => ccs_status::OtherModel,
             SessionError::Smoothing(_) => ccs_status::Argument,
+            _ => ccs_status::Engine,
         };
         Self::new(status, error.to_string())
     }
@@ -130,8 +129,9 @@ impl From<StreamError> for Failure {
             StreamError::Frame(error) => return error.into(),
             StreamError::FrameBytes { .. } => ccs_status::Frame,
             StreamError::Stopped(_) => ccs_status::Stopped,
-            StreamError::Thread(_) => ccs_status::Engine,
             StreamError::NoModel | StreamError::NoPrompt | StreamError::Option { .. } => ccs_status::Argument,
+            // StreamError::Thread, and what a later runtime adds.
+            _ => ccs_status::Engine,
         };
         Self::new(status, error.to_string())
     }

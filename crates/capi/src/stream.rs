@@ -1,13 +1,13 @@
 //! Streams: frames as they come, results through a callback.
 
-use super::failure::{Failure, ccs_status, guard};
-use super::handle::{self, Object, ccs_model, ccs_stream};
-use super::types::{
+use crate::failure::{Failure, ccs_status, guard};
+use crate::handle::{self, Object, ccs_model, ccs_stream};
+use crate::types::{
     boolean, ccs_frame, ccs_measurements, ccs_quality, elements, frame, options, place, read_options, reserved, sized,
     string, threshold, write,
 };
-use crate::session::{Finding, SessionOptions};
-use crate::stream::{Backlog, DegradePolicy, FrameResult, Stream, StreamEvent, StreamOptions, Submission, Summary};
+use runtime::stream::{Backlog, DegradePolicy, FrameResult, Stream, StreamEvent, StreamOptions, Submission, Summary};
+use runtime::{Finding, SessionOptions};
 use std::ffi::{CString, c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use std::time::Duration;
 /// How a stream treats its frames; null stands for all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_stream_options {
     /// sizeof(ccs_stream_options).
     pub struct_size: u32,
@@ -56,7 +55,6 @@ pub const CCS_EVENT_STOPPED: u32 = 3;
 /// What one prompt found in one frame. Maps are the frame's height x width, without gaps.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_finding {
     /// 255 for lesion, 0 for none.
     pub mask: *const u8,
@@ -73,7 +71,6 @@ pub struct ccs_finding {
 /// What a stream tells. All that it points to is lent until the callback returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_event {
     /// sizeof(ccs_event).
     pub struct_size: u32,
@@ -89,6 +86,7 @@ pub struct ccs_event {
     pub height: u32,
     /// One a prompt.
     pub findings: *const ccs_finding,
+    /// The findings that `findings` points to.
     pub finding_count: usize,
     /// Counts the calls of ccs_stream_set_prompts that were in effect.
     pub prompt_generation: u64,
@@ -108,7 +106,6 @@ pub struct ccs_event {
 
 /// Called on the stream's own thread, never twice at once. It must not throw, and it may call any function of this library
 /// but ccs_stream_close on its own stream. While it runs, no frame is segmented.
-#[allow(non_camel_case_types)]
 pub type ccs_callback = Option<unsafe extern "C" fn(user: *mut c_void, event: *const ccs_event)>;
 
 /// It waits for the network.
@@ -123,21 +120,26 @@ pub const CCS_FULL: u32 = 3;
 /// A latency's distribution, in milliseconds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(non_camel_case_types)]
 pub struct ccs_latency {
+    /// The least.
     pub min_ms: f64,
+    /// The average.
     pub mean_ms: f64,
+    /// The median.
     pub p50_ms: f64,
+    /// The 90th percentile.
     pub p90_ms: f64,
+    /// The 99th percentile.
     pub p99_ms: f64,
+    /// The 99.9th percentile.
     pub p999_ms: f64,
+    /// The greatest.
     pub max_ms: f64,
 }
 
 /// The counts of a stream since it was opened.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_statistics {
     /// sizeof(ccs_statistics).
     pub struct_size: u32,
@@ -149,11 +151,13 @@ pub struct ccs_statistics {
     pub reserved: u32,
     /// The sum of processed, dropped, skipped, failed and those under way.
     pub submitted: u64,
+    /// Frames with a result.
     pub processed: u64,
     /// Gave way to newer frames.
     pub dropped: u64,
     /// Left out to lower the rate.
     pub skipped: u64,
+    /// Frames on which the network failed.
     pub failed: u64,
     /// Of processed: after the deadline.
     pub late: u64,
@@ -245,6 +249,8 @@ impl Callback {
                 let message = CString::new(reason.replace('\0', " ")).unwrap_or_default();
                 self.call(&ccs_event { kind: CCS_EVENT_STOPPED, message: message.as_ptr(), ..QUIET });
             }
+            // An event that this interface has no number for.
+            _ => {}
         }
     }
 
@@ -385,6 +391,7 @@ pub unsafe extern "C" fn ccs_stream_submit(
             Submission::Skipped { .. } => CCS_SKIPPED,
             Submission::Dropped { .. } => CCS_DROPPED,
             Submission::Full => CCS_FULL,
+            other => return Err(Failure::new(ccs_status::Internal, format!("{other:?} has no number"))),
         };
         if !submission.is_null() {
             // SAFETY: as the caller promises.

@@ -1,22 +1,14 @@
-//! The C ABI as a host meets it: its results, every way to misuse it, the checked-in header, and programs in C and C++.
+//! The C ABI as a host meets it: its results, and every way to misuse it. Programs in C and C++ are in `../tests`.
 
 mod clip;
-mod header;
 mod misuse;
-mod programs;
 mod results;
-#[path = "../cli/toy.rs"]
-#[allow(dead_code)]
-mod toy;
 
-use causalclipseg::capi::*;
+use crate::*;
 use std::ffi::{CStr, CString, c_void};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr;
-
-fn shipped() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs")
-}
+use toy_networks::{shipped, toy};
 
 fn message() -> String {
     // SAFETY: a zero-terminated string, used before the next call.

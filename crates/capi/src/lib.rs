@@ -1,5 +1,7 @@
 //! The C ABI: the library for hosts in C, C++, and whatever else calls C. `include/causalclipseg.h` is generated from this
-//! room; `docs/embedding.md` shows how to build and link.
+//! crate; `docs/embedding.md` shows how to build and link.
+//!
+//! It maps the runtime's public interface, a session's report and a stream's events, and judges nothing itself.
 //!
 //! # The border
 //! * Handles are numbers and not addresses, and no number is given out twice: a handle that was freed, or is of another
@@ -15,11 +17,16 @@
 //! [`ccs_status::Busy`]. A stream may be used by any thread but its own, on which the callback runs: there it can't be
 //! closed. A handle may be freed while another thread's call with it runs; that call ends as if it had not been.
 
+#![expect(unsafe_code, reason = "pointers, strings and handles come from C")]
+#![expect(non_camel_case_types, reason = "C's names")]
+
 mod failure;
 mod handle;
 mod model;
 mod session;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use failure::{ccs_last_error, ccs_status};

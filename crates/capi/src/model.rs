@@ -1,11 +1,11 @@
 //! Models and prompts.
 
-use super::failure::{Failure, ccs_status, guard};
-use super::handle::{self, Object, ccs_model, ccs_prompt};
-use super::types::{boolean, check_pointer, elements, options, place, read_options, reserved, sized, string, write};
-use crate::bundle::Bundle;
-use crate::engine::Device;
-use crate::model::{Model, ModelError, ModelFile, ModelOptions};
+use crate::failure::{Failure, ccs_status, guard};
+use crate::handle::{self, Object, ccs_model, ccs_prompt};
+use crate::types::{boolean, check_pointer, elements, options, place, read_options, reserved, sized, string, write};
+use runtime::bundle::Bundle;
+use runtime::engine::Device;
+use runtime::{Model, ModelError, ModelFile, ModelOptions};
 use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,6 @@ pub const CCS_DEVICE_GPU: u32 = 2;
 /// only.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_model_options {
     /// sizeof(ccs_model_options).
     pub struct_size: u32,
@@ -47,7 +46,6 @@ pub struct ccs_model_options {
 /// What a model says of itself.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct ccs_model_info {
     /// sizeof(ccs_model_info).
     pub struct_size: u32,
