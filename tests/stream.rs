@@ -7,15 +7,10 @@ use causalclipseg::stream::{
     Backlog, DegradePolicy, Level, Statistics, Stream, StreamError, StreamEvent, StreamOptions, Submission,
 };
 use causalclipseg::{Finding, Model, ModelOptions, SessionOptions};
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use toy_networks::toy;
-
-fn shipped() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs")
-}
 
 fn model() -> Arc<Model> {
     let bundle = Bundle::from_bytes(toy::builder().to_bytes().unwrap()).unwrap();

@@ -59,15 +59,15 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub fn new(status: ccs_status, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: ccs_status, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
 
-    pub fn null(what: &str) -> Self {
+    pub(crate) fn null(what: &str) -> Self {
         Self::new(ccs_status::Null, format!("{what} is null"))
     }
 
-    pub fn argument(message: impl Into<String>) -> Self {
+    pub(crate) fn argument(message: impl Into<String>) -> Self {
         Self::new(ccs_status::Argument, message)
     }
 }

@@ -112,6 +112,7 @@ pub struct ccs_measurements {
     pub centroid: [f64; 2],
     /// All zero for an empty mask.
     pub bbox: ccs_region,
+    /// Between the two points of the mask that are farthest apart.
     pub longest_diameter: ccs_diameter,
     /// At a right angle to the longest.
     pub perpendicular_diameter: ccs_diameter,

@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 use toy_networks::{shipped, toy};
 
 /// What a static library of Rust needs on Linux.
@@ -13,11 +14,27 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The library of this crate, which cargo builds for its tests and leaves beside them.
+/// The static library, built once: cargo builds no library for tests that they can't link themselves. With the features of the
+/// whole workspace, so that nothing else is built anew.
 fn library() -> PathBuf {
-    let built = std::env::current_exe().unwrap().with_file_name("libcausalclipseg.a");
-    assert!(built.is_file(), "cargo left no {}", built.display());
-    built
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let test = std::env::current_exe().unwrap();
+        let folder = test.parent().and_then(Path::parent).unwrap();
+        let profile = match folder.file_name().unwrap().to_str() {
+            Some("debug") => "dev",
+            other => other.unwrap(),
+        };
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo.args(["build", "--quiet", "--offline", "--workspace", "--lib", "--profile", profile]);
+        if cfg!(feature = "gpu") {
+            cargo.args(["--features", "causalclipseg-capi/gpu"]);
+        }
+        cargo.current_dir(root()).env("CARGO_TARGET_DIR", folder.parent().unwrap());
+        let output = cargo.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        folder.join("libcausalclipseg.a")
+    });
+    BUILT.clone()
 }
 
 fn has(tool: &str) -> bool {

@@ -1,11 +1,11 @@
 //! Weights in the order of the kernels, so that a device runs them from the file as they lie.
 
-use super::error::Problem;
-use super::manifest::{Dtype, Packing, Quantisation};
-use super::tensor::StoredTensor;
-use crate::graph::{Graph, Op};
-use crate::kernels::conv::{BLOCK, GROUP};
-use crate::kernels::packing::{pack_f32, pack_i8, unpack_f32, unpack_i8};
+use crate::error::Problem;
+use crate::manifest::{Dtype, Packing, Quantisation};
+use crate::tensor::StoredTensor;
+use causalclipseg_graph::graph::{Graph, Op};
+use causalclipseg_kernels::conv::{BLOCK, GROUP};
+use causalclipseg_kernels::packing::{pack_f32, pack_i8, unpack_f32, unpack_i8};
 use std::collections::HashSet;
 
 /// A weight as a kernel sees it: outputs, taps, and the channels of each tap.

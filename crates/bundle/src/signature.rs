@@ -1,7 +1,7 @@
 //! Ed25519 over the manifest's bytes.
 
-use super::digest::{from_hex, to_hex};
-use super::error::Problem;
+use crate::digest::{from_hex, to_hex};
+use crate::error::Problem;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 pub(super) fn sign(manifest: &[u8], key: &SigningKey) -> [u8; 64] {

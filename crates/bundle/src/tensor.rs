@@ -1,8 +1,8 @@
 //! A bundle's tensors: borrowed bytes, and their values in f32.
 
-use super::error::Problem;
-use super::manifest::{Dtype, Packing, Quantisation};
-use super::packing;
+use crate::error::Problem;
+use crate::manifest::{Dtype, Packing, Quantisation};
+use crate::packing;
 use bytemuck::AnyBitPattern;
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
@@ -10,11 +10,15 @@ use ndarray::{ArrayD, IxDyn};
 /// A tensor as it lies in the file, little-endian.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorView<'a> {
+    /// As the manifest names it.
     pub name: &'a str,
+    /// The type of its elements.
     pub dtype: Dtype,
+    /// Its sizes, outermost first.
     pub shape: &'a [usize],
     /// Starts at a multiple of 64 bytes, in the file and in memory.
     pub bytes: &'a [u8],
+    /// How its integers become numbers.
     pub quantisation: Option<&'a Quantisation>,
     /// The order of the elements; row-major where it is `None`.
     pub packing: Option<Packing>,
@@ -84,11 +88,15 @@ impl<'a> TensorView<'a> {
 /// A tensor as it is to be stored.
 #[derive(Clone, Debug)]
 pub struct StoredTensor {
+    /// As the graph names it, or another tensor's quantisation.
     pub name: String,
+    /// The type of its elements.
     pub dtype: Dtype,
+    /// Its sizes, outermost first.
     pub shape: Vec<usize>,
     /// Little-endian, in the order that `packing` names.
     pub bytes: Vec<u8>,
+    /// How its integers become numbers.
     pub quantisation: Option<Quantisation>,
     /// Row-major where it is `None`; [`Self::pack`] changes it.
     pub packing: Option<Packing>,

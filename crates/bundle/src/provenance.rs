@@ -1,8 +1,8 @@
 //! Where a model comes from: the free text that checkpoints and bundles carry, read by one parser.
 
-use super::manifest::is_threshold;
-use crate::frame::{FamiliarInputs, INPUTS_KEY};
-use crate::prompt::{WORDS_KEY, words};
+use crate::manifest::is_threshold;
+use crate::familiarity::{FamiliarInputs, INPUTS_KEY};
+use crate::vocabulary::{WORDS_KEY, words};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,7 @@ pub const DEFAULT_THRESHOLD: f32 = 0.5;
 /// Any other key holds a text for people; [`Note`] names those that this project writes.
 ///
 /// ```
+/// # mod causalclipseg { pub use causalclipseg_bundle as bundle; }
 /// use causalclipseg::bundle::Provenance;
 ///
 /// let mut provenance = Provenance::default();

@@ -1,9 +1,9 @@
 //! Where things lie in the file. Nothing that the file says is used before it is checked here.
 
-use super::digest::Sha256;
-use super::error::Problem;
-use super::manifest::{Dtype, Manifest, Packing, TensorEntry};
-use super::packing;
+use crate::digest::Sha256;
+use crate::error::Problem;
+use crate::manifest::{Dtype, Manifest, Packing, TensorEntry};
+use crate::packing;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -14,16 +14,18 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Parts and tensors start at multiples of this, in bytes: a cache line, and the widest vector register.
 pub const ALIGNMENT: u64 = 64;
 /// Magic, version, flags, manifest length, manifest sum.
-pub const HEADER_BYTES: u64 = 56;
+pub(crate) const HEADER_BYTES: u64 = 56;
+/// The longest manifest that is read.
 pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+/// The most tensors that are read.
 pub const MAX_TENSORS: usize = 16_384;
-pub const MAX_RANK: usize = 8;
+pub(crate) const MAX_RANK: usize = 8;
 /// An Ed25519 signature.
-pub const SIGNATURE_BYTES: u64 = 64;
+pub(crate) const SIGNATURE_BYTES: u64 = 64;
 
 /// The parts that every bundle has, in this order.
-pub const PARTS: [&str; 4] = ["graph", TOKENIZER, "weights", "self_test"];
-pub const TOKENIZER: &str = "tokenizer";
+pub(crate) const PARTS: [&str; 4] = ["graph", TOKENIZER, "weights", "self_test"];
+pub(crate) const TOKENIZER: &str = "tokenizer";
 
 /// The checked places of everything in a file.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //!
 //! They tell a machine, a gain, a field of view or a phantom that training never showed; they do not know organs.
 
-use super::Normalisation;
+use crate::input::Normalisation;
 use serde::{Deserialize, Serialize};
 
 /// Where a bundle's provenance tells how its training images look, as JSON.
@@ -107,6 +107,7 @@ impl FamiliarInputs {
         (finite && positive).then_some(familiar)
     }
 
+    /// As [`Self::from_json`] reads it.
     pub fn to_json(&self) -> Option<String> {
         serde_json::to_string(self).ok()
     }

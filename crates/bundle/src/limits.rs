@@ -1,10 +1,11 @@
 //! What a graph from a file may ask of the machine that runs it.
 
-use super::error::Problem;
-use crate::graph::{Graph, Node, Op, Shape};
+use crate::error::Problem;
+use causalclipseg_graph::graph::{Graph, Node, Op, Shape};
 
+/// Nodes of a graph, and its outputs.
 pub const MAX_NODES: usize = 16_384;
-pub const MAX_INPUTS: usize = 256;
+pub(crate) const MAX_INPUTS: usize = 256;
 /// Numbers in one node's value. The published decoder at 1024 x 1024 pixels needs 2²⁸.
 pub const MAX_ELEMENTS: usize = 1 << 28;
 /// Tokens of a prompt.
@@ -12,7 +13,7 @@ pub const MAX_CONTEXT: usize = 1024;
 
 /// Refuses a graph whose nodes would take absurd amounts of memory. Runs before [`Graph::validate`], which computes with
 /// the shapes that are bounded here.
-pub(crate) fn check(graph: &Graph) -> Result<(), Problem> {
+pub fn check(graph: &Graph) -> Result<(), Problem> {
     at_most("the number of nodes", graph.nodes.len(), MAX_NODES)?;
     at_most("the number of outputs", graph.outputs.len(), MAX_NODES)?;
     graph.nodes.iter().try_for_each(|node| check_node(graph, node))
@@ -68,7 +69,7 @@ fn at_most(what: &str, found: usize, limit: usize) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::NodeId;
+    use causalclipseg_graph::graph::NodeId;
 
     fn refused(nodes: Vec<Node>) -> String {
         let graph = Graph { outputs: vec![NodeId(nodes.len() - 1)], nodes };

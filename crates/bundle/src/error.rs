@@ -1,8 +1,8 @@
 //! Why a bundle is refused.
 
-use super::layout::{FORMAT_VERSION, MAX_MANIFEST_BYTES};
-use crate::graph::GraphError;
-use crate::io::WriteError;
+use crate::layout::{FORMAT_VERSION, MAX_MANIFEST_BYTES};
+use causalclipseg_graph::graph::GraphError;
+use crate::replace::WriteError;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -48,6 +48,7 @@ impl From<Problem> for BundleError {
 /// What is wrong with a bundle, or what stopped one from being written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum Problem {
     #[error("cannot be read ({0}); check the path and its permissions")]
     Read(#[source] std::io::Error),

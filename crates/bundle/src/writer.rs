@@ -1,15 +1,15 @@
 //! Writes bundles.
 
-use super::digest::Sha256;
-use super::error::{BundleError, Problem};
-use super::layout::{self, ALIGNMENT, PARTS};
-use super::manifest::{Compression, Dtype, Manifest, ModelDescription, Part, Precision, TensorEntry};
-use super::self_test::SelfTest;
-use super::signature;
-use super::tensor::StoredTensor;
-use super::{Bundle, limits, packing, tokenizer};
-use crate::graph::{Graph, Weights};
-use crate::io::replace_file;
+use crate::digest::Sha256;
+use crate::error::{BundleError, Problem};
+use crate::layout::{self, ALIGNMENT, PARTS};
+use crate::manifest::{Compression, Dtype, Manifest, ModelDescription, Part, Precision, TensorEntry};
+use crate::self_test::SelfTest;
+use crate::signature;
+use crate::tensor::StoredTensor;
+use crate::{Bundle, limits, packing, tokenizer};
+use causalclipseg_graph::graph::{Graph, Weights};
+use crate::replace::replace_file;
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -64,16 +64,19 @@ impl BundleBuilder {
         self
     }
 
+    /// Takes a tokenizer.json along.
     pub fn tokenizer_json(mut self, json: Vec<u8>) -> Self {
         self.tokenizer_json = json;
         self
     }
 
+    /// Takes self-test vectors along.
     pub fn self_test(mut self, self_test: SelfTest) -> Self {
         self.self_test = self_test;
         self
     }
 
+    /// Signs the file when it is made.
     pub fn sign_with(mut self, key: SigningKey) -> Self {
         self.signing_key = Some(key);
         self
@@ -86,8 +89,7 @@ impl BundleBuilder {
     }
 
     /// The bundle, opened in memory. Nothing is written, and no sum of what was just computed is compared.
-    #[cfg(feature = "onnx")]
-    pub(crate) fn open(self) -> Result<Bundle, BundleError> {
+    pub fn open(self) -> Result<Bundle, BundleError> {
         let bytes = self.assemble()?;
         drop(self);
         Bundle::from_trusted_bytes(bytes)

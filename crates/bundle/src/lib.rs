@@ -24,42 +24,39 @@
 
 mod digest;
 mod error;
+mod familiarity;
+mod input;
 mod layout;
-pub(crate) mod limits;
+mod limits;
 mod manifest;
 mod packing;
 mod provenance;
+mod replace;
 mod self_test;
 mod signature;
 mod tensor;
 mod tokenizer;
+mod vocabulary;
 mod writer;
 
 pub use digest::Sha256;
-#[doc(hidden)]
-pub use ed25519_dalek::SigningKey;
-pub use ed25519_dalek::VerifyingKey;
+pub use ed25519_dalek::{SigningKey, VerifyingKey};
 pub use error::{BundleError, Problem};
-#[doc(hidden)]
+pub use familiarity::{Appearance, FamiliarInputs, INPUTS_KEY};
+pub use input::{Fit, Normalisation};
 pub use layout::{ALIGNMENT, FORMAT_VERSION, MAGIC, MAX_MANIFEST_BYTES, MAX_TENSORS};
-#[doc(hidden)]
-pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES};
-pub(crate) use manifest::is_threshold;
-#[doc(hidden)]
-pub use manifest::{Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, TensorEntry};
+pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES, check as check_graph};
+pub use manifest::{Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, TensorEntry, is_threshold};
 pub use manifest::{ModelDescription, Precision};
 pub use provenance::{DEFAULT_THRESHOLD, Note, Provenance, ProvenanceError};
-pub use self_test::SelfTestError;
-#[doc(hidden)]
-pub use self_test::{SelfTest, SelfTestVector, self_test_image};
-#[doc(hidden)]
+pub use replace::{WriteError, replace_file};
+pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};
 pub use tensor::{StoredTensor, TensorView};
-#[doc(hidden)]
 pub use tokenizer::MAX_TOKENIZER_BYTES;
-#[doc(hidden)]
+pub use vocabulary::{KnownWords, WORDS_KEY, words};
 pub use writer::BundleBuilder;
 
-use crate::graph::{Graph, Op, Shape, Weights};
+use causalclipseg_graph::graph::{Graph, Op, Shape, Weights};
 use layout::Layout;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -148,7 +145,6 @@ impl Bundle {
     }
 
     /// What this program just put together.
-    #[cfg(feature = "onnx")]
     fn from_trusted_bytes(bytes: Vec<u8>) -> Result<Self, BundleError> {
         Ok(Self::read(in_memory(bytes)?, Check::Structure)?)
     }
@@ -349,6 +345,7 @@ fn map(path: &Path) -> Result<Backing, Problem> {
     if metadata.len() == 0 {
         return Err(Problem::Empty);
     }
+    #[expect(unsafe_code, reason = "a file could change under its map")]
     // SAFETY: the map is read-only and private to this process. Another process that writes to the file in place would
     // change bytes under our references: `open_with` rules that out in its contract, and our own writer replaces files
     // instead. Indices are checked at each use and never taken from the map again after opening.

@@ -1,9 +1,9 @@
 //! The manifest: what a bundle says about its model, and where its parts and tensors lie.
 
-use super::digest::{Sha256, from_hex};
-use super::error::Problem;
-use super::provenance::Provenance;
-use crate::frame::{Fit, Normalisation};
+use crate::digest::{Sha256, from_hex};
+use crate::error::Problem;
+use crate::provenance::Provenance;
+use crate::input::{Fit, Normalisation};
 use serde::{Deserialize, Serialize};
 
 /// The largest edge of an input image, in pixels.
@@ -11,7 +11,7 @@ pub const MAX_INPUT_SIZE: usize = 4096;
 
 /// The one range that a threshold may have, in files as in options: above 0 and below 1. At the ends every pixel would be
 /// lesion, or none.
-pub(crate) fn is_threshold(value: f32) -> bool {
+pub fn is_threshold(value: f32) -> bool {
     // Not `!(value <= 0.0)`: not a number is refused too.
     value > 0.0 && value < 1.0
 }
@@ -19,14 +19,18 @@ pub(crate) fn is_threshold(value: f32) -> bool {
 /// A bundle's manifest, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// What the packer says of the model.
     pub model: ModelDescription,
+    /// How most of the weights are stored.
     pub precision: Precision,
     /// Numbers in the weights that the graph reads.
     pub parameters: u64,
     /// The Ed25519 public key, in hexadecimal, of the signature at the file's end; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
+    /// The stretches of the file, in their order.
     pub parts: Vec<Part>,
+    /// What lies in the part `weights`.
     pub tensors: Vec<TensorEntry>,
 }
 
@@ -72,9 +76,11 @@ pub enum Precision {
 /// A stretch of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
+    /// `graph`, `tokenizer`, `weights` or `self_test`.
     pub name: String,
     /// From the first aligned byte after the manifest.
     pub offset: u64,
+    /// Its length.
     pub bytes: u64,
     /// Of the bytes as they are stored.
     pub sha256: Sha256,
@@ -94,12 +100,17 @@ pub enum Compression {
 /// A tensor of the `weights` part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorEntry {
+    /// As the graph names it, or another tensor's quantisation.
     pub name: String,
+    /// The type of its elements.
     pub dtype: Dtype,
+    /// Its sizes, outermost first.
     pub shape: Vec<usize>,
     /// From the start of the `weights` part.
     pub offset: u64,
+    /// Its length.
     pub bytes: u64,
+    /// How its integers become numbers; absent where they are numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantisation: Option<Quantisation>,
     /// How the elements are ordered; row-major where it is absent.
@@ -111,7 +122,7 @@ pub struct TensorEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Packing {
-    /// The kernels' order (see [`crate::kernels::conv`]), of a weight of out x in or out x in x kernel x kernel in i8 or
+    /// The kernels' order (see [`causalclipseg_kernels::conv`]), of a weight of out x in or out x in x kernel x kernel in i8 or
     /// f32. Taps are row by row; in i8 the inputs of each tap are filled up to a multiple of four, and the i32 tensor
     /// `<name>.sums` holds the sum of each output's stored weights.
     Blocked,
@@ -122,6 +133,7 @@ pub enum Packing {
 pub struct Quantisation {
     /// The f32 tensor that holds the scale of each index of the first axis, or one for all.
     pub scale: String,
+    /// The integer that stands for zero.
     #[serde(default)]
     pub zero_point: i32,
 }
@@ -130,14 +142,20 @@ pub struct Quantisation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {
+    /// 32-bit floats.
     F32,
+    /// 16-bit floats.
     F16,
+    /// 8-bit integers with a sign.
     I8,
+    /// 8-bit integers without a sign.
     U8,
+    /// 32-bit integers with a sign.
     I32,
 }
 
 impl Dtype {
+    /// Bytes of one element.
     pub fn bytes(self) -> usize {
         match self {
             Dtype::F32 | Dtype::I32 => 4,
@@ -146,6 +164,7 @@ impl Dtype {
         }
     }
 
+    /// Whether the elements are integers.
     pub fn is_integer(self) -> bool {
         matches!(self, Dtype::I8 | Dtype::U8 | Dtype::I32)
     }
@@ -166,7 +185,8 @@ impl Manifest {
 
 impl ModelDescription {
     /// Why the numbers are refused, if they are.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    #[doc(hidden)]
+    pub fn check(&self) -> Result<(), String> {
         let Normalisation { mean, std } = self.normalisation;
         if self.input_size == 0 || !self.input_size.is_multiple_of(32) || self.input_size > MAX_INPUT_SIZE {
             return Err(format!(

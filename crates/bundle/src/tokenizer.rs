@@ -1,7 +1,7 @@
 //! The tokenizer.json in a bundle: a third as large compressed, and read once.
 
-use super::error::Problem;
-use super::manifest::Compression;
+use crate::error::Problem;
+use crate::manifest::Compression;
 use std::borrow::Cow;
 use std::io::{Read, Write};
 

@@ -4,11 +4,12 @@
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::MAX_INPUT_SIZE;
+use crate::manifest::MAX_INPUT_SIZE;
 
 /// The vectors that a bundle carries.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SelfTest {
+    /// None where the model was packed without.
     pub vectors: Vec<SelfTestVector>,
 }
 
@@ -19,9 +20,11 @@ pub struct SelfTestVector {
     pub seed: u64,
     /// Edge of the input, in pixels.
     pub size: usize,
+    /// The sentence.
     pub prompt: String,
     /// Logits 0, `every`, 2 * `every` ... of the flattened size x size map are kept.
     pub every: usize,
+    /// The logits that are kept.
     pub logits: Vec<f32>,
     /// The largest allowed difference, as a fraction of the largest magnitude in `logits`.
     pub tolerance: f32,
@@ -30,6 +33,7 @@ pub struct SelfTestVector {
 /// Why a self-test failed.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SelfTestError {
     #[error("the self-test got {found} logits instead of {expected}; the engine and the bundle disagree on the size")]
     Length { found: usize, expected: usize },

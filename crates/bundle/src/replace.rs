@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 /// Why a result was not written. Whatever stood at its path is still there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum WriteError {
     #[error("{}: the folder cannot be written to ({source}); make it or choose another", path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error("{}: the disk is full; free some space or choose another folder", .0.display())]
     Full(PathBuf),
-    #[error("{}: stands there already and is no file; choose another name", .0.display())]
+    #[error("{}: already exists and is not a regular file; choose another name", .0.display())]
     NotAFile(PathBuf),
     #[error("{}: cannot be written ({source}); check the folder", path.display())]
     Io { path: PathBuf, source: io::Error },
