@@ -14,9 +14,6 @@
 #![cfg_attr(feature = "gpu", recursion_limit = "256")]
 
 pub mod bundle;
-#[cfg(feature = "capi")]
-#[doc(hidden)]
-pub mod capi;
 pub mod engine;
 pub mod frame;
 #[cfg(feature = "igtl")]

@@ -424,6 +424,6 @@ fn an_unwritable_place_is_an_error_that_leaves_nothing() {
     assert!(error.contains("the folder cannot be written to"), "{error}");
     // A folder stands where the file should go.
     let error = builder(Precision::F32).write(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("is no file; choose another name"), "{error}");
+    assert!(error.contains("is not a regular file; choose another name"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// For each crate the crates of this workspace that it may use.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("causalclipseg-kernels-macros", &[]),
     ("causalclipseg-kernels", &["causalclipseg-kernels-macros"]),
     ("causalclipseg-graph", &[]),
-    ("causalclipseg", &["causalclipseg-graph", "causalclipseg-kernels"]),
+    ("causalclipseg-bundle", &["causalclipseg-graph", "causalclipseg-kernels"]),
+    ("causalclipseg", &["causalclipseg-bundle", "causalclipseg-graph", "causalclipseg-kernels"]),
+    ("causalclipseg-capi", &["causalclipseg"]),
     ("causalclipseg-convert", &["causalclipseg"]),
+    ("causalclipseg-toy-networks", &["causalclipseg"]),
 ];
 
 /// What else the lower crates may use, tests and benchmarks left out.

@@ -1,17 +1,14 @@
 //! Interchange files that are damaged or hostile: an error of one line or a network that runs, and never a panic.
 
-#[path = "cli/foreign.rs"]
-mod foreign;
-
 use causalclipseg::bundle::Bundle;
 use causalclipseg::engine::{Device, Engine, Workspace};
 use causalclipseg::onnx::{NETWORK_KEY, OnnxFile, OnnxNetwork};
-use foreign::{integers, model, node};
 use prost::Message;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use toy_networks::foreign::{self, integers, model, node};
 use tract_onnx::pb::{AttributeProto, ModelProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 
 struct Desk(TempDir);

@@ -1,19 +1,11 @@
 //! A session in Rust, and every way to misuse it.
 
-#[path = "cli/toy.rs"]
-#[allow(dead_code)]
-mod toy;
-
 use causalclipseg::bundle::Bundle;
 use causalclipseg::frame::{Frame, PixelFormat};
 use causalclipseg::mask::{Flag, MaskError, check_threshold};
 use causalclipseg::{FrameReport, Model, ModelOptions, Session, SessionError, SessionOptions};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-fn shipped() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs")
-}
+use toy_networks::toy;
 
 fn model() -> Model {
     let bundle = Bundle::from_bytes(toy::builder().to_bytes().unwrap()).unwrap();

@@ -1,9 +1,5 @@
 //! Live frames through a whole model whose answers are known.
 
-#[path = "cli/toy.rs"]
-#[allow(dead_code)]
-mod toy;
-
 use causalclipseg::bundle::Bundle;
 use causalclipseg::frame::{Frame, PixelFormat, Region};
 use causalclipseg::mask::Flag;
@@ -11,14 +7,10 @@ use causalclipseg::stream::{
     Backlog, DegradePolicy, Level, Statistics, Stream, StreamError, StreamEvent, StreamOptions, Submission,
 };
 use causalclipseg::{Finding, Model, ModelOptions, SessionOptions};
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-fn shipped() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs")
-}
+use toy_networks::toy;
 
 fn model() -> Arc<Model> {
     let bundle = Bundle::from_bytes(toy::builder().to_bytes().unwrap()).unwrap();

@@ -3,7 +3,6 @@
 //! A [`Frame`] checks the caller's buffer once. The preprocessor resamples its region of interest into the network's square
 //! input and says with a placement where it went; the placement restores a map of the network to the region's own size.
 
-mod familiarity;
 mod orientation;
 mod placement;
 mod preprocessor;
@@ -11,7 +10,8 @@ mod resample;
 mod watch;
 
 #[doc(hidden)]
-pub use familiarity::{Appearance, FamiliarInputs, INPUTS_KEY};
+pub use causalclipseg_bundle::{Appearance, FamiliarInputs, INPUTS_KEY};
+pub use causalclipseg_bundle::{Fit, Normalisation};
 pub use orientation::Orientation;
 #[doc(hidden)]
 pub use placement::Placement;
@@ -79,34 +79,6 @@ impl Region {
         let inside = |start: usize, length: usize, limit| start.checked_add(length).is_some_and(|end| end <= limit);
         self.width > 0 && self.height > 0 && inside(self.x, self.width, width) && inside(self.y, self.height, height)
     }
-}
-
-/// What a network subtracts and divides by, for red, green and blue in 0..1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Normalisation {
-    /// What is subtracted.
-    pub mean: [f32; 3],
-    /// What is divided by, after that.
-    pub std: [f32; 3],
-}
-
-impl Normalisation {
-    /// CLIP's, which every edition that starts from CLIP's weights uses.
-    pub const CLIP: Self =
-        Self { mean: [0.481_454_66, 0.457_827_5, 0.408_210_73], std: [0.268_629_54, 0.261_302_6, 0.275_777_1] };
-}
-
-/// How a frame of any shape comes to fill the network's square input.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fit {
-    /// Both sides are resampled to the input's; the aspect ratio is lost.
-    Stretch,
-    /// The longer side is resampled to the input's and the rest, on both sides, is filled.
-    Letterbox {
-        /// Red, green and blue in 0..1, before normalisation.
-        padding: [f32; 3],
-    },
 }
 
 /// Why pixels, or a buffer for them, are refused.

@@ -1,9 +1,9 @@
 //! Probabilities and masks at the frame's own size.
 
 use super::{Components, Contour, MaskError};
-use crate::bundle::is_threshold;
 use crate::frame::{Placement, Region};
 use crate::kernels::elementwise::sigmoid;
+use causalclipseg_bundle::is_threshold;
 use ndarray::{Array2, ArrayView2, s};
 
 /// The one check of a threshold, for options, commands and the C interface: above 0 and below 1. At the ends every pixel would

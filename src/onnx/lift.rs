@@ -5,7 +5,7 @@ use super::probe::{Distance, Probe};
 use super::proto::Interface;
 use super::weights::{FileWeights, Initializers};
 use super::{rounding, whole_network};
-use crate::bundle::{Bundle, BundleBuilder, Precision, limits};
+use crate::bundle::{Bundle, BundleBuilder, Precision};
 use crate::engine::{Engine, EngineError, EngineOptions};
 use crate::graph::{Graph, Op, Parts, Shape, stage};
 use crate::lower::{rewrite, steps, strip_fused};
@@ -145,7 +145,7 @@ fn line(error: impl Display) -> String {
 fn check(description: &NetworkDescription, interface: Interface) -> Result<(), String> {
     let NetworkDescription { model, graph, .. } = description;
     let invalid = |reason: String| format!("its description of the network is not valid ({reason})");
-    limits::check(graph).map_err(|problem| invalid(format!("it {problem}")))?;
+    causalclipseg_bundle::check_graph(graph).map_err(|problem| invalid(format!("it {problem}")))?;
     graph.validate().map_err(|error| invalid(error.to_string()))?;
     model.check().map_err(invalid)?;
     let shape = |name: &str| Some(graph.node(graph.find(name).ok()?).shape);

@@ -4,10 +4,9 @@ mod cache;
 mod clean;
 mod entities;
 mod tokenizer_json;
-mod vocabulary;
 
 pub use cache::PromptCache;
-pub use vocabulary::{KnownWords, WORDS_KEY, words};
+pub use causalclipseg_bundle::{KnownWords, WORDS_KEY, words};
 
 use std::borrow::Borrow;
 

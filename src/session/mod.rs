@@ -120,8 +120,11 @@ impl Session {
         Ok(&self.report)
     }
 
-    /// [`Self::run`] in a report of the caller's. After an error its content means nothing.
-    pub(crate) fn run_into(
+    /// [`Self::run`] in a report of the caller's, whose memory is used again. After an error its content means nothing.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_into(
         &mut self,
         frame: &Frame<'_>,
         prompts: &[Prompt],

@@ -146,7 +146,7 @@ fn places_that_cannot_be_written_to() {
     desk.refused(over.arg(desk.path("good_mask.png")), &["good_mask.png", "write to another folder"]);
     // A folder stands where a result should go.
     fs::create_dir_all(desk.path("taken/good_mask.png")).unwrap();
-    desk.refused(&mut segment_into(&desk.path("taken")), &["stands there already and is no file"]);
+    desk.refused(&mut segment_into(&desk.path("taken")), &["already exists and is not a regular file"]);
     assert_eq!(listing(&desk.path("taken")).len(), 1);
 }
 

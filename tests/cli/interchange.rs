@@ -1,11 +1,12 @@
 //! Interchange files wherever a bundle goes. What an export of ours does is tested with the converter.
 
 use super::desk::Desk;
-use super::{causalclipseg, foreign, shipped, text};
+use super::{causalclipseg, shipped, text};
 use assert_cmd::Command;
 use causalclipseg::bundle::Bundle;
 use image::{GrayImage, Luma};
 use prost::Message;
+use toy_networks::foreign;
 
 /// With a foreign file, a tokenizer, and a picture that is white on the left.
 fn desk() -> Desk {

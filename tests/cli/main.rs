@@ -5,8 +5,6 @@ mod bench;
 mod deidentify;
 mod desk;
 mod failures;
-#[cfg(feature = "onnx")]
-mod foreign;
 mod formats;
 mod image_files;
 mod inspect_and_verify;
@@ -14,11 +12,11 @@ mod inspect_and_verify;
 mod interchange;
 mod schema;
 mod segment;
-mod toy;
 
 use assert_cmd::Command;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use toy_networks::toy;
 
 /// The command, quiet about what is no error: the toy network is one that only the reference engine runs, which it says.
 fn causalclipseg() -> Command {

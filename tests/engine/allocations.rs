@@ -1,12 +1,12 @@
 //! Once warm, a frame allocates nothing, and an engine holds what it says: counted by the allocator of this test program.
 
-use super::networks::{image, mini};
 use super::{PROMPTS, engine};
 use causalclipseg::engine::{EngineOptions, PromptKernel, Workspace};
 use causalclipseg::frame::{Frame, PixelFormat};
 use causalclipseg::{Model, ModelOptions, Prompt, Session, SessionOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use toy_networks::networks::{image, mini};
 
 thread_local! {
     /// Of this thread alone: other tests run beside this one.

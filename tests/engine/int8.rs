@@ -1,6 +1,5 @@
 //! A network in int8: on the fast engine's integers, and on the reference engine, which rounds to the same grids in f32.
 
-use super::networks::{Network, image, mini};
 use super::{PROMPTS, engine, logits};
 use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Provenance, StoredTensor};
 use causalclipseg::engine::{EngineChoice, EngineOptions, ReferencePlan, Value};
@@ -11,6 +10,7 @@ use causalclipseg::network::{Placement, place, strip_fused};
 use ndarray::{Array2, ArrayD, IxDyn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use toy_networks::networks::{Network, image, mini};
 
 /// Grids from the range of each value on one image and one prompt.
 fn with_grids(network: &Network, size: usize) -> Graph {

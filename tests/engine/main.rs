@@ -2,14 +2,13 @@
 
 mod allocations;
 mod int8;
-mod networks;
 mod stages;
 
 use causalclipseg::engine::{Engine, EngineChoice, EngineOptions, PromptKernel, WeightSource, Workspace};
 use causalclipseg::graph::Graph;
 use causalclipseg::kernels::Kernels;
 use ndarray::Array2;
-use networks::{image, mini, tiny};
+use toy_networks::networks::{self, image, mini, tiny};
 
 /// Sentences of the mini network's vocabulary, of which 511 is the end of text.
 const PROMPTS: [&[u32]; 3] = [&[510, 3, 77, 511], &[510, 511], &[510, 9, 8, 7, 6, 5, 4, 300, 200, 100, 511]];

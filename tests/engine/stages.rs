@@ -1,13 +1,13 @@
 //! Every value that the fast engine stores, against the reference engine's from the same inputs.
 
 use super::int8::int8_mini;
-use super::networks::{image, mini};
 use causalclipseg::engine::cpu::stored_value;
 use causalclipseg::engine::{ReferencePlan, Value, WeightSource};
 use causalclipseg::graph::{Graph, NodeId, Op, Weights};
 use causalclipseg::kernels::Kernels;
 use ndarray::{ArrayD, IxDyn};
 use std::collections::HashMap;
+use toy_networks::networks::{image, mini};
 
 /// Compares each stored value with what the reference makes of the stored values before it. Yields how many there were.
 fn compare(graph: &Graph, source: WeightSource, weights: &Weights, size: usize, kernels: Kernels) -> usize {

@@ -1,8 +1,8 @@
 //! The CPU standing in: from the start, and in the middle of a stream.
 
-use super::networks::{image, mini};
 use super::{assert_close, has_adapter, logits, on_gpu};
 use causalclipseg::engine::{Device, Engine, GpuPrecision, RanOn, Workspace};
+use toy_networks::networks::{image, mini};
 
 const PROMPTS: [&[u32]; 2] = [&[510, 3, 77, 511], &[510, 511]];
 
@@ -96,7 +96,7 @@ fn unknown_networks_run_on_the_cpu() {
     if !has_adapter() {
         return;
     }
-    let network = super::networks::published_mini();
+    let network = toy_networks::networks::published_mini();
     let engine = Engine::new(&network.graph, &network.weights, on_gpu(GpuPrecision::F32)).unwrap();
     assert!(engine.fallback().is_some() && engine.gpu().is_none());
     let mut workspace = Workspace::default();

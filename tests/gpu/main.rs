@@ -2,9 +2,6 @@
 //! so and pass. Debian's `mesa-vulkan-drivers` has one in software.
 
 mod fallback;
-#[path = "../engine/networks.rs"]
-#[allow(dead_code)]
-mod networks;
 mod shipped;
 mod whole;
 

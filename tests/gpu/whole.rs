@@ -1,12 +1,12 @@
 //! Networks with the formula's weights, and the authors' own logits for them.
 
-use super::networks::{Network, end_of_text, image, mini, tiny};
 use super::{assert_close, has_adapter, largest, logits, on_gpu};
 use causalclipseg::engine::{Engine, EngineOptions, GpuMemory, GpuPrecision, RanOn, Workspace, adapters};
 use causalclipseg::lower::rewrite;
 use causalclipseg::network::{Architecture, Edition, golden_image, stage};
 use safetensors::SafeTensors;
 use std::path::Path;
+use toy_networks::networks::{Network, end_of_text, image, mini, tiny};
 
 fn on_cpu() -> EngineOptions {
     EngineOptions::default().with_confounders(true)

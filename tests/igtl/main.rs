@@ -6,11 +6,9 @@ mod command;
 mod golden;
 mod mutations;
 mod node;
-#[path = "../cli/toy.rs"]
-#[allow(dead_code)]
-mod toy;
 
 use std::path::{Path, PathBuf};
+use toy_networks::toy;
 
 /// The bundle that is embedded in the command.
 fn shipped() -> PathBuf {

@@ -2,7 +2,7 @@
 
 use super::context::GpuContext;
 use crate::bundle::Sha256;
-use crate::io::replace_file;
+use causalclipseg_bundle::replace_file;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,235 @@
+//! Models and prompts.
+
+use crate::failure::{Failure, ccs_status, guard};
+use crate::handle::{self, Object, ccs_model, ccs_prompt};
+use crate::types::{boolean, check_pointer, elements, options, place, read_options, reserved, sized, string, write};
+use runtime::bundle::Bundle;
+use runtime::engine::Device;
+use runtime::{Model, ModelError, ModelFile, ModelOptions};
+use std::ffi::{c_char, c_void};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The CPU computes.
+pub const CCS_DEVICE_CPU: u32 = 0;
+/// A GPU of its own silicon computes where there is one that can, the CPU otherwise.
+pub const CCS_DEVICE_AUTO: u32 = 1;
+/// A GPU computes, and the CPU where it can't or stops working.
+pub const CCS_DEVICE_GPU: u32 = 2;
+
+/// How a model is made ready; null stands for one thread of the CPU, 64 cached prompts, no confounders, trained weights
+/// only.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ccs_model_options {
+    /// sizeof(ccs_model_options).
+    pub struct_size: u32,
+    /// Threads that share the work on one frame, 1 to 256; 0 is 1.
+    pub threads: u32,
+    /// Prompts whose encoding is kept; 0 is 64.
+    pub cached_prompts: u32,
+    /// 1 to compute the confounder map too, which costs time, or 0.
+    pub confounders: u32,
+    /// 1 to open weights that were never trained, whose masks mean nothing, or 0.
+    pub allow_untrained: u32,
+    /// What computes a frame, one of CCS_DEVICE_*. A library built without GPUs refuses CCS_DEVICE_GPU.
+    pub device: u32,
+    /// The most that the model and one session may hold, see ccs_model_info.memory_bytes; 0: any. A model that needs more is
+    /// refused with CCS_STATUS_MEMORY, before any frame runs.
+    pub memory_cap_bytes: u64,
+    /// Which GPU: 0 for the most capable, or one more than its number in the list of `causalclipseg inspect`.
+    pub gpu: u32,
+    /// Set to 0.
+    pub reserved: u32,
+}
+
+/// What a model says of itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ccs_model_info {
+    /// sizeof(ccs_model_info).
+    pub struct_size: u32,
+    /// The network's input is this many pixels a side.
+    pub input_size: u32,
+    /// A pixel is lesion where its probability is above this.
+    pub threshold: f32,
+    /// 1 where the weights were trained.
+    pub trained: u32,
+    /// What the model and one session hold once one prompt was run in it: bundle, weights, tensors, input and logits. Not
+    /// in it: the tokenizer, cached prompts, results (five bytes a pixel of a frame and prompt, nine with confounders). 0
+    /// where the network runs on an engine that does not know.
+    pub memory_bytes: u64,
+    /// UTF-8, zero-terminated; cut where it is longer.
+    pub name: [c_char; 64],
+    /// Of the whole bundle.
+    pub sha256: [u8; 32],
+    /// Why the CPU stands in for a GPU that was asked for; empty as long as everything is as asked. UTF-8, zero-terminated;
+    /// cut where it is longer.
+    pub fallback: [c_char; 160],
+}
+
+sized!(ccs_model_info);
+options!(ccs_model_options);
+
+fn plan(file: ModelFile, options: ccs_model_options) -> Result<ccs_model, Failure> {
+    let ccs_model_options { threads, cached_prompts, memory_cap_bytes, .. } = options;
+    reserved("ccs_model_options.reserved", options.reserved)?;
+    let confounders = boolean("ccs_model_options.confounders", options.confounders)?;
+    let allow_untrained = boolean("ccs_model_options.allow_untrained", options.allow_untrained)?;
+    let device = device(options)?;
+    if threads > 256 {
+        return Err(Failure::argument(format!("{threads} threads: give 1 to 256")));
+    }
+    if !file.description().trained && !allow_untrained {
+        let message =
+            "the model's weights were never trained, so its masks mean nothing: set allow_untrained to run it";
+        return Err(Failure::new(ccs_status::Untrained, message));
+    }
+    let default = ModelOptions::default();
+    let cached_prompts = if cached_prompts == 0 { default.cached_prompts } else { cached_prompts as usize };
+    let options = default
+        .with_confounders(confounders)
+        .with_cached_prompts(cached_prompts)
+        .with_threads(threads.max(1) as usize)
+        .with_device(device)
+        .with_memory_cap_bytes((memory_cap_bytes != 0).then_some(memory_cap_bytes));
+    let model = Model::from_file(file, options)?;
+    Ok(ccs_model { id: handle::keep(Object::Model(Arc::new(model))) })
+}
+
+fn device(options: ccs_model_options) -> Result<Device, Failure> {
+    let ccs_model_options { device, gpu, .. } = options;
+    match device {
+        CCS_DEVICE_CPU => Ok(Device::Cpu),
+        CCS_DEVICE_AUTO => Ok(Device::Auto),
+        CCS_DEVICE_GPU if cfg!(not(feature = "gpu")) => Err(Failure::argument(
+            "this library was built without GPUs: set device to CCS_DEVICE_CPU or CCS_DEVICE_AUTO",
+        )),
+        CCS_DEVICE_GPU => Ok(Device::Gpu { index: gpu.checked_sub(1).map(|index| index as usize) }),
+        other => Err(Failure::argument(format!("{other} is not a device: give one of CCS_DEVICE_*"))),
+    }
+}
+
+/// As much of a text as fits, with a zero behind it.
+fn cut<const N: usize>(text: &str) -> [c_char; N] {
+    let mut cut = [0; N];
+    let mut length = text.len().min(N - 1);
+    while !text.is_char_boundary(length) {
+        length -= 1;
+    }
+    for (to, from) in cut.iter_mut().zip(text.as_bytes().iter().take(length)) {
+        *to = *from as c_char;
+    }
+    cut
+}
+
+/// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums. A library built with the feature onnx
+/// opens an exported model.onnx too, with its tokenizer.json beside it.
+///
+/// # Safety
+/// `path` is a zero-terminated string; `options` is null or tells its size; `model` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_model_open(
+    path: *const c_char,
+    options: *const ccs_model_options,
+    model: *mut ccs_model,
+) -> ccs_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let (model, path, options) = unsafe { (place(model, "model")?, string(path, "path")?, read_options(options)?) };
+        *model = plan(ModelFile::open(Path::new(path))?, options)?;
+        Ok(())
+    })
+}
+
+/// Opens a .ccs file's bytes. They are copied: the host may free them afterwards.
+///
+/// # Safety
+/// `bytes` has `size` bytes; the rest as for ccs_model_open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_model_open_memory(
+    bytes: *const c_void,
+    size: usize,
+    options: *const ccs_model_options,
+    model: *mut ccs_model,
+) -> ccs_status {
+    guard(|| {
+        check_pointer(bytes.cast::<u8>(), "bytes")?;
+        // SAFETY: as the caller promises.
+        let (model, bytes, options) =
+            unsafe { (place(model, "model")?, elements(bytes.cast::<u8>(), size, "bytes")?, read_options(options)?) };
+        let bundle = Bundle::from_bytes(bytes.to_vec()).map_err(ModelError::from)?;
+        *model = plan(bundle.into(), options)?;
+        Ok(())
+    })
+}
+
+/// Tells what a model is. Set `info->struct_size` before the call.
+///
+/// # Safety
+/// `info` is null or tells its size, and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_model_describe(model: ccs_model, info: *mut ccs_model_info) -> ccs_status {
+    guard(|| {
+        let model = handle::model(model)?;
+        let description = model.description();
+        let value = ccs_model_info {
+            struct_size: size_of::<ccs_model_info>() as u32,
+            // Opening bounds it.
+            input_size: description.input_size as u32,
+            threshold: description.threshold,
+            trained: u32::from(description.trained),
+            memory_bytes: model.memory_bytes(1).unwrap_or(0),
+            name: cut(&description.name),
+            sha256: model.sha256().0,
+            fallback: cut(model.fallback().unwrap_or_default()),
+        };
+        // SAFETY: as the caller promises.
+        unsafe { write(info, value) }
+    })
+}
+
+/// Runs the model's self-test: does this CPU compute what the packing machine did? `deviation` may be null; it gets the
+/// largest difference of a logit as a fraction of the largest, NaN where the bundle carries no test.
+///
+/// # Safety
+/// `deviation` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_model_self_test(model: ccs_model, deviation: *mut f32) -> ccs_status {
+    guard(|| {
+        let found = handle::model(model)?.self_test()?;
+        if !deviation.is_null() {
+            check_pointer(deviation, "deviation")?;
+            // SAFETY: not null, aligned, and writable as the caller promises.
+            unsafe { deviation.write(found.unwrap_or(f32::NAN)) };
+        }
+        Ok(())
+    })
+}
+
+/// Frees a model's handle. Prompts, sessions and streams made with it keep what they need. Nothing happens with 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn ccs_model_free(model: ccs_model) -> ccs_status {
+    handle::free("model", model.id)
+}
+
+/// Encodes a sentence, UTF-8. That takes as long as a frame or longer: do it once, and not between frames.
+///
+/// # Safety
+/// `text` is a zero-terminated string; `prompt` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_prompt_new(model: ccs_model, text: *const c_char, prompt: *mut ccs_prompt) -> ccs_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let (prompt, text) = unsafe { (place(prompt, "prompt")?, string(text, "text")?) };
+        let model = handle::model(model)?;
+        *prompt = ccs_prompt { id: handle::keep(Object::Prompt(model.prompt(text)?)) };
+        Ok(())
+    })
+}
+
+/// Frees a prompt's handle. Nothing happens with 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn ccs_prompt_free(prompt: ccs_prompt) -> ccs_status {
+    handle::free("prompt", prompt.id)
+}

@@ -1,0 +1,362 @@
+//! Sessions: a frame in, results into the host's buffers.
+
+use crate::failure::{Failure, ccs_status, guard};
+use crate::handle::{self, Object, ccs_model, ccs_prompt, ccs_session};
+use crate::model::{CCS_DEVICE_CPU, CCS_DEVICE_GPU};
+use crate::types::{boolean, options, place, read_options, threshold};
+use crate::types::{
+    ccs_contour, ccs_frame, ccs_measurements, ccs_point, ccs_quality, check_pointer, elements, elements_mut, frame,
+    sized, write,
+};
+use ndarray::ArrayView2;
+use runtime::engine::RanOn;
+use runtime::{Finding, FrameReport, Session, SessionOptions};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+/// How a session makes results; null stands for all zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ccs_session_options {
+    /// sizeof(ccs_session_options).
+    pub struct_size: u32,
+    /// A pixel is lesion where its probability is above this, above 0 and below 1; 0 is the model's own.
+    pub threshold: f32,
+    /// How much of each pixel's probability comes from the frames before, 0 (off) to below 1. The frames of a session are
+    /// taken for one sequence.
+    pub smoothing: f32,
+    /// 1 to leave out the quality (ccs_judge) and the time that it takes, or 0.
+    pub no_quality: u32,
+}
+
+/// Where the time of one frame went, in milliseconds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ccs_timing {
+    /// sizeof(ccs_timing).
+    pub struct_size: u32,
+    /// What computed it, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
+    pub ran_on: u32,
+    /// From pixels to the network's input.
+    pub preprocess_ms: f64,
+    /// The network up to what depends on a prompt.
+    pub image_ms: f64,
+    /// Of all prompts together.
+    pub head_ms: f64,
+    /// Of all prompts together.
+    pub postprocess_ms: f64,
+}
+
+sized!(ccs_timing);
+options!(ccs_session_options);
+
+pub(super) struct SessionState {
+    session: Session,
+    /// Of the last frame. Its memory is used again, also after a failure.
+    report: FrameReport,
+    /// Whether it holds results.
+    is_done: bool,
+}
+
+impl SessionState {
+    fn finding(&self, index: usize) -> Result<&Finding, Failure> {
+        let findings = if self.is_done { self.report.findings.as_slice() } else { &[] };
+        findings.get(index).ok_or_else(|| {
+            let message = format!("there is no result {index}: the last call of ccs_segment gave {}", findings.len());
+            Failure::new(ccs_status::NoResult, message)
+        })
+    }
+}
+
+/// Makes a place to run frames in. The session keeps what it needs of the model.
+///
+/// # Safety
+/// `options` is null or tells its size; `session` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_session_new(
+    model: ccs_model,
+    options: *const ccs_session_options,
+    session: *mut ccs_session,
+) -> ccs_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let (out, given) = unsafe { (place(session, "session")?, read_options(options)?) };
+        let options = SessionOptions::default()
+            .with_threshold(threshold(given.threshold))
+            .with_smoothing(given.smoothing)
+            .with_quality(!boolean("ccs_session_options.no_quality", given.no_quality)?);
+        let session = Session::new(&*handle::model(model)?, options)?;
+        let state = SessionState { session, report: FrameReport::default(), is_done: false };
+        *out = ccs_session { id: handle::keep(Object::Session(Arc::new(Mutex::new(state)))) };
+        Ok(())
+    })
+}
+
+/// Frees a session's handle. Nothing happens with 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn ccs_session_free(session: ccs_session) -> ccs_status {
+    handle::free("session", session.id)
+}
+
+/// Locks a session, or finds it in use.
+fn enter(session: &Mutex<SessionState>) -> Result<MutexGuard<'_, SessionState>, Failure> {
+    match session.try_lock() {
+        Ok(state) => Ok(state),
+        // A panic came before the results were whole: there are none.
+        Err(TryLockError::Poisoned(poisoned)) => {
+            session.clear_poison();
+            let mut state = poisoned.into_inner();
+            state.is_done = false;
+            Ok(state)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let message = "another thread is using this session: make one for each thread";
+            Err(Failure::new(ccs_status::Busy, message))
+        }
+    }
+}
+
+/// Segments a frame under `prompt_count` prompts: one pass over the image, then a short one for each prompt. The results
+/// stay in the session until the next call; the functions below copy them out. After a failure there are none.
+/// `timing` may be null.
+///
+/// # Safety
+/// `frame` is null or a frame whose pixels can be read; `prompts` has `prompt_count` handles; `timing` is null or tells
+/// its size, and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_segment(
+    session: ccs_session,
+    frame: *const ccs_frame,
+    prompts: *const ccs_prompt,
+    prompt_count: usize,
+    timing: *mut ccs_timing,
+) -> ccs_status {
+    guard(|| {
+        let session = handle::session(session)?;
+        let mut state = enter(&session)?;
+        let SessionState { session, report, is_done } = &mut *state;
+        *is_done = false;
+        // SAFETY: as the caller promises.
+        let (frame, handles) = unsafe { (self::frame(frame)?, elements(prompts, prompt_count, "prompts")?) };
+        if handles.is_empty() {
+            return Err(Failure::argument("no prompts: give at least one"));
+        }
+        if !timing.is_null() {
+            // SAFETY: as the caller promises; checked before the work, so that a wrong size costs nothing.
+            unsafe { crate::types::read(timing.cast_const()) }?;
+        }
+        let prompts = handles.iter().map(|prompt| handle::prompt(*prompt)).collect::<Result<Vec<_>, _>>()?;
+        session.run_into(&frame, &prompts, report)?;
+        *is_done = true;
+        if !timing.is_null() {
+            // SAFETY: as the caller promises.
+            unsafe { write(timing, (&*report).into()) }?;
+        }
+        Ok(())
+    })
+}
+
+impl From<&FrameReport> for ccs_timing {
+    fn from(report: &FrameReport) -> Self {
+        let ms = |seconds: f64| seconds * 1e3;
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            ran_on: match report.ran_on {
+                RanOn::Cpu => CCS_DEVICE_CPU,
+                RanOn::Gpu => CCS_DEVICE_GPU,
+            },
+            preprocess_ms: ms(report.seconds.preprocess),
+            image_ms: ms(report.seconds.image),
+            head_ms: ms(report.seconds.head),
+            postprocess_ms: ms(report.seconds.postprocess),
+        }
+    }
+}
+
+/// Copies a map row by row; `row_stride` and `capacity` count elements.
+///
+/// # Safety
+/// `out` has `capacity` elements and may be written.
+unsafe fn copy_map<T: Copy>(
+    map: ArrayView2<'_, T>,
+    out: *mut T,
+    capacity: usize,
+    row_stride: usize,
+    what: &str,
+) -> Result<(), Failure> {
+    check_pointer(out, what)?;
+    let (height, width) = map.dim();
+    let stride = if row_stride == 0 { width } else { row_stride };
+    if stride < width {
+        return Err(Failure::argument(format!("a row stride of {stride} is shorter than a row of {width}")));
+    }
+    let needed = height.saturating_sub(1).checked_mul(stride).and_then(|rows| rows.checked_add(width));
+    let needed = needed.ok_or_else(|| Failure::argument(format!("a row stride of {stride} is too large")))?;
+    if capacity < needed {
+        let message = format!("{what} has room for {capacity} elements and {needed} are needed");
+        return Err(Failure::new(ccs_status::BufferTooSmall, message));
+    }
+    // SAFETY: as the caller promises, and no more than what is needed.
+    let out = unsafe { elements_mut(out, needed, what) }?;
+    for (row, target) in map.rows().into_iter().zip(out.chunks_mut(stride)) {
+        let target = target.get_mut(..width).unwrap_or_default();
+        match row.as_slice() {
+            Some(row) => target.copy_from_slice(row),
+            None => target.iter_mut().zip(row).for_each(|(to, from)| *to = *from),
+        }
+    }
+    Ok(())
+}
+
+/// Copies the mask of prompt `index`: the frame's height x width, 255 for lesion and 0 for none. `row_stride` counts
+/// elements from one row to the next, 0 for rows without a gap; `capacity` counts the elements that `mask` has.
+///
+/// # Safety
+/// `mask` has `capacity` bytes and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_mask(
+    session: ccs_session,
+    index: usize,
+    mask: *mut u8,
+    capacity: usize,
+    row_stride: usize,
+) -> ccs_status {
+    guard(|| {
+        let session = handle::session(session)?;
+        let state = enter(&session)?;
+        // SAFETY: as the caller promises.
+        unsafe { copy_map(state.finding(index)?.mask().pixels(), mask, capacity, row_stride, "mask") }
+    })
+}
+
+/// Copies the probabilities of prompt `index`, 0 to 1; 0 outside of the region of interest. As ccs_mask otherwise.
+///
+/// # Safety
+/// `probability` has `capacity` floats and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_probability(
+    session: ccs_session,
+    index: usize,
+    probability: *mut f32,
+    capacity: usize,
+    row_stride: usize,
+) -> ccs_status {
+    guard(|| {
+        let session = handle::session(session)?;
+        let state = enter(&session)?;
+        let values = state.finding(index)?.probability().values();
+        // SAFETY: as the caller promises.
+        unsafe { copy_map(values, probability, capacity, row_stride, "probability") }
+    })
+}
+
+/// Copies the confounder map of prompt `index`: where the lesion would be found in what the model set aside, 0 to 1. Only
+/// of models opened with `confounders`. As ccs_mask otherwise.
+///
+/// # Safety
+/// `confounders` has `capacity` floats and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_confounders(
+    session: ccs_session,
+    index: usize,
+    confounders: *mut f32,
+    capacity: usize,
+    row_stride: usize,
+) -> ccs_status {
+    guard(|| {
+        let session = handle::session(session)?;
+        let state = enter(&session)?;
+        let Some(map) = state.finding(index)?.confounders() else {
+            let message = "the model was opened without confounders: set ccs_model_options.confounders";
+            return Err(Failure::new(ccs_status::NoConfounders, message));
+        };
+        // SAFETY: as the caller promises.
+        unsafe { copy_map(map.values(), confounders, capacity, row_stride, "confounders") }
+    })
+}
+
+/// Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` get how
+/// many there are, also where the buffers are too small; ask with capacities of 0 to learn them. The first call traces the
+/// boundaries, and later ones copy them. Outer boundaries run clockwise on the screen, holes counter-clockwise.
+///
+/// # Safety
+/// The buffers have the elements that their capacities tell; the counts may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_contours(
+    session: ccs_session,
+    index: usize,
+    contours: *mut ccs_contour,
+    contour_capacity: usize,
+    contour_count: *mut usize,
+    points: *mut ccs_point,
+    point_capacity: usize,
+    point_count: *mut usize,
+) -> ccs_status {
+    guard(|| {
+        // SAFETY: as the caller promises.
+        let (contour_count, point_count) =
+            unsafe { (place(contour_count, "contour_count")?, place(point_count, "point_count")?) };
+        let session = handle::session(session)?;
+        let state = enter(&session)?;
+        let found = state.finding(index)?.contours();
+        *contour_count = found.len();
+        *point_count = found.iter().map(|contour| contour.points.len()).sum();
+        if contour_capacity < *contour_count || point_capacity < *point_count {
+            let message = format!(
+                "there are {contour_count} contours of {point_count} points, and room for {contour_capacity} and \
+                 {point_capacity}"
+            );
+            return Err(Failure::new(ccs_status::BufferTooSmall, message));
+        }
+        // SAFETY: as the caller promises.
+        let (contours, points) = unsafe {
+            (elements_mut(contours, *contour_count, "contours")?, elements_mut(points, *point_count, "points")?)
+        };
+        let mut first_point = 0;
+        for (to, from) in contours.iter_mut().zip(found) {
+            *to = ccs_contour { first_point, point_count: from.points.len(), hole: u32::from(from.hole), reserved: 0 };
+            first_point += from.points.len();
+        }
+        for (to, [x, y]) in points.iter_mut().zip(found.iter().flat_map(|contour| &contour.points)) {
+            *to = ccs_point { x: *x, y: *y };
+        }
+        Ok(())
+    })
+}
+
+/// Measures the mask of prompt `index`. Set `measurements->struct_size` before the call.
+///
+/// # Safety
+/// `measurements` is null or tells its size, and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_measure(
+    session: ccs_session,
+    index: usize,
+    measurements: *mut ccs_measurements,
+) -> ccs_status {
+    guard(|| {
+        let session = handle::session(session)?;
+        let state = enter(&session)?;
+        // SAFETY: as the caller promises.
+        unsafe { write(measurements, state.finding(index)?.measurements().into()) }
+    })
+}
+
+/// Tells how far the result of prompt `index` can be trusted. A frame counts as frozen where it is the one that this
+/// session segmented before, pixel for pixel. Set `quality->struct_size` before the call. CCS_STATUS_NO_RESULT where
+/// ccs_session_options.no_quality is 1.
+///
+/// # Safety
+/// `quality` is null or tells its size, and may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ccs_judge(session: ccs_session, index: usize, quality: *mut ccs_quality) -> ccs_status {
+    guard(|| {
+        let session = handle::session(session)?;
+        let state = enter(&session)?;
+        let Some(found) = state.finding(index)?.quality() else {
+            let message = "the session leaves out the quality: set ccs_session_options.no_quality to 0";
+            return Err(Failure::new(ccs_status::NoResult, message));
+        };
+        // SAFETY: as the caller promises.
+        unsafe { write(quality, found.into()) }
+    })
+}

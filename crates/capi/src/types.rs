@@ -1,0 +1,457 @@
+//! What crosses the border by pointer, and how it is read.
+
+use crate::failure::{Failure, ccs_status};
+use runtime::frame::{Frame, PixelFormat, Region};
+use runtime::mask::{Diameter, Flag, Measurements, Quality};
+use std::ffi::{CStr, c_char, c_void};
+
+/// One byte a pixel.
+pub const CCS_FORMAT_GRAY8: u32 = 0;
+/// Two bytes a pixel, low byte first.
+pub const CCS_FORMAT_GRAY16: u32 = 1;
+/// Three bytes a pixel: red, green, blue.
+pub const CCS_FORMAT_RGB8: u32 = 2;
+/// Four bytes a pixel: blue, green, red, and one that is ignored.
+pub const CCS_FORMAT_BGRA8: u32 = 3;
+
+/// A rectangle of whole pixels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ccs_region {
+    /// The left edge.
+    pub x: u32,
+    /// The upper edge.
+    pub y: u32,
+    /// From the left edge to the right one.
+    pub width: u32,
+    /// From the upper edge to the lower one.
+    pub height: u32,
+}
+
+/// Pixels that the host owns; they are only read, and only during the call.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ccs_frame {
+    /// sizeof(ccs_frame).
+    pub struct_size: u32,
+    /// One of CCS_FORMAT_*.
+    pub format: u32,
+    /// The first row's first pixel.
+    pub pixels: *const c_void,
+    /// Bytes that may be read from `pixels` on.
+    pub pixels_bytes: usize,
+    /// In pixels, 1 to 16384.
+    pub width: u32,
+    /// In pixels, 1 to 16384.
+    pub height: u32,
+    /// From one row to the next, in bytes; 0 for rows without a gap.
+    pub stride_bytes: usize,
+    /// What the network sees of the frame; all zero for all of it.
+    pub region: ccs_region,
+    /// Size of a pixel, x and y, in millimetres; both zero where it is unknown.
+    pub mm_per_pixel: [f32; 2],
+    /// 1 where the source says that it lost this frame, or 0. What is found on it is flagged with CCS_FLAG_INVALID_FRAME.
+    pub invalid: u32,
+    /// Set to 0.
+    pub reserved: u32,
+}
+
+/// A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ccs_point {
+    /// From the left edge.
+    pub x: u32,
+    /// From the upper edge.
+    pub y: u32,
+}
+
+/// One closed boundary along pixel edges, a run of points in the array beside it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ccs_contour {
+    /// Index of its first point.
+    pub first_point: usize,
+    /// The last point joins the first.
+    pub point_count: usize,
+    /// 1 for the rim of a hole, 0 for an outer boundary.
+    pub hole: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A straight line across a lesion; NaN where there is none.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ccs_diameter {
+    /// In pixels.
+    pub length_px: f64,
+    /// NaN where the pixels' size is unknown.
+    pub length_mm: f64,
+    /// x and y of both ends, in pixels.
+    pub ends: [[f64; 2]; 2],
+}
+
+/// Numbers of one mask. What is unknown, or not there in an empty mask, is NaN.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ccs_measurements {
+    /// sizeof(ccs_measurements).
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The pixels of the mask.
+    pub area_px: u64,
+    /// 0 to 1, of the region of interest.
+    pub area_fraction: f64,
+    /// NaN where the pixels' size is unknown.
+    pub area_mm2: f64,
+    /// Inside the mask, 0 to 1.
+    pub mean_probability: f64,
+    /// x and y, in pixels.
+    pub centroid: [f64; 2],
+    /// All zero for an empty mask.
+    pub bbox: ccs_region,
+    /// Between the two points of the mask that are farthest apart.
+    pub longest_diameter: ccs_diameter,
+    /// At a right angle to the longest.
+    pub perpendicular_diameter: ccs_diameter,
+}
+
+/// The frame has no contrast.
+pub const CCS_FLAG_BLANK_FRAME: u32 = 1;
+/// The frame is the last one, pixel for pixel.
+pub const CCS_FLAG_FROZEN_FRAME: u32 = 2;
+/// The frame is noise, not an ultrasound image.
+pub const CCS_FLAG_NOISE_FRAME: u32 = 4;
+/// The source says that the frame was lost, see ccs_frame.invalid.
+pub const CCS_FLAG_INVALID_FRAME: u32 = 8;
+/// No pixel is above the threshold.
+pub const CCS_FLAG_NOTHING_FOUND: u32 = 16;
+/// The score is too low to be relied on.
+pub const CCS_FLAG_LOW_SCORE: u32 = 32;
+/// The prompt has words that the model's training never showed it.
+pub const CCS_FLAG_UNKNOWN_WORDS: u32 = 64;
+/// The frame looks like none of the images that the model was trained on.
+pub const CCS_FLAG_UNFAMILIAR_FRAME: u32 = 128;
+
+/// How far one result can be trusted; docs/formats.md tells what was measured. Probabilities and shares are 0 to 1, and NaN
+/// where there is no mask to take them of.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ccs_quality {
+    /// sizeof(ccs_quality).
+    pub struct_size: u32,
+    /// The sum of CCS_FLAG_*.
+    pub flags: u32,
+    /// One number for all: orders results by how well they agree with a reader. It is not a probability.
+    pub score: f64,
+    /// Inside the mask.
+    pub mean_probability: f64,
+    /// Inside the mask.
+    pub min_probability: f64,
+    /// Wherever it is.
+    pub max_probability: f64,
+    /// Pixels above 0.3, 0.5 and 0.7.
+    pub area_px_at: [u64; 3],
+    /// The last of these over the first.
+    pub stability: f64,
+    /// Of the mask, how much the confounder map claims too; NaN without one.
+    pub confounder_share: f64,
+}
+
+impl From<&Quality> for ccs_quality {
+    fn from(quality: &Quality) -> Self {
+        let bit = |flag: &Flag| match flag {
+            Flag::BlankFrame => CCS_FLAG_BLANK_FRAME,
+            Flag::FrozenFrame => CCS_FLAG_FROZEN_FRAME,
+            Flag::NoiseFrame => CCS_FLAG_NOISE_FRAME,
+            Flag::UnfamiliarFrame => CCS_FLAG_UNFAMILIAR_FRAME,
+            Flag::InvalidFrame => CCS_FLAG_INVALID_FRAME,
+            Flag::NothingFound => CCS_FLAG_NOTHING_FOUND,
+            Flag::LowScore => CCS_FLAG_LOW_SCORE,
+            Flag::UnknownWords => CCS_FLAG_UNKNOWN_WORDS,
+        };
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            flags: quality.flags.iter().map(bit).fold(0, |all, bit| all | bit),
+            score: quality.score,
+            mean_probability: quality.mean_probability.unwrap_or(f64::NAN),
+            min_probability: quality.min_probability.unwrap_or(f64::NAN),
+            max_probability: quality.max_probability,
+            area_px_at: quality.area_px_at.map(|area| area as u64),
+            stability: quality.stability,
+            confounder_share: quality.confounder_share.unwrap_or(f64::NAN),
+        }
+    }
+}
+
+impl From<Option<Diameter>> for ccs_diameter {
+    fn from(diameter: Option<Diameter>) -> Self {
+        match diameter {
+            Some(Diameter { length_px, length_mm, ends }) => {
+                Self { length_px, length_mm: length_mm.unwrap_or(f64::NAN), ends }
+            }
+            None => Self { length_px: f64::NAN, length_mm: f64::NAN, ends: [[f64::NAN; 2]; 2] },
+        }
+    }
+}
+
+impl From<&Measurements> for ccs_measurements {
+    fn from(measured: &Measurements) -> Self {
+        // Sides of a frame fit, see `MAX_SIDE`.
+        let [x, y, width, height] = measured.bbox.unwrap_or_default().map(|side| side as u32);
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            reserved: 0,
+            area_px: measured.area_px as u64,
+            area_fraction: measured.area_fraction,
+            area_mm2: measured.area_mm2.unwrap_or(f64::NAN),
+            mean_probability: measured.mean_probability.unwrap_or(f64::NAN),
+            centroid: measured.centroid.unwrap_or([f64::NAN; 2]),
+            bbox: ccs_region { x, y, width, height },
+            longest_diameter: measured.longest_diameter.into(),
+            perpendicular_diameter: measured.perpendicular_diameter.into(),
+        }
+    }
+}
+
+/// A struct that begins with its own size, as u32.
+///
+/// # Safety
+/// The first field is `struct_size: u32`, and every field may have any value, zero among them.
+pub(super) unsafe trait Sized32: Copy {
+    const NAME: &'static str;
+    /// The least size that is taken, in bytes. Where it is less than the whole, zero is the default of the rest.
+    const LEAST_BYTES: usize = size_of::<Self>();
+}
+
+macro_rules! sized {
+    ($($name:ident),*) => {
+        $(
+            // SAFETY: a repr(C) struct of numbers and pointers whose first field is its size.
+            unsafe impl $crate::types::Sized32 for $name {
+                const NAME: &'static str = stringify!($name);
+            }
+        )*
+    };
+}
+pub(super) use sized;
+
+/// As `sized!`, for options: all may be left out but the size.
+macro_rules! options {
+    ($($name:ident),*) => {
+        $(
+            // SAFETY: a repr(C) struct of numbers whose first field is its size.
+            unsafe impl $crate::types::Sized32 for $name {
+                const NAME: &'static str = stringify!($name);
+                const LEAST_BYTES: usize = size_of::<u32>();
+            }
+
+            impl Default for $name {
+                /// All zero but for the size, as null stands for.
+                fn default() -> Self {
+                    // SAFETY: numbers, for which zero is a value.
+                    Self { struct_size: size_of::<Self>() as u32, ..unsafe { std::mem::zeroed() } }
+                }
+            }
+        )*
+    };
+}
+pub(super) use options;
+
+sized!(ccs_measurements, ccs_quality);
+
+// SAFETY: a repr(C) struct of numbers and a pointer whose first field is its size.
+unsafe impl Sized32 for ccs_frame {
+    const NAME: &'static str = "ccs_frame";
+    const LEAST_BYTES: usize = std::mem::offset_of!(ccs_frame, invalid);
+}
+
+/// Checks a pointer to a struct before anything but its size is read, and yields that.
+///
+/// # Safety
+/// `pointer` is null or points to memory of at least the size that its first field tells.
+unsafe fn check_size<T: Sized32>(pointer: *const T) -> Result<usize, Failure> {
+    check_pointer(pointer, T::NAME)?;
+    // SAFETY: not null and aligned; the caller promises at least the first field.
+    let given = unsafe { pointer.cast::<u32>().read() } as usize;
+    let expected = size_of::<T>();
+    // A compiler makes each size a multiple of the alignment, so no field ends in the middle.
+    let is_shorter = given == T::LEAST_BYTES || (given > T::LEAST_BYTES && given.is_multiple_of(align_of::<T>()));
+    if given != expected && !(is_shorter && given < expected) {
+        let message = format!(
+            "{0}.struct_size is {given} and this library's is {expected}: set it to sizeof({0}), and compile with the \
+             header of this version",
+            T::NAME
+        );
+        return Err(Failure::new(ccs_status::StructSize, message));
+    }
+    Ok(given)
+}
+
+/// Copies a struct of the host's. What a shorter one of an older header lacks is zero.
+///
+/// # Safety
+/// As [`check_size`].
+pub(super) unsafe fn read<T: Sized32>(pointer: *const T) -> Result<T, Failure> {
+    // SAFETY: as promised.
+    let given = unsafe { check_size(pointer) }?;
+    let mut value = std::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: not null, and as large as it says, which is not more than a `T`; two objects do not overlap.
+    unsafe { std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), value.as_mut_ptr().cast::<u8>(), given) };
+    // SAFETY: any value is valid, zero too.
+    Ok(unsafe { value.assume_init() })
+}
+
+/// Copies a struct of options; null stands for all zero.
+///
+/// # Safety
+/// As [`check_size`].
+pub(super) unsafe fn read_options<T: Sized32 + Default>(pointer: *const T) -> Result<T, Failure> {
+    if pointer.is_null() {
+        return Ok(T::default());
+    }
+    // SAFETY: as promised.
+    unsafe { read(pointer) }
+}
+
+/// A field that is 1 for yes and 0 for no.
+pub(super) fn boolean(field: &str, value: u32) -> Result<bool, Failure> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Failure::argument(format!("{field} is {other}: set it to 0 or 1"))),
+    }
+}
+
+/// A field that has no meaning yet. A host that sets it expects one.
+pub(super) fn reserved(field: &str, value: u32) -> Result<(), Failure> {
+    match value {
+        0 => Ok(()),
+        other => Err(Failure::argument(format!("{field} is {other}: set it to 0, or zero the whole struct first"))),
+    }
+}
+
+/// A threshold as C has it: 0 is the model's own, for a session as for a stream.
+pub(super) fn threshold(value: f32) -> Option<f32> {
+    (value != 0.0).then_some(value)
+}
+
+/// Fills a struct of the host's.
+///
+/// # Safety
+/// As [`check_size`], and the memory may be written.
+pub(super) unsafe fn write<T: Sized32>(pointer: *mut T, value: T) -> Result<(), Failure> {
+    // SAFETY: as promised. Results are taken whole, so the size is that of `T`.
+    unsafe { check_size(pointer) }?;
+    // SAFETY: not null, aligned, large enough and writable.
+    unsafe { pointer.write(value) };
+    Ok(())
+}
+
+pub(super) fn check_pointer<T>(pointer: *const T, what: &str) -> Result<(), Failure> {
+    if pointer.is_null() {
+        return Err(Failure::null(what));
+    }
+    if !pointer.is_aligned() {
+        return Err(Failure::argument(format!("{what} is not aligned to {} bytes", align_of::<T>())));
+    }
+    Ok(())
+}
+
+/// A place for one result, cleared at once so that a failed call leaves no old handle there.
+///
+/// # Safety
+/// `pointer` is null or may be written.
+pub(super) unsafe fn place<'a, T: Default>(pointer: *mut T, what: &str) -> Result<&'a mut T, Failure> {
+    check_pointer(pointer, what)?;
+    // SAFETY: not null, aligned and, as the caller promises, writable and nobody else's during the call.
+    unsafe {
+        pointer.write(T::default());
+        Ok(&mut *pointer)
+    }
+}
+
+/// `count` elements of the host's; none where `count` is 0, whatever the pointer.
+///
+/// # Safety
+/// `pointer` is null or points to `count` elements that nobody writes during the call.
+pub(super) unsafe fn elements<'a, T>(pointer: *const T, count: usize, what: &str) -> Result<&'a [T], Failure> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    check_pointer(pointer, what)?;
+    check_count::<T>(count, what)?;
+    // SAFETY: not null, aligned, within the largest size of an object, and there as the caller promises.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, count) })
+}
+
+/// [`elements`] to write to.
+///
+/// # Safety
+/// `pointer` is null or points to `count` elements that are nobody else's during the call.
+pub(super) unsafe fn elements_mut<'a, T>(pointer: *mut T, count: usize, what: &str) -> Result<&'a mut [T], Failure> {
+    if count == 0 {
+        return Ok(&mut []);
+    }
+    check_pointer(pointer, what)?;
+    check_count::<T>(count, what)?;
+    // SAFETY: as in `elements`, and writable.
+    Ok(unsafe { std::slice::from_raw_parts_mut(pointer, count) })
+}
+
+fn check_count<T>(count: usize, what: &str) -> Result<(), Failure> {
+    match count.checked_mul(size_of::<T>()) {
+        Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),
+        _ => Err(Failure::argument(format!("{count} elements of {what} are more than memory can hold"))),
+    }
+}
+
+/// A string of the host's.
+///
+/// # Safety
+/// `text` is null or ends with a zero byte.
+pub(super) unsafe fn string<'a>(text: *const c_char, what: &str) -> Result<&'a str, Failure> {
+    check_pointer(text, what)?;
+    // SAFETY: not null, and ends with a zero as the caller promises.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().map_err(|_| Failure::argument(format!("{what} is not UTF-8")))
+}
+
+/// The host's pixels as a checked frame.
+///
+/// # Safety
+/// `pointer` is null or a frame whose pixels can be read during the call.
+pub(super) unsafe fn frame<'a>(pointer: *const ccs_frame) -> Result<Frame<'a>, Failure> {
+    // SAFETY: as promised.
+    let given = unsafe { read(pointer) }?;
+    let format = match given.format {
+        CCS_FORMAT_GRAY8 => PixelFormat::Gray8,
+        CCS_FORMAT_GRAY16 => PixelFormat::Gray16Le,
+        CCS_FORMAT_RGB8 => PixelFormat::Rgb8,
+        CCS_FORMAT_BGRA8 => PixelFormat::Bgra8,
+        other => return Err(Failure::argument(format!("{other} is not a pixel format: give one of CCS_FORMAT_*"))),
+    };
+    reserved("ccs_frame.reserved", given.reserved)?;
+    let is_valid = !boolean("ccs_frame.invalid", given.invalid)?;
+    if given.pixels.is_null() {
+        return Err(Failure::null("ccs_frame.pixels"));
+    }
+    // SAFETY: as promised.
+    let data = unsafe { elements(given.pixels.cast::<u8>(), given.pixels_bytes, "ccs_frame.pixels") }?;
+    let (width, height) = (given.width as usize, given.height as usize);
+    let mut frame = match given.stride_bytes {
+        0 => Frame::packed(data, format, width, height)?,
+        stride_bytes => Frame::new(data, format, width, height, stride_bytes)?,
+    };
+    if given.region != ccs_region::default() {
+        let ccs_region { x, y, width, height } = given.region;
+        let [x, y, width, height] = [x, y, width, height].map(|side| side as usize);
+        frame = frame.with_region(Region { x, y, width, height })?;
+    }
+    if given.mm_per_pixel != [0.0; 2] {
+        frame = frame.with_mm_per_pixel(given.mm_per_pixel)?;
+    }
+    Ok(frame.with_valid(is_valid))
+}

@@ -1,0 +1,17 @@
+//! Small networks with known answers, for the tests: a bundle ([`toy`]), an ONNX file as another program writes it
+//! ([`foreign`]), and editions of the published network with weights by formula ([`networks`]).
+//!
+//! Test code: what cannot be made is a panic.
+
+#![forbid(unsafe_code)]
+
+pub mod foreign;
+pub mod networks;
+pub mod toy;
+
+use std::path::{Path, PathBuf};
+
+/// The bundle that ships.
+pub fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tiny.ccs")
+}
