@@ -23,7 +23,7 @@ pub use description::Description;
 pub use geometry::Geometry;
 pub use jpeg::{JpegFault, check_complete};
 pub use names::{NameError, OutputNames};
-pub use raster::RasterError;
+pub use raster::{RasterError, RasterSequence};
 pub use read::{Image, MAX_DECODED_BYTES, ReadError, TiffPages};
 pub use replace::{WriteError, replace_file};
 pub use write::{Depth, write_frame, write_json, write_mask, write_overlay, write_probability};

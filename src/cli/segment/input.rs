@@ -61,6 +61,14 @@ impl Input {
         matches!(self, Self::File(source) if source.is_still())
     }
 
+    /// What a file holds or says and is not used.
+    pub fn ignored(&self) -> Vec<String> {
+        match self {
+            Self::File(source) => source.ignored().to_vec(),
+            Self::Pipe(_) => Vec::new(),
+        }
+    }
+
     /// What masks lie on, for files that hold all of them.
     pub fn mask_source(&self, impersonal: bool) -> MaskSource<'_> {
         match self {

@@ -209,6 +209,7 @@ impl Run<'_> {
                     seconds: Some(report.seconds.total()),
                     device: Some(report.ran_on.name().to_string()),
                     device_fallback: self.model.fallback().map(str::to_string),
+                    ignored: if number.is_none() { input.ignored() } else { Vec::new() },
                 };
                 if let Some(summary) = summaries.get_mut(prompt) {
                     summary.add(&record);

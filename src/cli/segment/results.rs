@@ -120,9 +120,10 @@ impl<'a> Results<'a> {
     pub fn finish(self, input: &Input) -> Result<(), Failure> {
         let Arguments { format, deidentify, .. } = self.arguments;
         if format.contains(&Format::Json) && !self.still {
+            let source_ignored = input.ignored();
             for (prompt, (frames, text)) in self.records.into_iter().zip(&self.arguments.prompts).enumerate() {
                 let input = frames.first().map(|record| record.input.clone()).unwrap_or_default();
-                let record = SequenceRecord { input, prompt: text.clone(), frames };
+                let record = SequenceRecord { input, prompt: text.clone(), ignored: source_ignored.clone(), frames };
                 write_json(&self.names.json(prompt), &record)?;
             }
         }

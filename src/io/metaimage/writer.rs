@@ -202,7 +202,7 @@ pub(in crate::io) fn numbers(numbers: &[f64]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MetaImageSequence;
+    use super::super::open;
     use super::*;
     use crate::frame::PixelFormat;
     use crate::io::source::FrameSource;
@@ -237,7 +237,7 @@ mod tests {
             let source = MaskSource { fields: &of_all, geometry, is_volume: false, impersonal };
             masks.write(&path, &source).unwrap();
             assert_eq!(text(&path).contains("DOE"), !impersonal);
-            let mut sequence = MetaImageSequence::open(&path).unwrap();
+            let mut sequence = open(&path).unwrap();
             assert!(sequence.fields().contains(&field("UltrasoundImageOrientation", "UN")));
             // The pixels' size is what the frames said; all else is the source's.
             let expected = Geometry { spacing_mm: [0.5, 0.25, 1.5], ..geometry };

@@ -57,7 +57,7 @@ pub fn write_label_map(path: &Path, masks: &mut MaskSequence, source: &MaskSourc
 
 #[cfg(test)]
 mod tests {
-    use super::super::NrrdSequence;
+    use super::super::open;
     use super::*;
     use crate::frame::PixelFormat;
     use crate::io::source::{FrameBuffer, FrameSource};
@@ -89,7 +89,7 @@ mod tests {
             write_label_map(&path, &mut masks, &source).unwrap();
             let bytes = std::fs::read(&path).unwrap();
             assert_eq!(String::from_utf8_lossy(&bytes).contains("DOE"), !impersonal);
-            let mut back = NrrdSequence::open(&path).unwrap();
+            let mut back = open(&path).unwrap();
             assert!(back.fields().contains(&field("UltrasoundImageOrientation", "UN")));
             let thickness = if is_volume { 1.5 } else { 1.0 };
             let found = back.geometry();

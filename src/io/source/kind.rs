@@ -5,10 +5,7 @@ use crate::io::ReadError;
 #[cfg(feature = "dicom")]
 use crate::io::dicom::DicomClip;
 use crate::io::geometry::Geometry;
-use crate::io::metaimage::{self, MetaImageSequence};
-use crate::io::nifti::{self, NiftiSequence};
-use crate::io::nrrd::{self, NrrdSequence};
-use crate::io::{Description, read};
+use crate::io::{Description, RasterSequence, metaimage, nifti, nrrd, read};
 use std::fs::{self, File};
 use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -18,12 +15,8 @@ use std::path::{Path, PathBuf};
 pub enum Source {
     /// Pictures, one a file.
     Pictures(Box<PictureFiles>),
-    /// A MetaImage, one picture or a sequence.
-    MetaImage(Box<MetaImageSequence>),
-    /// An NRRD file, one picture, a volume or a sequence.
-    Nrrd(Box<NrrdSequence>),
-    /// A NIfTI file, one picture, a volume or a sequence.
-    Nifti(Box<NiftiSequence>),
+    /// A MetaImage, NRRD or NIfTI file: one picture, a volume or a sequence.
+    Raster(Box<RasterSequence>),
     /// A DICOM file, one picture or a clip.
     #[cfg(feature = "dicom")]
     Dicom(Box<DicomClip>),
@@ -105,9 +98,9 @@ impl Source {
         match kind(path)? {
             // Something unknown goes there too, to be told what it is not.
             Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::new(vec![path.into()]).into())),
-            Some(Kind::MetaImage) => Ok(Self::MetaImage(Box::new(MetaImageSequence::open(path)?))),
-            Some(Kind::Nrrd) => Ok(Self::Nrrd(Box::new(NrrdSequence::open(path)?))),
-            Some(Kind::Nifti) => Ok(Self::Nifti(Box::new(NiftiSequence::open(path)?))),
+            Some(Kind::MetaImage) => Ok(Self::Raster(Box::new(metaimage::open(path)?))),
+            Some(Kind::Nrrd) => Ok(Self::Raster(Box::new(nrrd::open(path)?))),
+            Some(Kind::Nifti) => Ok(Self::Raster(Box::new(nifti::open(path)?))),
             #[cfg(feature = "dicom")]
             Some(Kind::Dicom) => Ok(Self::Dicom(Box::new(DicomClip::open(path)?))),
             #[cfg(not(feature = "dicom"))]
@@ -119,9 +112,7 @@ impl Source {
     pub fn is_still(&self) -> bool {
         match self {
             Self::Pictures(pictures) => pictures.frame_count() == Some(1),
-            Self::MetaImage(sequence) => sequence.is_still(),
-            Self::Nrrd(sequence) => sequence.is_still(),
-            Self::Nifti(sequence) => sequence.is_still(),
+            Self::Raster(sequence) => sequence.is_still(),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.is_still(),
             Self::Files(_) => false,
@@ -131,9 +122,7 @@ impl Source {
     /// Whether frames are the slices of a volume, and not pictures one after the other in time.
     pub fn is_volume(&self) -> bool {
         match self {
-            Self::MetaImage(sequence) => sequence.is_volume(),
-            Self::Nrrd(sequence) => sequence.is_volume(),
-            Self::Nifti(sequence) => sequence.is_volume(),
+            Self::Raster(sequence) => sequence.is_volume(),
             _ => false,
         }
     }
@@ -142,8 +131,7 @@ impl Source {
     /// results that pass it on, not for logs.
     pub fn fields(&self) -> &[(String, String)] {
         match self {
-            Self::MetaImage(sequence) => sequence.fields(),
-            Self::Nrrd(sequence) => sequence.fields(),
+            Self::Raster(sequence) => sequence.fields(),
             _ => &[],
         }
     }
@@ -151,10 +139,19 @@ impl Source {
     /// Where the pixels lie in space, as far as the file says: of MetaImage, NRRD and NIfTI.
     pub fn geometry(&self) -> Geometry {
         match self {
-            Self::MetaImage(sequence) => *sequence.geometry(),
-            Self::Nrrd(sequence) => *sequence.geometry(),
-            Self::Nifti(sequence) => *sequence.geometry(),
+            Self::Raster(sequence) => *sequence.geometry(),
             _ => Geometry::default(),
+        }
+    }
+
+    /// What the file holds or says and is not used, a line each: of DICOM, MetaImage, NRRD and NIfTI. Of a picture only
+    /// [`Source::description`] tells, which decodes it.
+    pub fn ignored(&self) -> &[String] {
+        match self {
+            Self::Raster(sequence) => sequence.ignored(),
+            #[cfg(feature = "dicom")]
+            Self::Dicom(clip) => &clip.description().ignored,
+            Self::Pictures(_) | Self::Files(_) => &[],
         }
     }
 
@@ -165,9 +162,7 @@ impl Source {
     pub fn description(&self) -> Result<Description, SourceError> {
         match self {
             Self::Pictures(pictures) => pictures.description(),
-            Self::MetaImage(sequence) => Ok(sequence.description()),
-            Self::Nrrd(sequence) => Ok(sequence.description()),
-            Self::Nifti(sequence) => Ok(sequence.description()),
+            Self::Raster(sequence) => Ok(sequence.description()),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => Ok(clip.description().into()),
             Self::Files(files) => files.description(),
@@ -187,9 +182,7 @@ impl FrameSource for Source {
     fn frame_count(&self) -> Option<usize> {
         match self {
             Self::Pictures(pictures) => pictures.frame_count(),
-            Self::MetaImage(sequence) => sequence.frame_count(),
-            Self::Nrrd(sequence) => sequence.frame_count(),
-            Self::Nifti(sequence) => sequence.frame_count(),
+            Self::Raster(sequence) => sequence.frame_count(),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.frame_count(),
             Self::Files(files) => files.frame_count(),
@@ -199,9 +192,7 @@ impl FrameSource for Source {
     fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError> {
         match self {
             Self::Pictures(pictures) => pictures.read_frame(into),
-            Self::MetaImage(sequence) => sequence.read_frame(into),
-            Self::Nrrd(sequence) => sequence.read_frame(into),
-            Self::Nifti(sequence) => sequence.read_frame(into),
+            Self::Raster(sequence) => sequence.read_frame(into),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.read_frame(into),
             Self::Files(files) => files.read_frame(into),

@@ -9,7 +9,7 @@ pub use kind::{Files, Source, expand, is_image};
 pub use pictures::PictureFiles;
 pub use raw::{RawFormat, RawFrames};
 
-use super::ReadError;
+use super::{RasterError, ReadError};
 #[cfg(feature = "dicom")]
 use super::dicom::DicomError;
 use super::metaimage::MetaImageError;
@@ -199,6 +199,8 @@ pub enum SourceError {
     Nrrd { path: PathBuf, problem: NrrdError },
     #[error("{}: {problem}", path.display())]
     Nifti { path: PathBuf, problem: NiftiError },
+    #[error("{}: {problem}", path.display())]
+    Raster { path: PathBuf, problem: RasterError },
     #[cfg(feature = "dicom")]
     #[error("{}: {problem}", path.display())]
     Dicom { path: PathBuf, problem: DicomError },
