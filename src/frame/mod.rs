@@ -3,6 +3,7 @@
 //! A [`Frame`] checks the caller's buffer once. The preprocessor resamples its region of interest into the network's square
 //! input and says with a placement where it went; the placement restores a map of the network to the region's own size.
 
+mod camera;
 mod familiarity;
 mod orientation;
 mod placement;
@@ -10,6 +11,7 @@ mod preprocessor;
 mod resample;
 mod watch;
 
+pub use camera::{CameraFormat, CameraLayout};
 #[doc(hidden)]
 pub use familiarity::{Appearance, FamiliarInputs, INPUTS_KEY};
 pub use orientation::Orientation;

@@ -12,8 +12,10 @@ mod image_files;
 mod inspect_and_verify;
 #[cfg(feature = "onnx")]
 mod interchange;
+mod manners;
 mod schema;
 mod segment;
+mod streams;
 mod toy;
 
 use assert_cmd::Command;

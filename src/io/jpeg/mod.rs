@@ -129,10 +129,7 @@ impl Picture {
         if width == 0 || height == 0 || components.len() > 4 {
             return None;
         }
-        let most = [
-            components.iter().map(|of| of.horizontal).max()?,
-            components.iter().map(|of| of.vertical).max()?,
-        ];
+        let most = [components.iter().map(|of| of.horizontal).max()?, components.iter().map(|of| of.vertical).max()?];
         // Samples along a side of what is coded together.
         let block = if coding == Coding::Lossless { 1 } else { 8 };
         let mcus = [width.div_ceil(block * most[0]), height.div_ceil(block * most[1])];

@@ -24,11 +24,7 @@ pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<RasterSequence, SourceE
     read(name, Cursor::new(bytes), None).map_err(|problem| SourceError::MetaImage { path: name.into(), problem })
 }
 
-fn read(
-    name: &Path,
-    mut source: impl Bytes + 'static,
-    path: Option<&Path>,
-) -> Result<RasterSequence, MetaImageError> {
+fn read(name: &Path, mut source: impl Bytes + 'static, path: Option<&Path>) -> Result<RasterSequence, MetaImageError> {
     let header = Header::read(&mut source)?;
     let unsupported = |reason: &str| MetaImageError::Unsupported(reason.into());
     let mut pixels = pixels_of(source, header.data_file.as_deref(), path).map_err(unsupported)?;

@@ -6,8 +6,8 @@ mod header;
 mod reader;
 
 pub(super) use header::{HEADER_BYTES, starts_like_one};
-pub use reader::{from_bytes, open};
 pub(super) use reader::start_of;
+pub use reader::{from_bytes, open};
 
 use super::raster::RasterError;
 use std::io;

@@ -1,6 +1,7 @@
 //! Masks as NRRD: a label map that 3D Slicer opens as a segmentation, or a sequence of them.
 
 use crate::io::geometry::Geometry;
+use crate::io::mark::nrrd_comment;
 use crate::io::metaimage::{MaskSequence, MaskSource};
 use crate::io::{WriteError, replace_file};
 use std::fmt::Write as _;
@@ -30,8 +31,9 @@ pub fn write_label_map(path: &Path, masks: &mut MaskSequence, source: &MaskSourc
         steps[2] = "none".into();
     }
     let mut header = format!(
-        "NRRD0005\n# A label map: 1 is lesion.\ntype: unsigned char\ndimension: 3\nspace: left-posterior-superior\n\
+        "NRRD0005\n{}# A label map: 1 is lesion.\ntype: unsigned char\ndimension: 3\nspace: left-posterior-superior\n\
          sizes: {width} {height} {}\nspace directions: {}\nkinds: domain domain {}\nencoding: gzip\nspace origin: {}\n",
+        nrrd_comment(),
         labels.frames,
         steps.join(" "),
         if is_sequence { "list" } else { "domain" },

@@ -1,7 +1,7 @@
 use super::*;
+use crate::io::metaimage::header::MAX_HEADER_BYTES;
 use crate::io::raster::fixture::{frames, mutate};
 use crate::io::source::{FrameBuffer, FrameSource};
-use crate::io::metaimage::header::MAX_HEADER_BYTES;
 use flate2::{Compression, write::ZlibEncoder};
 use std::io::Write;
 use std::path::PathBuf;
@@ -105,11 +105,7 @@ fn bad_files_are_errors() {
     refused("DimSize = 99999 2\nElementType = MET_UCHAR", &[], "99999 x 2 pixels, more than");
     refused("DimSize = 18446744073709551615 2\nElementType = MET_UCHAR", &[], "more than");
     refused("DimSize = 16384 16384 9223372036854775807\nElementType = MET_UCHAR", &[0; 9], "cut short");
-    refused(
-        "DimSize = 16384 16384\nElementType = MET_UCHAR\nElementNumberOfChannels = 3",
-        &[],
-        "more than 512 MiB",
-    );
+    refused("DimSize = 16384 16384\nElementType = MET_UCHAR\nElementNumberOfChannels = 3", &[], "more than 512 MiB");
     refused("DimSize = 2 2\nElementType = MET_STRING", &[0; 16], "1 x MET_STRING");
     refused("DimSize = 2 2\nElementType = MET_UCHAR\nElementNumberOfChannels = 2", &[0; 8], "2 x MET_UCHAR");
     refused("DimSize = 2 2", &[0; 4], "ElementType is missing");
