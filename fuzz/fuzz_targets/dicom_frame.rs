@@ -1,5 +1,5 @@
 //! Any bytes as a compressed frame, in a file that is well formed. The first byte says how the frame is coded, the second what the
-//! file describes: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, RLE; grey of 8 or 16 bits, colour; 16 x 8 or 5 x 3 pixels.
+//! file describes: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, RLE; grey of 8 or 16 bits, colour; 10 x 6 or 5 x 3 pixels.
 #![no_main]
 
 use causalclipseg::io::dicom::DicomClip;
@@ -30,12 +30,12 @@ fuzz_target!(|bytes: &[u8]| {
     let mut uid = SYNTAXES[usize::from(syntax) % SYNTAXES.len()].as_bytes().to_vec();
     uid.resize(uid.len().next_multiple_of(2), 0);
     element(&mut file, 0x0002_0010, b"UI", &uid);
-    let (samples, bits, photometric) = match kind % 3 {
+    let (samples, bits, photometric) = match (kind & 0x7f) % 3 {
         0 => (1u16, 8u16, "MONOCHROME2 "),
         1 => (1, 16, "MONOCHROME2 "),
         _ => (3, 8, "RGB "),
     };
-    let [width, height] = if kind & 0x80 == 0 { [16u16, 8] } else { [5, 3] };
+    let [width, height] = if kind & 0x80 == 0 { [10u16, 6] } else { [5, 3] };
     element(&mut file, 0x0028_0002, b"US", &samples.to_le_bytes());
     element(&mut file, 0x0028_0004, b"CS", photometric.as_bytes());
     for (tag, value) in [(0x0028_0010, height), (0x0028_0011, width), (0x0028_0100, bits), (0x0028_0101, bits)] {

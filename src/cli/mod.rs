@@ -6,6 +6,8 @@ mod generated_model;
 #[cfg(feature = "igtl")]
 mod igtl;
 mod inspect;
+mod interrupts;
+mod manual;
 mod model_source;
 mod segment;
 mod stream;
@@ -14,6 +16,7 @@ mod verify;
 pub(crate) use bench::CountingAllocator;
 
 use causalclipseg::engine::is_contained;
+use causalclipseg::io::source::RawFormat;
 use causalclipseg::mask::check_threshold;
 use clap::{Parser, Subcommand};
 use comfy_table::{Table, presets};
@@ -51,6 +54,10 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
     Verify(verify::Arguments),
+    /// Print the completions of a shell
+    Completions(manual::CompletionArguments),
+    /// Print the manual page, in roff
+    Man(manual::PageArguments),
 }
 
 /// What a command reports before it ends with exit code 1: what failed, why, what to do.
@@ -77,6 +84,8 @@ pub fn run() -> ExitCode {
         Command::Igtl(arguments) => igtl::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Completions(arguments) => manual::completions(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Man(arguments) => manual::page(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,
@@ -89,12 +98,26 @@ pub fn run() -> ExitCode {
 
 /// Prints for the user. A reader who has seen enough, as `| head` has, is no failure.
 fn say(text: impl Display) -> Result<(), Failure> {
-    match writeln!(io::stdout(), "{text}") {
+    match write_line(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(format!("cannot write to standard output ({error}); check where it is sent").into())
         }
         _ => Ok(()),
     }
+}
+
+/// Prints on standard output.
+fn write_line(text: impl Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{text}")
+}
+
+/// What `--raw` takes.
+fn raw_help() -> String {
+    format!(
+        "What the frames on standard input are, as in 640x480:gray8@30: size, format ({}), after a slash the bytes from row to \
+         row where rows are padded, and frames a second if known",
+        RawFormat::FORMATS
+    )
 }
 
 /// A threshold as all commands take it.

@@ -3,12 +3,14 @@
 //! A [`Frame`] checks the caller's buffer once. The preprocessor resamples its region of interest into the network's square
 //! input and says with a placement where it went; the placement restores a map of the network to the region's own size.
 
+mod camera;
 mod orientation;
 mod placement;
 mod preprocessor;
 mod resample;
 mod watch;
 
+pub use camera::{CameraFormat, CameraLayout};
 #[doc(hidden)]
 pub use causalclipseg_bundle::{Appearance, FamiliarInputs, INPUTS_KEY};
 pub use causalclipseg_bundle::{Fit, Normalisation};

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The paths of one input's results. Prompts count from 0 here and from 1 in names, where there is more than one; frames
 /// of a sequence do so too, and stills have none.
@@ -25,7 +25,7 @@ pub enum NameError {
     #[error("{}: has no file name to call its results by; give a file", .0.display())]
     NoStem(PathBuf),
     #[error(
-        "{} and {} would write the same results; use separate folders or rename one",
+        "{} and {} would write the same results; give each input once, or rename one",
         .0.display(), .1.display()
     )]
     Same(PathBuf, PathBuf),
@@ -43,12 +43,46 @@ impl OutputNames {
         Ok(Self { folder: folder.into(), stem, prompts })
     }
 
-    /// The names of several inputs, none of which would overwrite another's results or an input.
+    /// The names of several inputs, none of which would overwrite another's results or an input. Inputs of one name carry the
+    /// names of their folders too, `a_x` and `b_x`, or what kind of file they are, `x_png` and `x_dcm`.
     ///
     /// # Errors
-    /// Beside [`OutputNames::new`]'s, two inputs of one stem, and an input that a result would replace.
+    /// Beside [`OutputNames::new`]'s, one input given twice, and an input that a result would replace.
     pub fn for_inputs(folder: &Path, inputs: &[PathBuf], prompts: usize) -> Result<Vec<Self>, NameError> {
-        let names = inputs.iter().map(|input| Self::new(folder, input, prompts)).collect::<Result<Vec<_>, _>>()?;
+        Self::in_subfolders(folder, inputs, &[], prompts)
+    }
+
+    /// The same with the results of each input in a folder of its own below `folder`: of `subfolders`, that with the input's
+    /// place.
+    ///
+    /// # Errors
+    /// As [`OutputNames::for_inputs`].
+    pub fn in_subfolders(
+        folder: &Path,
+        inputs: &[PathBuf],
+        subfolders: &[PathBuf],
+        prompts: usize,
+    ) -> Result<Vec<Self>, NameError> {
+        let mut names = inputs.iter().map(|input| Self::new(folder, input, prompts)).collect::<Result<Vec<_>, _>>()?;
+        for (name, subfolder) in
+            names.iter_mut().zip(subfolders).filter(|(_, subfolder)| !subfolder.as_os_str().is_empty())
+        {
+            name.folder.push(subfolder);
+        }
+        let mut alike: HashMap<PathBuf, Vec<usize>> = HashMap::new();
+        for (index, name) in names.iter().enumerate() {
+            alike.entry(name.folder.join(&name.stem)).or_default().push(index);
+        }
+        for group in alike.into_values().filter(|group| group.len() > 1) {
+            let told_apart = |telling: Telling| {
+                let stems: Vec<OsString> = group.iter().map(|index| telling.stem(&inputs[*index])).collect();
+                (stems.iter().collect::<HashSet<_>>().len() == stems.len()).then_some(stems)
+            };
+            let stems = Telling::all().find_map(told_apart);
+            for (index, stem) in group.iter().zip(stems.into_iter().flatten()) {
+                names[*index].stem = stem;
+            }
+        }
         Self::distinct(names, inputs)
     }
 
@@ -64,7 +98,7 @@ impl OutputNames {
     fn distinct(names: Vec<Self>, inputs: &[PathBuf]) -> Result<Vec<Self>, NameError> {
         let mut stems = HashMap::new();
         for (name, input) in names.iter().zip(inputs) {
-            if let Some(other) = stems.insert(&name.stem, input) {
+            if let Some(other) = stems.insert((&name.folder, &name.stem), input) {
                 return Err(NameError::Same(other.clone(), input.clone()));
             }
         }
@@ -73,6 +107,11 @@ impl OutputNames {
             Some(input) => Err(NameError::Overwrites(input.clone())),
             None => Ok(names),
         }
+    }
+
+    /// Where the results go.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// What all names begin with.
@@ -156,6 +195,45 @@ impl OutputNames {
     }
 }
 
+/// What tells inputs of one name apart.
+#[derive(Clone, Copy)]
+struct Telling {
+    /// So many of the folders above each.
+    folders: usize,
+    /// The endings of their names.
+    ending: bool,
+}
+
+impl Telling {
+    /// From the shortest on.
+    fn all() -> impl Iterator<Item = Self> {
+        const MOST_FOLDERS: usize = 16;
+        let by_folders = |ending| (0..=MOST_FOLDERS).map(move |folders| Self { folders, ending });
+        by_folders(false).chain(by_folders(true))
+    }
+
+    fn stem(self, input: &Path) -> OsString {
+        let folder = input.parent().unwrap_or(Path::new(""));
+        let above: Vec<&OsStr> = folder
+            .components()
+            .filter_map(|component| match component {
+                Component::Normal(name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        let mut stem = above[above.len().saturating_sub(self.folders)..].join(OsStr::new("_"));
+        if !stem.is_empty() {
+            stem.push("_");
+        }
+        stem.push(input.file_stem().unwrap_or_default());
+        if let Some(ending) = input.extension().filter(|_| self.ending) {
+            stem.push("_");
+            stem.push(ending);
+        }
+        stem
+    }
+}
+
 /// The same for two spellings of one place, as far as its folder exists.
 fn resolved(path: &Path) -> PathBuf {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -191,7 +269,24 @@ mod tests {
         let inputs = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
         let names = |folder: &str, names: &[&str]| OutputNames::for_inputs(Path::new(folder), &inputs(names), 1);
         assert_eq!(names("out", &["a/x.png", "a/y.png"]).unwrap().len(), 2);
-        assert_eq!(names("out", &["a/x.png", "b/x.bmp"]), Err(NameError::Same("a/x.png".into(), "b/x.bmp".into())));
+        let stems = |inputs: &[&str]| -> Vec<String> {
+            let found = names("out", inputs).unwrap();
+            found.iter().map(|name| name.stem().to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(stems(&["a/x.png", "b/x.bmp", "a/y.png"]), ["a_x", "b_x", "y"]);
+        assert_eq!(stems(&["1/a/x.png", "2/a/x.png"]), ["1_a_x", "2_a_x"]);
+        assert_eq!(stems(&["x.png", "x.dcm", "x"]), ["x_png", "x_dcm", "x"]);
+        assert_eq!(stems(&["a/x.png", "b/x.png", "b/x.dcm"]), ["a_x_png", "b_x_png", "b_x_dcm"]);
+        assert_eq!(names("out", &["x.png", "x.png"]), Err(NameError::Same("x.png".into(), "x.png".into())));
+        assert_eq!(
+            names("out", &["a/x.png", "b/x.png", "a_x.dcm"]),
+            Err(NameError::Same("a/x.png".into(), "a_x.dcm".into()))
+        );
+        let below = |subfolders: &[&str]| {
+            OutputNames::in_subfolders(Path::new("out"), &inputs(&["in/a/x.png", "in/b/x.png"]), &inputs(subfolders), 1)
+        };
+        let found = below(&["a", "b"]).unwrap();
+        assert_eq!([found[0].json(0), found[1].json(0)], ["out/a/x.json", "out/b/x.json"].map(PathBuf::from));
         assert_eq!(names(".", &["x.png", "x_mask.png"]), Err(NameError::Overwrites("x_mask.png".into())));
         assert!(names("out", &["x.png", "x_mask.png"]).is_ok());
         let numbered = |inputs: &[PathBuf]| OutputNames::numbered(Path::new("."), inputs, 1);

@@ -1,5 +1,6 @@
 //! Results as pictures and JSON.
 
+use super::mark::{Marked, mark_png};
 use super::source::FrameBuffer;
 use super::{WriteError, replace_file};
 use crate::frame::PixelFormat;
@@ -80,6 +81,11 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError>
     })
 }
 
+/// The same of a result, an object whose first key says that it is one.
+pub fn write_result_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
+    write_json(path, &Marked::new(value))
+}
+
 fn write_png(
     path: &Path,
     pixels: &[u8],
@@ -93,10 +99,14 @@ fn write_png(
         if expected != pixels.len() as u64 || expected == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a picture without pixels"));
         }
-        PngEncoder::new(file).write_image(pixels, side(width)?, side(height)?, colour).map_err(|error| match error {
+        let mut png = Vec::new();
+        let written = PngEncoder::new(&mut png).write_image(pixels, side(width)?, side(height)?, colour);
+        written.map_err(|error| match error {
             ImageError::IoError(source) => source,
             other => io::Error::other(other),
-        })
+        })?;
+        mark_png(&mut png);
+        file.write_all(&png)
     })
 }
 

@@ -53,6 +53,10 @@ pub struct Record {
     /// Why the CPU stood in for a GPU that was asked for; absent where all is as asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_fallback: Option<String>,
+    /// What the input holds or says and is not used, such as a second scan region; absent where there is nothing, and in the
+    /// frames of a sequence, which says it once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
 }
 
 /// A sequence under one prompt: what stands in its JSON file.
@@ -62,6 +66,9 @@ pub struct SequenceRecord {
     pub input: String,
     /// What was looked for.
     pub prompt: String,
+    /// As [`Record::ignored`], of the whole input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
     /// In the sequence's order.
     pub frames: Vec<Record>,
 }
@@ -104,11 +111,13 @@ mod tests {
             seconds: Some(0.25),
             device: Some("cpu".into()),
             device_fallback: None,
+            ignored: vec!["the fourth channel".into()],
         };
         let json = serde_json::to_value(&record).unwrap();
         let expected = serde_json::json!({
             "input": "scan.png", "prompt": "a mass", "area_px": 1, "area_fraction": 0.5, "area_mm2": null,
             "bbox": [1, 0, 1, 1], "mean_probability": null, "seconds": 0.25, "device": "cpu",
+            "ignored": ["the fourth channel"],
             "contours": [{"hole": false, "points": [[1, 0], [2, 0], [2, 1], [1, 1]]}],
             "contours_mm": [[[0.5, 0.0], [1.0, 0.0], [1.0, 0.25], [0.5, 0.25]]],
         });

@@ -101,7 +101,7 @@ fn raw_frames_come_through_a_pipe() {
     desk.refused(short.args(raw).write_stdin(&clip()[..1500]), &["ends within a frame, 476 bytes of 1024"]);
     let mut empty = segment(&desk, Path::new("-"), "json");
     desk.refused(empty.args(raw).write_stdin(""), &["holds no frame"]);
-    desk.refused(&mut segment(&desk, Path::new("-"), "json"), &["as in --raw 640x480:gray8"]);
+    desk.refused(segment(&desk, Path::new("-"), "json").write_stdin(clip()), &["as in --raw 640x480:gray8"]);
     desk.refused(segment(&desk, &desk.write("x.mha", meta_image()), "json").args(raw), &["give `-` as the input"]);
 }
 

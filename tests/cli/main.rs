@@ -10,8 +10,10 @@ mod image_files;
 mod inspect_and_verify;
 #[cfg(feature = "onnx")]
 mod interchange;
+mod manners;
 mod schema;
 mod segment;
+mod streams;
 
 use assert_cmd::Command;
 use std::collections::BTreeSet;

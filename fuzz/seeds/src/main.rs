@@ -6,11 +6,11 @@ mod arrays;
 mod pictures;
 
 use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use flate2::write::{DeflateEncoder, ZlibEncoder};
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).ok_or("give a folder")?;
@@ -39,6 +39,7 @@ type Files = Result<Vec<(String, Vec<u8>)>, Box<dyn std::error::Error>>;
 const IMPLICIT: &str = "1.2.840.10008.1.2";
 const EXPLICIT: &str = "1.2.840.10008.1.2.1";
 const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 const JPEG: &str = "1.2.840.10008.1.2.4.50";
 const RLE: &str = "1.2.840.10008.1.2.5";
 const UNDEFINED: u32 = u32::MAX;
@@ -117,6 +118,32 @@ impl Attributes<'_> {
     }
 }
 
+impl Attributes<'_> {
+    /// After the size of pixels: a window, a table of grey for the first two numbers, and a private sequence within UN, which has
+    /// implicit elements inside.
+    fn unusual(&mut self) {
+        self.text(0x0028_1050, "DS", "100");
+        self.text(0x0028_1051, "DS", "50");
+        self.text(0x0028_1052, "DS", "-5");
+        self.text(0x0028_1053, "DS", "1.5");
+        self.head(0x0028_3010, "SQ", UNDEFINED);
+        self.item(0xfffe_e000, UNDEFINED);
+        self.numbers(0x0028_3002, "US", &[2, 0, 8]);
+        self.numbers(0x0028_3006, "US", &[0, 255]);
+        self.item(0xfffe_e00d, 0);
+        self.item(0xfffe_e0dd, 0);
+        self.text(0x0029_0010, "LO", "NOBODY");
+        self.head(0x0029_1000, "UN", UNDEFINED);
+        self.item(0xfffe_e000, UNDEFINED);
+        let mut inside = Attributes { syntax: IMPLICIT, bytes: Vec::new() };
+        inside.text(0x0029_1001, "LO", "inside");
+        self.bytes.extend(inside.bytes);
+        self.item(0xfffe_e00d, 0);
+        self.item(0xfffe_e0dd, 0);
+        self.text(0x2050_0020, "CS", "INVERSE");
+    }
+}
+
 enum Pixels {
     Native(Vec<u8>),
     Encapsulated(Vec<Vec<u8>>),
@@ -127,13 +154,15 @@ struct Picture {
     samples: u16,
     bits: u16,
     frames: u16,
+    /// With what few files have: tables of grey, text with code extensions, private sequences of unknown VR.
+    is_unusual: bool,
     pixels: Pixels,
 }
 
 const WIDTH: u16 = 6;
 const HEIGHT: u16 = 4;
 
-fn file(syntax: &str, picture: Picture) -> Vec<u8> {
+fn file(syntax: &str, picture: Picture) -> Result<Vec<u8>, std::io::Error> {
     let mut meta = Attributes { syntax: EXPLICIT, bytes: Vec::new() };
     meta.text(0x0002_0002, "UI", "1.2.840.10008.5.1.4.1.1.3.1");
     meta.text(0x0002_0003, "UI", "1.2.3.4");
@@ -143,8 +172,11 @@ fn file(syntax: &str, picture: Picture) -> Vec<u8> {
     all.long(meta.bytes.len() as u32);
     all.bytes.extend(meta.bytes);
 
-    let mut body =
-        Attributes { syntax: if [JPEG, RLE].contains(&syntax) { EXPLICIT } else { syntax }, bytes: Vec::new() };
+    let form = if [IMPLICIT, BIG_ENDIAN].contains(&syntax) { syntax } else { EXPLICIT };
+    let mut body = Attributes { syntax: form, bytes: Vec::new() };
+    if picture.is_unusual {
+        body.text(0x0008_0005, "CS", "\\ISO 2022 IR 87");
+    }
     body.text(0x0008_0016, "UI", "1.2.840.10008.5.1.4.1.1.3.1");
     body.text(0x0008_0018, "UI", "1.2.3.4");
     body.text(0x0010_0010, "PN", "NOBODY");
@@ -173,8 +205,15 @@ fn file(syntax: &str, picture: Picture) -> Vec<u8> {
             body.numbers(0x0028_1100 + colour, "US", &[4, 0, 16]);
         }
         for colour in 1..=3 {
-            body.numbers(0x0028_1200 + colour, "OW", &[0, 0x4000, 0x8000, 0xff00]);
+            if picture.is_unusual {
+                // In segments: two numbers one by one, then a line of two more.
+                body.numbers(0x0028_1220 + colour, "OW", &[0, 2, 0, 0x4000, 1, 2, 0xff00]);
+            } else {
+                body.numbers(0x0028_1200 + colour, "OW", &[0, 0x4000, 0x8000, 0xff00]);
+            }
         }
+    } else if picture.is_unusual {
+        body.unusual();
     }
     match picture.pixels {
         Pixels::Native(bytes) => {
@@ -192,8 +231,13 @@ fn file(syntax: &str, picture: Picture) -> Vec<u8> {
             body.item(0xfffe_e0dd, 0);
         }
     }
+    if syntax == DEFLATED {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&body.bytes)?;
+        body.bytes = encoder.finish()?;
+    }
     all.bytes.extend(body.bytes);
-    all.bytes
+    Ok(all.bytes)
 }
 
 fn jpeg(colour: ExtendedColorType, samples: usize) -> Result<Vec<u8>, image::ImageError> {
@@ -228,8 +272,9 @@ fn rle(planes: u32) -> Vec<u8> {
 fn dicom() -> Files {
     let area = usize::from(WIDTH * HEIGHT);
     let ramp = |bytes: usize| Pixels::Native((0..bytes).map(|at| (at % 251) as u8).collect());
-    let grey = |pixels| Picture { photometric: "MONOCHROME2", samples: 1, bits: 8, frames: 1, pixels };
-    let colour = |photometric, pixels| Picture { photometric, samples: 3, bits: 8, frames: 1, pixels };
+    let grey =
+        |pixels| Picture { photometric: "MONOCHROME2", samples: 1, bits: 8, frames: 1, is_unusual: false, pixels };
+    let colour = |photometric, pixels| Picture { photometric, samples: 3, ..grey(pixels) };
     let packed = |fragments: Vec<Vec<u8>>| Pixels::Encapsulated(fragments);
     let pictures = [
         ("grey", EXPLICIT, grey(ramp(area))),
@@ -242,6 +287,10 @@ fn dicom() -> Files {
         ("ybr", EXPLICIT, colour("YBR_FULL", ramp(3 * area))),
         ("ybr_422", EXPLICIT, colour("YBR_FULL_422", ramp(2 * area))),
         ("palette", EXPLICIT, Picture { photometric: "PALETTE COLOR", ..grey(ramp(area)) }),
+        ("segmented", EXPLICIT, Picture { photometric: "PALETTE COLOR", is_unusual: true, ..grey(ramp(area)) }),
+        ("unusual", EXPLICIT, Picture { is_unusual: true, bits: 12, ..grey(ramp(2 * area)) }),
+        ("unusual_implicit", IMPLICIT, Picture { is_unusual: true, ..grey(ramp(area)) }),
+        ("deflated", DEFLATED, grey(ramp(area))),
         ("jpeg", JPEG, grey(packed(vec![jpeg(ExtendedColorType::L8, 1)?]))),
         (
             "jpeg_clip",
@@ -252,10 +301,12 @@ fn dicom() -> Files {
         ("rle_rgb", RLE, colour("RGB", packed(vec![rle(3)]))),
         ("rle_clip", RLE, Picture { frames: 2, bits: 16, ..grey(packed(vec![rle(2); 2])) }),
     ];
-    Ok(pictures.into_iter().map(|(name, syntax, picture)| (name.to_string(), file(syntax, picture))).collect())
+    let written = pictures.into_iter().map(|(name, syntax, picture)| Ok((name.to_string(), file(syntax, picture)?)));
+    written.collect()
 }
 
-/// Compressed frames behind two bytes: how they are coded, and what the file describes (5 x 3 pixels, grey or colour).
+/// Compressed frames behind two bytes: how they are coded, and what the file describes (grey or colour; 10 x 6 pixels, 5 x 3
+/// with the highest bit).
 fn frames() -> Files {
     let jpeg = |colour, samples: usize| -> Result<Vec<u8>, image::ImageError> {
         let mut bytes = Vec::new();
@@ -267,19 +318,33 @@ fn frames() -> Files {
     // One plane of fifteen literals.
     let mut planes: Vec<u8> = [1u32, 64].into_iter().chain([0; 14]).flat_map(u32::to_le_bytes).collect();
     planes.extend([14].into_iter().chain(0..15));
-    // Coders for these two are not at hand: a scan of JPEG-LS, and the first marker of JPEG 2000.
-    let scan = [
-        0xff, 0xd8, 0xff, 0xf7, 0, 11, 8, 0, 3, 0, 5, 1, 1, 0x11, 0, 0xff, 0xda, 0, 8, 1, 1, 0, 0, 0, 0, 0xc0, 0, 0,
-        0x6c, 0x80, 0x20, 0x8e, 1, 0xc0, 0, 0, 0x57, 0x40, 0, 0, 0x6e, 0xe6, 0, 0, 1, 0xbc, 0x18, 0, 0, 5, 0xd8, 0, 0,
-        0x91, 0x60, 0xff, 0xd9,
-    ];
-    Ok(vec![
+    let mut files = vec![
         ("jpeg".into(), behind([0, 0x80], jpeg(ExtendedColorType::L8, 1)?)),
         ("jpeg_colour".into(), behind([0, 0x82], jpeg(ExtendedColorType::Rgb8, 3)?)),
-        ("jpeg_ls".into(), behind([2, 0x80], scan.to_vec())),
-        ("jpeg_2000".into(), behind([3, 0x80], vec![0xff, 0x4f, 0xff, 0x51])),
         ("rle".into(), behind([4, 0x80], planes)),
-    ])
+    ];
+    // Coders for the others are not at hand: the tests' pictures of 10 x 6 pixels.
+    for entry in std::fs::read_dir(golden("codecs"))? {
+        let path = entry?.path();
+        let name = path.file_name().ok_or("a file without a name")?.to_string_lossy().into_owned();
+        let syntax = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("ljpg") => 1,
+            Some("jls") => 2,
+            _ => 3,
+        };
+        let kind = match &name {
+            name if name.starts_with("rgb") => 2,
+            name if name.starts_with("grey1") => 1,
+            _ => 0,
+        };
+        files.push((name, behind([syntax, kind], std::fs::read(path)?)));
+    }
+    Ok(files)
+}
+
+/// The reference files of the tests.
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
 }
 
 fn meta_image() -> Files {
@@ -319,9 +384,8 @@ fn meta_image() -> Files {
 
 /// The reference messages of the tests, each behind a byte that says in which pieces it comes.
 fn openigtlink() -> Files {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/openigtlink.json");
-    let golden = std::fs::read_to_string(path)?;
-    let messages = golden.split("\"hex\": \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let listed = std::fs::read_to_string(golden("openigtlink.json"))?;
+    let messages = listed.split("\"hex\": \"").skip(1).filter_map(|rest| rest.split('"').next());
     let file = |(number, hex): (usize, &str)| {
         let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2).unwrap_or_default(), 16);
         let bytes = (0..hex.len()).step_by(2).map(byte).collect::<Result<Vec<_>, _>>()?;

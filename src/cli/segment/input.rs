@@ -2,13 +2,16 @@
 
 use super::{Arguments, Failure};
 use causalclipseg::io::metaimage::MaskSource;
-use causalclipseg::io::source::{FrameBuffer, FrameSource, RawFrames, Source, expand};
-use std::io;
+use causalclipseg::io::source::{FrameBuffer, FrameSource, RawFrames, Source, expand, expand_tree};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// What stands for standard input among paths, and what its results are called by.
 const PIPE: &str = "-";
 const PIPE_NAME: &str = "stdin";
+
+/// The longest file on standard input; it is held in memory.
+const MAX_PIPED_BYTES: u64 = 1 << 30;
 
 /// One input, opened.
 pub(super) enum Input {
@@ -16,27 +19,35 @@ pub(super) enum Input {
     Pipe(RawFrames<io::Stdin>),
 }
 
+/// Files to segment, and where the results of each go below the output folder.
+pub(super) struct Listed {
+    pub paths: Vec<PathBuf>,
+    pub subfolders: Vec<PathBuf>,
+}
+
 /// Folders as their files.
-pub(super) fn list(arguments: &Arguments) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn list(arguments: &Arguments) -> Result<Listed, Failure> {
     let pipes = arguments.inputs.iter().filter(|path| is_pipe(path)).count();
     if pipes > 1 {
         return Err("`-` is given more than once; standard input is read once".into());
     }
-    if pipes == 1 && arguments.raw.is_none() {
-        return Err("`-` reads frames without a header; say what they are, as in --raw 640x480:gray8".into());
-    }
     if pipes == 0 && arguments.raw.is_some() {
         return Err("--raw describes standard input; give `-` as the input".into());
     }
-    let mut paths = Vec::new();
+    let mut listed = Listed { paths: Vec::new(), subfolders: Vec::new() };
     for path in &arguments.inputs {
-        if path.is_dir() && path.file_name().is_some() {
-            paths.extend(expand(path)?);
-        } else {
-            paths.push(path.clone());
+        let files = match path.is_dir() {
+            true if arguments.recursive => expand_tree(path)?,
+            true => expand(path)?,
+            false => vec![path.clone()],
+        };
+        for file in files {
+            let below = file.strip_prefix(path).ok().and_then(Path::parent).filter(|_| arguments.recursive);
+            listed.subfolders.push(below.unwrap_or(Path::new("")).into());
+            listed.paths.push(file);
         }
     }
-    Ok(paths)
+    Ok(listed)
 }
 
 /// What results of an input are named after.
@@ -52,6 +63,7 @@ impl Input {
     pub fn open(path: &Path, arguments: &Arguments) -> Result<Self, Failure> {
         match arguments.raw {
             Some(format) if is_pipe(path) => Ok(Self::Pipe(RawFrames::new(io::stdin(), format))),
+            None if is_pipe(path) => Ok(Self::File(piped_file()?)),
             _ => Ok(Self::File(Source::open(path)?)),
         }
     }
@@ -59,6 +71,14 @@ impl Input {
     /// Whether results need no frame numbers.
     pub fn is_still(&self) -> bool {
         matches!(self, Self::File(source) if source.is_still())
+    }
+
+    /// What a file holds or says and is not used.
+    pub fn ignored(&self) -> Vec<String> {
+        match self {
+            Self::File(source) => source.ignored().to_vec(),
+            Self::Pipe(_) => Vec::new(),
+        }
     }
 
     /// What masks lie on, for files that hold all of them.
@@ -96,4 +116,21 @@ impl Input {
         }
         Ok(true)
     }
+}
+
+/// A file of any kind on standard input.
+fn piped_file() -> Result<Source, Failure> {
+    let mut bytes = Vec::new();
+    let failed = |error| format!("standard input: cannot be read ({error}); check the command before the pipe");
+    io::stdin().lock().take(MAX_PIPED_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.is_empty() {
+        return Err("standard input: is empty; check the command before the pipe".into());
+    }
+    if bytes.len() as u64 > MAX_PIPED_BYTES {
+        return Err(format!("standard input: more than {} MiB; save it as a file", MAX_PIPED_BYTES >> 20).into());
+    }
+    let opened = Source::from_bytes(Path::new("standard input"), bytes);
+    opened.map_err(|error| {
+        format!("{error}; for frames without a header say what they are, as in --raw 640x480:gray8").into()
+    })
 }

@@ -5,9 +5,11 @@ mod dicom;
 mod input;
 mod results;
 mod summary;
+mod table;
 
 use super::Failure;
 use super::device::DeviceArguments;
+use super::interrupts::Interrupts;
 use super::model_source::ModelSource;
 use causalclipseg::frame::{Orientation, Region};
 #[cfg(feature = "dicom")]
@@ -18,17 +20,22 @@ use causalclipseg::mask::{Record, contours_in_mm};
 use causalclipseg::{Model, ModelOptions, Prompt, Session, SessionOptions};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use input::Input;
+use input::{Input, Listed};
 use results::{Found, Results};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use summary::Summary;
+use table::Table;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// PNG, JPEG, BMP, TIFF, DICOM, MetaImage, NRRD or NIfTI files, folders of them, or `-` for raw frames on standard input
+    /// PNG, JPEG, BMP, TIFF, DICOM, MetaImage, NRRD or NIfTI files, folders of them, or `-` for one on standard input (with
+    /// --raw for frames without a header). Results of an earlier run are left out of folders
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
+    /// Take the folders within a folder too; their results go into folders of the same names
+    #[arg(long)]
+    recursive: bool,
     /// What to look for, as a sentence; several share one pass over the image
     #[arg(short, long = "prompt", required = true, value_name = "PROMPT")]
     prompts: Vec<String>,
@@ -40,6 +47,12 @@ pub(super) struct Arguments {
     /// What to write for each input and prompt
     #[arg(long, value_delimiter = ',', default_value = "mask,overlay,json")]
     format: Vec<Format>,
+    /// Replace files that stand where results go and were written by something else
+    #[arg(long)]
+    overwrite: bool,
+    /// What is printed about each input and prompt: a table for people, or CSV or JSON for programs
+    #[arg(long, value_enum, default_value = "table")]
+    summary: SummaryFormat,
     /// Probability above which a pixel is lesion [default: the model's]
     #[arg(long, value_parser = super::threshold)]
     threshold: Option<f32>,
@@ -55,8 +68,7 @@ pub(super) struct Arguments {
     /// Where the scan lies in the picture, in pixels; a DICOM file says so itself
     #[arg(long, value_name = "X,Y,WIDTH,HEIGHT", value_parser = region)]
     region: Option<Region>,
-    /// What standard input holds: size, format (gray8, gray16, rgb8, bgra8), and frames a second if known
-    #[arg(long, value_name = "WxH:FORMAT[@HZ]")]
+    #[arg(long, value_name = "WxH:FORMAT[/STRIDE][@HZ]", help = super::raw_help())]
     raw: Option<RawFormat>,
     /// Write nothing that tells the patient: DICOM's basic profile, pictures blank outside of the scan, files named 0001 and on
     #[arg(long)]
@@ -92,21 +104,32 @@ enum Format {
     Nrrd,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SummaryFormat {
+    Table,
+    Csv,
+    Json,
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let interrupts = Interrupts::listen()?;
     let options =
         ModelOptions::default().with_confounders(arguments.confounders).with_threads(usize::from(arguments.threads));
     let options = arguments.device.options(options)?;
     let model = Model::from_file(arguments.source.open()?, options)?;
     let prompts = arguments.prompts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, _>>()?;
-    let inputs = input::list(arguments)?;
+    let Listed { paths: inputs, subfolders } = input::list(arguments)?;
     let named: Vec<PathBuf> = inputs.iter().map(|path| input::name(path)).collect();
     let names = if arguments.deidentify {
         OutputNames::numbered(&arguments.output, &named, prompts.len())?
     } else {
-        OutputNames::for_inputs(&arguments.output, &named, prompts.len())?
+        OutputNames::in_subfolders(&arguments.output, &named, &subfolders, prompts.len())?
     };
-    std::fs::create_dir_all(&arguments.output)
-        .map_err(|error| format!("cannot make the folder {}: {error}; choose another", arguments.output.display()))?;
+    let make = |folder: &Path| {
+        let made = std::fs::create_dir_all(folder);
+        made.map_err(|error| format!("cannot make the folder {}: {error}; choose another", folder.display()))
+    };
+    make(&arguments.output)?;
 
     #[cfg(feature = "dicom")]
     let deidentification = arguments.deidentify.then(Deidentification::new).transpose().map_err(|error| {
@@ -120,29 +143,38 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         deidentification,
     };
     let mut session = Session::new(&model, SessionOptions::default().with_threshold(arguments.threshold))?;
-    let mut table = super::table();
-    table.set_header(["input", "prompt", "area", "mean probability", "quality", "time"]);
+    let mut table = Table::default();
     let progress = progress_bar(inputs.len());
-    let mut failed = 0;
     for (input, names) in inputs.iter().zip(&names) {
+        if interrupts.signal().is_some() {
+            break;
+        }
         // One bad picture among many does not take the others' results away.
-        match run.segment(&mut session, input, names) {
-            Ok(summaries) => summaries.iter().for_each(|summary| {
-                table.add_row(summary.row());
-            }),
+        match make(names.folder())
+            .map_err(Failure::from)
+            .and_then(|()| run.segment(&mut session, input, names, &interrupts))
+        {
+            Ok(Some(summaries)) => table.add(summaries),
+            // Interrupted.
+            Ok(None) => break,
             Err(failure) => {
-                failed += 1;
-                progress.suspend(|| eprintln!("error: {}", super::one_line(failure.as_ref())));
+                let failure = super::one_line(failure.as_ref());
+                progress.suspend(|| eprintln!("error: {failure}"));
+                table.add_failure(run.shown(input, names), failure);
             }
         }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    if failed < inputs.len() {
-        super::say(format!("{table}\nwritten to {}", arguments.output.display()))?;
+    if arguments.summary != SummaryFormat::Table || table.has_results() {
+        super::say(table.told(arguments.summary, &arguments.output)?)?;
+    }
+    if let Some(signal) = interrupts.signal() {
+        eprintln!("interrupted by {}: {} of {} inputs are done", signal.name(), table.inputs(), inputs.len());
+        return Ok(signal.exit_code());
     }
     // Each failure was told when it came.
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What is the same for all inputs.
@@ -156,8 +188,21 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Segments one input, frame after frame, and writes its results.
-    fn segment(&mut self, session: &mut Session, path: &Path, names: &OutputNames) -> Result<Vec<Summary>, Failure> {
+    /// What people know an input by. The terminal is not a result: there a number is told together with the input that it stands
+    /// for.
+    fn shown(&self, path: &Path, names: &OutputNames) -> String {
+        let named = path.display();
+        if self.arguments.deidentify { format!("{named} as {}", names.stem().display()) } else { named.to_string() }
+    }
+
+    /// Segments one input, frame after frame, and writes its results; `None` if interrupted.
+    fn segment(
+        &mut self,
+        session: &mut Session,
+        path: &Path,
+        names: &OutputNames,
+        interrupts: &Interrupts,
+    ) -> Result<Option<Vec<Summary>>, Failure> {
         let deidentify = self.arguments.deidentify;
         let mut input = Input::open(path, self.arguments)?;
         let mut results = Results::new(
@@ -169,16 +214,19 @@ impl Run<'_> {
             #[cfg(feature = "dicom")]
             self.deidentification.as_ref(),
         )?;
+        results.check_places()?;
         let mut start_s = None;
-        // The terminal is no result: there a number is told together with the input that it stands for.
         let named = path.display().to_string();
-        let shown = if deidentify { format!("{named} as {}", names.stem().display()) } else { named.clone() };
+        let shown = self.shown(path, names);
         let mut summaries: Vec<Summary> = self.prompts.iter().map(|_| Summary::new(shown.clone())).collect();
         // No input goes on where another ended.
         session.restart();
         let mut buffer = FrameBuffer::default();
         let mut index = 0;
         while input.read_frame(&mut buffer, self.arguments)? {
+            if interrupts.signal().is_some() {
+                return Ok(None);
+            }
             let number = (!input.is_still()).then_some(index + 1);
             let report = session.run(&buffer.frame()?, &self.prompts)?;
             if deidentify {
@@ -209,6 +257,7 @@ impl Run<'_> {
                     seconds: Some(report.seconds.total()),
                     device: Some(report.ran_on.name().to_string()),
                     device_fallback: self.model.fallback().map(str::to_string),
+                    ignored: if number.is_none() { input.ignored() } else { Vec::new() },
                 };
                 if let Some(summary) = summaries.get_mut(prompt) {
                     summary.add(&record);
@@ -218,7 +267,7 @@ impl Run<'_> {
             index += 1;
         }
         results.finish(&input)?;
-        Ok(summaries)
+        Ok(Some(summaries))
     }
 }
 

@@ -6,8 +6,11 @@ use causalclipseg::Finding;
 use causalclipseg::io::metaimage::MaskSequence;
 use causalclipseg::io::nrrd::write_label_map;
 use causalclipseg::io::source::FrameBuffer;
-use causalclipseg::io::{OutputNames, write_frame, write_json, write_mask, write_overlay, write_probability};
+use causalclipseg::io::{
+    OutputNames, is_own_result, write_frame, write_mask, write_overlay, write_probability, write_result_json,
+};
 use causalclipseg::mask::{Annotation, Overlay, Probability, Record, SequenceRecord};
+use std::path::PathBuf;
 use std::slice;
 
 /// The most frames of one input whose results are kept until its end.
@@ -61,6 +64,49 @@ impl<'a> Results<'a> {
         })
     }
 
+    /// Where results go, as far as that is known before the first frame.
+    fn places(&self) -> Vec<PathBuf> {
+        let first = (!self.still).then_some(0);
+        let names = self.names;
+        let of_prompt = |format: &Format, prompt: usize| match format {
+            Format::Mask => vec![names.mask(first, prompt)],
+            Format::Prob => vec![names.probability(first, prompt)],
+            Format::Overlay => vec![names.overlay(first, prompt)],
+            Format::Json => vec![names.json(prompt)],
+            Format::Frame => vec![names.frame(first)],
+            // A volume's is named as a picture's is.
+            Format::Mha => [false, true].map(|sequence| names.meta_image(sequence && !self.still, prompt)).into(),
+            Format::Nrrd => [false, true].map(|sequence| names.nrrd(sequence && !self.still, prompt)).into(),
+            #[cfg(feature = "dicom")]
+            Format::DicomSeg => vec![names.dicom_segmentation()],
+            #[cfg(feature = "dicom")]
+            Format::DicomSr => vec![names.dicom_report()],
+        };
+        let prompts = 0..self.arguments.prompts.len();
+        prompts
+            .flat_map(|prompt| self.arguments.format.iter().flat_map(move |format| of_prompt(format, prompt)))
+            .collect()
+    }
+
+    /// # Errors
+    /// A file of somebody else's where a result goes, unless it may be replaced.
+    pub fn check_places(&self) -> Result<(), Failure> {
+        self.places().into_iter().try_for_each(|path| self.checked(path).map(drop))
+    }
+
+    /// The path, if nothing of somebody else's is there.
+    fn checked(&self, path: PathBuf) -> Result<PathBuf, Failure> {
+        if !self.arguments.overwrite && path.is_file() && !is_own_result(&path) {
+            let path = path.display();
+            return Err(format!(
+                "{path}: is there already and was not written by this program; choose another folder with -o, or replace it \
+                 with --overwrite"
+            )
+            .into());
+        }
+        Ok(path)
+    }
+
     /// Writes what stands for itself, and keeps what comes at the end. `frame` counts from 0.
     pub fn add(&mut self, frame: usize, pixels: &FrameBuffer, found: &Found<'_>) -> Result<(), Failure> {
         if frame >= MAX_FRAMES {
@@ -79,13 +125,13 @@ impl<'a> Results<'a> {
         }
         for format in format {
             match format {
-                Format::Mask => write_mask(&self.names.mask(number, prompt), mask)?,
+                Format::Mask => write_mask(&self.checked(self.names.mask(number, prompt))?, mask)?,
                 Format::Prob => {
-                    let path = self.names.probability(number, prompt);
+                    let path = self.checked(self.names.probability(number, prompt))?;
                     write_probability(&path, finding.probability(), self.arguments.depth())?;
                 }
                 // The same under all prompts.
-                Format::Frame if prompt == 0 => write_frame(&self.names.frame(number), pixels)?,
+                Format::Frame if prompt == 0 => write_frame(&self.checked(self.names.frame(number))?, pixels)?,
                 Format::Frame => {}
                 Format::Overlay => {
                     let annotation = Annotation {
@@ -101,9 +147,9 @@ impl<'a> Results<'a> {
                         threshold: record.threshold,
                         model: self.model,
                     };
-                    write_overlay(&self.names.overlay(number, prompt), &overlay.draw()?)?;
+                    write_overlay(&self.checked(self.names.overlay(number, prompt))?, &overlay.draw()?)?;
                 }
-                Format::Json if self.still => write_json(&self.names.json(prompt), record)?,
+                Format::Json if self.still => write_result_json(&self.names.json(prompt), record)?,
                 Format::Json => {
                     self.records.get_mut(prompt).into_iter().for_each(|records| records.push(record.clone()))
                 }
@@ -120,10 +166,11 @@ impl<'a> Results<'a> {
     pub fn finish(self, input: &Input) -> Result<(), Failure> {
         let Arguments { format, deidentify, .. } = self.arguments;
         if format.contains(&Format::Json) && !self.still {
+            let source_ignored = input.ignored();
             for (prompt, (frames, text)) in self.records.into_iter().zip(&self.arguments.prompts).enumerate() {
                 let input = frames.first().map(|record| record.input.clone()).unwrap_or_default();
-                let record = SequenceRecord { input, prompt: text.clone(), frames };
-                write_json(&self.names.json(prompt), &record)?;
+                let record = SequenceRecord { input, prompt: text.clone(), ignored: source_ignored.clone(), frames };
+                write_result_json(&self.names.json(prompt), &record)?;
             }
         }
         let source = input.mask_source(*deidentify);

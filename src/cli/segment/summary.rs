@@ -1,6 +1,7 @@
-//! One line of the table that people read: an input under a prompt, over all its frames.
+//! What is told of an input under a prompt, over all its frames: a line of the table, or a row for programs.
 
 use causalclipseg::mask::{Flag, Record};
+use serde::Serialize;
 
 /// What is told of one input under one prompt.
 #[derive(Default)]
@@ -20,7 +21,54 @@ pub(super) struct Summary {
     flags: Vec<Flag>,
 }
 
+/// For programs: means over the frames with a finding. What is unknown is `null`, or empty in CSV.
+#[derive(Default, Serialize)]
+pub(super) struct Row<'a> {
+    input: &'a str,
+    prompt: Option<&'a str>,
+    frames: usize,
+    frames_found: usize,
+    area_px: Option<f64>,
+    area_mm2: Option<f64>,
+    area_fraction: Option<f64>,
+    mean_probability: Option<f64>,
+    score: Option<f64>,
+    /// With spaces between them.
+    flags: String,
+    ms_per_frame: Option<f64>,
+    /// Why there is no result.
+    error: Option<&'a str>,
+}
+
+impl<'a> Row<'a> {
+    /// Of an input that failed.
+    pub fn of_failure(input: &'a str, error: &'a str) -> Self {
+        Self { input, error: Some(error), ..Self::default() }
+    }
+}
+
 impl Summary {
+    /// For programs.
+    pub fn for_programs(&self) -> Row<'_> {
+        let mean = |sum: f64| (self.found > 0).then(|| sum / self.found as f64);
+        let flags = self.flags.iter().filter_map(|flag| serde_json::to_value(flag).ok());
+        let flags: Vec<String> = flags.filter_map(|flag| flag.as_str().map(str::to_string)).collect();
+        Row {
+            input: &self.input,
+            prompt: Some(&self.prompt),
+            frames: self.frames,
+            frames_found: self.found,
+            area_px: mean(self.area_px as f64),
+            area_mm2: self.area_mm2.and_then(mean),
+            area_fraction: mean(self.area_fraction),
+            mean_probability: mean(self.mean_probability),
+            score: mean(self.score),
+            flags: flags.join(" "),
+            ms_per_frame: (self.frames > 0).then(|| self.seconds / self.frames as f64 * 1e3),
+            error: None,
+        }
+    }
+
     /// Of an input as people know it.
     pub fn new(input: String) -> Self {
         Self { input, ..Self::default() }

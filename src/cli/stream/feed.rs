@@ -36,6 +36,11 @@ impl Feed {
         }
     }
 
+    /// Whether frames come when they are taken. Those of a file are there all at once, and so are drawn ones.
+    pub fn has_own_pace(&self) -> bool {
+        matches!(self, Self::Pipe(_))
+    }
+
     /// Reads the next frame; `false` after the last.
     pub fn next(&mut self, into: &mut FrameBuffer) -> Result<bool, Failure> {
         match self {

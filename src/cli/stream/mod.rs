@@ -1,22 +1,28 @@
 //! `causalclipseg stream`: frames as they come, results as lines or as a summary; and the soak.
 
+mod ending;
 mod feed;
+mod play;
+mod reader;
 mod soak;
 
 use super::Failure;
 use super::device::DeviceArguments;
+use super::interrupts::Interrupts;
 use super::model_source::{self, ModelSource};
 use causalclipseg::frame::Region;
-use causalclipseg::io::source::{FrameBuffer, RawFormat};
+use causalclipseg::io::source::RawFormat;
 use causalclipseg::mask::{Measurements, Quality};
-use causalclipseg::stream::{
-    Backlog, DegradePolicy, Level, Statistics, Stream, StreamEvent, StreamOptions, Submission, Summary,
-};
+use causalclipseg::stream::{Backlog, DegradePolicy, Level, Statistics, Stream, StreamEvent, StreamOptions, Summary};
 use causalclipseg::{Model, ModelOptions, SessionOptions};
 use clap::ValueEnum;
+use ending::Endings;
 use feed::Feed;
+use play::Play;
+use reader::Reader;
 use serde::Serialize;
 use soak::{Soak, SoakReport};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,9 +43,12 @@ pub(super) struct Arguments {
     /// Bundle to switch to while the deadline is missed: one with a smaller input
     #[arg(long, value_name = "BUNDLE")]
     fallback: Vec<PathBuf>,
-    /// Play the source at this rate, and let the newest frame win; without it every frame is segmented, in order
+    /// Play the source at this rate, and let the newest frame win; without this and --live every frame is segmented, in order
     #[arg(long, value_name = "HZ", value_parser = rate)]
     rate: Option<f64>,
+    /// Let the newest frame win at the source's own pace: standard input as frames come, a file by its frames' times
+    #[arg(long, conflicts_with_all = ["rate", "soak"])]
+    live: bool,
     /// Time from a frame to its result; what takes longer is late
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     deadline_ms: Option<f64>,
@@ -55,8 +64,7 @@ pub(super) struct Arguments {
     /// What the network sees of each frame, in pixels [default: as the source says]
     #[arg(long, value_name = "X,Y,WIDTH,HEIGHT", value_parser = region)]
     region: Option<Region>,
-    /// What the frames on standard input are, as in 640x480:gray8@30
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "WxH:FORMAT[/STRIDE][@HZ]", help = super::raw_help())]
     raw: Option<RawFormat>,
     /// Threads that share the work on one frame; results do not depend on it
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -117,6 +125,10 @@ struct FrameLine<'a> {
 #[derive(Serialize)]
 struct Report<'a> {
     source: String,
+    /// `end_of_source`, `limit`, `signal`, `reader_gone`, `output_failed` or `failed`.
+    ended: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     model: &'a str,
     prompts: &'a [String],
     seconds: f64,
@@ -128,6 +140,7 @@ struct Report<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let endings = Arc::new(Endings::new(Interrupts::listen()?));
     let options = ModelOptions::default().with_threads(usize::from(arguments.threads));
     let options = arguments.device.options(options)?;
     let mut models = vec![Arc::new(Model::from_file(arguments.source.open()?, options.clone())?)];
@@ -137,25 +150,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.degrade == Degrade::Size && models.len() == 1 {
         return Err("--degrade size has no bundle to switch to; pass one with --fallback".into());
     }
-    let mut feed = Feed::open(arguments.input.as_deref(), arguments.raw, arguments.soak.is_some())?;
+    let feed = Feed::open(arguments.input.as_deref(), arguments.raw, arguments.soak.is_some())?;
+    let (source, has_own_pace) = (feed.name(), feed.has_own_pace());
     let soak = Arc::new(Soak::new(arguments.soak));
     let prompts: Vec<&str> = arguments.prompts.iter().map(String::as_str).collect();
-    let (watch, lines) = (soak.clone(), arguments.format == Format::Jsonl);
+    let (watch, lines, output) = (soak.clone(), arguments.format == Format::Jsonl, endings.clone());
     let stream = Stream::start(models.clone(), &prompts, arguments.options(), move |event| {
         if let StreamEvent::Frame(result) = &event {
             watch.note(result.latency);
         }
-        tell(&event, lines);
+        tell(&event, lines, &output);
     })?;
+    let reader =
+        Reader::start(feed).map_err(|error| format!("the thread that reads frames cannot be made: {error}"))?;
 
     let begun = Instant::now();
-    let fed = play(arguments, &mut feed, &stream, &soak);
+    let play = Play { arguments, stream: &stream, soak: &soak, endings: &endings, has_own_pace, begun };
+    let ended = play.run(&reader);
     let soaked = soak.finish();
-    let statistics = stream.finish();
-    fed?;
+    let statistics = if ended.is_abrupt() { stream.close() } else { stream.finish() };
+    // Lines may have failed after the last frame was read.
+    let mut ended = if ended.has_output() { endings.found().unwrap_or(ended) } else { ended };
     let seconds = begun.elapsed().as_secs_f64();
     let report = Report {
-        source: feed.name().to_string(),
+        source,
+        ended: ended.key(),
+        reason: ended.reason().map(str::to_string),
         model: &models[0].description().name,
         prompts: &arguments.prompts,
         seconds,
@@ -163,10 +183,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         statistics,
         soak: soaked,
     };
-    match arguments.format {
-        Format::Table => say_tables(&report)?,
-        Format::Json => super::say(serde_json::to_string_pretty(&report)?)?,
-        Format::Jsonl => super::say(serde_json::to_string(&report)?)?,
+    if ended.has_output()
+        && let Err(error) = print(&report, arguments.format)?
+    {
+        ended = error.into();
+    }
+    if !ended.has_output() {
+        // People may still read the counts.
+        eprintln!("{}", told(&report));
+    }
+    if let Some(outcome) = ended.outcome() {
+        return outcome;
     }
     let grew = report.soak.as_ref().and_then(|soak| soak.growth.as_deref());
     if let Some(what) = grew {
@@ -175,40 +202,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if report.statistics.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Submits frames until the source, or the time, is over.
-fn play(arguments: &Arguments, feed: &mut Feed, stream: &Stream, soak: &Soak) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let mut buffer = FrameBuffer::default();
-    let limit = arguments.frames.unwrap_or(u64::MAX);
-    for number in 0..limit {
-        if soak.is_over() || !feed.next(&mut buffer)? {
-            break;
-        }
-        let mut frame = buffer.frame()?;
-        if let Some(region) = arguments.region {
-            frame = frame.with_region(region)?;
-        }
-        // From a source without timestamps: when the frame was played.
-        let timestamp_us = match buffer.timestamp_s {
-            Some(seconds) => (seconds.max(0.0) * 1e6) as u64,
-            None => begun.elapsed().as_micros() as u64,
-        };
-        match arguments.rate {
-            Some(hz) => {
-                let due = Duration::from_secs_f64(number as f64 / hz);
-                std::thread::sleep(due.saturating_sub(begun.elapsed()));
-                stream.submit(&frame, timestamp_us)?;
-            }
-            None => while stream.submit_wait(&frame, timestamp_us, Duration::from_secs(1))? == Submission::Full {},
-        }
-        soak.observe();
-    }
-    Ok(())
+/// The summary in the format that was asked for; the inner error is standard output's.
+fn print(report: &Report<'_>, format: Format) -> Result<io::Result<()>, Failure> {
+    let text = match format {
+        Format::Table => told(report),
+        Format::Json => serde_json::to_string_pretty(report)?,
+        Format::Jsonl => serde_json::to_string(report)?,
+    };
+    Ok(super::write_line(text))
 }
 
-fn tell(event: &StreamEvent<'_>, lines: bool) {
+fn tell(event: &StreamEvent<'_>, lines: bool, endings: &Endings) {
     match event {
-        StreamEvent::Frame(result) if lines => {
+        StreamEvent::Frame(result) if lines && endings.has_output() => {
             for (found, prompt) in result.report.findings.iter().zip(result.prompts) {
                 let line = FrameLine {
                     sequence: result.sequence,
@@ -220,9 +226,10 @@ fn tell(event: &StreamEvent<'_>, lines: bool) {
                     late: result.late,
                     level: result.level,
                 };
-                // A reader who has seen enough ends nothing: the summary comes on the same way.
-                if let Ok(line) = serde_json::to_string(&line) {
-                    let _ = super::say(line);
+                if let Ok(line) = serde_json::to_string(&line)
+                    && let Err(error) = super::write_line(line)
+                {
+                    return endings.note(error);
                 }
             }
         }
@@ -238,12 +245,16 @@ fn tell(event: &StreamEvent<'_>, lines: bool) {
     }
 }
 
-fn say_tables(report: &Report<'_>) -> Result<(), Failure> {
-    super::say(tables(&report.statistics, report.fps))?;
-    match &report.soak {
-        Some(soak) => super::say(soak.table()),
-        None => Ok(()),
+/// The summary for people.
+fn told(report: &Report<'_>) -> String {
+    let mut text = tables(&report.statistics, report.fps);
+    if let Some(soak) = &report.soak {
+        text += &format!("\n{}", soak.table());
     }
+    if let Some(reason) = &report.reason {
+        text += &format!("\nended early: {reason}");
+    }
+    text
 }
 
 /// Counts and latencies of a stream, for people.
@@ -268,11 +279,15 @@ pub(super) fn tables(statistics: &Statistics, fps: f64) -> String {
 }
 
 impl Arguments {
+    fn newest_wins(&self) -> bool {
+        self.rate.is_some() || self.live
+    }
+
     fn options(&self) -> StreamOptions {
         let session = SessionOptions::default().with_threshold(self.threshold).with_smoothing(self.smoothing);
         StreamOptions::default()
             .with_deadline(self.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)))
-            .with_backlog(if self.rate.is_some() { Backlog::LatestWins } else { Backlog::KeepOrder })
+            .with_backlog(if self.newest_wins() { Backlog::LatestWins } else { Backlog::KeepOrder })
             .with_degrade(self.degrade.policy())
             .with_session(session)
     }

@@ -6,13 +6,13 @@ use super::dataset::PixelData;
 use super::description::Description;
 use super::encapsulated::Fragments;
 use super::geometry::Planes;
-use super::jpeg::{self, Process};
+use super::jpeg;
 use super::origin::{Lossy, SourceReference, lossy_method};
 use super::pixels::PixelLayout;
 use super::values::{Elements, real, reals, text};
 use super::{jpeg_ls, jpeg2000, regions, rle};
 use crate::frame::Region;
-use crate::io::check_complete;
+use crate::io::jpeg::{Process, check_complete};
 use crate::io::source::{Bytes, FrameBuffer, FrameSource, SourceError};
 use dicom_dictionary_std::{tags, uids};
 use std::fs::File;
@@ -266,14 +266,14 @@ fn decode_jpeg(
     let header = jpeg::Header::read(data);
     let failed = |error: crate::frame::FrameError| error.to_string();
     match &header {
-        Some(header) if header.process == Process::Ls => {
-            jpeg::check_size([header.width, header.height], layout)?;
-            jpeg::check_samples(header.component_count(), header.precision.into(), layout)?;
+        Some(header) if header.frame.process == Process::Ls => {
+            jpeg::check_size(header.size(), layout)?;
+            jpeg::check_samples(header.component_count(), header.frame.precision.into(), layout)?;
             let size = jpeg_ls::Size {
                 width: layout.width,
                 height: layout.height,
                 components: layout.samples_per_pixel,
-                bits: header.precision.into(),
+                bits: header.frame.precision.into(),
             };
             let mut samples = Vec::new();
             jpeg_ls::decode(data, size, &mut samples)?;
@@ -286,7 +286,7 @@ fn decode_jpeg(
             layout.convert_interleaved(unpacked, into).map_err(failed)?;
             return Ok(Decoded::Whole);
         }
-        Some(header) if header.process == Process::Lossless => {
+        Some(header) if header.frame.process == Process::Lossless => {
             jpeg::decode_lossless(data, header, layout, unpacked)?;
             layout.convert_interleaved(unpacked, into).map_err(failed)?;
         }

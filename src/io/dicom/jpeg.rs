@@ -1,111 +1,30 @@
 //! JPEG frames: what their markers say, and decoding (ITU-T T.81).
 
 use super::pixels::PixelLayout;
+use crate::io::jpeg::{FrameHeader, Process, Sampling, Segments};
 use image::codecs::jpeg::JpegDecoder;
 use image::{ColorType, ImageDecoder};
 use std::borrow::Cow;
 use std::io::Cursor;
 
-/// The process that a frame is coded with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Process {
-    /// DCT and Huffman codes, in one pass over the picture.
-    Sequential,
-    /// Predictors and Huffman codes.
-    Lossless,
-    /// LOCO-I (T.87), a format of its own behind JPEG's markers.
-    Ls,
-    /// Any other: progressive, arithmetic.
-    Other,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Component {
-    id: u8,
-    h: usize,
-    v: usize,
-}
-
 /// What stands before the first scan.
 pub(super) struct Header {
-    pub process: Process,
-    pub precision: u8,
-    pub width: usize,
-    pub height: usize,
-    components: Vec<Component>,
+    pub frame: FrameHeader,
     /// Whether JFIF or Adobe marked how colours are coded.
-    marked: bool,
-}
-
-/// Segments of a JPEG, one after the other: marker, and what it holds.
-struct Segments<'a> {
-    data: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Segments<'a> {
-    fn new(data: &'a [u8]) -> Option<Self> {
-        data.starts_with(&[0xff, 0xd8]).then_some(Self { data, at: 2 })
-    }
-}
-
-impl<'a> Iterator for Segments<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        // Fill bytes may precede a marker; what is no marker is passed over, as after a scan.
-        let marker = loop {
-            let start = self.at + self.data.get(self.at..)?.iter().position(|byte| *byte == 0xff)?;
-            let marker = *self.data.get(start + 1)?;
-            self.at = start + if marker == 0xff { 1 } else { 2 };
-            if !matches!(marker, 0x00 | 0xff | 0xd0..=0xd7 | 0x01) {
-                break marker;
-            }
-        };
-        if matches!(marker, 0xd8 | 0xd9) {
-            return Some((marker, &[]));
-        }
-        let length = self.data.get(self.at..self.at + 2)?;
-        let length = usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-        let body = self.data.get(self.at + 2..self.at + length)?;
-        self.at += length;
-        Some((marker, body))
-    }
-}
-
-fn frame_header(marker: u8, body: &[u8]) -> Option<Header> {
-    let process = match marker {
-        0xc0 | 0xc1 => Process::Sequential,
-        0xc3 => Process::Lossless,
-        0xf7 => Process::Ls,
-        0xc2 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => Process::Other,
-        _ => return None,
-    };
-    let &[precision, h0, h1, w0, w1, count, ref rest @ ..] = body else { return None };
-    let components: Vec<Component> = rest
-        .as_chunks()
-        .0
-        .iter()
-        .take(count.into())
-        .map(|[id, sampling, _]| Component { id: *id, h: usize::from(sampling >> 4), v: usize::from(sampling & 15) })
-        .collect();
-    let (height, width) = (u16::from_be_bytes([h0, h1]).into(), u16::from_be_bytes([w0, w1]).into());
-    let usable = components.len() == usize::from(count)
-        && components.iter().all(|c| (1..=4).contains(&c.h) && (1..=4).contains(&c.v));
-    (usable && count > 0).then_some(Header { process, precision, width, height, components, marked: false })
+    is_marked: bool,
 }
 
 impl Header {
     pub fn read(data: &[u8]) -> Option<Self> {
-        let mut marked = false;
+        let mut is_marked = false;
         for (marker, body) in Segments::new(data)? {
             match marker {
-                0xe0 if body.starts_with(b"JFIF\0") => marked = true,
-                0xee if body.starts_with(b"Adobe") && body.len() >= 12 => marked = true,
+                0xe0 if body.starts_with(b"JFIF\0") => is_marked = true,
+                0xee if body.starts_with(b"Adobe") && body.len() >= 12 => is_marked = true,
                 0xda | 0xd9 => return None,
                 _ => {
-                    if let Some(header) = frame_header(marker, body) {
-                        return Some(Self { marked, ..header });
+                    if let Some(process) = Process::of(marker) {
+                        return Some(Self { frame: FrameHeader::read(process, body)?, is_marked });
                     }
                 }
             }
@@ -113,16 +32,22 @@ impl Header {
         None
     }
 
+    /// Width and height in pixels.
+    pub fn size(&self) -> [usize; 2] {
+        [self.frame.width, self.frame.height]
+    }
+
     pub fn component_count(&self) -> usize {
-        self.components.len()
+        self.frame.components.len()
     }
 
     /// Whether three unmarked components are red, green and blue: the file says so and none is halved, or their names do.
     fn is_unmarked_rgb(&self, rgb: bool) -> bool {
-        let [first, second, third] = self.components.as_slice() else { return false };
-        let even = [second, third].iter().all(|other| (other.h, other.v) == (first.h, first.v));
+        let [first, second, third] = self.frame.components.as_slice() else { return false };
+        let factors = |of: &Sampling| (of.horizontal, of.vertical);
+        let even = [second, third].iter().all(|other| factors(other) == factors(first));
         let named = [first.id, second.id, third.id] == *b"RGB";
-        !self.marked && (named || rgb && even)
+        !self.is_marked && (named || rgb && even)
     }
 }
 
@@ -167,8 +92,8 @@ pub(super) fn decode_lossless(
     layout: &PixelLayout,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
-    check_size([header.width, header.height], layout)?;
-    check_samples(header.component_count(), header.precision.into(), layout)?;
+    check_size(header.size(), layout)?;
+    check_samples(header.component_count(), header.frame.precision.into(), layout)?;
     let one_line = |error: jpeg_decoder::Error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     let mut decoder = jpeg_decoder::Decoder::new(data);
     decoder.set_color_transform(jpeg_decoder::ColorTransform::None);

@@ -2,6 +2,8 @@
 //!
 //! Written here because the only decoders for Rust are bindings of a C++ library, which a cart's build would have to compile.
 
+use crate::io::jpeg::{FrameHeader, Process, Segments};
+
 /// Of gradients, by nine steps of each of three and without their sign (T.87, A.3.4).
 const CONTEXTS: usize = 365;
 
@@ -42,37 +44,27 @@ pub(super) fn decode(data: &[u8], size: Size, out: &mut Vec<u16>) -> Result<(), 
     let Size { width, height, components, bits } = size;
     out.clear();
     out.resize(width * height * components, 0);
-    let mut at = 2;
+    let mut segments = Segments::new(data).ok_or(CUT)?;
     let mut seen = 0;
     let mut ids: Vec<u8> = Vec::new();
     let mut preset: Option<[i32; 5]> = None;
     while seen < components {
-        let (marker, start) = loop {
-            match (data.get(at), data.get(at + 1)) {
-                (Some(0xff), Some(&marker @ 0x80..=0xfe)) => break (marker, at + 2),
-                (Some(_), Some(_)) => at += 1,
-                _ => return Err(CUT),
-            }
-        };
-        if marker == 0xd9 {
-            return Err(CUT);
-        }
-        let length = data.get(start..start + 2).ok_or(CUT)?;
-        let length = usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
-        let body = data.get(start + 2..start + length).ok_or(CUT)?;
-        at = start + length;
+        let (marker, body) = segments.next().ok_or(CUT)?;
         match (marker, body) {
-            (0xf7, &[precision, h0, h1, w0, w1, count, ref rest @ ..]) => {
+            (0xd9, _) => return Err(CUT),
+            (0xf7, body) => {
+                const OTHER: &str = "its size is not the one that the file describes";
+                let header = FrameHeader::read(Process::Ls, body).ok_or(OTHER)?;
                 let found = Size {
-                    width: u16::from_be_bytes([w0, w1]).into(),
-                    height: u16::from_be_bytes([h0, h1]).into(),
-                    components: count.into(),
-                    bits: precision.into(),
+                    width: header.width,
+                    height: header.height,
+                    components: header.components.len(),
+                    bits: header.precision.into(),
                 };
                 if found != size || !(2..=16).contains(&bits) {
-                    return Err("its size is not the one that the file describes");
+                    return Err(OTHER);
                 }
-                ids = rest.as_chunks::<3>().0.iter().map(|[id, ..]| *id).collect();
+                ids = header.components.iter().map(|component| component.id).collect();
             }
             (0xf8, &[1, ref values @ ..]) => {
                 let mut numbers = values.as_chunks().0.iter().map(|pair| i32::from(u16::from_be_bytes(*pair)));
@@ -99,9 +91,9 @@ pub(super) fn decode(data: &[u8], size: Size, out: &mut Vec<u16>) -> Result<(), 
                     return Err("a scan is of no component");
                 }
                 let coding = Coding::new(preset, bits, near.into())?;
-                let mut scan = Scan::new(data, at, coding);
+                let mut scan = Scan::new(data, segments.position(), coding);
                 scan.decode(size, first, count, interleave, out).ok_or(CUT)?;
-                at = scan.bits.at;
+                segments.resume_at(scan.bits.at);
                 seen += count;
             }
             _ => {}

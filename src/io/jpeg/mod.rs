@@ -4,7 +4,10 @@
 //! transformed. A missing end marker alone is accepted: cameras and archives lose it, and no pixel is lost with it.
 
 mod huffman;
+mod markers;
 mod scan;
+
+pub(super) use markers::{FrameHeader, Process, Sampling, Segments};
 
 use huffman::Table;
 use scan::{Outcome, Scan};
@@ -68,44 +71,23 @@ pub fn check_complete(data: &[u8]) -> Result<(), JpegFault> {
     let mut picture = None;
     let mut tables: [[Option<Table>; 4]; 2] = Default::default();
     let mut restart_interval = 0;
-    let mut at = 2;
-    if !data.starts_with(&[0xff, 0xd8]) {
-        return Ok(());
-    }
-    loop {
-        let Some(marker) = next_marker(data, &mut at) else {
-            // Without an end marker.
-            return finish(picture.as_ref(), false);
-        };
-        let body = match marker {
-            0xd9 => return finish(picture.as_ref(), true),
-            0x01 | 0xd0..=0xd8 => continue,
-            _ => match segment(data, &mut at) {
-                Some(body) => body,
-                // The file ends within a segment. Before the first scan the decoder says so.
-                None => return finish(picture.as_ref(), false),
-            },
-        };
-        match marker {
-            0xc0..=0xc3 => {
-                let coding = match marker {
-                    0xc2 => Coding::Progressive,
-                    0xc3 => Coding::Lossless,
-                    _ => Coding::Sequential,
-                };
-                match Picture::read(body, coding) {
-                    Some(read) => picture = Some(read),
-                    None => return Ok(()),
-                }
+    let Some(mut segments) = Segments::new(data) else { return Ok(()) };
+    while let Some((marker, body)) = segments.next() {
+        if let Some(process) = Process::of(marker) {
+            match FrameHeader::read(process, body).and_then(|header| Picture::new(&header)) {
+                Some(described) => picture = Some(described),
+                None => return Ok(()),
             }
-            0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => return Ok(()),
+        }
+        match marker {
+            0xd9 => return finish(picture.as_ref(), true),
             0xc4 if Table::read_all(body, &mut tables).is_none() => return Ok(()),
             0xdd => restart_interval = body.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes)),
             0xda => {
                 let Some(picture) = picture.as_mut() else { return Ok(()) };
                 let Some(scan) = Scan::read(body, picture) else { return Ok(()) };
-                match scan.run(data, at, picture, &tables, restart_interval) {
-                    Outcome::Complete(end) => at = end,
+                match scan.run(data, segments.position(), picture, &tables, restart_interval) {
+                    Outcome::Complete(end) => segments.resume_at(end),
                     Outcome::Unknown => return Ok(()),
                     Outcome::Fault(fault) => return Err(fault),
                 }
@@ -113,28 +95,8 @@ pub fn check_complete(data: &[u8]) -> Result<(), JpegFault> {
             _ => {}
         }
     }
-}
-
-/// The marker at or after `at`, which then lies behind it. Bytes that are no marker are skipped, as decoders do.
-fn next_marker(data: &[u8], at: &mut usize) -> Option<u8> {
-    loop {
-        let start = *at + data.get(*at..)?.iter().position(|byte| *byte == 0xff)?;
-        let code = start + data.get(start..)?.iter().position(|byte| *byte != 0xff)?;
-        *at = code + 1;
-        match data.get(code) {
-            Some(0) => {}
-            Some(marker) => return Some(*marker),
-            None => return None,
-        }
-    }
-}
-
-/// The bytes of a segment behind its length.
-fn segment<'a>(data: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
-    let length = usize::from(u16::from_be_bytes(*data.get(*at..)?.first_chunk()?));
-    let body = data.get(*at + 2..*at + length.max(2))?;
-    *at += length.max(2);
-    Some(body)
+    // Without an end marker. Where the data end before the first scan, the decoder says so.
+    finish(picture.as_ref(), false)
 }
 
 fn finish(picture: Option<&Picture>, ended: bool) -> Result<(), JpegFault> {
@@ -154,31 +116,30 @@ fn finish(picture: Option<&Picture>, ended: bool) -> Result<(), JpegFault> {
 }
 
 impl Picture {
-    fn read(body: &[u8], coding: Coding) -> Option<Self> {
-        let side = |at: usize| Some(usize::from(u16::from_be_bytes(*body.get(at..)?.first_chunk()?)));
-        let (height, width) = (side(1)?, side(3)?);
-        let count = usize::from(*body.get(5)?);
-        let listed = body.get(6..6 + 3 * count)?;
+    /// `None` for what is not coded with Huffman codes, or makes no sense.
+    fn new(header: &FrameHeader) -> Option<Self> {
+        let coding = match header.process {
+            Process::Sequential => Coding::Sequential,
+            Process::Progressive => Coding::Progressive,
+            Process::Lossless => Coding::Lossless,
+            Process::Ls | Process::Other => return None,
+        };
+        let &FrameHeader { width, height, ref components, .. } = header;
         // A height of zero is told behind the first scan; nobody writes that.
-        if width == 0 || height == 0 || !(1..=4).contains(&count) {
+        if width == 0 || height == 0 || components.len() > 4 {
             return None;
         }
-        let factors = |entry: &[u8]| [usize::from(entry[1] >> 4), usize::from(entry[1] & 15)];
-        let most = |axis: usize| listed.chunks_exact(3).map(|entry| factors(entry)[axis]).max();
-        let most = [most(0)?, most(1)?];
-        if listed.chunks_exact(3).any(|entry| factors(entry).iter().any(|factor| !(1..=4).contains(factor))) {
-            return None;
-        }
+        let most = [components.iter().map(|of| of.horizontal).max()?, components.iter().map(|of| of.vertical).max()?];
         // Samples along a side of what is coded together.
         let block = if coding == Coding::Lossless { 1 } else { 8 };
         let mcus = [width.div_ceil(block * most[0]), height.div_ceil(block * most[1])];
-        let component = |entry: &[u8]| {
-            let [horizontal, vertical] = factors(entry);
+        let component = |of: &Sampling| {
+            let &Sampling { id, horizontal, vertical } = of;
             let across = (width * horizontal).div_ceil(most[0]).div_ceil(block);
             let down = (height * vertical).div_ceil(most[1]).div_ceil(block);
             let padded = [mcus[0] * horizontal, mcus[1] * vertical];
             Component {
-                id: entry[0],
+                id,
                 horizontal,
                 vertical,
                 blocks: [across, down],
@@ -187,7 +148,7 @@ impl Picture {
                 missing_bits: [None; 64],
             }
         };
-        let mut components: Vec<Component> = listed.chunks_exact(3).map(component).collect();
+        let mut components: Vec<Component> = components.iter().map(component).collect();
         if coding == Coding::Progressive {
             let total: usize = components.iter().map(|component| component.padded[0] * component.padded[1]).sum();
             if total > MAX_BLOCKS {

@@ -1,7 +1,8 @@
 //! One scan: which components and coefficients it holds, and the walk over its blocks.
 
 use super::huffman::{Bits, Stop, Table};
-use super::{Coding, Component, JpegFault, Picture, next_marker};
+use super::markers::next_marker;
+use super::{Coding, Component, JpegFault, Picture};
 
 /// What a scan turned out to hold.
 pub(super) enum Outcome {

@@ -2,12 +2,12 @@
 //! status and a time for every frame. The format is that of ITK's MetaIO; the sequence's keys are PLUS's.
 
 mod header;
-mod sequence;
+mod reader;
 mod writer;
 
 pub use header::MAX_HEADER_BYTES;
 pub(super) use header::{is_elsewhere, starts_like_one};
-pub use sequence::MetaImageSequence;
+pub use reader::{from_bytes, open};
 pub use writer::{MaskSequence, MaskSource};
 
 use super::raster::RasterError;

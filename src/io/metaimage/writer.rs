@@ -2,6 +2,7 @@
 
 use super::MetaImageError;
 use crate::io::geometry::Geometry;
+use crate::io::mark::{META_IMAGE_KEY, WRITER};
 use crate::io::source::FrameBuffer;
 use crate::io::{WriteError, replace_file};
 use crate::mask::Mask;
@@ -92,7 +93,7 @@ impl MaskSequence {
             "ObjectType = Image\nNDims = 3\nDimSize = {width} {height} {}\nBinaryData = True\n\
              BinaryDataByteOrderMSB = False\nCompressedData = True\nCompressedDataSize = {}\nElementSpacing = {}\n\
              ElementNumberOfChannels = 1\nElementType = MET_UCHAR\nOffset = {}\nTransformMatrix = {}\n\
-             CenterOfRotation = 0 0 0\n",
+             CenterOfRotation = 0 0 0\n{META_IMAGE_KEY} = {WRITER}\n",
             labels.frames,
             labels.zlib.len(),
             numbers(&spacing_mm),
@@ -146,7 +147,9 @@ pub struct MaskSource<'a> {
 impl<'a> MaskSource<'a> {
     /// Of the source's fields those that may be passed on, and PLUS's own. The kinds of the axes are the writer's to say.
     pub(in crate::io) fn passed_on(&self) -> Vec<(&'a str, &'a str)> {
-        let passed = |key: &str| key != "Kinds" && (!self.impersonal || IMPERSONAL_OF_ALL.contains(&key));
+        let passed = |key: &str| {
+            !["Kinds", META_IMAGE_KEY].contains(&key) && (!self.impersonal || IMPERSONAL_OF_ALL.contains(&key))
+        };
         let mut fields: Vec<_> = self.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         fields.retain(|(key, _)| passed(key));
         // A volume is no ultrasound picture: it has no side that is up.
@@ -202,7 +205,7 @@ pub(in crate::io) fn numbers(numbers: &[f64]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::MetaImageSequence;
+    use super::super::open;
     use super::*;
     use crate::frame::PixelFormat;
     use crate::io::source::FrameSource;
@@ -237,7 +240,7 @@ mod tests {
             let source = MaskSource { fields: &of_all, geometry, is_volume: false, impersonal };
             masks.write(&path, &source).unwrap();
             assert_eq!(text(&path).contains("DOE"), !impersonal);
-            let mut sequence = MetaImageSequence::open(&path).unwrap();
+            let mut sequence = open(&path).unwrap();
             assert!(sequence.fields().contains(&field("UltrasoundImageOrientation", "UN")));
             // The pixels' size is what the frames said; all else is the source's.
             let expected = Geometry { spacing_mm: [0.5, 0.25, 1.5], ..geometry };

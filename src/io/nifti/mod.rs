@@ -3,11 +3,11 @@
 //! by frame, where the crates that exist take the whole file into memory.
 
 mod header;
-mod sequence;
+mod reader;
 
 pub(super) use header::{HEADER_BYTES, starts_like_one};
-pub use sequence::NiftiSequence;
-pub(super) use sequence::start_of;
+pub(super) use reader::start_of;
+pub use reader::{from_bytes, open};
 
 use super::raster::RasterError;
 use std::io;

@@ -3,10 +3,10 @@
 
 mod axes;
 mod header;
-mod sequence;
+mod reader;
 mod writer;
 
-pub use sequence::NrrdSequence;
+pub use reader::{from_bytes, open};
 pub use writer::write_label_map;
 
 use super::raster::RasterError;

@@ -1,6 +1,7 @@
 //! Masks as NRRD: a label map that 3D Slicer opens as a segmentation, or a sequence of them.
 
 use crate::io::geometry::Geometry;
+use crate::io::mark::nrrd_comment;
 use crate::io::metaimage::{MaskSequence, MaskSource};
 use crate::io::{WriteError, replace_file};
 use std::fmt::Write as _;
@@ -30,8 +31,9 @@ pub fn write_label_map(path: &Path, masks: &mut MaskSequence, source: &MaskSourc
         steps[2] = "none".into();
     }
     let mut header = format!(
-        "NRRD0005\n# A label map: 1 is lesion.\ntype: unsigned char\ndimension: 3\nspace: left-posterior-superior\n\
+        "NRRD0005\n{}# A label map: 1 is lesion.\ntype: unsigned char\ndimension: 3\nspace: left-posterior-superior\n\
          sizes: {width} {height} {}\nspace directions: {}\nkinds: domain domain {}\nencoding: gzip\nspace origin: {}\n",
+        nrrd_comment(),
         labels.frames,
         steps.join(" "),
         if is_sequence { "list" } else { "domain" },
@@ -57,7 +59,7 @@ pub fn write_label_map(path: &Path, masks: &mut MaskSequence, source: &MaskSourc
 
 #[cfg(test)]
 mod tests {
-    use super::super::NrrdSequence;
+    use super::super::open;
     use super::*;
     use crate::frame::PixelFormat;
     use crate::io::source::{FrameBuffer, FrameSource};
@@ -89,7 +91,7 @@ mod tests {
             write_label_map(&path, &mut masks, &source).unwrap();
             let bytes = std::fs::read(&path).unwrap();
             assert_eq!(String::from_utf8_lossy(&bytes).contains("DOE"), !impersonal);
-            let mut back = NrrdSequence::open(&path).unwrap();
+            let mut back = open(&path).unwrap();
             assert!(back.fields().contains(&field("UltrasoundImageOrientation", "UN")));
             let thickness = if is_volume { 1.5 } else { 1.0 };
             let found = back.geometry();

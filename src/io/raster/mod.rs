@@ -2,9 +2,14 @@
 //! and this reads the samples.
 
 mod element;
+#[cfg(test)]
+pub(super) mod fixture;
+mod sequence;
 mod unpack;
 
 pub(super) use element::Element;
+pub use sequence::RasterSequence;
+pub(super) use sequence::{About, pixels_of};
 
 use super::MAX_DECODED_BYTES;
 use super::levels::{Levels, SampleRange};

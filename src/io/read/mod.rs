@@ -78,12 +78,20 @@ impl Image {
 }
 
 /// What was understood of a picture's file. It is decoded for that.
-pub(super) fn describe(path: &Path) -> Result<Description, ReadError> {
-    let file = open_file(path)?;
-    Ok(decode(path, file)?.description)
+pub(super) fn describe(name: &Path, source: impl BufRead + Seek) -> Result<Description, ReadError> {
+    Ok(decode(name, source)?.description)
 }
 
-fn open_file(path: &Path) -> Result<BufReader<fs::File>, ReadError> {
+/// Reads a picture into a buffer.
+pub(super) fn decode_into(
+    name: &Path,
+    source: impl BufRead + Seek,
+    into: &mut FrameBuffer,
+) -> Result<(), super::source::SourceError> {
+    Ok(decode(name, source)?.image.move_into(into)?)
+}
+
+pub(super) fn open_file(path: &Path) -> Result<BufReader<fs::File>, ReadError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => ReadError::Missing(path.into()),
         _ => ReadError::Io { path: path.into(), source },

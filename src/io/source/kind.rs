@@ -5,12 +5,9 @@ use crate::io::ReadError;
 #[cfg(feature = "dicom")]
 use crate::io::dicom::DicomClip;
 use crate::io::geometry::Geometry;
-use crate::io::metaimage::{self, MetaImageSequence};
-use crate::io::nifti::{self, NiftiSequence};
-use crate::io::nrrd::{self, NrrdSequence};
-use crate::io::{Description, read};
+use crate::io::{Description, RasterSequence, is_own_result, metaimage, nifti, nrrd, read};
 use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// Files as frames. What some kinds know beyond their frames is asked of them by `match`.
@@ -18,12 +15,8 @@ use std::path::{Path, PathBuf};
 pub enum Source {
     /// Pictures, one a file.
     Pictures(Box<PictureFiles>),
-    /// A MetaImage, one picture or a sequence.
-    MetaImage(Box<MetaImageSequence>),
-    /// An NRRD file, one picture, a volume or a sequence.
-    Nrrd(Box<NrrdSequence>),
-    /// A NIfTI file, one picture, a volume or a sequence.
-    Nifti(Box<NiftiSequence>),
+    /// A MetaImage, NRRD or NIfTI file: one picture, a volume or a sequence.
+    Raster(Box<RasterSequence>),
     /// A DICOM file, one picture or a clip.
     #[cfg(feature = "dicom")]
     Dicom(Box<DicomClip>),
@@ -105,9 +98,9 @@ impl Source {
         match kind(path)? {
             // Something unknown goes there too, to be told what it is not.
             Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::new(vec![path.into()]).into())),
-            Some(Kind::MetaImage) => Ok(Self::MetaImage(Box::new(MetaImageSequence::open(path)?))),
-            Some(Kind::Nrrd) => Ok(Self::Nrrd(Box::new(NrrdSequence::open(path)?))),
-            Some(Kind::Nifti) => Ok(Self::Nifti(Box::new(NiftiSequence::open(path)?))),
+            Some(Kind::MetaImage) => Ok(Self::Raster(Box::new(metaimage::open(path)?))),
+            Some(Kind::Nrrd) => Ok(Self::Raster(Box::new(nrrd::open(path)?))),
+            Some(Kind::Nifti) => Ok(Self::Raster(Box::new(nifti::open(path)?))),
             #[cfg(feature = "dicom")]
             Some(Kind::Dicom) => Ok(Self::Dicom(Box::new(DicomClip::open(path)?))),
             #[cfg(not(feature = "dicom"))]
@@ -115,13 +108,29 @@ impl Source {
         }
     }
 
+    /// The same of a file's bytes; `name` is what errors call it. What has its pixels in another file is refused.
+    ///
+    /// # Errors
+    /// Bytes of no kind that is read, or damaged ones.
+    pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, SourceError> {
+        // Reading memory does not fail.
+        match kind_of(&mut Cursor::new(&bytes)).unwrap_or_default() {
+            Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::from_bytes(name, bytes).into())),
+            Some(Kind::MetaImage) => Ok(Self::Raster(Box::new(metaimage::from_bytes(name, bytes)?))),
+            Some(Kind::Nrrd) => Ok(Self::Raster(Box::new(nrrd::from_bytes(name, bytes)?))),
+            Some(Kind::Nifti) => Ok(Self::Raster(Box::new(nifti::from_bytes(name, bytes)?))),
+            #[cfg(feature = "dicom")]
+            Some(Kind::Dicom) => Ok(Self::Dicom(Box::new(DicomClip::from_bytes(name, bytes)?))),
+            #[cfg(not(feature = "dicom"))]
+            Some(Kind::Dicom) => Err(SourceError::WithoutDicom(name.into())),
+        }
+    }
+
     /// Whether this is one picture, so that its results need no frame numbers.
     pub fn is_still(&self) -> bool {
         match self {
             Self::Pictures(pictures) => pictures.frame_count() == Some(1),
-            Self::MetaImage(sequence) => sequence.is_still(),
-            Self::Nrrd(sequence) => sequence.is_still(),
-            Self::Nifti(sequence) => sequence.is_still(),
+            Self::Raster(sequence) => sequence.is_still(),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.is_still(),
             Self::Files(_) => false,
@@ -131,9 +140,7 @@ impl Source {
     /// Whether frames are the slices of a volume, and not pictures one after the other in time.
     pub fn is_volume(&self) -> bool {
         match self {
-            Self::MetaImage(sequence) => sequence.is_volume(),
-            Self::Nrrd(sequence) => sequence.is_volume(),
-            Self::Nifti(sequence) => sequence.is_volume(),
+            Self::Raster(sequence) => sequence.is_volume(),
             _ => false,
         }
     }
@@ -142,8 +149,7 @@ impl Source {
     /// results that pass it on, not for logs.
     pub fn fields(&self) -> &[(String, String)] {
         match self {
-            Self::MetaImage(sequence) => sequence.fields(),
-            Self::Nrrd(sequence) => sequence.fields(),
+            Self::Raster(sequence) => sequence.fields(),
             _ => &[],
         }
     }
@@ -151,10 +157,19 @@ impl Source {
     /// Where the pixels lie in space, as far as the file says: of MetaImage, NRRD and NIfTI.
     pub fn geometry(&self) -> Geometry {
         match self {
-            Self::MetaImage(sequence) => *sequence.geometry(),
-            Self::Nrrd(sequence) => *sequence.geometry(),
-            Self::Nifti(sequence) => *sequence.geometry(),
+            Self::Raster(sequence) => *sequence.geometry(),
             _ => Geometry::default(),
+        }
+    }
+
+    /// What the file holds or says and is not used, a line each: of DICOM, MetaImage, NRRD and NIfTI. Of a picture only
+    /// [`Source::description`] tells, which decodes it.
+    pub fn ignored(&self) -> &[String] {
+        match self {
+            Self::Raster(sequence) => sequence.ignored(),
+            #[cfg(feature = "dicom")]
+            Self::Dicom(clip) => &clip.description().ignored,
+            Self::Pictures(_) | Self::Files(_) => &[],
         }
     }
 
@@ -165,9 +180,7 @@ impl Source {
     pub fn description(&self) -> Result<Description, SourceError> {
         match self {
             Self::Pictures(pictures) => pictures.description(),
-            Self::MetaImage(sequence) => Ok(sequence.description()),
-            Self::Nrrd(sequence) => Ok(sequence.description()),
-            Self::Nifti(sequence) => Ok(sequence.description()),
+            Self::Raster(sequence) => Ok(sequence.description()),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => Ok(clip.description().into()),
             Self::Files(files) => files.description(),
@@ -187,9 +200,7 @@ impl FrameSource for Source {
     fn frame_count(&self) -> Option<usize> {
         match self {
             Self::Pictures(pictures) => pictures.frame_count(),
-            Self::MetaImage(sequence) => sequence.frame_count(),
-            Self::Nrrd(sequence) => sequence.frame_count(),
-            Self::Nifti(sequence) => sequence.frame_count(),
+            Self::Raster(sequence) => sequence.frame_count(),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.frame_count(),
             Self::Files(files) => files.frame_count(),
@@ -199,9 +210,7 @@ impl FrameSource for Source {
     fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError> {
         match self {
             Self::Pictures(pictures) => pictures.read_frame(into),
-            Self::MetaImage(sequence) => sequence.read_frame(into),
-            Self::Nrrd(sequence) => sequence.read_frame(into),
-            Self::Nifti(sequence) => sequence.read_frame(into),
+            Self::Raster(sequence) => sequence.read_frame(into),
             #[cfg(feature = "dicom")]
             Self::Dicom(clip) => clip.read_frame(into),
             Self::Files(files) => files.read_frame(into),
@@ -210,22 +219,64 @@ impl FrameSource for Source {
 }
 
 /// A folder's files that can be opened, by name; numbers in names count as numbers, so that `f10` comes after `f9`. What
-/// is hidden is left out, as is what cannot be opened.
+/// is hidden is left out, as is what cannot be opened, and what is a result that was written here.
 ///
 /// # Errors
 /// A folder that cannot be listed, or that holds nothing to open.
 pub fn expand(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let failed = |source| SourceError::Folder { path: folder.into(), source };
+    let listed = list(folder, false)?;
+    if listed.is_empty() { Err(SourceError::EmptyFolder(folder.into())) } else { Ok(listed) }
+}
+
+/// The same with the files of all folders within it, each after the files beside it. Links to folders are not followed.
+///
+/// # Errors
+/// As [`expand`].
+pub fn expand_tree(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let listed = list(folder, true)?;
+    if listed.is_empty() { Err(SourceError::EmptyFolder(folder.into())) } else { Ok(listed) }
+}
+
+/// The most folders in each other; links are not followed, so that no tree has more.
+const MAX_DEPTH: usize = 64;
+
+fn list(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, SourceError> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.is_file() && matches!(kind(&path), Ok(Some(_))) {
-            files.push(path);
+    let mut results = 0;
+    let mut open = vec![(folder.to_path_buf(), 0)];
+    while let Some((folder, depth)) = open.pop() {
+        let failed = |source| SourceError::Folder { path: folder.clone(), source };
+        let (mut here, mut below) = (Vec::new(), Vec::new());
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            if path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.')) {
+                continue;
+            }
+            if recursive && depth < MAX_DEPTH && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                below.push(path);
+            } else if path.is_file() && matches!(kind(&path), Ok(Some(_))) {
+                if is_own_result(&path) {
+                    results += 1;
+                } else {
+                    here.push(path);
+                }
+            }
+        }
+        let by_name = |path: &PathBuf| natural(&path.file_name().unwrap_or_default().to_string_lossy());
+        here.sort_by_cached_key(by_name);
+        below.sort_by_cached_key(by_name);
+        files.extend(here);
+        // The first of them is the next that is taken.
+        open.extend(below.into_iter().rev().map(|path| (path, depth + 1)));
+    }
+    if results > 0 {
+        log::info!("{}: results of an earlier run are left out: {results}", folder.display());
+        if files.is_empty() {
+            return Err(SourceError::OnlyResults(folder.into()));
         }
     }
-    files.sort_by_cached_key(|path| natural(&path.file_name().unwrap_or_default().to_string_lossy()));
-    if files.is_empty() { Err(SourceError::EmptyFolder(folder.into())) } else { Ok(files) }
+    Ok(files)
 }
 
 /// A name's parts: text, then a number's digits by length and value.
@@ -250,9 +301,12 @@ fn kind(path: &Path) -> Result<Option<Kind>, SourceError> {
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(ReadError::NotAFile(path.into()).into());
     }
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    kind_of(&mut BufReader::new(File::open(path).map_err(failed)?)).map_err(|error| failed(error).into())
+}
+
+fn kind_of(source: &mut (impl BufRead + Seek)) -> io::Result<Option<Kind>> {
     let mut start = Vec::new();
-    file.by_ref().take(START_BYTES).read_to_end(&mut start).map_err(failed)?;
+    source.by_ref().take(START_BYTES).read_to_end(&mut start)?;
     if start.get(128..132) == Some(b"DICM") {
         return Ok(Some(Kind::Dicom));
     }
@@ -266,9 +320,9 @@ fn kind(path: &Path) -> Result<Option<Kind>, SourceError> {
     if metaimage::starts_like_one(&start) {
         return Ok(Some(Kind::MetaImage));
     }
-    file.rewind().map_err(failed)?;
+    source.rewind()?;
     // Within a gzip stream as well; one that is damaged is none.
-    if nifti::start_of(&mut file).is_ok_and(|start| nifti::starts_like_one(&start)) {
+    if nifti::start_of(source).is_ok_and(|start| nifti::starts_like_one(&start)) {
         return Ok(Some(Kind::Nifti));
     }
     let is_picture = read::is_tiff(&start) || image::guess_format(&start).is_ok_and(|format| format.reading_enabled());

@@ -5,16 +5,16 @@ mod kind;
 mod pictures;
 mod raw;
 
-pub use kind::{Files, Source, expand, is_image};
+pub use kind::{Files, Source, expand, expand_tree, is_image};
 pub use pictures::PictureFiles;
-pub use raw::{RawFormat, RawFrames};
+pub use raw::{RawFormat, RawFrames, RawPixels};
 
-use super::ReadError;
 #[cfg(feature = "dicom")]
 use super::dicom::DicomError;
 use super::metaimage::MetaImageError;
 use super::nifti::NiftiError;
 use super::nrrd::NrrdError;
+use super::{RasterError, ReadError};
 use crate::frame::{Frame, FrameError, Orientation, PixelFormat, Region};
 use std::io::{BufRead, Seek};
 use std::path::PathBuf;
@@ -185,12 +185,19 @@ pub enum SourceError {
         .0.display()
     )]
     EmptyFolder(PathBuf),
+    #[error("{}: only results of an earlier run are in this folder; name the files themselves to use them", .0.display())]
+    OnlyResults(PathBuf),
     #[error("{}: cannot be listed ({source}); check its permissions", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
     #[error("standard input: cannot be read ({0}); check the command before the pipe")]
     Pipe(std::io::Error),
-    #[error("standard input: ends within a frame, {actual} bytes of {needed}; check size and format of --raw")]
+    #[error("standard input: ends within a frame, {actual} bytes of {needed}; check size, format and stride of --raw")]
     CutShort { actual: usize, needed: usize },
+    #[error(
+        "standard input: rows are {stride_bytes} bytes apart and hold {row_bytes}, as GStreamer pads them; write /{stride_bytes} \
+         behind the format of --raw, as in 641x480:gray8/644, or /{row_bytes} where rows are not padded"
+    )]
+    PaddedRows { row_bytes: usize, stride_bytes: usize },
     #[error("standard input: holds no frame; check the command before the pipe")]
     NoFrames,
     #[error("{}: {problem}", path.display())]
@@ -199,6 +206,8 @@ pub enum SourceError {
     Nrrd { path: PathBuf, problem: NrrdError },
     #[error("{}: {problem}", path.display())]
     Nifti { path: PathBuf, problem: NiftiError },
+    #[error("{}: {problem}", path.display())]
+    Raster { path: PathBuf, problem: RasterError },
     #[cfg(feature = "dicom")]
     #[error("{}: {problem}", path.display())]
     Dicom { path: PathBuf, problem: DicomError },

@@ -1,32 +1,70 @@
 //! Picture files as frames, one after the other.
 
-use super::{FrameBuffer, FrameSource, SourceError};
+use super::{Bytes, FrameBuffer, FrameSource, SourceError};
 use crate::io::Description;
-use crate::io::read::{self, Image, ReadError, TiffPages};
-use std::fs::File;
-use std::io::Read;
+use crate::io::read::{self, ReadError, TiffPages};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// PNG, JPEG, BMP and TIFF files in the order given; each page of a TIFF file is a frame. Their sizes may differ.
 pub struct PictureFiles {
-    paths: Vec<PathBuf>,
+    files: Vec<PictureFile>,
     /// Of all files together.
     frames: usize,
     next: usize,
     /// The file whose pages are being read.
-    pages: Option<TiffPages>,
+    pages: Option<TiffPages<Box<dyn Bytes>>>,
+}
+
+/// Where a picture's bytes are.
+enum PictureFile {
+    Path(PathBuf),
+    Memory { name: PathBuf, bytes: Arc<[u8]> },
+}
+
+impl PictureFile {
+    /// What errors call it.
+    fn name(&self) -> &Path {
+        match self {
+            Self::Path(path) | Self::Memory { name: path, .. } => path,
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn Bytes>, ReadError> {
+        match self {
+            Self::Path(path) => Ok(Box::new(read::open_file(path)?)),
+            Self::Memory { bytes, .. } => Ok(Box::new(Cursor::new(bytes.clone()))),
+        }
+    }
+
+    /// The pages of a TIFF file; `None` for any other.
+    fn pages(&self) -> Result<Option<TiffPages<Box<dyn Bytes>>>, ReadError> {
+        let mut source = self.open()?;
+        match source.fill_buf() {
+            Ok(start) if read::is_tiff(start) => TiffPages::new(self.name(), source).map(Some),
+            // Whoever reads the picture says what is wrong.
+            _ => Ok(None),
+        }
+    }
 }
 
 impl PictureFiles {
     /// Pictures in this order, each read when its turn comes. Counts the frames of all files; what cannot be read counts as
     /// one, and says why when it is read.
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        let count = |path: &PathBuf| match is_tiff(path) {
-            true => TiffPages::open(path).map_or(1, |pages| pages.len()),
-            false => 1,
-        };
-        let frames = paths.iter().map(count).sum();
-        Self { paths, frames, next: 0, pages: None }
+        Self::of(paths.into_iter().map(PictureFile::Path).collect())
+    }
+
+    /// One picture file from its bytes; `name` is what errors call it.
+    pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Self {
+        Self::of(vec![PictureFile::Memory { name: name.into(), bytes: bytes.into() }])
+    }
+
+    fn of(files: Vec<PictureFile>) -> Self {
+        let count = |file: &PictureFile| file.pages().ok().flatten().map_or(1, |pages| pages.len());
+        let frames = files.iter().map(count).sum();
+        Self { files, frames, next: 0, pages: None }
     }
 
     /// What was understood of the first file, which is decoded for that.
@@ -34,12 +72,12 @@ impl PictureFiles {
     /// # Errors
     /// A file that cannot be read; no file at all.
     pub fn description(&self) -> Result<Description, SourceError> {
-        let path = self.paths.first().ok_or_else(|| ReadError::Missing(PathBuf::new()))?;
-        let mut description = read::describe(path)?;
-        if self.paths.len() > 1 {
+        let file = self.files.first().ok_or_else(|| ReadError::Missing(PathBuf::new()))?;
+        let mut description = read::describe(file.name(), file.open()?)?;
+        if self.files.len() > 1 {
             description.frames = Some(self.frames as u64);
             description.format =
-                format!("{} picture files, the first of them {}", self.paths.len(), description.format);
+                format!("{} picture files, the first of them {}", self.files.len(), description.format);
         }
         Ok(description)
     }
@@ -62,19 +100,14 @@ impl FrameSource for PictureFiles {
                     }
                 }
             }
-            let Some(path) = self.paths.get(self.next) else { return Ok(false) };
+            let Some(file) = self.files.get(self.next) else { return Ok(false) };
             self.next += 1;
-            if is_tiff(path) {
-                self.pages = Some(TiffPages::open(path)?);
+            if let Some(pages) = file.pages()? {
+                self.pages = Some(pages);
                 continue;
             }
-            Image::open(path)?.move_into(into)?;
+            read::decode_into(file.name(), file.open()?, into)?;
             return Ok(true);
         }
     }
-}
-
-fn is_tiff(path: &Path) -> bool {
-    let mut start = [0; 4];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && read::is_tiff(&start)
 }

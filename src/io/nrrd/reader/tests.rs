@@ -1,20 +1,13 @@
 use super::*;
+use crate::frame::Orientation;
+use crate::io::raster::fixture::{frames, mutate};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
 
-fn open(header: &str, pixels: &[u8]) -> Result<NrrdSequence, SourceError> {
+fn open(header: &str, pixels: &[u8]) -> Result<RasterSequence, SourceError> {
     let bytes = [b"NRRD0004\n# written by a test\n", header.as_bytes(), b"\n\n", pixels].concat();
-    NrrdSequence::from_bytes(Path::new("x.nrrd"), bytes)
-}
-
-fn frames(mut sequence: NrrdSequence) -> Result<Vec<FrameBuffer>, SourceError> {
-    let (mut frames, mut buffer) = (Vec::new(), FrameBuffer::default());
-    while sequence.read_frame(&mut buffer)? {
-        frames.push(buffer.clone());
-    }
-    assert_eq!(sequence.frame_count(), Some(frames.len()));
-    Ok(frames)
+    from_bytes(Path::new("x.nrrd"), bytes)
 }
 
 fn pixels(header: &str, bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -90,10 +83,10 @@ fn pixels_in_a_file_of_their_own() {
     let write =
         |data: &str| std::fs::write(&header, format!("NRRD0004\n{GREY}\nencoding: raw\ndata file: {data}\n")).unwrap();
     write("x.raw");
-    assert_eq!(frames(NrrdSequence::open(&header).unwrap()).unwrap()[0].pixels(), [1, 2]);
+    assert_eq!(frames(super::open(&header).unwrap()).unwrap()[0].pixels(), [1, 2]);
     for elsewhere in ["missing.raw", "../x.raw", "/etc/passwd", "LIST", "x%03d.raw 1 3 1"] {
         write(elsewhere);
-        assert!(NrrdSequence::open(&header).is_err(), "{elsewhere}");
+        assert!(super::open(&header).is_err(), "{elsewhere}");
     }
 }
 
@@ -122,7 +115,7 @@ fn bad_files_are_errors() {
     refused("type: uint8\nsizes: 0 1", &[0; 9], "no pixels");
     refused("nothing here", &[], "no `:`");
     let bytes = b"NRRD0004\ntype: uint8\nsizes: 2 1\n".to_vec();
-    let unfinished = NrrdSequence::from_bytes(Path::new("x.nrrd"), bytes);
+    let unfinished = from_bytes(Path::new("x.nrrd"), bytes);
     assert!(unfinished.err().unwrap().to_string().contains("ends before the pixels"));
 }
 
@@ -133,22 +126,5 @@ fn mutations_never_panic() {
     let header = "type: uint16\ndimension: 4\nsizes: 3 2 1 1\nspace directions: none (1,0,0) (0,2,0) (0,0,1)\n\
         kinds: list domain domain domain\nencoding: gzip\nbyte skip: 1\nSeq_Frame0000_Timestamp:=1.5";
     let file = [b"NRRD0004\n", header.as_bytes(), b"\n\n", &gzip(&[7; 13])].concat();
-    let run = |bytes: Vec<u8>| {
-        let Ok(mut sequence) = NrrdSequence::from_bytes(Path::new("x.nrrd"), bytes) else { return };
-        let mut buffer = FrameBuffer::default();
-        for _ in 0..20 {
-            if !sequence.read_frame(&mut buffer).unwrap_or(false) {
-                break;
-            }
-        }
-    };
-    run(file.clone());
-    for at in 0..file.len() {
-        run(file[..at].to_vec());
-        for value in [0, b'9', b':', b'\n', 0xff, file[at] ^ 1] {
-            let mut changed = file.clone();
-            changed[at] = value;
-            run(changed);
-        }
-    }
+    mutate(&file, &[0, b'9', b':', b'\n', 0xff], |bytes| from_bytes(Path::new("x.nrrd"), bytes));
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::io::raster::fixture::{frames, mutate};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::Write;
@@ -24,17 +25,8 @@ fn header(sides: &[i16], datatype: i16, bits: i16) -> Vec<u8> {
     bytes
 }
 
-fn open(header: &[u8], pixels: &[u8]) -> Result<NiftiSequence, SourceError> {
-    NiftiSequence::from_bytes(Path::new("x.nii"), [header, pixels].concat())
-}
-
-fn frames(mut sequence: NiftiSequence) -> Result<Vec<FrameBuffer>, SourceError> {
-    let (mut frames, mut buffer) = (Vec::new(), FrameBuffer::default());
-    while sequence.read_frame(&mut buffer)? {
-        frames.push(buffer.clone());
-    }
-    assert_eq!(sequence.frame_count(), Some(frames.len()));
-    Ok(frames)
+fn open(header: &[u8], pixels: &[u8]) -> Result<RasterSequence, SourceError> {
+    from_bytes(Path::new("x.nii"), [header, pixels].concat())
 }
 
 #[test]
@@ -123,9 +115,9 @@ fn header_and_image_in_two_files() {
     pair[344..348].copy_from_slice(b"ni1\0");
     let path = folder.path().join("x.hdr");
     std::fs::write(&path, &pair[..348]).unwrap();
-    assert!(NiftiSequence::open(&path).err().unwrap().to_string().contains("not beside the header"));
+    assert!(super::open(&path).err().unwrap().to_string().contains("not beside the header"));
     std::fs::write(folder.path().join("x.img"), [1, 2]).unwrap();
-    assert_eq!(frames(NiftiSequence::open(&path).unwrap()).unwrap()[0].pixels(), [1, 2]);
+    assert_eq!(frames(super::open(&path).unwrap()).unwrap()[0].pixels(), [1, 2]);
 }
 
 #[test]
@@ -152,21 +144,5 @@ fn bad_files_are_errors() {
 #[test]
 fn mutations_never_panic() {
     let file = [header(&[2, 1, 1, 3], 4, 16), vec![7; 12]].concat();
-    let run = |bytes: Vec<u8>| {
-        let Ok(mut sequence) = NiftiSequence::from_bytes(Path::new("x.nii"), bytes) else { return };
-        let mut buffer = FrameBuffer::default();
-        for _ in 0..20 {
-            if !sequence.read_frame(&mut buffer).unwrap_or(false) {
-                break;
-            }
-        }
-    };
-    for at in 0..file.len() {
-        run(file[..at].to_vec());
-        for value in [0, 1, 0x7f, 0xff, file[at] ^ 1] {
-            let mut changed = file.clone();
-            changed[at] = value;
-            run(changed);
-        }
-    }
+    mutate(&file, &[0, 1, 0x7f, 0xff], |bytes| from_bytes(Path::new("x.nii"), bytes));
 }

@@ -1,0 +1,77 @@
+//! Requests from outside to end a command: it ends in order, with what it has.
+
+use super::Failure;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What shells add to a signal's number where a program was ended by it.
+const OF_SIGNALS: u8 = 128;
+
+/// Listens to SIGINT and SIGTERM. The first one is for the command to act on; a second one ends it at once.
+#[derive(Clone)]
+pub(super) struct Interrupts {
+    seen: Arc<AtomicU8>,
+}
+
+/// One of the signals that ask a command to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Signal(u8);
+
+impl Signal {
+    /// As `kill -l` has it.
+    pub fn name(self) -> &'static str {
+        if self == Self::TERMINATE { "SIGTERM" } else { "SIGINT" }
+    }
+
+    /// 130 or 143, as shells have it.
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(OF_SIGNALS + self.0)
+    }
+
+    const INTERRUPT: Self = Self(2);
+    const TERMINATE: Self = Self(15);
+}
+
+impl Interrupts {
+    /// Call it before other threads are made: on Unix they take over which signals are held back.
+    ///
+    /// # Errors
+    /// A system that lends no thread.
+    pub fn listen() -> Result<Self, Failure> {
+        let seen = Arc::new(AtomicU8::new(0));
+        listen(seen.clone()).map_err(|error| format!("cannot listen for interrupts: {error}"))?;
+        Ok(Self { seen })
+    }
+
+    /// The first signal that came.
+    pub fn signal(&self) -> Option<Signal> {
+        Some(self.seen.load(Ordering::Acquire)).filter(|number| *number != 0).map(Signal)
+    }
+}
+
+fn note(seen: &AtomicU8, signal: Signal) {
+    if seen.swap(signal.0, Ordering::AcqRel) != 0 {
+        std::process::exit((OF_SIGNALS + signal.0).into());
+    }
+}
+
+#[cfg(unix)]
+fn listen(seen: Arc<AtomicU8>) -> std::io::Result<()> {
+    use nix::sys::signal::{SigSet, Signal as Number};
+    let mut signals = SigSet::empty();
+    signals.add(Number::SIGINT);
+    signals.add(Number::SIGTERM);
+    signals.thread_block()?;
+    let wait = move || {
+        while let Ok(number) = signals.wait() {
+            note(&seen, if number == Number::SIGTERM { Signal::TERMINATE } else { Signal::INTERRUPT });
+        }
+    };
+    std::thread::Builder::new().name("causalclipseg-signals".into()).spawn(wait).map(drop)
+}
+
+#[cfg(not(unix))]
+fn listen(seen: Arc<AtomicU8>) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || note(&seen, Signal::INTERRUPT))
+}

@@ -1,0 +1,110 @@
+//! How a stream ended, and what the command makes of it.
+
+use super::super::Failure;
+use super::super::interrupts::{Interrupts, Signal};
+use std::io;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+/// The exit code of a command whose reader went away, as shells have it: 128 and SIGPIPE's number.
+const READER_GONE: u8 = 141;
+
+/// Why a stream ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Source,
+    /// As many frames, or as long, as was asked for.
+    Limit,
+    Signal(Signal),
+    /// Nobody reads standard output any more.
+    ReaderGone,
+    /// Standard output takes no more, and why.
+    OutputFailed(String),
+    /// The source broke off, or the stream did.
+    Failed(String),
+}
+
+impl Ended {
+    /// In JSON.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Source => "end_of_source",
+            Self::Limit => "limit",
+            Self::Signal(_) => "signal",
+            Self::ReaderGone => "reader_gone",
+            Self::OutputFailed(_) => "output_failed",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// In words, where there is something to say.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Source | Self::Limit | Self::ReaderGone => None,
+            Self::Signal(signal) => Some(signal.name()),
+            Self::OutputFailed(reason) | Self::Failed(reason) => Some(reason),
+        }
+    }
+
+    /// Whether frames that wait are of use to nobody.
+    pub fn is_abrupt(&self) -> bool {
+        !matches!(self, Self::Source | Self::Limit | Self::Failed(_))
+    }
+
+    /// Whether standard output can be written to.
+    pub fn has_output(&self) -> bool {
+        !matches!(self, Self::ReaderGone | Self::OutputFailed(_))
+    }
+
+    /// The command's own end; `None` where it depends on what was found.
+    pub fn outcome(&self) -> Option<Result<ExitCode, Failure>> {
+        match self {
+            Self::Source | Self::Limit => None,
+            Self::Signal(signal) => Some(Ok(signal.exit_code())),
+            Self::ReaderGone => Some(Ok(ExitCode::from(READER_GONE))),
+            Self::OutputFailed(reason) => Some(Err(reason.clone().into())),
+            Self::Failed(reason) => Some(Err(reason.clone().into())),
+        }
+    }
+}
+
+impl From<io::Error> for Ended {
+    /// Of standard output.
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::OutputFailed("standard output: the disk is full; free some space, or send it elsewhere".into())
+            }
+            _ => Self::OutputFailed(format!("cannot write to standard output ({error}); check where it is sent")),
+        }
+    }
+}
+
+/// What may end a stream before its source does.
+pub(super) struct Endings {
+    interrupts: Interrupts,
+    output: OnceLock<Ended>,
+}
+
+impl Endings {
+    pub fn new(interrupts: Interrupts) -> Self {
+        Self { interrupts, output: OnceLock::new() }
+    }
+
+    /// Notes that a line could not be written.
+    pub fn note(&self, error: io::Error) {
+        // The first failure says why.
+        let _ = self.output.set(error.into());
+    }
+
+    /// Whether lines are still wanted.
+    pub fn has_output(&self) -> bool {
+        self.output.get().is_none()
+    }
+
+    /// What came.
+    pub fn found(&self) -> Option<Ended> {
+        self.output.get().cloned().or_else(|| self.interrupts.signal().map(Ended::Signal))
+    }
+}

@@ -1,0 +1,64 @@
+//! A thread that reads frames ahead of the stream, so that a source that gives none can't keep the command from ending.
+
+use super::feed::Feed;
+use causalclipseg::io::source::FrameBuffer;
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+/// Frames that are read and wait, beside one that is being read.
+const READ_AHEAD: usize = 1;
+
+/// What a source gives.
+pub(super) enum Next {
+    Frame(FrameBuffer),
+    End,
+    /// It cannot go on, and why.
+    Failed(String),
+    /// It gave nothing in time.
+    Nothing,
+}
+
+pub(super) struct Reader {
+    frames: Receiver<Result<FrameBuffer, String>>,
+    empty: SyncSender<FrameBuffer>,
+}
+
+impl Reader {
+    /// The thread ends with the source, or when nobody wants frames any more; one that waits for its source is left behind.
+    pub fn start(mut feed: Feed) -> io::Result<Self> {
+        let (send, frames) = mpsc::sync_channel(READ_AHEAD);
+        let (empty, used) = mpsc::sync_channel::<FrameBuffer>(READ_AHEAD + 2);
+        let read = move || {
+            loop {
+                let mut buffer = used.try_recv().unwrap_or_default();
+                let (next, is_last) = match feed.next(&mut buffer) {
+                    Ok(true) => (Ok(buffer), false),
+                    Ok(false) => return,
+                    Err(failure) => (Err(super::super::one_line(failure.as_ref())), true),
+                };
+                if send.send(next).is_err() || is_last {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("causalclipseg-reader".into()).spawn(read)?;
+        Ok(Self { frames, empty })
+    }
+
+    pub fn next(&self, patience: Duration) -> Next {
+        match self.frames.recv_timeout(patience) {
+            Ok(Ok(buffer)) => Next::Frame(buffer),
+            Ok(Err(reason)) => Next::Failed(reason),
+            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Next::End,
+        }
+    }
+
+    /// A buffer to read into again.
+    pub fn give_back(&self, buffer: FrameBuffer) {
+        // The thread may have ended, or have enough of them.
+        let _ = self.empty.try_send(buffer);
+    }
+}

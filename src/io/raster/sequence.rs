@@ -1,0 +1,145 @@
+//! A file that is open: its samples as frames, and what its header says of them.
+
+use super::{Place, Raster, RasterError, RasterReader};
+use crate::frame::Orientation;
+use crate::io::Description;
+use crate::io::frame_fields::FrameFields;
+use crate::io::geometry::Geometry;
+use crate::io::source::{Bytes, FrameBuffer, FrameSource, SourceError};
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+/// A MetaImage, NRRD or NIfTI file. Frames are read as they are asked for; a clip takes the memory of one frame, but for 3D
+/// Slicer's sequences, whose frames are interleaved.
+pub struct RasterSequence {
+    path: PathBuf,
+    pixels: RasterReader,
+    about: About,
+}
+
+/// What a header says beside the layout of its samples.
+#[derive(Default)]
+pub(in crate::io) struct About {
+    /// The format's name, and how samples are packed, for people.
+    pub format: String,
+    pub compression: &'static str,
+    pub geometry: Geometry,
+    pub orientation: Orientation,
+    /// Of the whole sequence, as `key, value` in the file's order.
+    pub fields: Vec<(String, String)>,
+    pub frame_fields: FrameFields,
+    /// Whether several frames are the slices of a volume, where nothing is said of single ones.
+    pub is_volume: bool,
+    pub seconds_per_frame: Option<f64>,
+    pub character_set: Option<&'static str>,
+    /// What is there and not used.
+    pub ignored: Vec<String>,
+}
+
+impl RasterSequence {
+    /// Checks that the file holds what its header announces, no less and no more.
+    pub(in crate::io) fn new(
+        path: &Path,
+        raster: Raster,
+        source: Box<dyn Bytes>,
+        place: Place,
+        mut about: About,
+    ) -> Result<Self, RasterError> {
+        if raster.channels == 4 {
+            about.ignored.push("the fourth channel, taken for transparency".into());
+        }
+        Ok(Self { path: path.into(), pixels: RasterReader::new(raster, source, place)?, about })
+    }
+
+    /// What the header says about the whole sequence beside the layout of its pixels, as `key, value` in the file's order: of
+    /// MetaImage and NRRD, among them PLUS's `UltrasoundImageOrientation`, such as `MFA`.
+    pub fn fields(&self) -> &[(String, String)] {
+        &self.about.fields
+    }
+
+    /// Where the pixels lie in space.
+    pub fn geometry(&self) -> &Geometry {
+        &self.about.geometry
+    }
+
+    /// How stored pixels are turned to be upright.
+    pub fn orientation(&self) -> Orientation {
+        self.about.orientation
+    }
+
+    /// Width and height of every frame, in pixels.
+    pub fn size(&self) -> [usize; 2] {
+        self.pixels.size()
+    }
+
+    /// Whether this is one picture, not a sequence or a volume.
+    pub fn is_still(&self) -> bool {
+        self.pixels.frames() == 1
+    }
+
+    /// Whether frames are the slices of a volume.
+    pub fn is_volume(&self) -> bool {
+        !self.is_still() && self.about.is_volume && self.about.frame_fields.is_empty()
+    }
+
+    /// What the file holds or says and is not used, a line each.
+    pub fn ignored(&self) -> &[String] {
+        &self.about.ignored
+    }
+
+    /// What was understood of the file.
+    pub fn description(&self) -> Description {
+        let [width, height] = self.size();
+        let About { geometry, .. } = &self.about;
+        Description {
+            format: self.about.format.clone(),
+            width,
+            height,
+            frames: Some(self.pixels.frames()),
+            pixels: self.pixels.describe_pixels(),
+            compression: self.about.compression.into(),
+            mm_per_pixel: geometry.mm_per_pixel(),
+            slice_spacing_mm: self.is_volume().then_some(geometry.spacing_mm[2] as f32),
+            seconds_per_frame: self.about.seconds_per_frame,
+            orientation: self.about.orientation,
+            character_set: self.about.character_set.map(String::from),
+            ignored: self.about.ignored.clone(),
+            ..Description::default()
+        }
+    }
+}
+
+impl FrameSource for RasterSequence {
+    fn frame_count(&self) -> Option<usize> {
+        usize::try_from(self.pixels.frames()).ok()
+    }
+
+    fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError> {
+        let frame = self.pixels.next();
+        let read = self.pixels.read_frame(into);
+        if !read.map_err(|problem| SourceError::Raster { path: self.path.clone(), problem })? {
+            return Ok(false);
+        }
+        if let Some(mm_per_pixel) = self.about.geometry.mm_per_pixel() {
+            into.set_mm_per_pixel(mm_per_pixel)?;
+        }
+        into.orientation = self.about.orientation;
+        into.timestamp_s = self.about.seconds_per_frame.map(|seconds| frame as f64 * seconds);
+        self.about.frame_fields.note(frame, into);
+        Ok(true)
+    }
+}
+
+/// Where the pixels of a header are: behind it, or in the file that it names, beside the header's own, which is `None` for what
+/// is no file. Errors say why not.
+pub(in crate::io) fn pixels_of(
+    header: impl Bytes + 'static,
+    data_file: Option<&str>,
+    path: Option<&Path>,
+) -> Result<Box<dyn Bytes>, &'static str> {
+    let Some(name) = data_file else { return Ok(Box::new(header)) };
+    let path = path.ok_or("its pixels are in another file")?.with_file_name(name);
+    let file = File::open(path).map_err(|_| "the file with its pixels is not beside the header")?;
+    Ok(Box::new(BufReader::new(file)))
+}
