@@ -331,6 +331,13 @@ typedef struct {
   double stability;
   // Of the mask, how much the confounder map claims too; NaN without one.
   double confounder_share;
+  // The Dice that answers of this score had on images that the model was not trained on; NaN where the model does not tell.
+  double expected_dice;
+  // 1 where what was asked for is in the image, by the model's own threshold for its largest probability; 0 where it is not, -1
+  // where the model does not tell.
+  int32_t present;
+  // 0.
+  uint32_t reserved;
 } ccs_quality;
 
 // How a stream treats its frames; null stands for all zero.
@@ -371,7 +378,7 @@ typedef struct {
   const float *confounders;
   // All zero unless ccs_stream_options.measure is 1.
   ccs_measurements measurements;
-  // All zero where ccs_stream_options.no_quality is 1.
+  // Where ccs_stream_options.no_quality is 1: all zero but for `present`, -1, and `expected_dice`, NaN.
   ccs_quality quality;
 } ccs_finding;
 

@@ -55,14 +55,22 @@ pub struct Quality {
     pub stability: f64,
     /// Of the mask, how much the confounder map also claims; `None` without a map, or without a mask.
     pub confounder_share: Option<f64>,
+    /// The Dice that answers of this score had on images that the model was not trained on; `None` where the model does not
+    /// tell, and where nothing was found.
+    #[serde(default)]
+    pub expected_dice: Option<f64>,
+    /// Whether what was asked for is in the image at all, by [`Self::max_probability`] and the model's threshold for it; `None`
+    /// where the model does not tell.
+    #[serde(default)]
+    pub present: Option<bool>,
     /// What makes the result doubtful; empty where nothing does.
     pub flags: Vec<Flag>,
 }
 
 impl Quality {
     /// Measures a mask, the probabilities it came from, and the confounder map where there is one, in the memory of an
-    /// earlier result; what was there is lost. Flags are not given here, but by the session that knows the frame and the
-    /// prompt too.
+    /// earlier result; what was there is lost. Flags are not given here, but by the session that knows the frame, the prompt
+    /// and the model too.
     ///
     /// # Errors
     /// [`MaskError::Size`] where they differ in size.
@@ -106,6 +114,8 @@ impl Quality {
             area_px_at,
             stability,
             confounder_share: claimed.and_then(|claimed| share(claimed as f64)),
+            expected_dice: None,
+            present: None,
             flags,
         };
         Ok(())

@@ -8,7 +8,7 @@ pub use file::{ModelFile, ModelFileError};
 pub use options::ModelOptions;
 pub use prompt::Prompt;
 
-use crate::bundle::{Bundle, BundleError, ModelDescription, SelfTest, SelfTestError, Sha256};
+use crate::bundle::{Bundle, BundleError, ModelDescription, Reliability, SelfTest, SelfTestError, Sha256};
 use crate::engine::{Engine, EngineError, PromptKernel};
 use crate::frame::FamiliarInputs;
 #[cfg(feature = "onnx")]
@@ -66,6 +66,7 @@ pub struct Model {
     prompts: PromptCache<Arc<PromptKernel>>,
     known_words: Option<KnownWords>,
     familiar: Option<Arc<FamiliarInputs>>,
+    reliability: Option<Arc<Reliability>>,
 }
 
 impl Model {
@@ -98,6 +99,7 @@ impl Model {
             prompts: PromptCache::new(options.cached_prompts),
             known_words: KnownWords::new(provenance.words().clone()),
             familiar: provenance.inputs().cloned().map(Arc::new),
+            reliability: provenance.reliability().cloned().map(Arc::new),
             file,
         };
         if options.memory_cap_bytes.is_some() {
@@ -164,6 +166,11 @@ impl Model {
     /// What the model's training images look like, where the file tells.
     pub(crate) fn familiar(&self) -> Option<&Arc<FamiliarInputs>> {
         self.familiar.as_ref()
+    }
+
+    /// What its answers were worth on other images, where the file tells.
+    pub(crate) fn reliability(&self) -> Option<&Arc<Reliability>> {
+        self.reliability.as_ref()
     }
 
     /// Runs the bundle's self-test. Yields the largest deviation of any logit from what the packing machine got, as a

@@ -1,6 +1,7 @@
 //! The only place where a flag is given: what makes a result doubtful, from the frame, the prompt and the answer together.
 
 use super::Finding;
+use crate::bundle::Reliability;
 use crate::frame::FrameCondition;
 use crate::mask::{Flag, LOW_SCORE, MaskError};
 
@@ -18,10 +19,19 @@ pub(super) struct FrameFacts {
 }
 
 /// Measures how far a finding can be trusted, and flags it.
-pub(super) fn judge(finding: &mut Finding, frame: FrameFacts, has_unknown_words: bool) -> Result<(), MaskError> {
+pub(super) fn judge(
+    finding: &mut Finding,
+    frame: FrameFacts,
+    has_unknown_words: bool,
+    reliability: Option<&Reliability>,
+) -> Result<(), MaskError> {
     let (mask, probability, confounders, quality) = finding.judged_parts();
     quality.measure(mask, probability, confounders)?;
     let is_empty = quality.mean_probability.is_none();
+    if let Some(reliability) = reliability {
+        quality.expected_dice = (!is_empty).then(|| reliability.expected_dice(quality.score));
+        quality.present = Some(reliability.is_present(quality.max_probability));
+    }
     let FrameFacts { condition, is_valid, is_unfamiliar } = frame;
     quality.flags.clear();
     quality.flags.reserve(MOST_FLAGS);
@@ -60,7 +70,7 @@ mod tests {
 
     fn flags(logits: [f32; 16], frame: FrameFacts, has_unknown_words: bool) -> Vec<Flag> {
         let mut finding = finding(logits);
-        judge(&mut finding, frame, has_unknown_words).unwrap();
+        judge(&mut finding, frame, has_unknown_words, None).unwrap();
         finding.quality().unwrap().flags.clone()
     }
 
@@ -76,6 +86,24 @@ mod tests {
         assert_eq!(flags([-9.0; 16], GOOD, false), [Flag::NothingFound]);
         // sigmoid(0.5) = 0.62: inside at 0.5, outside at 0.7.
         assert_eq!(flags([0.5; 16], GOOD, false), [Flag::LowScore]);
+    }
+
+    #[test]
+    fn what_the_model_tells_of_its_answers_is_told_of_this_one() {
+        let told = r#"{"calibration":[[0.5,0.4],[0.9,0.8]],"presence_threshold":0.99,"sensitivity":1,"specificity":1,"images":9}"#;
+        let reliability = Reliability::from_json(told).unwrap();
+        let judged = |logits: [f32; 16], reliability: Option<&Reliability>| {
+            let mut finding = finding(logits);
+            judge(&mut finding, GOOD, false, reliability).unwrap();
+            let quality = finding.quality().unwrap();
+            (quality.expected_dice, quality.present)
+        };
+        let (dice, present) = judged([9.0; 16], Some(&reliability));
+        assert!((dice.unwrap() - 0.8).abs() < 1e-9 && present == Some(true));
+        // sigmoid(3) = 0.953, below the threshold for being there at all.
+        assert_eq!(judged([3.0; 16], Some(&reliability)), (Some(0.8), Some(false)));
+        assert_eq!(judged([-9.0; 16], Some(&reliability)), (None, Some(false)));
+        assert_eq!(judged([9.0; 16], None), (None, None));
     }
 
     #[test]

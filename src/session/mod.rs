@@ -11,7 +11,7 @@ pub use finding::Finding;
 pub use options::SessionOptions;
 pub use report::{FrameReport, StageSeconds};
 
-use crate::bundle::ModelDescription;
+use crate::bundle::{ModelDescription, Reliability};
 use crate::engine::{Engine, EngineError, PromptKernel, StepTime, Workspace};
 use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, FrameWatch, Normalisation, Preprocessor};
 use crate::mask::{MaskError, Probability};
@@ -65,6 +65,7 @@ pub struct Session {
     quality: bool,
     /// Where the bundle tells it.
     familiar: Option<Arc<FamiliarInputs>>,
+    reliability: Option<Arc<Reliability>>,
     watch: FrameWatch,
     /// One a prompt, where frames are smoothed.
     memories: Vec<Memory>,
@@ -97,6 +98,7 @@ impl Session {
             smoothing,
             quality,
             familiar: model.familiar().cloned(),
+            reliability: model.reliability().cloned(),
             watch: FrameWatch::default(),
             memories: Vec::new(),
             report: FrameReport::default(),
@@ -159,7 +161,7 @@ impl Session {
             }
             finding.draw_mask(self.threshold)?;
             match facts {
-                Some(facts) => judge(finding, facts, prompt.has_unknown_words())?,
+                Some(facts) => judge(finding, facts, prompt.has_unknown_words(), self.reliability.as_deref())?,
                 None => finding.without_quality(),
             }
         }

@@ -1,6 +1,7 @@
 //! `provenance`: which words and which images a checkpoint was trained on.
 
 use super::Failure;
+use causalclipseg::bundle::RELIABILITY_KEY;
 use causalclipseg::frame::{Appearance, FamiliarInputs, Fit, INPUTS_KEY, Normalisation, Preprocessor};
 use causalclipseg::io::Image;
 use causalclipseg_convert::checkpoint::{read_description, write_provenance};
@@ -10,13 +11,6 @@ use causalclipseg_convert::train::TrainingConfig;
 use clap::Args;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-
-/// In a checkpoint's metadata and a bundle's provenance: the structures that prompts can name besides lesions, with commas
-/// between.
-const STRUCTURES_KEY: &str = "structures";
-/// There, as JSON: `calibration`, points of score and Dice, `presence_threshold` for the largest probability, the
-/// `sensitivity` and `specificity` that it had, and the `images` it was chosen on.
-const JUDGED_KEY: &str = "judged";
 
 /// Record what a checkpoint was trained on: the words of its prompts, and how its images look
 ///
@@ -60,11 +54,9 @@ impl Provenance {
         provenance.set_words(words);
         let structures: BTreeSet<&str> =
             sets.iter().flatten().filter_map(|sample| sample.structure.as_deref()).collect();
-        if !structures.is_empty() {
-            provenance.set(STRUCTURES_KEY, structures.into_iter().collect::<Vec<_>>().join(", "))?;
-        }
+        provenance.set_structures(structures);
         for path in &self.evaluation {
-            provenance.set(JUDGED_KEY, judged(path)?)?;
+            provenance.set(RELIABILITY_KEY, reliability(path)?)?;
         }
         let inputs = match FamiliarInputs::of(&looks).and_then(|familiar| familiar.to_json()) {
             Some(inputs) => {
@@ -98,7 +90,7 @@ fn appearances(samples: &[Sample], architecture: &Architecture) -> Result<Vec<Ap
 }
 
 /// What of an evaluation goes into a checkpoint.
-fn judged(path: &Path) -> Result<String, Failure> {
+fn reliability(path: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let found: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| format!("{} is no JSON: {error}", path.display()))?;

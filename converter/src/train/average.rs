@@ -64,9 +64,7 @@ impl WeightAverage {
 
     /// Replaces one average, where the weight itself was replaced; its length may differ.
     pub fn replace(&mut self, name: &str, value: Tensor<1>) {
-        let kept = self.iter().map(|(found, old)| {
-            (found.to_string(), if found == name { value.clone() } else { old })
-        });
+        let kept = self.iter().map(|(found, old)| (found.to_string(), if found == name { value.clone() } else { old }));
         *self = Self::of(kept.collect(), self.decay, self.updates);
     }
 }

@@ -33,7 +33,9 @@ pub enum BackendError {
         feature: &'static str,
     },
     /// It could not add two numbers on this machine.
-    #[error("device {index} of {backend} can't be used: {reason}; look for its driver and library, or give another --device")]
+    #[error(
+        "device {index} of {backend} can't be used: {reason}; look for its driver and library, or give another --device"
+    )]
     Unusable {
         /// Its name on the command line.
         backend: &'static str,
@@ -89,7 +91,10 @@ impl Backend {
     }
 }
 
-#[cfg_attr(all(feature = "libtorch", feature = "cuda", feature = "vulkan"), expect(dead_code, reason = "none is missing"))]
+#[cfg_attr(
+    all(feature = "libtorch", feature = "cuda", feature = "vulkan"),
+    expect(dead_code, reason = "none is missing")
+)]
 fn missing(backend: &'static str, feature: &'static str, _index: usize) -> Result<Device, BackendError> {
     Err(BackendError::Missing { backend, feature })
 }
@@ -107,7 +112,7 @@ fn usable(backend: &'static str, index: usize, open: impl Fn() -> Device) -> Res
     };
     let unusable = |reason| BackendError::Unusable { backend, index, reason };
     match catch_unwind(AssertUnwindSafe(sum)) {
-        Ok((device, two)) if two == 2.0 => Ok(device),
+        Ok((device, 2.0)) => Ok(device),
         Ok((_, two)) => Err(unusable(format!("1 + 1 came out as {two}"))),
         Err(panic) => Err(unusable(panic_text(&*panic))),
     }

@@ -11,7 +11,8 @@
 
 use super::loss::LossConfig;
 use super::network::{
-    Leaves, Masks, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic, masker_parameters, to_numbers,
+    Leaves, Masks, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic, masker_parameters,
+    to_numbers,
 };
 use super::optimizer::{Adam, OptimizerConfig};
 use super::replicas::{self, Pass, Share};

@@ -82,6 +82,7 @@ impl Flat {
 }
 
 /// A number for each weight.
+#[expect(clippy::large_enum_variant, reason = "an optimiser has two")]
 enum Factors {
     Equal(f64),
     /// As many as there are numbers in the vector.

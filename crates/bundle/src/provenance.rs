@@ -1,7 +1,8 @@
 //! Where a model comes from: the free text that checkpoints and bundles carry, read by one parser.
 
-use crate::manifest::is_threshold;
 use crate::familiarity::{FamiliarInputs, INPUTS_KEY};
+use crate::manifest::is_threshold;
+use crate::reliability::{RELIABILITY_KEY, Reliability};
 use crate::vocabulary::{WORDS_KEY, words};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const TRAINED_KEY: &str = "trained";
 const THRESHOLD_KEY: &str = "threshold";
 const SEED_KEY: &str = "seed";
+const STRUCTURES_KEY: &str = "structures";
 
 /// The probability above which a pixel belongs to the lesion, where a model names no other.
 pub const DEFAULT_THRESHOLD: f32 = 0.5;
@@ -22,6 +24,8 @@ pub const DEFAULT_THRESHOLD: f32 = 0.5;
 /// | `threshold` | a number between 0 and 1, both excluded |
 /// | `seed` | a whole number from 0 to 2^64 - 1 |
 /// | `words` | the words of the training prompts, separated by spaces |
+/// | `reliability` | what the answers were worth on other images, the JSON of [`Reliability`] |
+/// | `structures` | what prompts can name besides lesions, with commas between |
 /// | `inputs` | how the training images look, the JSON of [`FamiliarInputs`] |
 ///
 /// Any other key holds a text for people; [`Note`] names those that this project writes.
@@ -45,6 +49,7 @@ pub struct Provenance {
     seed: Option<u64>,
     words: BTreeSet<String>,
     inputs: Option<FamiliarInputs>,
+    reliability: Option<Reliability>,
 }
 
 /// Keys whose texts are for people.
@@ -120,6 +125,11 @@ impl Provenance {
                 let inputs = FamiliarInputs::from_json(&text);
                 self.inputs = Some(inputs.ok_or_else(|| refuse(INPUTS_KEY, "the statistics of images", &text))?);
             }
+            RELIABILITY_KEY => {
+                let found = Reliability::from_json(&text);
+                self.reliability =
+                    Some(found.ok_or_else(|| refuse(RELIABILITY_KEY, "a calibration and a threshold", &text))?);
+            }
             _ => {}
         }
         self.texts.insert(key.to_string(), text);
@@ -139,6 +149,7 @@ impl Provenance {
             SEED_KEY => self.seed = None,
             WORDS_KEY => self.words.clear(),
             INPUTS_KEY => self.inputs = None,
+            RELIABILITY_KEY => self.reliability = None,
             _ => {}
         }
         self.texts.remove(key).is_some()
@@ -205,6 +216,25 @@ impl Provenance {
     /// How the training images look; `None` where nothing is said.
     pub fn inputs(&self) -> Option<&FamiliarInputs> {
         self.inputs.as_ref()
+    }
+
+    /// What the answers were worth on images that the model was not trained on; `None` where nothing is said.
+    pub fn reliability(&self) -> Option<&Reliability> {
+        self.reliability.as_ref()
+    }
+
+    /// What prompts can name besides lesions; nothing where nothing is said.
+    pub fn structures(&self) -> impl Iterator<Item = &str> {
+        let text = self.get(STRUCTURES_KEY).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|name| !name.is_empty())
+    }
+
+    /// Records what prompts can name besides lesions. No names are the same as nothing said.
+    pub fn set_structures<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        match names.into_iter().collect::<Vec<_>>().join(", ") {
+            none if none.is_empty() => self.texts.remove(STRUCTURES_KEY),
+            names => self.texts.insert(STRUCTURES_KEY.into(), names),
+        };
     }
 
     /// Takes over what another provenance says of how the training images look, if it says anything.
@@ -298,6 +328,8 @@ mod tests {
             ("seed", "1.5"),
             ("seed", "18446744073709551616"),
             ("inputs", "{}"),
+            ("reliability", "{}"),
+            ("reliability", "0.9"),
             ("inputs", "none"),
         ] {
             let error = read(&[("data", "a set"), (key, text)]).unwrap_err();

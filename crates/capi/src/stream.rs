@@ -64,7 +64,7 @@ pub struct ccs_finding {
     pub confounders: *const f32,
     /// All zero unless ccs_stream_options.measure is 1.
     pub measurements: ccs_measurements,
-    /// All zero where ccs_stream_options.no_quality is 1.
+    /// Where ccs_stream_options.no_quality is 1: all zero but for `present`, -1, and `expected_dice`, NaN.
     pub quality: ccs_quality,
 }
 
@@ -204,7 +204,8 @@ const NO_MEASUREMENTS: ccs_measurements = {
 
 const NO_QUALITY: ccs_quality = {
     // SAFETY: as above.
-    unsafe { std::mem::zeroed() }
+    let zeros: ccs_quality = unsafe { std::mem::zeroed() };
+    ccs_quality { expected_dice: f64::NAN, present: -1, ..zeros }
 };
 
 const QUIET: ccs_event = ccs_event {

@@ -158,6 +158,13 @@ pub struct ccs_quality {
     pub stability: f64,
     /// Of the mask, how much the confounder map claims too; NaN without one.
     pub confounder_share: f64,
+    /// The Dice that answers of this score had on images that the model was not trained on; NaN where the model does not tell.
+    pub expected_dice: f64,
+    /// 1 where what was asked for is in the image, by the model's own threshold for its largest probability; 0 where it is not, -1
+    /// where the model does not tell.
+    pub present: i32,
+    /// 0.
+    pub reserved: u32,
 }
 
 impl From<&Quality> for ccs_quality {
@@ -182,6 +189,9 @@ impl From<&Quality> for ccs_quality {
             area_px_at: quality.area_px_at.map(|area| area as u64),
             stability: quality.stability,
             confounder_share: quality.confounder_share.unwrap_or(f64::NAN),
+            expected_dice: quality.expected_dice.unwrap_or(f64::NAN),
+            present: quality.present.map_or(-1, i32::from),
+            reserved: 0,
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Summary {
     /// Of all frames.
     seconds: f64,
     flags: Vec<Flag>,
+    /// A mask was drawn where the model takes what was asked for to be absent.
+    is_doubted: bool,
 }
 
 /// For programs: means over the frames with a finding. What is unknown is `null`, or empty in CSV.
@@ -87,6 +89,7 @@ impl Summary {
                 }
             }
             self.score += quality.score;
+            self.is_doubted |= quality.present == Some(false) && record.measurements.area_px > 0;
         }
         let measured = &record.measurements;
         if measured.area_px > 0 {
@@ -124,6 +127,9 @@ impl Summary {
                 Flag::UnfamiliarFrame => ", unfamiliar frame",
                 Flag::UnknownWords => ", unknown words",
             };
+        }
+        if self.is_doubted {
+            quality += ", probably absent";
         }
         let time = format!("{:.1} ms", self.seconds / self.frames.max(1) as f64 * 1e3);
         [self.input.clone(), self.prompt.clone(), area, probability, quality, time]

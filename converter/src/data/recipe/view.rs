@@ -1,7 +1,9 @@
 //! A sample as one example shows it: a window of its image, moved and lit anew.
 
 use super::{Recipe, chance, factor, symmetric};
-use crate::data::augment::{Affine, Inverse, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, resample};
+use crate::data::augment::{
+    Affine, Inverse, add_speckle, apply_affine, apply_gain, apply_gamma, flip_horizontal, resample,
+};
 use crate::data::graft::{cover_lesion, graft_beside};
 use crate::data::looks::{FrameLayout, Looks};
 use crate::data::window::Window;
