@@ -1,6 +1,7 @@
 //! A checkpoint: safetensors with the published tensor names, and the network's sizes in its metadata.
 
 use crate::model::{Architecture, ArchitectureError, FORM_KEY, resize_positions};
+use crate::tensor_file;
 use causalclipseg::bundle::{Provenance, ProvenanceError};
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
@@ -140,7 +141,7 @@ impl Checkpoint {
         let mut metadata: HashMap<String, String> = self.provenance.texts().clone().into_iter().collect();
         let architecture = serde_json::to_string(&self.architecture).expect("sizes are plain numbers");
         metadata.insert(ARCHITECTURE_KEY.into(), architecture);
-        safetensors::serialize(views, Some(metadata))
+        tensor_file::serialize(views, metadata)
     }
 
     /// The same network for another input size: the attention pool's positions are resized bicubically.
@@ -197,7 +198,7 @@ pub fn write_provenance(path: &Path, output: &Path, provenance: &Provenance) -> 
     metadata.retain(|key, _| NETWORK_KEYS.contains(&key.as_str()));
     metadata.extend(provenance.texts().clone());
     let tensors = SafeTensors::deserialize(&bytes).map_err(format)?.tensors();
-    let written = safetensors::serialize(tensors, Some(metadata)).map_err(format)?;
+    let written = tensor_file::serialize(tensors, metadata).map_err(format)?;
     Ok(replace_file(output, |file| file.write_all(&written))?)
 }
 

@@ -10,5 +10,6 @@ pub mod model;
 pub mod pack;
 pub mod phantom;
 pub mod quantize;
+mod tensor_file;
 pub mod tokenizer;
 pub mod train;

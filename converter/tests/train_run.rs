@@ -166,6 +166,39 @@ fn a_run_on_replicas_repeats() {
 }
 
 #[test]
+fn two_runs_of_one_seed_write_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = |name: &str| {
+        let folder = folder.path().join(name);
+        let mut run = Run::start(config(), start(), data(), &folder, &[Device::flex()]).unwrap();
+        run.go(&AtomicBool::new(false), &mut Silent).unwrap();
+        ["best.safetensors", "final.safetensors"].map(|name| std::fs::read(folder.join(name)).unwrap())
+    };
+    assert!(checkpoint("a") == checkpoint("b"), "the checkpoints differ");
+}
+
+#[test]
+fn frozen_weights_and_their_statistics_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let frozen = |prefix: &str| TrainingConfig {
+        game: GameConfig { warmup_epochs: 0, frozen: vec![prefix.into()], ..GameConfig::default() },
+        phases: vec![Phase { epochs: 1, size: 32, batch: 4 }],
+        average_decay: 0.0,
+        ..config()
+    };
+    let path = folder.path().join("run");
+    let mut run = Run::start(frozen("backbone.visual."), start(), data(), &path, &[Device::flex()]).unwrap();
+    run.go(&AtomicBool::new(false), &mut Silent).unwrap();
+    let (before, after) = (start().weights, final_weights(&path).weights);
+    let moved = |name: &String| before[name] != after[name];
+    let (kept, learned): (Vec<_>, Vec<_>) = before.keys().partition(|name| name.starts_with("backbone.visual."));
+    assert!(kept.len() > 20 && !kept.into_iter().any(moved));
+    assert!(learned.iter().filter(|name| moved(name)).count() * 10 > learned.len() * 9);
+    let error = Run::start(frozen("backbon_"), start(), data(), &folder.path().join("b"), &[Device::flex()]).err();
+    assert!(error.unwrap().to_string().contains("`backbon_`"));
+}
+
+#[test]
 fn each_player_moves_its_own_weights() {
     let device = Device::flex();
     let play = |rules: GameConfig, epoch: usize| {

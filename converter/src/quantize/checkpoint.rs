@@ -140,7 +140,7 @@ impl QuantisedCheckpoint {
         metadata.insert(FORM_KEY.into(), self.form.name().into());
         metadata.insert(GRAPH_KEY.into(), serde_json::to_string(&self.graph).map_err(json)?);
         metadata.insert(CALIBRATION_KEY.into(), self.calibration.to_string());
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| format(error.to_string()))?;
+        let bytes = crate::tensor_file::serialize(views, metadata).map_err(|error| format(error.to_string()))?;
         Ok(replace_file(path, |file| file.write_all(&bytes))?)
     }
 }

@@ -28,6 +28,8 @@ pub enum TrainError {
     Graph(#[from] GraphError),
     #[error("the network: {0}")]
     Architecture(#[from] ArchitectureError),
+    #[error("no weight's name begins with `{prefix}`, which game.frozen names; give one such as `backbone.visual.`")]
+    Frozen { prefix: String },
     #[error("the {split} data: {source}")]
     Source { split: &'static str, source: SourceError },
     #[error("the {split} data hold {count} examples; at least {least} are needed")]

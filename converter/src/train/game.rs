@@ -47,6 +47,9 @@ pub struct GameConfig {
     /// Whether the confounders, too, move the running statistics of the batch norm that they share with the causal
     /// features. The published module would; `pred` in evaluation is then normalised unlike in training.
     pub confounders_count: bool,
+    /// Weights whose names begin with one of these stay as they are, such as `backbone.`: no gradient is computed for them, and
+    /// their batch norms normalise by the running statistics that they have.
+    pub frozen: Vec<String>,
     /// How an upsampling with the convolution after it is computed.
     pub upsampled_conv: UpsampledConv,
 }
@@ -63,6 +66,7 @@ impl Default for GameConfig {
             budget: 10.0,
             budget_ceiling: 0.9,
             confounders_count: false,
+            frozen: Vec::new(),
             upsampled_conv: UpsampledConv::Blend,
         }
     }
@@ -111,16 +115,19 @@ pub struct Game {
 
 impl Game {
     pub fn new(graph: &Graph, rules: GameConfig, loss: LossConfig, theta: Adam, phi: Adam) -> Result<Self, GraphError> {
-        let phi_names: BTreeSet<String> =
-            masker_parameters(graph)?.into_iter().filter(|name| !is_running_statistic(name)).collect();
+        let is_learned = |name: &String| !is_running_statistic(name) && !is_frozen(name, &rules.frozen);
+        let maskers = masker_parameters(graph)?;
+        let phi_names: BTreeSet<String> = maskers.iter().filter(|name| is_learned(name)).cloned().collect();
         let theta_names = graph
             .parameters()
             .into_iter()
             .map(|parameter| parameter.name)
-            .filter(|name| !is_running_statistic(name) && !phi_names.contains(name))
+            .filter(|name| is_learned(name) && !maskers.contains(name))
             .collect();
-        let plan =
-            |outputs: &[&str], masks| Plan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count);
+        let plan = |outputs: &[&str], masks| -> Result<Plan, GraphError> {
+            let plan = Plan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count)?;
+            Ok(plan.frozen(graph, |prefix| is_frozen(prefix, &rules.frozen)))
+        };
         let [mask3, mask4, mask5] = stage::MASKS;
         let everything = [stage::PRED, stage::PRED_AD, mask3, mask4, mask5];
         let fixed = if rules.stop_gradient { Masks::Fixed } else { Masks::Learned };
@@ -228,6 +235,10 @@ impl Game {
         self.phi.step(&mut network.parameters, gradients, factor);
         read(numbers)[0]
     }
+}
+
+fn is_frozen(name: &str, prefixes: &[String]) -> bool {
+    prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn forward(network: &mut Network, plan: &Plan, share: &Share, leaves: &Leaves) -> Values {

@@ -135,6 +135,7 @@ impl<'a> Run<'a> {
             open_masks(&start.architecture, &mut start.weights)?;
         }
         let network = Network::new(start.architecture.describe()?, &start.weights, device)?;
+        check_frozen(&network, &config.game.frozen)?;
         let average =
             (config.average_decay > 0.0).then(|| WeightAverage::new(&network.parameters, config.average_decay));
         let [theta, phi] = Game::optimizers(&config.optimizer).map(Adam::new);
@@ -493,6 +494,15 @@ impl<'a> Run<'a> {
         let mut lines = read_log(&path)?;
         lines.retain(|record| record.epoch < self.progress.epoch);
         write_log(&path, &lines)
+    }
+}
+
+/// A prefix that fits no weight is a mistake in writing, and would freeze nothing in silence.
+fn check_frozen(network: &Network, frozen: &[String]) -> Result<(), TrainError> {
+    let fits = |prefix: &&String| network.parameters.names().any(|name| name.starts_with(prefix.as_str()));
+    match frozen.iter().find(|prefix| !fits(prefix)) {
+        Some(prefix) => Err(TrainError::Frozen { prefix: prefix.clone() }),
+        None => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@ use super::error::TrainError;
 use super::optimizer::AdamState;
 use crate::checkpoint::read_floats;
 use crate::model::Architecture;
+use crate::tensor_file;
 use causalclipseg::graph::Weights;
 use causalclipseg::io::replace_file;
 use ndarray::ArrayD;
@@ -141,7 +142,7 @@ impl State {
             .iter()
             .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-        safetensors::serialize(views, Some(HashMap::from([(HEADER_KEY.to_string(), header)])))
+        tensor_file::serialize(views, HashMap::from([(HEADER_KEY.to_string(), header)]))
     }
 
     pub fn load(path: &Path) -> Result<Self, TrainError> {

@@ -181,7 +181,7 @@ impl Network {
                     mean: self.parameters.get(&format!("{prefix}.running_mean")).values.clone(),
                     variance: self.parameters.get(&format!("{prefix}.running_var")).values.clone(),
                 };
-                if mode == Mode::Evaluation {
+                if mode == Mode::Evaluation || step.frozen {
                     return Value::Map(norm::by_running_statistics(x.clone(), affine, running));
                 }
                 let (normed, batch) = norm::by_batch_statistics(x.clone(), affine);

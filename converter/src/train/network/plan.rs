@@ -48,6 +48,8 @@ pub(super) struct Step {
     pub inert: bool,
     /// Whether a batch norm adds the batch to its running statistics.
     pub counts: bool,
+    /// Whether a batch norm normalises by its running statistics in training too.
+    pub frozen: bool,
     /// Values that nobody needs after this step.
     pub release: Vec<NodeId>,
 }
@@ -90,6 +92,7 @@ impl Plan {
                 inputs: inputs.into_iter().map(|input| source[input.0]).collect(),
                 inert: masks == Masks::Fixed && maskers[id.0],
                 counts: confounders_count || !confounding[id.0],
+                frozen: false,
                 release: Vec::new(),
             });
         }
@@ -111,6 +114,14 @@ impl Plan {
         }
         steps.retain(|step| needed[step.node.0]);
         Ok(Self { steps })
+    }
+
+    /// The same with batch norms that stay as they are, told by the name that their weights begin with.
+    pub fn frozen(mut self, graph: &Graph, is_frozen: impl Fn(&str) -> bool) -> Self {
+        for step in &mut self.steps {
+            step.frozen = matches!(&graph.node(step.node).op, Op::BatchNorm { prefix } if is_frozen(prefix));
+        }
+        self
     }
 }
 
