@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Remakes the shipped model: eleven runs, each from the weights of the one before, a share of the last, then int8 and the bundle.
+# Remakes the shipped model: fourteen runs, each from the weights of one before, shares of some, then int8 and the bundle.
 # usage: models/remake.sh BUSBRA HEADS NERVES OUT
 #   BUSBRA: BUS-BRA in MedCLIPSeg's layout; HEADS: HC18's training images in img/ with filled masks in head/, and a table
 #   structures.csv (folder,name / head,fetal head); NERVES: usgra-seg in img/, nerve/, vessel/ with its split.csv;
 #   OUT: a folder for runs and results
-# The command is CONVERT (default: causalclipseg-convert, on libtorch: see docs/training.md for what makes that fast).
+# The command is CONVERT (default: causalclipseg-convert, on libtorch: see docs/training.md for what makes that fast). GPU is the --device of two
+# of the runs (default: libtorch-cuda; with libtorch they take days, for their time is given in minutes of a GPU).
 # A run that was interrupted continues where it stopped; one that has ended is left alone.
 set -euo pipefail
 [ $# = 4 ] || { sed -n '2,8s/^# //p' "$0" >&2; exit 2; }
@@ -17,11 +18,11 @@ for count in 400 120; do
 done
 [ -d "$out/phantoms-frames" ] || "$convert" phantom -o "$out/phantoms-frames" --count 240 --seed 31 --split 0 --lesion-free 0.4
 phantoms=$out/phantoms-400
-more=()
+more=() device=libtorch
 
 # train NAME CONFIG [CKPT]
 train() {
-    local run=$out/$1 data=(--data "$busbra" --data "$phantoms" "${more[@]}" --device libtorch)
+    local run=$out/$1 data=(--data "$busbra" --data "$phantoms" "${more[@]}" --device "$device")
     [ ! -e "$run/final.safetensors" ] || return 0
     if [ -e "$run/state.safetensors" ]; then
         "$convert" train "${data[@]}" --resume -o "$run"
@@ -52,8 +53,24 @@ phantoms=$out/phantoms-frames more=(--data "$heads" --data "$nerves")
 train frames tiny-frames.toml "$out/sentences.safetensors"
 train grafts tiny-grafts.toml "$out/frames/final.safetensors"
 train settle tiny-settle.toml "$out/grafts/final.safetensors"
-"$convert" interpolate "$out/sentences.safetensors" "$out/settle/final.safetensors" --share 0.75 --storage f16 -o "$out/tiny.safetensors"
-"$convert" provenance "$out/tiny.safetensors" --config "$here/tiny-settle.toml" \
-    --data "$busbra" --data "$phantoms" "${more[@]}"
+"$convert" interpolate "$out/sentences.safetensors" "$out/settle/final.safetensors" --share 0.75 --storage f16 -o "$out/between.safetensors"
+# Two runs on a GPU, whose mean goes on with the images as they are, on a CPU again; and a share of all.
+[ -d "$out/phantoms-600" ] || "$convert" phantom -o "$out/phantoms-600" --count 600 --seed 31 --split 0 --lesion-free 0.4
+phantoms=$out/phantoms-600 device=${GPU:-libtorch-cuda}
+train wide tiny-wide.toml "$out/between.safetensors"
+train light tiny-light.toml "$out/between.safetensors"
+"$convert" interpolate "$out/wide/final.safetensors" "$out/light/final.safetensors" --share 0.5 --storage f16 -o "$out/mean.safetensors"
+device=libtorch
+train home tiny-home.toml "$out/mean.safetensors"
+"$convert" interpolate "$out/mean.safetensors" "$out/home/final.safetensors" --share 0.5 --storage f16 -o "$out/calm.safetensors"
+"$convert" interpolate "$out/between.safetensors" "$out/calm.safetensors" --share 0.75 --storage f16 -o "$out/tiny.safetensors"
+data=(--config "$here/tiny-home.toml" --data "$busbra" --data "$phantoms" "${more[@]}")
+"$convert" provenance "$out/tiny.safetensors" "${data[@]}"
 "$convert" quantize --checkpoint "$out/tiny.safetensors" --calibrate "$busbra" --compare "$busbra" -o "$out/int8.safetensors"
+"$convert" pack --checkpoint "$out/int8.safetensors" --precision int8 --name tiny -o "$out/tiny.ccs"
+# What its answers are worth, measured on the bundle that ships, goes into that bundle and the checkpoint.
+"$convert" evaluate --data "$busbra" --split val --requests --format json -m "$out/tiny.ccs" > "$out/evaluation.json"
+for checkpoint in int8 tiny; do
+    "$convert" provenance "$out/$checkpoint.safetensors" "${data[@]}" --evaluation "$out/evaluation.json"
+done
 "$convert" pack --checkpoint "$out/int8.safetensors" --precision int8 --name tiny -o "$out/tiny.ccs"
