@@ -1,13 +1,13 @@
 //! The one-file model: everything that a device needs to run one network, extension `.ccs`. A [`Bundle`] is mapped and
 //! checked whole; nothing in the file is trusted. The format is described in `crates/bundle`.
 
-pub use causalclipseg_bundle::{
-    Bundle, BundleError, Check, DEFAULT_THRESHOLD, ModelDescription, Note, Precision, Problem, Provenance, ProvenanceError,
-    SelfTestError, Sha256, VerifyingKey,
-};
 #[doc(hidden)]
 pub use causalclipseg_bundle::{
     ALIGNMENT, BundleBuilder, Compression, Dtype, FORMAT_VERSION, MAGIC, MAX_CONTEXT, MAX_ELEMENTS, MAX_INPUT_SIZE,
     MAX_MANIFEST_BYTES, MAX_NODES, MAX_TENSORS, MAX_TOKENIZER_BYTES, Manifest, Packing, Part, Quantisation, SelfTest,
     SelfTestVector, SigningKey, StoredTensor, TensorEntry, TensorView, self_test_image,
+};
+pub use causalclipseg_bundle::{
+    Bundle, BundleError, Check, DEFAULT_THRESHOLD, ModelDescription, Note, Precision, Problem, Provenance,
+    ProvenanceError, SelfTestError, Sha256, VerifyingKey,
 };

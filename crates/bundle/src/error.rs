@@ -1,8 +1,8 @@
 //! Why a bundle is refused.
 
 use crate::layout::{FORMAT_VERSION, MAX_MANIFEST_BYTES};
-use causalclipseg_graph::graph::GraphError;
 use crate::replace::WriteError;
+use causalclipseg_graph::graph::GraphError;
 use std::fmt;
 use std::path::PathBuf;
 

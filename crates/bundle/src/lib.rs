@@ -46,7 +46,9 @@ pub use familiarity::{Appearance, FamiliarInputs, INPUTS_KEY};
 pub use input::{Fit, Normalisation};
 pub use layout::{ALIGNMENT, FORMAT_VERSION, MAGIC, MAX_MANIFEST_BYTES, MAX_TENSORS};
 pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES, check as check_graph};
-pub use manifest::{Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, TensorEntry, is_threshold};
+pub use manifest::{
+    Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, TensorEntry, is_threshold,
+};
 pub use manifest::{ModelDescription, Precision};
 pub use provenance::{DEFAULT_THRESHOLD, Note, Provenance, ProvenanceError};
 pub use replace::{WriteError, replace_file};

@@ -2,8 +2,8 @@
 
 use crate::digest::{Sha256, from_hex};
 use crate::error::Problem;
-use crate::provenance::Provenance;
 use crate::input::{Fit, Normalisation};
+use crate::provenance::Provenance;
 use serde::{Deserialize, Serialize};
 
 /// The largest edge of an input image, in pixels.

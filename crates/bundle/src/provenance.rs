@@ -1,7 +1,7 @@
 //! Where a model comes from: the free text that checkpoints and bundles carry, read by one parser.
 
-use crate::manifest::is_threshold;
 use crate::familiarity::{FamiliarInputs, INPUTS_KEY};
+use crate::manifest::is_threshold;
 use crate::vocabulary::{WORDS_KEY, words};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
