@@ -85,7 +85,7 @@ pub(super) enum Degrade {
 }
 
 impl Degrade {
-    pub fn policy(self) -> DegradePolicy {
+    pub(crate) fn policy(self) -> DegradePolicy {
         DegradePolicy::OFF
             .with_lower_rate(matches!(self, Self::Rate | Self::Full))
             .with_smaller_input(matches!(self, Self::Size | Self::Full))
@@ -155,7 +155,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     fed?;
     let seconds = begun.elapsed().as_secs_f64();
     let report = Report {
-        source: feed.name().to_string(),
+        source: feed.name().clone(),
         model: &models[0].description().name,
         prompts: &arguments.prompts,
         seconds,
