@@ -77,12 +77,12 @@ mod with_gpu {
 
     impl Accelerator {
         /// The GPU, as long as it works.
-        pub fn gpu(&self) -> Option<&GpuEngine> {
+        pub(crate) fn gpu(&self) -> Option<&GpuEngine> {
             self.gpu.as_ref().filter(|_| self.fallback.get().is_none())
         }
 
         /// Runs a frame. False where the CPU has to.
-        pub fn run<'k>(
+        pub(crate) fn run<'k>(
             &self,
             run: &mut GpuRun,
             pixels: &[f32],
@@ -101,7 +101,7 @@ mod with_gpu {
             }
         }
 
-        pub fn time_steps<'k>(
+        pub(crate) fn time_steps<'k>(
             &self,
             pixels: &[f32],
             prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,

@@ -72,7 +72,7 @@ impl GpuTimes {
 impl GpuFacts {
     /// `None` where the CPU ran frames.
     #[cfg(feature = "gpu")]
-    pub fn of(model: &Model, times: &GpuTimes) -> Option<Self> {
+    pub(crate) fn of(model: &Model, times: &GpuTimes) -> Option<Self> {
         let summary = model.engine().gpu().filter(|_| times.others == 0)?.summary();
         Some(Self {
             adapter: summary.adapter.name,

@@ -71,12 +71,12 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 impl PipelineCache {
-    pub fn pipelines(&self) -> &wgpu::PipelineCache {
+    pub(crate) fn pipelines(&self) -> &wgpu::PipelineCache {
         &self.cache
     }
 
     /// Writes what is new. That it can't is no failure: shaders are compiled again.
-    pub fn store(&self) {
+    pub(crate) fn store(&self) {
         let content = self.gpu.guarded("read the cache of shaders", || Ok(self.cache.get_data()));
         let Some(content) = content.ok().flatten().filter(|content| Some(content) != self.loaded.as_ref()) else {
             return;
