@@ -1,7 +1,7 @@
 /* causalclipseg: text-prompted lesion segmentation for ultrasound.
  *
- * Generated from src/capi by cbindgen: `cargo test --features capi --test capi` writes the header it expects beside this
- * one where they differ. How to build, link and use it: docs/embedding.md.
+ * Generated from crates/capi by cbindgen, and compared with it by that crate's test `header`. How to build, link and use
+ * the library: docs/embedding.md.
  *
  * Research software; not a medical device. */
 
@@ -219,7 +219,9 @@ typedef struct {
   uint32_t x;
   // The upper edge.
   uint32_t y;
+  // From the left edge to the right one.
   uint32_t width;
+  // From the upper edge to the lower one.
   uint32_t height;
 } ccs_region;
 
@@ -229,6 +231,7 @@ typedef struct {
   uint32_t struct_size;
   // One of CCS_FORMAT_*.
   uint32_t format;
+  // The first row's first pixel.
   const void *pixels;
   // Bytes that may be read from `pixels` on.
   size_t pixels_bytes;
@@ -254,7 +257,9 @@ typedef struct {
   uint32_t struct_size;
   // What computed it, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
   uint32_t ran_on;
+  // From pixels to the network's input.
   double preprocess_ms;
+  // The network up to what depends on a prompt.
   double image_ms;
   // Of all prompts together.
   double head_ms;
@@ -276,12 +281,15 @@ typedef struct {
 
 // A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
 typedef struct {
+  // From the left edge.
   uint32_t x;
+  // From the upper edge.
   uint32_t y;
 } ccs_point;
 
 // A straight line across a lesion; NaN where there is none.
 typedef struct {
+  // In pixels.
   double length_px;
   // NaN where the pixels' size is unknown.
   double length_mm;
@@ -295,9 +303,11 @@ typedef struct {
   uint32_t struct_size;
   // Zero.
   uint32_t reserved;
+  // The pixels of the mask.
   uint64_t area_px;
   // 0 to 1, of the region of interest.
   double area_fraction;
+  // NaN where the pixels' size is unknown.
   double area_mm2;
   // Inside the mask, 0 to 1.
   double mean_probability;
@@ -305,6 +315,7 @@ typedef struct {
   double centroid[2];
   // All zero for an empty mask.
   ccs_region bbox;
+  // Between the two points of the mask that are farthest apart.
   ccs_diameter longest_diameter;
   // At a right angle to the longest.
   ccs_diameter perpendicular_diameter;
@@ -398,6 +409,7 @@ typedef struct {
   uint32_t height;
   // One a prompt.
   const ccs_finding *findings;
+  // The findings that `findings` points to.
   size_t finding_count;
   // Counts the calls of ccs_stream_set_prompts that were in effect.
   uint64_t prompt_generation;
@@ -427,12 +439,19 @@ typedef struct {
 
 // A latency's distribution, in milliseconds.
 typedef struct {
+  // The least.
   double min_ms;
+  // The average.
   double mean_ms;
+  // The median.
   double p50_ms;
+  // The 90th percentile.
   double p90_ms;
+  // The 99th percentile.
   double p99_ms;
+  // The 99.9th percentile.
   double p999_ms;
+  // The greatest.
   double max_ms;
 } ccs_latency;
 
@@ -448,11 +467,13 @@ typedef struct {
   uint32_t reserved;
   // The sum of processed, dropped, skipped, failed and those under way.
   uint64_t submitted;
+  // Frames with a result.
   uint64_t processed;
   // Gave way to newer frames.
   uint64_t dropped;
   // Left out to lower the rate.
   uint64_t skipped;
+  // Frames on which the network failed.
   uint64_t failed;
   // Of processed: after the deadline.
   uint64_t late;

@@ -19,6 +19,7 @@ pub mod frame;
 #[cfg(feature = "igtl")]
 #[doc(hidden)]
 pub mod igtl;
+#[expect(unreachable_pub, reason = "formats are folders of private modules")]
 pub mod io;
 #[doc(hidden)]
 pub mod machine;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// For each crate the crates of this workspace that it may use.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("causalclipseg-kernels-macros", &[]),
     ("causalclipseg-kernels", &["causalclipseg-kernels-macros"]),
     ("causalclipseg-graph", &[]),
@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("causalclipseg", &["causalclipseg-bundle", "causalclipseg-graph", "causalclipseg-kernels"]),
     ("causalclipseg-capi", &["causalclipseg"]),
     ("causalclipseg-convert", &["causalclipseg"]),
+    ("causalclipseg-shared-features", &[]),
     ("causalclipseg-toy-networks", &["causalclipseg"]),
 ];
 
@@ -82,6 +83,37 @@ fn the_walls_have_the_lints_of_the_workspace() {
         if member.manifest.components().any(|part| part.as_os_str() == "crates") {
             assert!(manifest.contains("[lints]\nworkspace = true"), "`{name}` does not take the workspace's lints");
         }
+    }
+}
+
+/// Crates of others as tests are built with them, each with its features.
+fn built_for_tests(selection: &[&str]) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--offline", "--edges", "normal,build,dev", "--prefix", "none", "--format", "{p} [{f}]"])
+        .args(selection)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = lines.lines().map(|line| line.trim_end_matches(" (*)").to_string());
+    lines.filter(|line| !line.starts_with("causalclipseg")).collect()
+}
+
+/// What `crates/shared-features` is for: tract takes minutes.
+#[test]
+fn testing_the_runtime_alone_or_with_gpus_builds_no_shared_crate_anew() {
+    let gpu = ["--features", "causalclipseg/gpu"];
+    let everything = built_for_tests(&[&["--workspace"], &gpu[..]].concat());
+    for selection in
+        [&["--workspace"][..], &["--package", "causalclipseg"], &["--package", "causalclipseg", gpu[0], gpu[1]]]
+    {
+        let other: Vec<String> = built_for_tests(selection).difference(&everything).cloned().collect();
+        assert!(
+            other.is_empty(),
+            "{selection:?} builds {other:#?}; give crates/shared-features the workspace's features"
+        );
     }
 }
 

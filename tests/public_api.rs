@@ -242,7 +242,11 @@ impl Listing {
                 }
                 for variant in &e.variants {
                     let variant_path = format!("{path}::{}", variant.ident);
-                    self.add("variant", &variant_path, &text_of(&variant.fields), &variant.attrs, condition);
+                    let mut fields = variant.fields.clone();
+                    fields
+                        .iter_mut()
+                        .for_each(|field| field.attrs.retain(|attribute| !attribute.path().is_ident("doc")));
+                    self.add("variant", &variant_path, &text_of(&fields), &variant.attrs, condition);
                 }
                 self.methods(module, &e.ident.to_string(), &path, condition);
             }

@@ -42,7 +42,7 @@ impl From<PrecisionName> for GpuPrecision {
 
 impl DeviceArguments {
     /// Options with the device in them.
-    pub fn options(&self, mut options: ModelOptions) -> Result<ModelOptions, Failure> {
+    pub(crate) fn options(&self, mut options: ModelOptions) -> Result<ModelOptions, Failure> {
         refuse_without_engine(self.device)?;
         let pipeline_cache = match self.device {
             Device::Cpu => None,

@@ -64,7 +64,7 @@ enum Command {
 type Failure = Box<dyn std::error::Error>;
 
 /// Parses the arguments and runs a command. Exit codes: 0 done, 1 failed, 2 usage, 3 a limit missed.
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let level = ["warn", "info", "debug"][usize::from(arguments.verbose.min(2))];
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();

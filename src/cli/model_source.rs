@@ -31,7 +31,7 @@ pub(super) struct ModelSource {
 
 impl ModelSource {
     /// Opens the file, and refuses an untrained model unless the caller insists.
-    pub fn open(&self) -> Result<ModelFile, Failure> {
+    pub(crate) fn open(&self) -> Result<ModelFile, Failure> {
         let file = self.model.clone().unwrap_or(ModelName::Embedded).open(None)?;
         let model = file.description();
         if !model.trained && !self.allow_untrained {
@@ -80,7 +80,7 @@ impl fmt::Display for ModelName {
 
 impl ModelName {
     /// Opens the model. Only a generated one comes in a size of the caller's choice; any other must have it already.
-    pub fn open(&self, size: Option<usize>) -> Result<ModelFile, Failure> {
+    pub(crate) fn open(&self, size: Option<usize>) -> Result<ModelFile, Failure> {
         let file: ModelFile = match self {
             Self::Embedded => Bundle::from_static(EMBEDDED)?.into(),
             Self::File(path) => ModelFile::open(path)?,

@@ -16,7 +16,7 @@ pub(super) struct Accelerator {
 
 impl Accelerator {
     /// Never fails: what goes wrong is a reason for the CPU, and a line in the log.
-    pub fn new(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Self {
+    pub(crate) fn new(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Self {
         if options.device == Device::Cpu {
             return Self::default();
         }
@@ -42,7 +42,7 @@ impl Accelerator {
     }
 
     /// Of a network that only tract runs.
-    pub fn none_for_whole(device: Device) -> Self {
+    pub(crate) fn none_for_whole(device: Device) -> Self {
         match device {
             Device::Gpu { .. } => Self::without("this network runs on plain tract".into()),
             Device::Cpu | Device::Auto => Self::default(),
@@ -64,7 +64,7 @@ impl Accelerator {
         }
     }
 
-    pub fn fallback(&self) -> Option<&str> {
+    pub(crate) fn fallback(&self) -> Option<&str> {
         self.fallback.get().map(String::as_str)
     }
 }
@@ -77,12 +77,12 @@ mod with_gpu {
 
     impl Accelerator {
         /// The GPU, as long as it works.
-        pub fn gpu(&self) -> Option<&GpuEngine> {
+        pub(crate) fn gpu(&self) -> Option<&GpuEngine> {
             self.gpu.as_ref().filter(|_| self.fallback.get().is_none())
         }
 
         /// Runs a frame. False where the CPU has to.
-        pub fn run<'k>(
+        pub(crate) fn run<'k>(
             &self,
             run: &mut GpuRun,
             pixels: &[f32],
@@ -101,7 +101,7 @@ mod with_gpu {
             }
         }
 
-        pub fn time_steps<'k>(
+        pub(crate) fn time_steps<'k>(
             &self,
             pixels: &[f32],
             prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,

@@ -14,7 +14,10 @@ pub enum Device {
     Auto,
     /// The GPU with this number in the list of adapters; the most capable one where it is `None`. Where it can't, or stops
     /// working, the CPU stands in.
-    Gpu { index: Option<usize> },
+    Gpu {
+        /// Its number, from 0.
+        index: Option<usize>,
+    },
 }
 
 /// A name that no device has.

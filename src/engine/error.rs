@@ -8,6 +8,7 @@ use crate::lower::steps;
 /// Why an engine refuses a network or an input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum EngineError {
     #[error("the network is not valid: {0}")]
     Graph(#[from] GraphError),

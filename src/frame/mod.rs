@@ -86,6 +86,7 @@ impl Region {
 /// Why pixels, or a buffer for them, are refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum FrameError {
     #[error("the frame is {width} x {height} pixels: give it at least one pixel a side")]
     Empty { width: usize, height: usize },

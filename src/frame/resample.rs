@@ -17,7 +17,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// Makes this the axis from `input` to `output` pixels; both above zero.
-    pub fn resize(&mut self, input: usize, output: usize) {
+    pub(crate) fn resize(&mut self, input: usize, output: usize) {
         if (self.input, self.output) == (input, output) {
             return;
         }
@@ -41,7 +41,7 @@ impl Axis {
     }
 
     /// The first source position of output `position`, and the weights from there on.
-    pub fn taps(&self, position: usize) -> (usize, &[f32]) {
+    pub(crate) fn taps(&self, position: usize) -> (usize, &[f32]) {
         let start = if position == 0 { 0 } else { self.ends[position - 1] };
         (self.first[position], &self.weights[start..self.ends[position]])
     }

@@ -29,7 +29,7 @@ pub(crate) struct FrameWatch {
 
 impl FrameWatch {
     /// Looks at the next frame.
-    pub fn look(&mut self, frame: &Frame<'_>) -> FrameCondition {
+    pub(crate) fn look(&mut self, frame: &Frame<'_>) -> FrameCondition {
         let seen = Content::of(frame);
         let frozen = self.last.replace(seen.digest) == Some(seen.digest);
         let blank = seen.deviation < BLANK_DEVIATION;

@@ -24,7 +24,7 @@ pub(super) struct Extended<'a> {
 impl<'a> Extended<'a> {
     /// # Errors
     /// Sizes that contradict each other or the body's, more metadata than the limits allow, keys that are not text.
-    pub fn parse(body: &'a [u8], limits: &Limits) -> Result<Self, ProtocolError> {
+    pub(crate) fn parse(body: &'a [u8], limits: &Limits) -> Result<Self, ProtocolError> {
         let mut fields = Fields::new("extended header", body);
         let (own, index, texts) = (fields.u16()?, fields.u16()?, fields.u32()?);
         let message_id = fields.u32()?;

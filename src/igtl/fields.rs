@@ -10,11 +10,11 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// `part` is what errors call the bytes.
-    pub fn new(part: &'static str, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(part: &'static str, bytes: &'a [u8]) -> Self {
         Self { part, rest: bytes }
     }
 
-    pub fn take(&mut self, bytes: usize) -> Result<&'a [u8], ProtocolError> {
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<&'a [u8], ProtocolError> {
         let Some((taken, rest)) = self.rest.split_at_checked(bytes) else {
             let (part, actual) = (self.part, self.rest.len());
             return Err(ProtocolError::CutShort { part, needed: bytes as u64, actual });
@@ -29,35 +29,35 @@ impl<'a> Fields<'a> {
         Ok(array)
     }
 
-    pub fn name<const N: usize>(&mut self) -> Result<[u8; N], ProtocolError> {
+    pub(crate) fn name<const N: usize>(&mut self) -> Result<[u8; N], ProtocolError> {
         self.array()
     }
 
-    pub fn u8(&mut self) -> Result<u8, ProtocolError> {
+    pub(crate) fn u8(&mut self) -> Result<u8, ProtocolError> {
         self.array().map(|[byte]| byte)
     }
 
-    pub fn u16(&mut self) -> Result<u16, ProtocolError> {
+    pub(crate) fn u16(&mut self) -> Result<u16, ProtocolError> {
         self.array().map(u16::from_be_bytes)
     }
 
-    pub fn u32(&mut self) -> Result<u32, ProtocolError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, ProtocolError> {
         self.array().map(u32::from_be_bytes)
     }
 
-    pub fn u64(&mut self) -> Result<u64, ProtocolError> {
+    pub(crate) fn u64(&mut self) -> Result<u64, ProtocolError> {
         self.array().map(u64::from_be_bytes)
     }
 
-    pub fn f32(&mut self) -> Result<f32, ProtocolError> {
+    pub(crate) fn f32(&mut self) -> Result<f32, ProtocolError> {
         self.array().map(f32::from_be_bytes)
     }
 
-    pub fn rest(self) -> &'a [u8] {
+    pub(crate) fn rest(self) -> &'a [u8] {
         self.rest
     }
 
-    pub fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.rest.len()
     }
 }

@@ -28,7 +28,7 @@ impl Request {
 
 /// The type of the answer to a start or stop: `RTS_` and the subject, cut to the field's length as the reference library
 /// cuts it.
-pub fn answer_type(subject: &TypeName) -> Option<TypeName> {
+pub(crate) fn answer_type(subject: &TypeName) -> Option<TypeName> {
     let text: String = format!("RTS_{subject}").chars().take(12).collect();
     TypeName::new(&text)
 }

@@ -4,9 +4,9 @@ use super::ProtocolError;
 use super::fields::Fields;
 
 /// Numbers of character sets, as IANA assigns them.
-pub const US_ASCII: u16 = 3;
+pub(crate) const US_ASCII: u16 = 3;
 const ISO_8859_1: u16 = 4;
-pub const UTF_8: u16 = 106;
+pub(crate) const UTF_8: u16 = 106;
 const UTF_16_BE: u16 = 1013;
 const UTF_16_LE: u16 = 1014;
 

@@ -21,6 +21,7 @@ pub struct OutputNames {
 /// Why results cannot be named.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum NameError {
     #[error("{}: has no file name to call its results by; give a file", .0.display())]
     NoStem(PathBuf),

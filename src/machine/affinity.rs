@@ -42,12 +42,12 @@ mod system {
     use super::AffinityError;
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-    pub fn allowed() -> Option<Vec<usize>> {
+    pub(crate) fn allowed() -> Option<Vec<usize>> {
         let set = sched_getaffinity(None).ok()?;
         Some((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
     }
 
-    pub fn restrict(cores: &[usize]) -> Result<(), AffinityError> {
+    pub(crate) fn restrict(cores: &[usize]) -> Result<(), AffinityError> {
         let most = CpuSet::MAX_CPU - 1;
         let mut set = CpuSet::new();
         for core in cores {

@@ -62,7 +62,7 @@ mod fixture {
     use tempfile::TempDir;
 
     /// A machine of a few files.
-    pub fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
+    pub(crate) fn machine(files: &[(&str, &str)]) -> (TempDir, Machine) {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in files {
             let path = folder.path().join(path);

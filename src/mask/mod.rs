@@ -25,6 +25,7 @@ use crate::frame::FrameError;
 /// Why a result is not given.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum MaskError {
     #[error(transparent)]
     Frame(#[from] FrameError),

@@ -21,6 +21,7 @@ pub enum ModelFile {
 /// Why a file is not opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ModelFileError {
     #[error(transparent)]
     Bundle(#[from] BundleError),

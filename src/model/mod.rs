@@ -21,6 +21,7 @@ use std::time::Instant;
 /// Why a model can't be made ready, or does not encode a sentence.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ModelError {
     #[error(transparent)]
     File(#[from] ModelFileError),

@@ -27,7 +27,7 @@ pub(super) struct Distance {
 
 impl Probe {
     /// Made for a graph's vocabulary. The same for everybody: ids step through the vocabulary by a prime.
-    pub fn new(graph: &Graph, size: usize, context: usize) -> Self {
+    pub(crate) fn new(graph: &Graph, size: usize, context: usize) -> Self {
         let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
             Op::Embed { vocabulary, .. } => Some(vocabulary),
             _ => None,
@@ -43,11 +43,11 @@ impl Probe {
     }
 
     /// The file's own answers.
-    pub fn run_file(&self, network: &WholeNetwork) -> Result<Vec<Array2<f32>>, EngineError> {
+    pub(crate) fn run_file(&self, network: &WholeNetwork) -> Result<Vec<Array2<f32>>, EngineError> {
         self.prompts.iter().map(|tokens| network.run(&self.pixels, tokens)).collect()
     }
 
-    pub fn run_engine(&self, engine: &Engine) -> Result<Vec<Array2<f32>>, EngineError> {
+    pub(crate) fn run_engine(&self, engine: &Engine) -> Result<Vec<Array2<f32>>, EngineError> {
         let kernels = self.prompts.iter().map(|tokens| engine.encode_prompt(tokens));
         let kernels: Vec<PromptKernel> = kernels.collect::<Result<_, _>>()?;
         let mut workspace = Workspace::default();
@@ -58,7 +58,7 @@ impl Probe {
 
 impl Distance {
     /// The larger of the prompts'; infinite where a logit is not finite.
-    pub fn between(found: &[Array2<f32>], expected: &[Array2<f32>]) -> Self {
+    pub(crate) fn between(found: &[Array2<f32>], expected: &[Array2<f32>]) -> Self {
         let mut worst = Self { largest: 0.0, relative_error: 0.0 };
         for (found, expected) in found.iter().zip(expected) {
             let largest = expected.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));

@@ -37,7 +37,7 @@ pub(super) struct FileWeights {
 }
 
 impl<'p> Initializers<'p> {
-    pub fn of(graph: &'p GraphProto) -> Self {
+    pub(crate) fn of(graph: &'p GraphProto) -> Self {
         Self(graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect())
     }
 
@@ -57,7 +57,7 @@ impl<'p> Initializers<'p> {
     }
 
     /// An f32 tensor's only number.
-    pub fn scalar(&self, name: &str) -> Option<f32> {
+    pub(crate) fn scalar(&self, name: &str) -> Option<f32> {
         match self.numbers(name).ok()? {
             Numbers::F32(values) => (values.len() == 1).then(|| values.first().copied()).flatten(),
             _ => None,
@@ -65,7 +65,7 @@ impl<'p> Initializers<'p> {
     }
 
     /// A u8 tensor's only number.
-    pub fn byte(&self, name: &str) -> Option<u8> {
+    pub(crate) fn byte(&self, name: &str) -> Option<u8> {
         let tensor = self.0.get(name)?;
         let is_byte = DataType::try_from(tensor.data_type) == Ok(DataType::Uint8);
         let byte = match tensor.raw_data[..] {
@@ -86,7 +86,7 @@ impl FileWeights {
     ///
     /// # Errors
     /// What is missing, misshapen or not finite, on one line.
-    pub fn read(description: &NetworkDescription, file: &Initializers) -> Result<Self, String> {
+    pub(crate) fn read(description: &NetworkDescription, file: &Initializers) -> Result<Self, String> {
         let graph = &description.graph;
         let needed = rows_read(graph);
         let mut weights = Self { values: Weights::new(), integers: BTreeMap::new() };
@@ -113,7 +113,7 @@ impl FileWeights {
 
 impl Int8Weight {
     /// As a bundle stores it; `for_kernels`: in their order.
-    pub fn store(&self, name: &str, for_kernels: bool) -> Result<Vec<StoredTensor>, Problem> {
+    pub(crate) fn store(&self, name: &str, for_kernels: bool) -> Result<Vec<StoredTensor>, Problem> {
         StoredTensor::int8(name, &self.shape, &self.stored, &self.scales, for_kernels)
     }
 }

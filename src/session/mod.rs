@@ -23,6 +23,7 @@ use std::time::Instant;
 /// Why a session is not made, or has no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SessionError {
     #[error(transparent)]
     Frame(#[from] FrameError),

@@ -91,7 +91,7 @@ pub(super) struct Governor {
 }
 
 impl Governor {
-    pub fn new(policy: DegradePolicy, deadline: Duration, models: usize) -> Self {
+    pub(crate) fn new(policy: DegradePolicy, deadline: Duration, models: usize) -> Self {
         Self {
             policy,
             deadline,
@@ -109,7 +109,7 @@ impl Governor {
 
     /// Takes note of one frame. Yields the new level where it changes; `latency` counts from submission, `compute` is
     /// what the network took of it.
-    pub fn note(&mut self, latency: Duration, compute: Duration) -> Option<Level> {
+    pub(crate) fn note(&mut self, latency: Duration, compute: Duration) -> Option<Level> {
         self.frames += 1;
         self.late += u32::from(latency > self.deadline);
         self.compute_too_long += u32::from(compute > self.deadline);

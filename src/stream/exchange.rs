@@ -35,7 +35,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// For at most `depth` waiting frames, 1 to [`MAX_QUEUED_FRAMES`].
-    pub fn new(depth: usize) -> Self {
+    pub(crate) fn new(depth: usize) -> Self {
         let depth = depth.clamp(1, MAX_QUEUED_FRAMES);
         let exchange = Self { free: queue(), filled: queue(), waiting: AtomicUsize::new(0), depth };
         for _ in 0..depth + 2 {
@@ -45,21 +45,21 @@ impl Exchange {
     }
 
     /// Frames that wait.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
 
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.waiting() >= self.depth
     }
 
     /// Takes a free slot; `None` where several threads fill all of them.
-    pub fn take_free(&self) -> Option<Box<Slot>> {
+    pub(crate) fn take_free(&self) -> Option<Box<Slot>> {
         retry(|| self.free.dequeue())
     }
 
     /// Takes the frame that has waited longest.
-    pub fn take_oldest(&self) -> Option<Box<Slot>> {
+    pub(crate) fn take_oldest(&self) -> Option<Box<Slot>> {
         if self.waiting() == 0 {
             return None;
         }
@@ -69,7 +69,7 @@ impl Exchange {
     }
 
     /// Puts a frame behind those that wait. Yields it back where the queue does not take it.
-    pub fn enqueue(&self, slot: Box<Slot>) -> Result<(), Box<Slot>> {
+    pub(crate) fn enqueue(&self, slot: Box<Slot>) -> Result<(), Box<Slot>> {
         // Before the slot is there, so that the count never falls below zero.
         self.waiting.fetch_add(1, Ordering::AcqRel);
         put(&self.filled, slot).inspect_err(|_| {
@@ -79,7 +79,7 @@ impl Exchange {
 
     /// Makes a slot free. The queue holds more than there are slots, so it refuses one only while another thread was
     /// interrupted in the same place a whole round ago; sleeping lets that one go on whatever its priority.
-    pub fn give_back(&self, mut slot: Box<Slot>) {
+    pub(crate) fn give_back(&self, mut slot: Box<Slot>) {
         while let Err(refused) = put(&self.free, slot) {
             slot = refused;
             std::thread::sleep(Duration::from_micros(50));

@@ -86,11 +86,20 @@ pub enum Backlog {
 #[non_exhaustive]
 pub enum Submission {
     /// It waits for the worker. Frames are numbered from 0, skipped ones too.
-    Queued { sequence: u64 },
+    Queued {
+        /// Its number.
+        sequence: u64,
+    },
     /// It is left out, since the stream has lowered its rate.
-    Skipped { sequence: u64 },
+    Skipped {
+        /// Its number.
+        sequence: u64,
+    },
     /// It is dropped: several threads submitted at once.
-    Dropped { sequence: u64 },
+    Dropped {
+        /// Its number.
+        sequence: u64,
+    },
     /// The queue is full, and the frame was not taken; only with [`Backlog::KeepOrder`].
     Full,
 }
@@ -98,6 +107,7 @@ pub enum Submission {
 /// Why a stream does not start, or does not take something.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum StreamError {
     #[error("a stream without a model: give at least one")]
     NoModel,

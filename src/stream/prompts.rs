@@ -14,7 +14,7 @@ pub(super) struct PromptSet {
 }
 
 impl PromptSet {
-    pub fn encode(models: &[Arc<Model>], texts: &[&str]) -> Result<Self, StreamError> {
+    pub(crate) fn encode(models: &[Arc<Model>], texts: &[&str]) -> Result<Self, StreamError> {
         if texts.is_empty() {
             return Err(StreamError::NoPrompt);
         }
@@ -23,15 +23,15 @@ impl PromptSet {
         Ok(Self { encoded: models.iter().map(encode).collect::<Result<_, _>>()?, generation: 0 })
     }
 
-    pub fn of_model(&self, model: usize) -> &[Prompt] {
+    pub(crate) fn of_model(&self, model: usize) -> &[Prompt] {
         self.encoded.get(model).map_or(&[], Vec::as_slice)
     }
 
-    pub fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
-    pub fn set_generation(&mut self, generation: u64) {
+    pub(crate) fn set_generation(&mut self, generation: u64) {
         self.generation = generation;
     }
 }
@@ -41,12 +41,12 @@ pub(super) struct Mailbox(mpmc::Queue<Arc<PromptSet>, 4>);
 
 impl Mailbox {
     #[expect(deprecated, reason = "a set that is refused is put again; see `exchange`")]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(mpmc::Queue::new())
     }
 
     /// Only one thread at a time may put, so that the newest set is put last.
-    pub fn put(&self, mut set: Arc<PromptSet>) {
+    pub(crate) fn put(&self, mut set: Arc<PromptSet>) {
         while let Err(refused) = self.0.enqueue(set) {
             set = refused;
             // Full of sets that nobody looked at yet: the oldest of them is out of date anyway.
@@ -55,7 +55,7 @@ impl Mailbox {
     }
 
     /// The newest set, if there is one that was not taken yet.
-    pub fn take_newest(&self) -> Option<Arc<PromptSet>> {
+    pub(crate) fn take_newest(&self) -> Option<Arc<PromptSet>> {
         std::iter::from_fn(|| self.0.dequeue()).last()
     }
 }

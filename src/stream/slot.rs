@@ -46,7 +46,7 @@ pub(super) fn packed_bytes(frame: &Frame<'_>) -> usize {
 }
 
 impl Slot {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (region, orientation) = (Region::default(), Orientation::Upright);
         let shape = Shape { format: PixelFormat::Gray8, width: 0, height: 0, region, orientation };
         let now = Instant::now();
@@ -65,7 +65,7 @@ impl Slot {
 
     /// Copies the region of interest to its place in a frame of the same size. The rest is zero: nothing reads it but
     /// overlays, and copying a screen around a scan would cost more than the scan.
-    pub fn fill(&mut self, frame: &Frame<'_>) {
+    pub(crate) fn fill(&mut self, frame: &Frame<'_>) {
         let shape = Shape::of(frame);
         if self.shape != shape {
             // What an earlier frame left would show outside of the new region.
@@ -85,7 +85,7 @@ impl Slot {
         }
     }
 
-    pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
+    pub(crate) fn frame(&self) -> Result<Frame<'_>, FrameError> {
         let Shape { format, width, height, region, orientation } = self.shape;
         let frame = Frame::packed(&self.pixels, format, width, height)?
             .with_region(region)?

@@ -66,17 +66,17 @@ pub(super) fn count(counter: &AtomicU64) {
 }
 
 impl Counters {
-    pub fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> Level {
         let model = usize::try_from(self.level_model.load(Relaxed)).unwrap_or(0);
         Level { model, every_nth: self.level_every_nth.load(Relaxed).max(1) }
     }
 
-    pub fn set_level(&self, level: Level) {
+    pub(crate) fn set_level(&self, level: Level) {
         self.level_model.store(level.model as u64, Relaxed);
         self.level_every_nth.store(level.every_nth, Relaxed);
     }
 
-    pub fn snapshot(&self) -> Statistics {
+    pub(crate) fn snapshot(&self) -> Statistics {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         Statistics {
             processed: read(&self.processed),

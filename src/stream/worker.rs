@@ -21,11 +21,26 @@ pub enum StreamEvent<'a> {
     /// A frame with its result.
     Frame(FrameResult<'a>),
     /// One frame without a result; the stream goes on.
-    Failed { sequence: u64, timestamp_us: u64, reason: &'a str },
+    Failed {
+        /// The frame's number, in the order of submission.
+        sequence: u64,
+        /// As it was submitted.
+        timestamp_us: u64,
+        /// What failed.
+        reason: &'a str,
+    },
     /// The deadline is missed too often, or was kept for long enough: other frames, or another model, from here on.
-    LevelChanged { from: Level, to: Level },
+    LevelChanged {
+        /// The level until now.
+        from: Level,
+        /// The level from now on.
+        to: Level,
+    },
     /// The worker gives up, and no more frames are taken.
-    Stopped { reason: &'a str },
+    Stopped {
+        /// What stopped it.
+        reason: &'a str,
+    },
 }
 
 /// What was found in one frame, lent until the receiver returns.
@@ -71,7 +86,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(
+    pub(crate) fn new(
         shared: Arc<Shared>,
         models: Vec<Arc<Model>>,
         prompts: Arc<PromptSet>,
@@ -85,7 +100,7 @@ impl Worker {
     }
 
     /// Segments until the stream ends.
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         loop {
             // Before looking for a frame: one that was submitted before the end was announced is then seen.
             let ending = self.shared.ending.load(Ordering::Acquire);

@@ -1,4 +1,5 @@
 //! The `causalclipseg` command as a user types it.
+#![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod bench;
 #[cfg(feature = "dicom")]

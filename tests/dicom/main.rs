@@ -1,6 +1,7 @@
 //! DICOM files as carts, archives and researchers write them: each kind with the one right answer.
 //!
 //! The kinds are made here, byte by byte. Where real and reported files lie beside the repository, `cases.rs` reads them too.
+#![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod cases;
 mod codecs;

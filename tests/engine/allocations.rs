@@ -1,4 +1,5 @@
 //! Once warm, a frame allocates nothing, and an engine holds what it says: counted by the allocator of this test program.
+#![expect(unsafe_code, reason = "the trait of allocators is unsafe")]
 
 use super::{PROMPTS, engine};
 use causalclipseg::engine::{EngineOptions, PromptKernel, Workspace};

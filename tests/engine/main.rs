@@ -1,4 +1,5 @@
 //! The fast engine against the reference engine on whole networks, and what it promises beside equal answers.
+#![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod allocations;
 mod int8;

@@ -1,4 +1,5 @@
 //! OpenIGTLink: messages against another implementation's, and a node against good and bad peers.
+#![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod bad_peers;
 mod client;

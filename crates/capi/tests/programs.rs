@@ -14,8 +14,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The static library, built once: cargo builds no library for tests that they can't link themselves. With the features of the
-/// whole workspace, so that nothing else is built anew.
+/// The static library, built once: cargo builds no library for tests that they can't link themselves. The selection gives other
+/// crates the features that they have in `cargo test --workspace` (a test among the targets brings those of tests), so that
+/// nothing else is built anew.
 fn library() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         let test = std::env::current_exe().unwrap();
@@ -25,7 +26,7 @@ fn library() -> PathBuf {
             other => other.unwrap(),
         };
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo.args(["build", "--quiet", "--offline", "--workspace", "--lib", "--profile", profile]);
+        cargo.args(["build", "--quiet", "--offline", "--workspace", "--lib", "--test", "header", "--profile", profile]);
         if cfg!(feature = "gpu") {
             cargo.args(["--features", "causalclipseg-capi/gpu"]);
         }

@@ -2,6 +2,7 @@
 //!
 //! Switched off, as in every command but `bench`, an allocation costs one relaxed load more; switched on, one relaxed
 //! addition more. Both vanish beside the allocation itself (tens of nanoseconds).
+#![expect(unsafe_code, reason = "the trait of allocators is unsafe")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

@@ -47,7 +47,7 @@ pub(super) struct Comparison {
 
 impl Baseline {
     /// Reads a report in `json` or `jsonl`.
-    pub fn read(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let refuse = |reason: String| format!("cannot compare with {}: {reason}", path.display());
         let bytes = std::fs::metadata(path).map_err(|error| refuse(format!("{error}; check the path")))?.len();
         if bytes > MOST_BYTES {
@@ -70,7 +70,11 @@ impl Baseline {
     }
 
     /// Compares every row that has a counterpart. Yields what the user should know beside.
-    pub fn compare(&self, rows: &mut [Row], max_regression_percent: Option<f64>) -> Result<Vec<String>, Failure> {
+    pub(crate) fn compare(
+        &self,
+        rows: &mut [Row],
+        max_regression_percent: Option<f64>,
+    ) -> Result<Vec<String>, Failure> {
         let mut warnings = Vec::new();
         for row in rows.iter_mut() {
             let Some(earlier) = self.rows.iter().find(|earlier| earlier.is_of(row)) else {

@@ -21,11 +21,11 @@ pub(super) trait Clock {
 pub(super) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    pub fn request(&self) {
+    pub(crate) fn request(&self) {
         self.0.store(true, Relaxed);
     }
 
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.0.load(Relaxed)
     }
 }
@@ -35,7 +35,7 @@ pub(super) struct SystemClock {
 }
 
 impl SystemClock {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { origin: Instant::now() }
     }
 }
@@ -64,10 +64,10 @@ pub(super) mod manual {
 
     /// A clock that moves when it is told to, and by nothing else.
     #[derive(Default)]
-    pub struct ManualClock(Cell<Duration>);
+    pub(crate) struct ManualClock(Cell<Duration>);
 
     impl ManualClock {
-        pub fn pass(&self, time: Duration) {
+        pub(crate) fn pass(&self, time: Duration) {
             self.0.set(self.0.get() + time);
         }
     }

@@ -52,7 +52,7 @@ pub(super) struct Axes {
 
 impl Axes {
     /// Every combination once, the last axes changing fastest.
-    pub fn configurations(&self) -> Vec<Configuration> {
+    pub(crate) fn configurations(&self) -> Vec<Configuration> {
         let optional = |sizes: &[usize]| -> Vec<Option<usize>> {
             if sizes.is_empty() { vec![None] } else { sizes.iter().copied().map(Some).collect() }
         };

@@ -33,7 +33,6 @@ pub(super) struct GpuFacts {
 }
 
 /// Sums over frames, in seconds.
-#[cfg_attr(not(feature = "gpu"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct GpuTimes {
     frames: u64,
@@ -46,12 +45,12 @@ pub(super) struct GpuTimes {
 }
 
 impl GpuTimes {
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// Takes a frame along.
-    pub fn note(&mut self, report: &FrameReport) {
+    pub(crate) fn note(&mut self, report: &FrameReport) {
         match report.gpu_times {
             Some(times) => {
                 self.frames += 1;
@@ -73,7 +72,7 @@ impl GpuTimes {
 impl GpuFacts {
     /// `None` where the CPU ran frames.
     #[cfg(feature = "gpu")]
-    pub fn of(model: &Model, times: &GpuTimes) -> Option<Self> {
+    pub(crate) fn of(model: &Model, times: &GpuTimes) -> Option<Self> {
         let summary = model.engine().gpu().filter(|_| times.others == 0)?.summary();
         Some(Self {
             adapter: summary.adapter.name,
@@ -93,12 +92,12 @@ impl GpuFacts {
     }
 
     #[cfg(not(feature = "gpu"))]
-    pub fn of(_: &Model, _: &GpuTimes) -> Option<Self> {
+    pub(crate) fn of(_: &Model, _: &GpuTimes) -> Option<Self> {
         None
     }
 
     /// Medians of the rounds; `None` where the CPU ran one.
-    pub fn of_rounds(outcomes: &[Outcome]) -> Option<Self> {
+    pub(crate) fn of_rounds(outcomes: &[Outcome]) -> Option<Self> {
         let rounds: Vec<&Self> = outcomes.iter().map(|outcome| outcome.gpu.as_ref()).collect::<Option<_>>()?;
         let of = |figure: fn(&Self) -> f64| median(&rounds.iter().map(|facts| figure(facts)).collect::<Vec<f64>>());
         Some(Self {

@@ -36,7 +36,7 @@ pub(super) struct ModelWorkload<'m> {
 }
 
 impl<'m> ModelWorkload<'m> {
-    pub fn new(model: &'m Model, [width, height]: [usize; 2], prompts: usize) -> Result<Self, Failure> {
+    pub(crate) fn new(model: &'m Model, [width, height]: [usize; 2], prompts: usize) -> Result<Self, Failure> {
         // Of the network and its masks; what judging them adds is the stream's to tell.
         let session = Session::new(model, SessionOptions::default().with_quality(false))?;
         let pixels = a_frame(width, height);

@@ -19,7 +19,7 @@ pub(super) struct Running {
 
 impl Running {
     /// The first interrupt ends the measurement and prints what is there; the second one ends the command.
-    pub fn stop_on_interrupt(&self) -> Result<(), Failure> {
+    pub(crate) fn stop_on_interrupt(&self) -> Result<(), Failure> {
         let running = self.clone();
         let handler = move || {
             if running.stop.is_requested() {
@@ -30,7 +30,7 @@ impl Running {
         ctrlc::set_handler(handler).map_err(|error| format!("cannot listen for interrupts: {error}").into())
     }
 
-    pub fn stop(&self) -> &Stop {
+    pub(crate) fn stop(&self) -> &Stop {
         &self.stop
     }
 
@@ -40,7 +40,7 @@ impl Running {
     }
 
     /// Measures in a process of its own.
-    pub fn measure(&self, job: &Job) -> Result<Outcome, Failure> {
+    pub(crate) fn measure(&self, job: &Job) -> Result<Outcome, Failure> {
         let mut child = start()?;
         let told = tell(&mut child, job);
         let heard = match told {

@@ -110,7 +110,7 @@ pub(super) struct Row {
 
 impl Row {
     /// Sums up the rounds of one configuration; `None` where there are none.
-    pub fn of(
+    pub(crate) fn of(
         threads: usize,
         prompts: usize,
         device: DeviceName,
@@ -185,7 +185,7 @@ impl Row {
     }
 
     /// The configuration in a few words.
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         let Self { model, size, threads, prompts, engine, .. } = self;
         let precision = super::report::precision(self.precision);
         let plural = super::configuration::plural;
@@ -210,7 +210,7 @@ pub(super) mod example {
     use super::*;
 
     /// A round of latencies in milliseconds.
-    pub fn outcome(latencies_ms: &[f64]) -> Outcome {
+    pub(crate) fn outcome(latencies_ms: &[f64]) -> Outcome {
         let mut latencies_ns = Samples::new(1 << 20);
         latencies_ms.iter().for_each(|ms| latencies_ns.push((ms * 1e6) as u64));
         let frames = latencies_ms.len() as u64;
@@ -253,7 +253,7 @@ pub(super) mod example {
         }
     }
 
-    pub fn context() -> Context {
+    pub(crate) fn context() -> Context {
         Context {
             version: "0.1.0",
             commit: None,
@@ -266,7 +266,7 @@ pub(super) mod example {
         }
     }
 
-    pub fn row(rounds: &[&[f64]]) -> Row {
+    pub(crate) fn row(rounds: &[&[f64]]) -> Row {
         let outcomes: Vec<Outcome> = rounds.iter().map(|latencies_ms| outcome(latencies_ms)).collect();
         Row::of(1, 1, DeviceName::Cpu, &outcomes, &context()).unwrap()
     }

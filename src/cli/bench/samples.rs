@@ -12,11 +12,11 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    pub fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize) -> Self {
         Self { values: Vec::new(), capacity: capacity.max(2), stride: 1, seen: 0 }
     }
 
-    pub fn push(&mut self, latency_ns: u64) {
+    pub(crate) fn push(&mut self, latency_ns: u64) {
         if self.seen.is_multiple_of(self.stride) {
             if self.values.len() == self.capacity {
                 self.halve();
@@ -39,12 +39,12 @@ impl Samples {
     }
 
     /// As they came, `stride` frames apart.
-    pub fn values(&self) -> &[u64] {
+    pub(crate) fn values(&self) -> &[u64] {
         &self.values
     }
 
     /// At most `most` of them, in milliseconds, evenly spaced.
-    pub fn thinned_ms(&self, most: usize) -> Vec<f64> {
+    pub(crate) fn thinned_ms(&self, most: usize) -> Vec<f64> {
         let step = self.values.len().div_ceil(most.max(1)).max(1);
         self.values.iter().step_by(step).map(|ns| *ns as f64 / 1e6).collect()
     }

@@ -35,12 +35,12 @@ impl From<Interval> for [f64; 2] {
 }
 
 impl Interval {
-    pub fn contains(self, value: f64) -> bool {
+    pub(crate) fn contains(self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
     }
 
     /// Half its width.
-    pub fn radius(self) -> f64 {
+    pub(crate) fn radius(self) -> f64 {
         (self.high - self.low) / 2.0
     }
 }

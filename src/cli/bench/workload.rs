@@ -33,9 +33,9 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    pub const NAMES: [&str; 5] = ["preprocess", "image", "prompt", "head", "postprocess"];
+    pub(crate) const NAMES: [&str; 5] = ["preprocess", "image", "prompt", "head", "postprocess"];
 
-    pub fn values(&self) -> [f64; 5] {
+    pub(crate) fn values(&self) -> [f64; 5] {
         [self.preprocess, self.image, self.prompt, self.head, self.postprocess]
     }
 
@@ -66,7 +66,7 @@ pub(super) mod synthetic {
     use super::*;
     use std::time::Duration;
 
-    pub struct Synthetic<'c, F: FnMut(u64) -> Stages> {
+    pub(crate) struct Synthetic<'c, F: FnMut(u64) -> Stages> {
         pub clock: &'c ManualClock,
         /// Stages of the frame with this number, in seconds.
         pub stages_of: F,
@@ -75,7 +75,7 @@ pub(super) mod synthetic {
     }
 
     impl<'c, F: FnMut(u64) -> Stages> Synthetic<'c, F> {
-        pub fn new(clock: &'c ManualClock, stages_of: F) -> Self {
+        pub(crate) fn new(clock: &'c ManualClock, stages_of: F) -> Self {
             Self { clock, stages_of, frames: 0, allocations: None }
         }
     }
@@ -100,7 +100,7 @@ pub(super) mod synthetic {
     }
 
     /// A frame whose image pass alone takes time.
-    pub fn image(ms: f64) -> Stages {
+    pub(crate) fn image(ms: f64) -> Stages {
         Stages { image: ms / 1e3, ..Stages::default() }
     }
 }

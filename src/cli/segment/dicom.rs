@@ -20,7 +20,7 @@ pub(super) struct DicomResults<'a> {
 impl<'a> DicomResults<'a> {
     /// # Errors
     /// An input that is not a DICOM file.
-    pub fn new(
+    pub(crate) fn new(
         arguments: &Arguments,
         model: &Model,
         input: &Input,
@@ -51,7 +51,7 @@ impl<'a> DicomResults<'a> {
     }
 
     /// Keeps what was found in a frame, counted from 0.
-    pub fn add(&mut self, frame: usize, found: &Found<'_>) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, frame: usize, found: &Found<'_>) -> Result<(), Failure> {
         let Found { prompt, record, finding } = *found;
         if let Some(report) = &mut self.report {
             let added = report.push(prompt, frame, &record.measurements, &record.contours);
@@ -64,7 +64,7 @@ impl<'a> DicomResults<'a> {
         Ok(())
     }
 
-    pub fn finish(self, names: &OutputNames) -> Result<(), Failure> {
+    pub(crate) fn finish(self, names: &OutputNames) -> Result<(), Failure> {
         let mut written = None;
         if let Some(segmentation) = self.segmentation {
             written = Some(segmentation.write(&names.dicom_segmentation(), self.deidentification)?);

@@ -60,7 +60,7 @@ fn is_pipe(path: &Path) -> bool {
 }
 
 impl Input {
-    pub fn open(path: &Path, arguments: &Arguments) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path, arguments: &Arguments) -> Result<Self, Failure> {
         match arguments.raw {
             Some(format) if is_pipe(path) => Ok(Self::Pipe(RawFrames::new(io::stdin(), format))),
             None if is_pipe(path) => Ok(Self::File(piped_file()?)),
@@ -69,7 +69,7 @@ impl Input {
     }
 
     /// Whether results need no frame numbers.
-    pub fn is_still(&self) -> bool {
+    pub(crate) fn is_still(&self) -> bool {
         matches!(self, Self::File(source) if source.is_still())
     }
 
@@ -82,7 +82,7 @@ impl Input {
     }
 
     /// What masks lie on, for files that hold all of them.
-    pub fn mask_source(&self, impersonal: bool) -> MaskSource<'_> {
+    pub(crate) fn mask_source(&self, impersonal: bool) -> MaskSource<'_> {
         match self {
             Self::File(source) => MaskSource {
                 fields: source.fields(),
@@ -95,7 +95,7 @@ impl Input {
     }
 
     /// The next frame, with what the user said about it.
-    pub fn read_frame(&mut self, into: &mut FrameBuffer, arguments: &Arguments) -> Result<bool, Failure> {
+    pub(crate) fn read_frame(&mut self, into: &mut FrameBuffer, arguments: &Arguments) -> Result<bool, Failure> {
         let read = match self {
             Self::File(source) => source.read_frame(into)?,
             Self::Pipe(frames) => frames.read_frame(into)?,

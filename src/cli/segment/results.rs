@@ -39,7 +39,7 @@ pub(super) struct Results<'a> {
 impl<'a> Results<'a> {
     /// # Errors
     /// A DICOM result of what is not a DICOM file.
-    pub fn new(
+    pub(crate) fn new(
         arguments: &'a Arguments,
         names: &'a OutputNames,
         model: &'a causalclipseg::Model,
@@ -108,7 +108,7 @@ impl<'a> Results<'a> {
     }
 
     /// Writes what stands for itself, and keeps what comes at the end. `frame` counts from 0.
-    pub fn add(&mut self, frame: usize, pixels: &FrameBuffer, found: &Found<'_>) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, frame: usize, pixels: &FrameBuffer, found: &Found<'_>) -> Result<(), Failure> {
         if frame >= MAX_FRAMES {
             return Err(format!("more than {MAX_FRAMES} frames in one input; cut it, or use `stream`").into());
         }
@@ -151,7 +151,7 @@ impl<'a> Results<'a> {
                 }
                 Format::Json if self.still => write_result_json(&self.names.json(prompt), record)?,
                 Format::Json => {
-                    self.records.get_mut(prompt).into_iter().for_each(|records| records.push(record.clone()))
+                    self.records.get_mut(prompt).into_iter().for_each(|records| records.push(record.clone()));
                 }
                 // Kept until the end; both of these are written from one collection of masks.
                 Format::Mha | Format::Nrrd => {}
@@ -163,7 +163,7 @@ impl<'a> Results<'a> {
     }
 
     /// Writes what holds all frames.
-    pub fn finish(self, input: &Input) -> Result<(), Failure> {
+    pub(crate) fn finish(self, input: &Input) -> Result<(), Failure> {
         let Arguments { format, deidentify, .. } = self.arguments;
         if format.contains(&Format::Json) && !self.still {
             let source_ignored = input.ignored();

@@ -72,11 +72,11 @@ impl Summary {
     }
 
     /// Of an input as people know it.
-    pub fn new(input: String) -> Self {
+    pub(crate) fn new(input: String) -> Self {
         Self { input, ..Self::default() }
     }
 
-    pub fn add(&mut self, record: &Record) {
+    pub(crate) fn add(&mut self, record: &Record) {
         if self.frames == 0 {
             self.prompt = record.prompt.clone();
         }
@@ -102,7 +102,7 @@ impl Summary {
     }
 
     /// Input, prompt, area, mean probability, quality, time of a frame: means over the frames with a finding.
-    pub fn row(&self) -> [String; 6] {
+    pub(crate) fn row(&self) -> [String; 6] {
         let found = self.found.max(1) as f64;
         let percent = self.area_fraction / found * 100.0;
         let mut area = match self.area_mm2 {

@@ -13,7 +13,7 @@ pub(super) enum Feed {
 }
 
 impl Feed {
-    pub fn open(path: Option<&Path>, raw: Option<RawFormat>, over_and_over: bool) -> Result<Self, Failure> {
+    pub(crate) fn open(path: Option<&Path>, raw: Option<RawFormat>, over_and_over: bool) -> Result<Self, Failure> {
         match (path, raw) {
             (None, _) => Ok(Self::Synthetic(Synthetic::new())),
             (Some(path), Some(format)) if path == "-" => Ok(Self::Pipe(RawFrames::new(io::stdin(), format))),
@@ -28,7 +28,7 @@ impl Feed {
         }
     }
 
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::File { path, .. } => path.display().to_string(),
             Self::Pipe(_) => "standard input".into(),
@@ -42,7 +42,7 @@ impl Feed {
     }
 
     /// Reads the next frame; `false` after the last.
-    pub fn next(&mut self, into: &mut FrameBuffer) -> Result<bool, Failure> {
+    pub(crate) fn next(&mut self, into: &mut FrameBuffer) -> Result<bool, Failure> {
         match self {
             Self::Pipe(frames) => Ok(frames.read_frame(into)?),
             Self::Synthetic(frames) => {

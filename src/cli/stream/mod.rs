@@ -93,7 +93,7 @@ pub(super) enum Degrade {
 }
 
 impl Degrade {
-    pub fn policy(self) -> DegradePolicy {
+    pub(crate) fn policy(self) -> DegradePolicy {
         DegradePolicy::OFF
             .with_lower_rate(matches!(self, Self::Rate | Self::Full))
             .with_smaller_input(matches!(self, Self::Size | Self::Full))

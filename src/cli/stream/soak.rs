@@ -57,7 +57,7 @@ pub(super) struct SoakReport {
 }
 
 impl Soak {
-    pub fn new(seconds: Option<f64>) -> Self {
+    pub(crate) fn new(seconds: Option<f64>) -> Self {
         Self {
             begun: Instant::now(),
             length: seconds.map(Duration::from_secs_f64),
@@ -72,12 +72,12 @@ impl Soak {
         self.length.map(|length| self.begun.elapsed().as_secs_f64() / length.as_secs_f64())
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.passed().is_some_and(|passed| passed >= 1.0)
     }
 
     /// Takes note of one result.
-    pub fn note(&self, latency: Duration) {
+    pub(crate) fn note(&self, latency: Duration) {
         match self.passed() {
             Some(passed) if (WARM_UP..WARM_UP + WINDOW).contains(&passed) => self.early.record(latency),
             Some(passed) if passed >= 1.0 - WINDOW => self.late.record(latency),
@@ -86,14 +86,14 @@ impl Soak {
     }
 
     /// Takes the first look once it has warmed up.
-    pub fn observe(&self) {
+    pub(crate) fn observe(&self) {
         if self.passed().is_some_and(|passed| passed >= WARM_UP) {
             self.start.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Footprint::now);
         }
     }
 
     /// Takes the last look.
-    pub fn finish(&self) -> Option<SoakReport> {
+    pub(crate) fn finish(&self) -> Option<SoakReport> {
         self.length?;
         let end = Footprint::now();
         let start = self.start.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(end);
@@ -122,7 +122,7 @@ fn growth(start: &Footprint, end: &Footprint) -> Option<String> {
 }
 
 impl SoakReport {
-    pub fn table(&self) -> Table {
+    pub(crate) fn table(&self) -> Table {
         let mut table = crate::cli::table();
         table.set_header(["soak", "memory", "open files", "threads", "p50", "p99", "max"]);
         let number = |value: Option<u64>| value.map_or("-".to_string(), |value| value.to_string());

@@ -20,7 +20,7 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Attention { heads, causal } = step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no attention", step.name)));
         };

@@ -60,7 +60,7 @@ pub(super) enum Products<'a> {
 }
 
 impl Blending {
-    pub fn new([height, width, channels]: [usize; 3], scale: usize, bias: Option<Vec<f32>>) -> Self {
+    pub(crate) fn new([height, width, channels]: [usize; 3], scale: usize, bias: Option<Vec<f32>>) -> Self {
         let column = |terms: [Term; TERMS]| ColumnTerms {
             starts: terms.map(|term| ((term.source * 3 + term.tap) * channels) as u32),
             weights: terms.map(|term| term.weight),
@@ -77,18 +77,18 @@ impl Blending {
     }
 
     /// The lowest and the highest row of products that an output row reads.
-    pub fn sources(&self, row: usize) -> (usize, usize) {
+    pub(crate) fn sources(&self, row: usize) -> (usize, usize) {
         let used = || self.rows[row].iter().filter(|term| term.weight != 0.0).map(|term| term.source);
         (used().min().unwrap_or(0), used().max().unwrap_or(0))
     }
 
     /// Floats of the mixed row.
-    pub fn mixed_floats(&self) -> usize {
+    pub(crate) fn mixed_floats(&self) -> usize {
         self.width * 3 * self.channels
     }
 
     /// Mixes rows of products; `start` says where a low-resolution row begins in `products`.
-    pub fn mix_rows(
+    pub(crate) fn mix_rows(
         &self,
         kernels: Kernels,
         row: usize,
@@ -123,7 +123,7 @@ impl Blending {
     }
 
     /// Mixes columns of a mixed row into the output's columns from `first` on, as many as `out` holds.
-    pub fn mix_columns(&self, kernels: Kernels, mixed: &[f32], first: usize, relu: bool, out: &mut [f32]) {
+    pub(crate) fn mix_columns(&self, kernels: Kernels, mixed: &[f32], first: usize, relu: bool, out: &mut [f32]) {
         let count = out.len() / self.channels;
         blend_columns(kernels, &self.columns[first..first + count], mixed, &self.bias, relu, out);
     }
@@ -138,7 +138,7 @@ pub(super) struct Blend {
 }
 
 impl Blend {
-    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
         let StepKind::Blend { scale, bias, relu } = &step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no blend", step.name)));
         };

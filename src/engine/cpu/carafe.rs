@@ -15,7 +15,7 @@ pub(super) struct Carafe {
 }
 
 impl Carafe {
-    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Carafe { scale } = step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no reassembly", step.name)));
         };

@@ -87,7 +87,12 @@ pub(super) fn fold_int8(
 }
 
 impl Convolution {
-    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource, kernels: Kernels) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(
+        list: &StepList,
+        step: &Step,
+        source: &WeightSource,
+        kernels: Kernels,
+    ) -> Result<Self, EngineError> {
         let StepKind::Convolution { filters, stride, padding, map, residual, relu } = &step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no product", step.name)));
         };

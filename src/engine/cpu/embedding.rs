@@ -27,7 +27,7 @@ enum Table {
 }
 
 impl Embedding {
-    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
         let StepKind::Embed { table: name } = &step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no embedding", step.name)));
         };

@@ -19,7 +19,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn of(tensor: &Tensor) -> Self {
+    pub(crate) fn of(tensor: &Tensor) -> Self {
         let grid = match tensor.element {
             Element::F32 => Affine { scale: 1.0, zero_point: 0.0 },
             Element::U8(grid) => Affine { scale: grid.scale, zero_point: f32::from(grid.zero_point) },
@@ -29,30 +29,30 @@ impl Layout {
     }
 
     /// Of a tensor with a pixel for each token.
-    pub fn with_width(self, width: usize) -> Self {
+    pub(crate) fn with_width(self, width: usize) -> Self {
         Self { width, ..self }
     }
 
-    pub fn row_stride(&self) -> usize {
+    pub(crate) fn row_stride(&self) -> usize {
         (self.width + 2 * self.border) * self.channels
     }
 
-    pub fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         Target { row_stride: self.row_stride(), column_stride: self.channels }
     }
 
     /// The element where row `row` begins, its left border skipped.
-    pub fn row(&self, row: usize) -> usize {
+    pub(crate) fn row(&self, row: usize) -> usize {
         (row + self.border) * self.row_stride() + self.border * self.channels
     }
 
     /// The elements of a row's pixels, borders left out.
-    pub fn pixels(&self, row: usize) -> Range<usize> {
+    pub(crate) fn pixels(&self, row: usize) -> Range<usize> {
         self.row(row)..self.row(row) + self.width * self.channels
     }
 
     /// Whether the pixels of all rows follow each other without a gap.
-    pub fn is_flat(&self) -> bool {
+    pub(crate) fn is_flat(&self) -> bool {
         self.border == 0
     }
 }
@@ -67,13 +67,13 @@ pub(super) struct Rows<'a, T> {
 
 impl<T: Copy> Rows<'_, T> {
     /// A row's pixels, borders left out.
-    pub fn pixels(&mut self, row: usize) -> &mut [T] {
+    pub(crate) fn pixels(&mut self, row: usize) -> &mut [T] {
         let range = self.layout.pixels(row);
         &mut self.elements[range.start - self.first_element..range.end - self.first_element]
     }
 
     /// Fills what lies around the pixels of these rows.
-    pub fn fill_border(&mut self, value: T) {
+    pub(crate) fn fill_border(&mut self, value: T) {
         let Layout { border, channels, height, .. } = self.layout;
         if border == 0 {
             return;
@@ -129,7 +129,7 @@ mod tests {
             let layout = Layout { height, width: 4, channels: 3, border, grid };
             let mut elements = vec![255u8; (height + 2 * border) * layout.row_stride()];
             let mut seen = Vec::new();
-            for part in divide(&mut elements, layout, threads).iter_mut() {
+            for part in &mut divide(&mut elements, layout, threads) {
                 part.fill_border(0);
                 for row in part.rows.clone() {
                     seen.push(row);

@@ -22,7 +22,7 @@ pub(super) fn tensor_bytes(tensor: &Tensor) -> usize {
 impl Places {
     /// Largest tensors first, each at the lowest place that is free while it lives (Pisarchyk and Lee, "Efficient Memory
     /// Management for Deep Neural Net Inference", 2020: greedy by size).
-    pub fn plan(list: &StepList) -> Self {
+    pub(crate) fn plan(list: &StepList) -> Self {
         let lives = list.lifetimes();
         let mut order: Vec<usize> = (0..list.tensors.len()).filter(|index| lives[*index].is_some()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(tensor_bytes(&list.tensors[*index])));
@@ -52,11 +52,11 @@ impl Places {
         Self { ranges, bytes }
     }
 
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub fn range(&self, id: TensorId) -> Range<usize> {
+    pub(crate) fn range(&self, id: TensorId) -> Range<usize> {
         self.ranges[id.0].clone()
     }
 }
@@ -71,21 +71,21 @@ pub(super) struct Arena {
 
 impl Arena {
     /// What an arena of a length takes.
-    pub fn bytes_of(length: usize) -> usize {
+    pub(crate) fn bytes_of(length: usize) -> usize {
         length + ALIGNMENT
     }
 
-    pub fn new(length: usize) -> Self {
+    pub(crate) fn new(length: usize) -> Self {
         let bytes = vec![0; Self::bytes_of(length)];
         let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         Self { bytes, start, length }
     }
 
-    pub fn bytes(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.start + self.length]
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.length
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct LoadImage {
 }
 
 impl LoadImage {
-    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         Ok(Self { y: Operand::written(list, step)? })
     }
 }
@@ -54,7 +54,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Gate { complement, mask_grid } = step.kind else { return Err(internal(step, "is no gate")) };
         let [x, logits] = [0, 1].map(|index| Operand::read(list, step, index));
         let y = Operand::written(list, step)?;
@@ -115,7 +115,7 @@ pub(super) struct Add {
 }
 
 impl Add {
-    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Add { relu } = step.kind else { return Err(internal(step, "is no sum")) };
         let [a, b] = [0, 1].map(|index| Operand::read(list, step, index));
         Ok(Self { a, b, y: Operand::written(list, step)?, relu })
@@ -168,7 +168,7 @@ enum Function {
 }
 
 impl Rowwise {
-    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
         let x = Operand::read(list, step, 0);
         let function = match &step.kind {
             StepKind::Convert => Function::Convert,
@@ -234,7 +234,7 @@ pub(super) struct AveragePool {
 const MAX_POOL: usize = 8;
 
 impl AveragePool {
-    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::AveragePool { size } = step.kind else { return Err(internal(step, "is no pool")) };
         let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
         if size > MAX_POOL || x.is_u8 != y.is_u8 || step.destination()?.first_channel != 0 {
@@ -273,7 +273,7 @@ pub(super) struct LastToken {
 }
 
 impl LastToken {
-    pub fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         Ok(Self { x: Operand::read(list, step, 0), y: Operand::written(list, step)? })
     }
 }

@@ -88,7 +88,7 @@ fn prepare(
 }
 
 impl Program {
-    pub fn new(list: &StepList, source: &WeightSource, kernels: Kernels) -> Result<Self, EngineError> {
+    pub(crate) fn new(list: &StepList, source: &WeightSource, kernels: Kernels) -> Result<Self, EngineError> {
         let places = Places::plan(list);
         let ready = |step: &Step| -> Result<ReadyStep, EngineError> {
             let reads: Vec<Range<usize>> = step.reads.iter().map(|id| places.range(*id)).collect();
@@ -119,17 +119,17 @@ impl Program {
     }
 
     /// Bytes of the memory that a run works in, without the threads' own.
-    pub fn arena_bytes(&self) -> usize {
+    pub(crate) fn arena_bytes(&self) -> usize {
         self.bytes
     }
 
     /// Bytes of weights that are held in memory of their own.
-    pub fn owned_bytes(&self) -> usize {
+    pub(crate) fn owned_bytes(&self) -> usize {
         self.steps.iter().map(|step| step.work.owned_bytes()).sum()
     }
 
     /// Bytes of a run's memory: tensors and the threads' own.
-    pub fn room_bytes(&self, threads: usize, prompts: usize) -> usize {
+    pub(crate) fn room_bytes(&self, threads: usize, prompts: usize) -> usize {
         Arena::bytes_of(self.bytes) + threads * self.scratch_floats(prompts) * size_of::<f32>()
     }
 
@@ -138,7 +138,7 @@ impl Program {
     }
 
     /// Makes room for a number of threads and prompts. Allocates where it has not been as much before.
-    pub fn make_room(&self, room: &mut Room, threads: usize, prompts: usize) {
+    pub(crate) fn make_room(&self, room: &mut Room, threads: usize, prompts: usize) {
         if room.arena.as_ref().is_none_or(|arena| arena.len() < self.bytes) {
             room.arena = Some(Arena::new(self.bytes));
         }
@@ -152,7 +152,7 @@ impl Program {
     }
 
     /// Runs all steps. `timed` gets the nanoseconds of each where it is as long as the list.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         room: &mut Room,
         kernels: Kernels,
@@ -178,7 +178,7 @@ impl Program {
     }
 
     /// An output's values after a run, in f32, pixel by pixel.
-    pub fn output(&self, room: &mut Room, index: usize) -> Option<Vec<f32>> {
+    pub(crate) fn output(&self, room: &mut Room, index: usize) -> Option<Vec<f32>> {
         let (range, layout, element) = self.outputs.get(index)?;
         let bytes = &room.arena.as_mut()?.bytes()[range.clone()];
         let mut values = Vec::with_capacity(layout.height * layout.width * layout.channels);
@@ -194,7 +194,7 @@ impl Program {
     }
 
     /// The steps with the times of a run.
-    pub fn step_times(&self, nanoseconds: &[u64]) -> Vec<StepTime> {
+    pub(crate) fn step_times(&self, nanoseconds: &[u64]) -> Vec<StepTime> {
         let timed = self.steps.iter().zip(nanoseconds);
         let time = |(step, nanoseconds): (&ReadyStep, &u64)| StepTime {
             name: step.name.clone(),

@@ -17,35 +17,35 @@ pub(super) struct Operand {
 }
 
 impl Operand {
-    pub fn of(tensor: &Tensor) -> Self {
+    pub(crate) fn of(tensor: &Tensor) -> Self {
         Self { full: Layout::of(tensor), is_u8: tensor.element != Element::F32, per_token: tensor.per_token }
     }
 
-    pub fn read(list: &StepList, step: &Step, index: usize) -> Self {
+    pub(crate) fn read(list: &StepList, step: &Step, index: usize) -> Self {
         Self::of(list.tensor(step.reads[index]))
     }
 
-    pub fn written(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+    pub(crate) fn written(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         Ok(Self::of(list.tensor(step.destination()?.tensor)))
     }
 
     /// For a prompt of `tokens` tokens; of an image's tensors always the same.
-    pub fn layout(&self, tokens: usize) -> Layout {
+    pub(crate) fn layout(&self, tokens: usize) -> Layout {
         if self.per_token { self.full.with_width(tokens) } else { self.full }
     }
 
     /// The most pixels of a row.
-    pub fn layout_width(&self) -> usize {
+    pub(crate) fn layout_width(&self) -> usize {
         self.full.width
     }
 
     /// The most elements of a row's pixels.
-    pub fn row_elements(&self) -> usize {
+    pub(crate) fn row_elements(&self) -> usize {
         self.full.width * self.full.channels
     }
 
     /// A row's pixels as floats: where they lie, or `room` with their values.
-    pub fn floats<'a>(
+    pub(crate) fn floats<'a>(
         &self,
         kernels: Kernels,
         memory: &'a [u8],

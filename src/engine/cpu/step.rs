@@ -75,7 +75,7 @@ impl HeadRun {
 
 impl<'a> StepMemory<'a> {
     /// Borrows a step's tensors out of the arena. A tensor that is read twice is borrowed once.
-    pub fn borrow(
+    pub(crate) fn borrow(
         arena: &'a mut [u8],
         reads: &[Range<usize>],
         write: Range<usize>,
@@ -101,7 +101,7 @@ impl<'a> StepMemory<'a> {
         Ok(Self { reads: place.map(|index| distinct[index]), write })
     }
 
-    pub fn floats(&self, read: usize) -> &'a [f32] {
+    pub(crate) fn floats(&self, read: usize) -> &'a [f32] {
         // Places are aligned for any element and a multiple of its size.
         bytemuck::cast_slice(self.reads[read])
     }

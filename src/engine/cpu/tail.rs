@@ -45,7 +45,12 @@ const COLUMNS: usize = 28;
 const DOT_ROWS: usize = 3;
 
 impl PromptTail {
-    pub fn prepare(list: &StepList, step: &Step, source: &WeightSource, kernels: Kernels) -> Result<Self, EngineError> {
+    pub(crate) fn prepare(
+        list: &StepList,
+        step: &Step,
+        source: &WeightSource,
+        kernels: Kernels,
+    ) -> Result<Self, EngineError> {
         let StepKind::PromptTail { filters, products, scale, bias, head } = &step.kind else {
             return Err(EngineError::Internal(format!("`{}` is no tail", step.name)));
         };

@@ -40,7 +40,7 @@ pub(super) enum Packed<T> {
 }
 
 impl<T: bytemuck::Pod> Packed<T> {
-    pub fn as_slice(&self) -> &[T] {
+    pub(crate) fn as_slice(&self) -> &[T] {
         match self {
             Packed::Owned(values) => values,
             // The range was read off a tensor of this type, whose start is a multiple of 64.
@@ -48,7 +48,7 @@ impl<T: bytemuck::Pod> Packed<T> {
         }
     }
 
-    pub fn owned_bytes(&self) -> usize {
+    pub(crate) fn owned_bytes(&self) -> usize {
         match self {
             Packed::Owned(values) => std::mem::size_of_val(values.as_slice()),
             Packed::Mapped { .. } => 0,

@@ -48,7 +48,7 @@ fn values(source: &WeightSource, name: &str) -> Result<Vec<f32>, GpuError> {
 
 impl Constant {
     /// Its size in the GPU's memory.
-    pub fn bytes(&self, storage: Storage) -> u64 {
+    pub(crate) fn bytes(&self, storage: Storage) -> u64 {
         let quads = |channels: usize| quads(channels) as u64;
         match self {
             Constant::Weights { filters, form } => {
@@ -64,7 +64,7 @@ impl Constant {
     }
 
     /// Its bytes, as many as [`Self::bytes`] says.
-    pub fn make(&self, storage: Storage, source: &WeightSource) -> Result<Vec<u8>, GpuError> {
+    pub(crate) fn make(&self, storage: Storage, source: &WeightSource) -> Result<Vec<u8>, GpuError> {
         match self {
             Constant::Weights { filters, form } => weights(filters, *form, source),
             Constant::Channels { filters, scaled } => {

@@ -36,7 +36,7 @@ fn locked(trouble: &Mutex<Trouble>) -> std::sync::MutexGuard<'_, Trouble> {
 }
 
 impl GpuContext {
-    pub fn open(device: Device) -> Result<Self, GpuError> {
+    pub(crate) fn open(device: Device) -> Result<Self, GpuError> {
         let (adapter, description) = adapter::choose(device)?;
         let wanted = Features::SHADER_F16 | Features::TIMESTAMP_QUERY | Features::PIPELINE_CACHE;
         let limits = adapter.limits();
@@ -69,7 +69,11 @@ impl GpuContext {
 
     /// Runs what talks to the device. Errors come from `work` itself, from wgpu's error scopes, from the callbacks, and from
     /// panics: wgpu panics where waiting for a lost device fails.
-    pub fn guarded<T>(&self, what: &'static str, work: impl FnOnce() -> Result<T, GpuError>) -> Result<T, GpuError> {
+    pub(crate) fn guarded<T>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> Result<T, GpuError>,
+    ) -> Result<T, GpuError> {
         let driver = |reason: String| GpuError::Driver { what, reason: one_line(&reason) };
         self.check(what)?;
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -109,7 +113,7 @@ impl GpuContext {
     }
 
     /// Waits until all that was submitted is done.
-    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
+    pub(crate) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
         let poll = wgpu::PollType::Wait { submission_index: submission, timeout: Some(self.patience) };
         match self.device.poll(poll) {
             Ok(_) => Ok(()),

@@ -32,7 +32,7 @@ pub(crate) struct GpuRun {
 
 impl GpuRun {
     /// A sentence's logits under a head.
-    pub fn logits(&self, head: usize, sentence: usize, extent: [usize; 2]) -> Option<ArrayView2<'_, f32>> {
+    pub(crate) fn logits(&self, head: usize, sentence: usize, extent: [usize; 2]) -> Option<ArrayView2<'_, f32>> {
         let [rows, columns] = extent;
         let own = self.logits.get(head)?.get(sentence * rows * columns..(sentence + 1) * rows * columns)?;
         ArrayView2::from_shape((rows, columns), own).ok()
@@ -41,7 +41,7 @@ impl GpuRun {
 
 impl FrameRoom {
     /// Bytes of the device's memory.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let read_back = self.read_back.as_ref().map_or(0, wgpu::Buffer::size);
         self.sentences.iter().map(|sentences| sentences.bytes).sum::<u64>() + read_back
     }
@@ -71,7 +71,7 @@ impl FrameRoom {
         Ok(())
     }
 
-    pub fn run<'k>(
+    pub(crate) fn run<'k>(
         &mut self,
         program: &Program,
         image: &[f32],
@@ -135,7 +135,7 @@ impl FrameRoom {
     }
 
     /// As [`Self::run`], each job by itself: the nanoseconds of each.
-    pub fn time_jobs<'k>(
+    pub(crate) fn time_jobs<'k>(
         &mut self,
         program: &Program,
         image: &[f32],
@@ -188,7 +188,7 @@ pub(super) fn map(buffer: &wgpu::Buffer) -> Mapping {
 }
 
 impl Mapping {
-    pub fn outcome(&self) -> Result<(), GpuError> {
+    pub(crate) fn outcome(&self) -> Result<(), GpuError> {
         match &*self.result.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(failed(&error.to_string())),

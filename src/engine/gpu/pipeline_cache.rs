@@ -33,11 +33,11 @@ pub(super) fn load(gpu: &Arc<GpuContext>, folder: Option<&Path>) -> Option<Pipel
     let opened = gpu.guarded("open the cache of shaders", || {
         let descriptor =
             wgpu::PipelineCacheDescriptor { label: Some("shaders"), data: loaded.as_deref(), fallback: true };
+        #[expect(unsafe_code, reason = "a driver trusts the bytes that it is given")]
         // SAFETY: the data has to be what `get_data` returned before. It comes from a file that [`PipelineCache::store`] wrote
         // whole, under the key of this adapter, and whose sum shows that not a bit has changed since; wgpu compares version,
         // adapter and driver before the driver reads it, and starts afresh where they differ. Whoever can forge the sum can
         // write to the folder of the user who runs this program; others' write access is refused above.
-        #[allow(unsafe_code)]
         let cache = unsafe { gpu.device.create_pipeline_cache(&descriptor) };
         Ok(cache)
     });
@@ -71,12 +71,12 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 impl PipelineCache {
-    pub fn pipelines(&self) -> &wgpu::PipelineCache {
+    pub(crate) fn pipelines(&self) -> &wgpu::PipelineCache {
         &self.cache
     }
 
     /// Writes what is new. That it can't is no failure: shaders are compiled again.
-    pub fn store(&self) {
+    pub(crate) fn store(&self) {
         let content = self.gpu.guarded("read the cache of shaders", || Ok(self.cache.get_data()));
         let Some(content) = content.ok().flatten().filter(|content| Some(content) != self.loaded.as_ref()) else {
             return;

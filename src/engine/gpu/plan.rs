@@ -19,11 +19,11 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    pub fn quads(self) -> usize {
+    pub(crate) fn quads(self) -> usize {
         quads(self.channels)
     }
 
-    pub fn pixels(self) -> usize {
+    pub(crate) fn pixels(self) -> usize {
         self.height * self.width
     }
 }
@@ -61,11 +61,11 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         self.low.height * self.scale
     }
 
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.low.width * self.scale
     }
 }
@@ -121,7 +121,7 @@ struct Planning<'a> {
 impl Plan {
     /// # Errors
     /// [`GpuError::Unsupported`] with the first step that no shader is known for.
-    pub fn new(list: &StepList, source: &WeightSource, storage: Storage) -> Result<Self, GpuError> {
+    pub(crate) fn new(list: &StepList, source: &WeightSource, storage: Storage) -> Result<Self, GpuError> {
         let (list, heads) = with_products(list)?;
         for tensor in &list.tensors {
             if tensor.per_token || tensor.element != Element::F32 {
@@ -151,15 +151,15 @@ impl Plan {
         Ok(Self { storage, extents, slots, constants, jobs, image_floats })
     }
 
-    pub fn constant_bytes(&self) -> u64 {
+    pub(crate) fn constant_bytes(&self) -> u64 {
         self.constants.iter().map(|constant| constant.bytes(self.storage)).sum()
     }
 
-    pub fn tensor_bytes(&self) -> u64 {
+    pub(crate) fn tensor_bytes(&self) -> u64 {
         self.slots.bytes.iter().sum()
     }
 
-    pub fn tails(&self) -> impl Iterator<Item = &Tail> {
+    pub(crate) fn tails(&self) -> impl Iterator<Item = &Tail> {
         self.jobs.iter().filter_map(|job| match &job.work {
             Work::Tail(tail) => Some(tail),
             Work::Dispatch(_) => None,

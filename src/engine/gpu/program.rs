@@ -17,7 +17,7 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    pub fn record(&self, pass: &mut wgpu::ComputePass) {
+    pub(crate) fn record(&self, pass: &mut wgpu::ComputePass) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         let [x, y, z] = self.groups;
@@ -52,7 +52,7 @@ pub(super) struct Program {
 
 impl GpuContext {
     /// A buffer, or why there can be none.
-    pub fn buffer(&self, what: &str, bytes: u64, usage: BufferUsages) -> Result<wgpu::Buffer, GpuError> {
+    pub(crate) fn buffer(&self, what: &str, bytes: u64, usage: BufferUsages) -> Result<wgpu::Buffer, GpuError> {
         let limits = &self.limits;
         let most = match usage.contains(BufferUsages::STORAGE) {
             true => limits.max_buffer_size.min(limits.max_storage_buffer_binding_size),
@@ -71,7 +71,7 @@ impl GpuContext {
     }
 
     /// Checks a dispatch's size.
-    pub fn check_groups(&self, groups: [u32; 3]) -> Result<(), GpuError> {
+    pub(crate) fn check_groups(&self, groups: [u32; 3]) -> Result<(), GpuError> {
         let most = self.limits.max_compute_workgroups_per_dimension;
         match groups.into_iter().find(|count| *count > most) {
             Some(count) => {
@@ -83,7 +83,7 @@ impl GpuContext {
     }
 
     /// Binds a shape and the buffers of a dispatch, in the shader's order.
-    pub fn bind(
+    pub(crate) fn bind(
         &self,
         pipeline: wgpu::ComputePipeline,
         shape: wgpu::BufferBinding,
@@ -115,14 +115,14 @@ pub(super) struct Shapes {
 
 impl Shapes {
     /// Where a shape lies.
-    pub fn add(&mut self, words: &[u32]) -> u64 {
+    pub(crate) fn add(&mut self, words: &[u32]) -> u64 {
         let at = self.bytes.len();
         self.bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
         self.bytes.resize(self.bytes.len().next_multiple_of(SHAPE_ALIGNMENT as usize), 0);
         at as u64
     }
 
-    pub fn upload(&self, gpu: &GpuContext) -> Result<wgpu::Buffer, GpuError> {
+    pub(crate) fn upload(&self, gpu: &GpuContext) -> Result<wgpu::Buffer, GpuError> {
         let usage = BufferUsages::UNIFORM | BufferUsages::COPY_DST;
         let buffer = gpu.buffer("shapes", self.bytes.len() as u64, usage)?;
         gpu.queue.write_buffer(&buffer, 0, &self.bytes);
@@ -140,7 +140,7 @@ pub(super) fn whole(buffer: &wgpu::Buffer) -> wgpu::BufferBinding<'_> {
 }
 
 impl Program {
-    pub fn new(
+    pub(crate) fn new(
         gpu: Arc<GpuContext>,
         plan: Plan,
         source: &WeightSource,

@@ -16,37 +16,41 @@ pub(super) struct KernelLayout {
 }
 
 impl KernelLayout {
-    pub fn new(count: usize, channels: usize) -> Self {
+    pub(crate) fn new(count: usize, channels: usize) -> Self {
         Self { count, channels }
     }
 
     /// Fours of outputs: nine taps for each sentence, filled up with zeros.
-    pub fn groups(self) -> usize {
+    pub(crate) fn groups(self) -> usize {
         if self.count <= 1 { TAPS.div_ceil(4) } else { TAPS * CHUNK / 4 }
     }
 
-    pub fn chunks(self) -> usize {
+    pub(crate) fn chunks(self) -> usize {
         self.count.div_ceil(CHUNK)
     }
 
     /// The sentences of a chunk.
-    pub fn in_chunk(self, chunk: usize) -> usize {
+    pub(crate) fn in_chunk(self, chunk: usize) -> usize {
         (self.count - chunk * CHUNK).min(CHUNK)
     }
 
     /// Where, in floats of a chunk, the biases begin: behind the weights and what each output adds of itself.
-    pub fn biases(self) -> usize {
+    pub(crate) fn biases(self) -> usize {
         (self.channels + 1) * self.groups() * 4
     }
 
     /// Floats of a chunk: chunks begin where a binding may.
-    pub fn chunk_floats(self) -> usize {
+    pub(crate) fn chunk_floats(self) -> usize {
         const ALIGNMENT: usize = 64;
         (self.biases() + CHUNK).next_multiple_of(ALIGNMENT)
     }
 
     /// Writes the kernels (9 x channels weights, nine constants, a bias) into `floats`.
-    pub fn place<'k>(self, kernels: impl Iterator<Item = &'k [f32]>, floats: &mut Vec<f32>) -> Result<(), GpuError> {
+    pub(crate) fn place<'k>(
+        self,
+        kernels: impl Iterator<Item = &'k [f32]>,
+        floats: &mut Vec<f32>,
+    ) -> Result<(), GpuError> {
         let stride = 4 * self.groups();
         floats.clear();
         floats.resize(self.chunks() * self.chunk_floats(), 0.0);

@@ -13,14 +13,14 @@ pub(super) enum Storage {
 
 impl Storage {
     /// Bytes of four channels.
-    pub fn quad_bytes(self) -> u64 {
+    pub(crate) fn quad_bytes(self) -> u64 {
         match self {
             Storage::F32 => 16,
             Storage::F16 => 8,
         }
     }
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Storage::F32 => "f32",
             Storage::F16 => "f16",
@@ -39,7 +39,7 @@ pub(super) enum WeightForm {
 
 impl WeightForm {
     /// Bytes of four output channels.
-    pub fn quad_bytes(self) -> u64 {
+    pub(crate) fn quad_bytes(self) -> u64 {
         match self {
             WeightForm::F32 => 16,
             WeightForm::F16 => 8,
@@ -98,7 +98,7 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    pub fn new(shader: Shader, constants: Vec<(&'static str, Value)>) -> Self {
+    pub(crate) fn new(shader: Shader, constants: Vec<(&'static str, Value)>) -> Self {
         Self { shader, weights: WeightForm::F32, constants }
     }
 
@@ -145,15 +145,15 @@ pub(super) struct Pipelines<'g> {
 }
 
 impl<'g> Pipelines<'g> {
-    pub fn new(gpu: &'g GpuContext, storage: Storage, cache: Option<&'g wgpu::PipelineCache>) -> Self {
+    pub(crate) fn new(gpu: &'g GpuContext, storage: Storage, cache: Option<&'g wgpu::PipelineCache>) -> Self {
         Self { gpu, storage, cache, ready: HashMap::new() }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ready.len()
     }
 
-    pub fn get(&mut self, variant: &Variant) -> Result<wgpu::ComputePipeline, GpuError> {
+    pub(crate) fn get(&mut self, variant: &Variant) -> Result<wgpu::ComputePipeline, GpuError> {
         let text = variant.text(self.storage);
         if let Some(pipeline) = self.ready.get(&text) {
             return Ok(pipeline.clone());

@@ -15,7 +15,7 @@ pub(super) struct Slots {
 impl Slots {
     /// Largest tensors first, each into the smallest buffer that is free while it lives (Pisarchyk and Lee, "Efficient
     /// Memory Management for Deep Neural Net Inference", 2020: greedy by size, for shared objects).
-    pub fn plan(list: &StepList, tensor_bytes: &[u64]) -> Self {
+    pub(crate) fn plan(list: &StepList, tensor_bytes: &[u64]) -> Self {
         let lives = list.lifetimes();
         let mut order: Vec<usize> = (0..list.tensors.len()).filter(|index| lives[*index].is_some()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(tensor_bytes[*index]));

@@ -33,7 +33,7 @@ pub(super) struct Sentences {
 }
 
 impl TailRoom {
-    pub fn new(
+    pub(crate) fn new(
         tail: Tail,
         products: wgpu::Buffer,
         bias: wgpu::Buffer,
@@ -50,12 +50,12 @@ impl TailRoom {
         Ok(Self { alone: shaders(1)?, chunk: shaders(CHUNK)?, tail, products, bias })
     }
 
-    pub fn layout(&self, count: usize) -> KernelLayout {
+    pub(crate) fn layout(&self, count: usize) -> KernelLayout {
         KernelLayout::new(count, self.tail.low.channels)
     }
 
     /// Bytes of the kernels, the dot products and the logits of `count` sentences.
-    pub fn bytes(tail: &Tail, count: usize) -> u64 {
+    pub(crate) fn bytes(tail: &Tail, count: usize) -> u64 {
         let layout = KernelLayout::new(count, tail.low.channels);
         let pixels = tail.height() * tail.width();
         let floats = layout.chunk_floats() * layout.chunks() + pixels * (4 * layout.groups() + count);
@@ -63,7 +63,7 @@ impl TailRoom {
     }
 
     /// Buffers and dispatches for `count` sentences, at least one.
-    pub fn sentences(&self, gpu: &GpuContext, count: usize) -> Result<Sentences, GpuError> {
+    pub(crate) fn sentences(&self, gpu: &GpuContext, count: usize) -> Result<Sentences, GpuError> {
         let layout = self.layout(count);
         let (height, width) = (self.tail.height(), self.tail.width());
         let pixels = height * width;

@@ -40,7 +40,7 @@ fn segments(is_head: impl Iterator<Item = bool>) -> Vec<Segment> {
 }
 
 impl Clock {
-    pub fn new(gpu: &GpuContext, plan: &Plan) -> Result<Self, GpuError> {
+    pub(crate) fn new(gpu: &GpuContext, plan: &Plan) -> Result<Self, GpuError> {
         let segments = segments(plan.jobs.iter().map(|job| job.is_head));
         let count = 2 * segments.len() as u32;
         let has_clock = gpu.device.features().contains(Features::TIMESTAMP_QUERY);
@@ -63,16 +63,16 @@ impl Clock {
         Ok(Self { segments, queries })
     }
 
-    pub fn segments(&self) -> &[Segment] {
+    pub(crate) fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
     /// Bytes of the times of a frame.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.queries.as_ref().map_or(0, |_| 16 * self.segments.len() as u64)
     }
 
-    pub fn descriptor(&self, segment: &Segment) -> wgpu::ComputePassDescriptor<'_> {
+    pub(crate) fn descriptor(&self, segment: &Segment) -> wgpu::ComputePassDescriptor<'_> {
         wgpu::ComputePassDescriptor {
             label: Some(if segment.is_head { "head" } else { "image" }),
             timestamp_writes: self.queries.as_ref().map(|queries| wgpu::ComputePassTimestampWrites {
@@ -83,7 +83,7 @@ impl Clock {
         }
     }
 
-    pub fn resolve(&self, encoder: &mut wgpu::CommandEncoder, into: &wgpu::Buffer, offset: u64) {
+    pub(crate) fn resolve(&self, encoder: &mut wgpu::CommandEncoder, into: &wgpu::Buffer, offset: u64) {
         if let Some(queries) = &self.queries {
             encoder.resolve_query_set(&queries.set, 0..2 * self.segments.len() as u32, &queries.resolved, 0);
             encoder.copy_buffer_to_buffer(&queries.resolved, 0, into, offset, self.bytes());
@@ -91,7 +91,7 @@ impl Clock {
     }
 
     /// Reads the ticks that [`Self::resolve`] left.
-    pub fn read(&self, bytes: &[u8]) -> GpuTimes {
+    pub(crate) fn read(&self, bytes: &[u8]) -> GpuTimes {
         let mut times = GpuTimes::default();
         let Some(queries) = &self.queries else { return times };
         let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);

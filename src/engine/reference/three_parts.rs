@@ -30,7 +30,7 @@ struct HeadPlan {
 }
 
 impl ReferenceEngine {
-    pub fn new(graph: &Graph, weights: &Weights, options: &EngineOptions) -> Result<Self, EngineError> {
+    pub(crate) fn new(graph: &Graph, weights: &Weights, options: &EngineOptions) -> Result<Self, EngineError> {
         let executor = executor(options.threads)?;
         let parts = Parts::find(graph, options.confounders)?;
         let plan = |part: &Graph| ReferencePlan::on(executor.clone(), part, weights);
@@ -47,11 +47,11 @@ impl ReferenceEngine {
         })
     }
 
-    pub fn has_confounders(&self) -> bool {
+    pub(crate) fn has_confounders(&self) -> bool {
         self.heads.len() > 1
     }
 
-    pub fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
+    pub(crate) fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
         let vectors = self.prompt.run(&[Value::Tokens(tokens)])?;
         let of_head = |head: &HeadPlan| vectors.get(head.vector).map(|vector| vector.iter().copied().collect());
         let vectors = self.heads.iter().map(of_head).collect::<Option<_>>();
@@ -60,7 +60,7 @@ impl ReferenceEngine {
     }
 
     /// Runs the image's part once and times its nodes.
-    pub fn time_image_steps(&self, pixels: &[f32]) -> Result<Vec<StepTime>, EngineError> {
+    pub(crate) fn time_image_steps(&self, pixels: &[f32]) -> Result<Vec<StepTime>, EngineError> {
         self.image.time_steps(&[Value::Array(&self.image_array(pixels)?)])
     }
 
@@ -73,7 +73,7 @@ impl ReferenceEngine {
     }
 
     /// The logits of each prompt, for each head, and the seconds that the heads took.
-    pub fn run<'k>(
+    pub(crate) fn run<'k>(
         &self,
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,

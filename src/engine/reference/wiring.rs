@@ -22,52 +22,58 @@ pub(super) struct Wiring<'a> {
 }
 
 impl<'a> Wiring<'a> {
-    pub fn new(weights: &'a Weights, context: Option<usize>) -> Self {
+    pub(crate) fn new(weights: &'a Weights, context: Option<usize>) -> Self {
         let model = TypedModel::default();
         let length = model.symbols.sym("tokens").to_dim();
         Self { model, weights, length, node: String::new(), context, wired: 0 }
     }
 
-    pub fn wire(&mut self, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {
+    pub(crate) fn wire(&mut self, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {
         self.wired += 1;
         let name = format!("{}/{}", self.node, self.wired);
         self.model.wire_node(name, op, inputs)?.pop().context("the operator yields nothing")
     }
 
-    pub fn constant(&mut self, value: ArrayD<f32>) -> TractResult<OutletId> {
+    pub(crate) fn constant(&mut self, value: ArrayD<f32>) -> TractResult<OutletId> {
         let tensor = Tensor::from(value);
         self.wire(Const::new(Arc::new(tensor))?, &[])
     }
 
     /// A constant of `rank` axes of one element, which broadcasts against anything of that rank.
-    pub fn scalar(&mut self, value: f32, rank: usize) -> TractResult<OutletId> {
+    pub(crate) fn scalar(&mut self, value: f32, rank: usize) -> TractResult<OutletId> {
         self.constant(ArrayD::from_elem(IxDyn(&vec![1; rank]), value))
     }
 
-    pub fn weight(&self, name: &str) -> TractResult<ArrayViewD<'a, f32>> {
+    pub(crate) fn weight(&self, name: &str) -> TractResult<ArrayViewD<'a, f32>> {
         self.weights.get(name).map(|value| value.view()).with_context(|| format!("there is no weight `{name}`"))
     }
 
     /// A weight of one axis as a constant of `shape`.
-    pub fn shaped_weight(&mut self, name: &str, shape: &[usize]) -> TractResult<OutletId> {
+    pub(crate) fn shaped_weight(&mut self, name: &str, shape: &[usize]) -> TractResult<OutletId> {
         let value = self.weight(name)?.to_owned().into_shape_with_order(shape)?;
         self.constant(value)
     }
 
-    pub fn einsum(&mut self, axes: &str, inputs: &[OutletId]) -> TractResult<OutletId> {
+    pub(crate) fn einsum(&mut self, axes: &str, inputs: &[OutletId]) -> TractResult<OutletId> {
         self.wire(EinSum::new(axes.parse()?, f32::datum_type()), inputs)
     }
 
-    pub fn reshape(&mut self, x: OutletId, at: usize, from: &[usize], to: &[usize]) -> TractResult<OutletId> {
+    pub(crate) fn reshape(&mut self, x: OutletId, at: usize, from: &[usize], to: &[usize]) -> TractResult<OutletId> {
         let dims = |sizes: &[usize]| sizes.iter().map(|size| size.to_dim()).collect::<TVec<TDim>>();
         self.wire(AxisOp::Reshape(at, dims(from), dims(to)), &[x])
     }
 
-    pub fn move_axis(&mut self, x: OutletId, from: usize, to: usize) -> TractResult<OutletId> {
+    pub(crate) fn move_axis(&mut self, x: OutletId, from: usize, to: usize) -> TractResult<OutletId> {
         self.wire(AxisOp::Move(from, to), &[x])
     }
 
-    pub fn slice(&mut self, x: OutletId, axis: usize, start: impl ToDim, end: impl ToDim) -> TractResult<OutletId> {
+    pub(crate) fn slice(
+        &mut self,
+        x: OutletId,
+        axis: usize,
+        start: impl ToDim,
+        end: impl ToDim,
+    ) -> TractResult<OutletId> {
         self.wire(Slice::new(axis, start, end), &[x])
     }
 }

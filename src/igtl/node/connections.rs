@@ -26,17 +26,17 @@ pub(super) struct Connections {
 
 impl Connections {
     /// Keeps a thread that accepts, connects or reads.
-    pub fn keep(&self, thread: JoinHandle<()>) {
+    pub(crate) fn keep(&self, thread: JoinHandle<()>) {
         keep(&self.readers, thread);
     }
 
     /// Waits for all threads that accept, connect or read.
-    pub fn join_readers(&self) {
+    pub(crate) fn join_readers(&self) {
         join_all(&self.readers);
     }
 
     /// Waits for all threads that write.
-    pub fn join_writers(&self) {
+    pub(crate) fn join_writers(&self) {
         join_all(&self.writers);
     }
 }

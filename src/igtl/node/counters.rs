@@ -53,7 +53,7 @@ pub(super) fn count(counter: &AtomicU64) {
 }
 
 impl Counters {
-    pub fn snapshot(&self, stream: Statistics, peers: usize) -> NodeStatistics {
+    pub(crate) fn snapshot(&self, stream: Statistics, peers: usize) -> NodeStatistics {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
         NodeStatistics {
             stream,

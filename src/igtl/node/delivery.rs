@@ -20,18 +20,18 @@ pub(super) struct Delivery<'a> {
 
 impl<'a> Delivery<'a> {
     /// `None` for a ticket that nobody knows.
-    pub fn new(hub: &'a Hub, ticket: u64) -> Option<Self> {
+    pub(crate) fn new(hub: &'a Hub, ticket: u64) -> Option<Self> {
         let origin = hub.take_frame(ticket)?;
         Some(Self { hub, origin, recipients: hub.recipients(origin.peer) })
     }
 
     /// Of the frame, in microseconds since 1970.
-    pub fn timestamp_us(&self) -> u64 {
+    pub(crate) fn timestamp_us(&self) -> u64 {
         self.origin.timestamp_us
     }
 
     /// Sends a mask (height x width, zero or not) as a label map of zeros and ones that lies where the frame lies.
-    pub fn mask(&self, prompt: usize, text: &str, mask: ArrayView2<'_, u8>) {
+    pub(crate) fn mask(&self, prompt: usize, text: &str, mask: ArrayView2<'_, u8>) {
         let size = [mask.ncols(), mask.nrows(), 1].map(|side| u16::try_from(side).unwrap_or(u16::MAX));
         let header = ImageHeader {
             components: 1,
@@ -58,7 +58,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// Sends outlines as closed lines in the millimetres of the frame's own coordinate system.
-    pub fn contours(&self, prompt: usize, text: &str, contours: &[Contour]) {
+    pub(crate) fn contours(&self, prompt: usize, text: &str, contours: &[Contour]) {
         let Some(device) = self.hub.names.contours(prompt) else { return };
         let ImageHeader { geometry, size, .. } = self.origin.image;
         // A contour's whole numbers are the corners of pixels, an image's are their centres.
@@ -73,13 +73,13 @@ impl<'a> Delivery<'a> {
     }
 
     /// Sends measurements and flags, a line of JSON.
-    pub fn report(&self, prompt: usize, json: &str) {
+    pub(crate) fn report(&self, prompt: usize, json: &str) {
         let Some(device) = self.hub.names.report(prompt) else { return };
         self.send(Slot::Report(prompt), device, &[], |envelope, out| envelope.write(Outgoing::Text(json), out));
     }
 
     /// Tells the sender that there is no result.
-    pub fn failure(&self, reason: &str) {
+    pub(crate) fn failure(&self, reason: &str) {
         let status = Status::new(status_code::UNKNOWN_ERROR, format!("an image has no result: {reason}"));
         for peer in self.recipients.iter().filter(|peer| peer.id() == self.origin.peer) {
             peer.outbox().push(Slot::Status, self.hub.status_message(peer.version(), &status));

@@ -48,7 +48,7 @@ struct Frames {
 }
 
 impl Hub {
-    pub fn new(options: NodeOptions, names: ResultNames, prompts: &[&str]) -> Self {
+    pub(crate) fn new(options: NodeOptions, names: ResultNames, prompts: &[&str]) -> Self {
         Self {
             options,
             names,
@@ -63,31 +63,31 @@ impl Hub {
         }
     }
 
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    pub fn begin_stop(&self) {
+    pub(crate) fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
-    pub fn stopped(&self) -> Option<&str> {
+    pub(crate) fn stopped(&self) -> Option<&str> {
         self.stopped.get().map(String::as_str)
     }
 
     /// The stream has given up.
-    pub fn give_up(&self, reason: &str) {
+    pub(crate) fn give_up(&self, reason: &str) {
         if self.stopped.set(reason.into()).is_ok() {
             self.tell_everybody(&Status::new(status_code::UNKNOWN_ERROR, format!("segmenting has stopped: {reason}")));
         }
     }
 
-    pub fn next_peer_id(&self) -> u64 {
+    pub(crate) fn next_peer_id(&self) -> u64 {
         self.next_peer.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Takes a peer in; `false` where there are too many.
-    pub fn admit(&self, peer: &Arc<Peer>) -> bool {
+    pub(crate) fn admit(&self, peer: &Arc<Peer>) -> bool {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let there_is_room = peers.len() < self.options.max_peers;
         count(if there_is_room { &self.counters.connections } else { &self.counters.turned_away });
@@ -97,22 +97,22 @@ impl Hub {
         there_is_room
     }
 
-    pub fn dismiss(&self, peer: &Peer) {
+    pub(crate) fn dismiss(&self, peer: &Peer) {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| other.id() != peer.id());
     }
 
-    pub fn peer_count(&self) -> usize {
+    pub(crate) fn peer_count(&self) -> usize {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Who gets the results of a frame: its sender, and all who never sent one.
-    pub fn recipients(&self, sender: u64) -> Vec<Arc<Peer>> {
+    pub(crate) fn recipients(&self, sender: u64) -> Vec<Arc<Peer>> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.iter().filter(|peer| peer.id() == sender || !peer.sends_frames()).cloned().collect()
     }
 
     /// Keeps a frame's origin until its result, and gives the ticket by which the result finds it.
-    pub fn note_frame(&self, origin: FrameOrigin) -> u64 {
+    pub(crate) fn note_frame(&self, origin: FrameOrigin) -> u64 {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = frames.next_ticket;
         frames.next_ticket += 1;
@@ -124,22 +124,22 @@ impl Hub {
         ticket
     }
 
-    pub fn take_frame(&self, ticket: u64) -> Option<FrameOrigin> {
+    pub(crate) fn take_frame(&self, ticket: u64) -> Option<FrameOrigin> {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         let place = frames.under_way.iter().position(|(other, _)| *other == ticket)?;
         frames.under_way.remove(place).map(|(_, origin)| origin)
     }
 
-    pub fn prompts(&self) -> Vec<String> {
+    pub(crate) fn prompts(&self) -> Vec<String> {
         self.prompts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub fn set_prompts(&self, prompts: Vec<String>) {
+    pub(crate) fn set_prompts(&self, prompts: Vec<String>) {
         *self.prompts.lock().unwrap_or_else(PoisonError::into_inner) = prompts;
     }
 
     /// A buffer with what `write` writes, in memory of an earlier message where there is some.
-    pub fn buffer(&self, write: impl FnOnce(&mut Vec<u8>)) -> Arc<Vec<u8>> {
+    pub(crate) fn buffer(&self, write: impl FnOnce(&mut Vec<u8>)) -> Arc<Vec<u8>> {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         // One that nobody holds any more.
         let free = buffers.iter_mut().position(|buffer| Arc::get_mut(buffer).is_some());
@@ -156,7 +156,7 @@ impl Hub {
         buffer
     }
 
-    pub fn status_message(&self, version: u16, status: &Status) -> Arc<Vec<u8>> {
+    pub(crate) fn status_message(&self, version: u16, status: &Status) -> Arc<Vec<u8>> {
         let envelope = Envelope { version, ..Envelope::new(self.names.status(), Timestamp::now()) };
         self.buffer(|out| envelope.write(Outgoing::Status(status), out))
     }
@@ -169,7 +169,7 @@ impl Hub {
     }
 
     /// The last message of every peer; nothing is sent after it.
-    pub fn say_goodbye(&self) {
+    pub(crate) fn say_goodbye(&self) {
         self.tell_everybody(&Status::new(status_code::EXITING, "the node ends"));
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         peers.iter().for_each(|peer| peer.outbox().close(LAST_WORDS));

@@ -16,7 +16,7 @@ pub(super) struct ResultNames {
 
 impl ResultNames {
     /// `None` for a name that is too long, or more than letters, digits and underscores.
-    pub fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let usable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(usable) {
             return None;
@@ -39,26 +39,26 @@ impl ResultNames {
     }
 
     /// Of the prompt with this number, from 0.
-    pub fn mask(&self, prompt: usize) -> Option<DeviceName> {
+    pub(crate) fn mask(&self, prompt: usize) -> Option<DeviceName> {
         self.masks.get(prompt).copied()
     }
 
     /// Of the prompt with this number, from 0.
-    pub fn contours(&self, prompt: usize) -> Option<DeviceName> {
+    pub(crate) fn contours(&self, prompt: usize) -> Option<DeviceName> {
         self.contours.get(prompt).copied()
     }
 
     /// Of the prompt with this number, from 0.
-    pub fn report(&self, prompt: usize) -> Option<DeviceName> {
+    pub(crate) fn report(&self, prompt: usize) -> Option<DeviceName> {
         self.reports.get(prompt).copied()
     }
 
-    pub fn status(&self) -> DeviceName {
+    pub(crate) fn status(&self) -> DeviceName {
         self.status
     }
 
     /// Whether an image is one of our own masks: a peer that sends back what it gets must not be answered for ever.
-    pub fn is_own_mask(&self, device: &DeviceName) -> bool {
+    pub(crate) fn is_own_mask(&self, device: &DeviceName) -> bool {
         self.masks.contains(device)
     }
 }

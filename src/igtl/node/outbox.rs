@@ -40,7 +40,7 @@ struct State {
 
 impl Outbox {
     /// Puts a message behind those that wait. Returns whether an older one, of the same slot, gave way.
-    pub fn push(&self, slot: Slot, message: Arc<Vec<u8>>) -> bool {
+    pub(crate) fn push(&self, slot: Slot, message: Arc<Vec<u8>>) -> bool {
         let mut state = self.lock();
         if state.closed.is_some() {
             return false;
@@ -63,7 +63,7 @@ impl Outbox {
     }
 
     /// Takes no more; what waits may be sent for so long.
-    pub fn close(&self, grace: Duration) {
+    pub(crate) fn close(&self, grace: Duration) {
         let mut state = self.lock();
         state.closed.get_or_insert(Instant::now() + grace);
         if grace.is_zero() {
@@ -74,12 +74,12 @@ impl Outbox {
     }
 
     /// Whether the time for the last messages is over.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.lock().closed.is_some_and(|until| Instant::now() >= until)
     }
 
     /// The next message; waits for one, at most `patience`.
-    pub fn next(&self, patience: Duration) -> Next {
+    pub(crate) fn next(&self, patience: Duration) -> Next {
         let state = self.lock();
         let idle = |state: &mut State| state.waiting.is_empty() && state.closed.is_none();
         let waited = self.changed.wait_timeout_while(state, patience, idle);

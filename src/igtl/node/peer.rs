@@ -28,7 +28,7 @@ pub(super) struct Peer {
 impl Peer {
     /// # Errors
     /// A socket that does not take timeouts.
-    pub fn new(id: u64, socket: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(id: u64, socket: TcpStream) -> io::Result<Self> {
         let address = socket.peer_addr().map_or_else(|_| "a peer".into(), |address| address.to_string());
         // Accepted from a listener that does not block, on some systems a socket does not either.
         socket.set_nonblocking(false)?;
@@ -46,42 +46,42 @@ impl Peer {
         })
     }
 
-    pub fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
     /// For people.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    pub fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
-    pub fn outbox(&self) -> &Outbox {
+    pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
     }
 
     /// The header version to write: 1, or 2 once the peer has used that or a later one.
-    pub fn version(&self) -> u16 {
+    pub(crate) fn version(&self) -> u16 {
         self.version.load(Ordering::Relaxed)
     }
 
-    pub fn note_version(&self, version: u16) {
+    pub(crate) fn note_version(&self, version: u16) {
         self.version.store(version.clamp(1, 2), Ordering::Relaxed);
     }
 
     /// Whether it has sent an image: then it gets the results of its own, and else of all.
-    pub fn sends_frames(&self) -> bool {
+    pub(crate) fn sends_frames(&self) -> bool {
         self.sends_frames.load(Ordering::Relaxed)
     }
 
-    pub fn note_frame(&self) {
+    pub(crate) fn note_frame(&self) {
         self.sends_frames.store(true, Ordering::Relaxed);
     }
 
-    pub fn wants(&self, slot: Slot) -> bool {
+    pub(crate) fn wants(&self, slot: Slot) -> bool {
         let bit = match slot {
             Slot::Mask(_) => MASKS,
             Slot::Contours(_) => CONTOURS,
@@ -92,7 +92,7 @@ impl Peer {
     }
 
     /// Starts or stops results of a message type; `false` for a type that is none of theirs.
-    pub fn set_wanted(&self, kind: &[u8], wanted: bool) -> bool {
+    pub(crate) fn set_wanted(&self, kind: &[u8], wanted: bool) -> bool {
         let bit = match kind {
             b"IMAGE" => MASKS,
             b"POLYDATA" => CONTOURS,
@@ -108,7 +108,7 @@ impl Peer {
     }
 
     /// Sends what the outbox holds, and heartbeats, until the outbox is closed or the connection fails.
-    pub fn write(&self, hub: &Hub) {
+    pub(crate) fn write(&self, hub: &Hub) {
         let mut heartbeat_due = Instant::now();
         loop {
             let now = Instant::now();

@@ -26,7 +26,7 @@ pub(super) enum PromptChange {
 
 impl PromptChange {
     /// What a text from `device` asks for; `None` where the device is not `prompt_device` with or without a number.
-    pub fn of(device: &DeviceName, prompt_device: &str, text: &str) -> Option<Result<Self, String>> {
+    pub(crate) fn of(device: &DeviceName, prompt_device: &str, text: &str) -> Option<Result<Self, String>> {
         let number = device.as_bytes().strip_prefix(prompt_device.as_bytes())?;
         let number = std::str::from_utf8(number).ok()?;
         let prompts: Vec<String> =
@@ -73,13 +73,13 @@ type Waiting = (Arc<Peer>, PromptChange);
 pub(super) struct PromptThread(SyncSender<Waiting>);
 
 impl PromptThread {
-    pub fn new() -> (Self, Receiver<Waiting>) {
+    pub(crate) fn new() -> (Self, Receiver<Waiting>) {
         let (sender, receiver) = mpsc::sync_channel(MAX_WAITING);
         (Self(sender), receiver)
     }
 
     /// Hands a change over; `false` where too many wait.
-    pub fn ask(&self, peer: &Arc<Peer>, change: PromptChange) -> bool {
+    pub(crate) fn ask(&self, peer: &Arc<Peer>, change: PromptChange) -> bool {
         self.0.try_send((peer.clone(), change)).is_ok()
     }
 }

@@ -37,7 +37,7 @@ pub(super) type Observer = Box<dyn FnMut(&str) + Send>;
 pub(super) struct Segmenter(Stream);
 
 impl Segmenter {
-    pub fn start(
+    pub(crate) fn start(
         models: Vec<Arc<Model>>,
         prompts: &[&str],
         options: StreamOptions,
@@ -63,7 +63,7 @@ impl Segmenter {
     ///
     /// # Errors
     /// A frame that the stream does not take, or a stream that has stopped.
-    pub fn submit(&self, frame: &Frame<'_>, ticket: u64) -> Result<(), StreamError> {
+    pub(crate) fn submit(&self, frame: &Frame<'_>, ticket: u64) -> Result<(), StreamError> {
         // The stream carries a number of the caller's from frame to result, in place of a time.
         match self.0.submit(frame, ticket)? {
             Submission::Queued { .. } | Submission::Skipped { .. } | Submission::Dropped { .. } | Submission::Full => {
@@ -76,16 +76,16 @@ impl Segmenter {
     ///
     /// # Errors
     /// A prompt that can't be encoded; the old ones stay.
-    pub fn set_prompts(&self, prompts: &[&str]) -> Result<(), StreamError> {
+    pub(crate) fn set_prompts(&self, prompts: &[&str]) -> Result<(), StreamError> {
         self.0.set_prompts(prompts).map(drop)
     }
 
-    pub fn statistics(&self) -> Statistics {
+    pub(crate) fn statistics(&self) -> Statistics {
         self.0.statistics()
     }
 
     /// Segments the frames that wait, and ends.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.0.end(true);
     }
 }

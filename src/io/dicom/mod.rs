@@ -41,6 +41,7 @@ use std::io;
 /// that could say whose it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum DicomError {
     #[error("cannot be read ({0}); check its permissions")]
     Io(#[from] io::Error),

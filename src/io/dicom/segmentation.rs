@@ -66,6 +66,7 @@ impl WrittenSegmentation {
 /// Why masks do not go into a segmentation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SegmentationError {
     #[error("masks of different sizes do not go into one DICOM segmentation: write one for each size")]
     Size,

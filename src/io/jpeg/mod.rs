@@ -14,6 +14,7 @@ use scan::{Outcome, Scan};
 
 /// What a JPEG lacks. Whoever read it knows its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum JpegFault {
     #[error("its data end after {percent} % of the picture")]
     CutShort { percent: u32 },

@@ -16,6 +16,7 @@ use std::io;
 /// What keeps a MetaImage from being read. Whoever opened it knows its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum MetaImageError {
     #[error("cannot be read ({0}); check its permissions")]
     Io(#[from] io::Error),

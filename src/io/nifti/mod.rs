@@ -15,6 +15,7 @@ use std::io;
 /// What keeps a NIfTI file from being read. Whoever opened it knows its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum NiftiError {
     #[error("cannot be read ({0}); copy it again, or check its permissions")]
     Io(#[from] io::Error),

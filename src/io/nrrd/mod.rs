@@ -18,6 +18,7 @@ pub(super) const MAGIC: &[u8] = b"NRRD000";
 /// What keeps an NRRD file from being read. Whoever opened it knows its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum NrrdError {
     #[error("cannot be read ({0}); check its permissions")]
     Io(#[from] io::Error),

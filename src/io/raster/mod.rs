@@ -27,6 +27,7 @@ const MAX_TRAILING_BYTES: u64 = 2;
 /// What keeps an array of samples from being read. Whoever opened the file knows its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum RasterError {
     #[error("cannot be read ({0}); check its permissions")]
     Io(#[from] io::Error),

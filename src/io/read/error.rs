@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// Why a picture was not read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ReadError {
     #[error("{}: no such file; check the path", .0.display())]
     Missing(PathBuf),

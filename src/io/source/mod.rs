@@ -177,6 +177,7 @@ pub trait FrameSource: Send {
 /// Why there is no next frame.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum SourceError {
     #[error(transparent)]
     Picture(#[from] ReadError),

@@ -18,20 +18,20 @@ pub(super) struct Canvas {
 
 impl Canvas {
     /// Black.
-    pub fn new(width: usize, height: usize) -> Self {
+    pub(crate) fn new(width: usize, height: usize) -> Self {
         Self { image: RgbImage::new(width as u32, height as u32) }
     }
 
-    pub fn into_image(self) -> RgbImage {
+    pub(crate) fn into_image(self) -> RgbImage {
         self.image
     }
 
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.image.width() as usize
     }
 
     /// Lays `colour` over one pixel; `cover` 0 to 1. Nothing happens outside the canvas.
-    pub fn blend(&mut self, x: usize, y: usize, colour: Colour, cover: f32) {
+    pub(crate) fn blend(&mut self, x: usize, y: usize, colour: Colour, cover: f32) {
         let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else { return };
         if let Some(Rgb(pixel)) = self.image.get_pixel_mut_checked(x, y) {
             for (value, new) in pixel.iter_mut().zip(colour) {
@@ -40,7 +40,7 @@ impl Canvas {
         }
     }
 
-    pub fn rectangle(&mut self, [x, y]: [usize; 2], [width, height]: [usize; 2], colour: Colour) {
+    pub(crate) fn rectangle(&mut self, [x, y]: [usize; 2], [width, height]: [usize; 2], colour: Colour) {
         for v in y..y + height {
             for u in x..x + width {
                 self.blend(u, v, colour, 1.0);
@@ -49,7 +49,7 @@ impl Canvas {
     }
 
     /// The whole frame, `zoom` times as large, interpolated, in the upper left corner.
-    pub fn paste(&mut self, frame: &Frame<'_>, zoom: usize) {
+    pub(crate) fn paste(&mut self, frame: &Frame<'_>, zoom: usize) {
         let source = |at: usize, limit: usize| {
             let place = ((at as f32 + 0.5) / zoom as f32 - 0.5).clamp(0.0, (limit - 1) as f32);
             let low = place as usize;
@@ -72,7 +72,7 @@ impl Canvas {
     }
 
     /// Lays `colour` faintly over the pixels of a mask.
-    pub fn tint(&mut self, mask: ArrayView2<'_, u8>, zoom: usize, colour: Colour, cover: f32) {
+    pub(crate) fn tint(&mut self, mask: ArrayView2<'_, u8>, zoom: usize, colour: Colour, cover: f32) {
         for ((y, x), _) in mask.indexed_iter().filter(|(_, pixel)| **pixel != 0) {
             for v in y * zoom..(y + 1) * zoom {
                 for u in x * zoom..(x + 1) * zoom {
@@ -83,7 +83,7 @@ impl Canvas {
     }
 
     /// Draws a line one pixel wide just inside a region of the frame.
-    pub fn outline(&mut self, region: Region, zoom: usize, colour: Colour, cover: f32) {
+    pub(crate) fn outline(&mut self, region: Region, zoom: usize, colour: Colour, cover: f32) {
         let (left, upper) = (region.x * zoom, region.y * zoom);
         let (right, lower) = (left + region.width * zoom - 1, upper + region.height * zoom - 1);
         for x in left..=right {
@@ -97,7 +97,7 @@ impl Canvas {
     }
 
     /// Lays a map of 0 to 1 over the frame: the higher, the brighter and the less of the frame is left.
-    pub fn heat(&mut self, map: ArrayView2<'_, f32>, zoom: usize) {
+    pub(crate) fn heat(&mut self, map: ArrayView2<'_, f32>, zoom: usize) {
         for ((y, x), value) in map.indexed_iter() {
             let value = value.clamp(0.0, 1.0);
             // Not a number compares false.
@@ -137,11 +137,18 @@ pub(super) struct Stroke {
 
 impl Stroke {
     /// For lines within the upper left `[width, height]` of a canvas.
-    pub fn new(size: [usize; 2]) -> Self {
+    pub(crate) fn new(size: [usize; 2]) -> Self {
         Self { size, cover: vec![0; size[0] * size[1]] }
     }
 
-    pub fn draw(&mut self, canvas: &mut Canvas, lines: &[Vec<[f32; 2]>], radius: f32, colour: Colour, opacity: f32) {
+    pub(crate) fn draw(
+        &mut self,
+        canvas: &mut Canvas,
+        lines: &[Vec<[f32; 2]>],
+        radius: f32,
+        colour: Colour,
+        opacity: f32,
+    ) {
         self.cover.fill(0);
         for line in lines {
             for (from, to) in line.iter().zip(line.iter().cycle().skip(1)) {

@@ -97,12 +97,12 @@ impl Legend {
     }
 
     /// In pixels.
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         self.rows.iter().map(|row| self.advance(row)).sum::<usize>() + self.margin()
     }
 
     /// Draws the strip from row `top` of the canvas down.
-    pub fn draw(&self, canvas: &mut Canvas, top: usize) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas, top: usize) {
         canvas.rectangle([0, top], [canvas.width(), self.height()], PAPER);
         let mut bottom = top;
         for row in &self.rows {

@@ -19,7 +19,7 @@ pub(super) struct Typeface {
 
 impl Typeface {
     /// Readable on a picture of this width when the picture fills a screen.
-    pub fn for_width(width: usize) -> Self {
+    pub(crate) fn for_width(width: usize) -> Self {
         let (font, bold, zoom) = match width {
             // The bold face of this size runs together.
             0..480 => (&fonts::FONT_6X13, &fonts::FONT_6X13, 1),
@@ -32,17 +32,17 @@ impl Typeface {
     }
 
     /// Of one character and the gap after it, in pixels.
-    pub fn advance(&self) -> usize {
+    pub(crate) fn advance(&self) -> usize {
         (self.font.character_size.width + self.font.character_spacing) as usize * self.zoom
     }
 
     /// In pixels.
-    pub fn height(&self) -> usize {
+    pub(crate) fn height(&self) -> usize {
         self.font.character_size.height as usize * self.zoom
     }
 
     /// Writes one line; what leaves the canvas is cut off. `(x, y)` is its upper left corner.
-    pub fn write(&self, canvas: &mut Canvas, [x, y]: [usize; 2], line: &str, colour: Colour, bold: bool) {
+    pub(crate) fn write(&self, canvas: &mut Canvas, [x, y]: [usize; 2], line: &str, colour: Colour, bold: bool) {
         let mut bitmap = Bitmap::new(self.advance() / self.zoom * line.chars().count(), self.height() / self.zoom);
         let style = MonoTextStyle::new(if bold { self.bold } else { self.font }, BinaryColor::On);
         let Ok(_) = Text::with_baseline(line, Point::zero(), style, Baseline::Top).draw(&mut bitmap);

@@ -60,20 +60,25 @@ fn masks_probabilities_contours_and_measurements() {
 
     // Rows of 16 in a buffer of 12 x 8: what lies between rows is the host's.
     let mut mask = [7u8; 16 * 8];
+    // SAFETY: as above.
     ok(unsafe { ccs_mask(session, 0, mask.as_mut_ptr(), 16 * 7 + 12, 16) });
     for (row, pixels) in mask.chunks(16).zip(pixels.chunks(12)) {
         assert_eq!((&row[..12], &row[12..]), (pixels, &[7; 4][..]));
     }
+    // SAFETY: as above.
     ok(unsafe { ccs_mask(session, 1, mask.as_mut_ptr(), 12 * 8, 0) });
     assert!(mask.iter().zip(&pixels).all(|(mask, pixel)| *mask == 255 - pixel));
     let mut probability = [0.0f32; 96];
+    // SAFETY: as above.
     ok(unsafe { ccs_probability(session, 0, probability.as_mut_ptr(), 96, 0) });
     assert!(probability[0] > 0.99 && probability[11] < 0.01);
+    // SAFETY: as above.
     ok(unsafe { ccs_confounders(session, 0, probability.as_mut_ptr(), 96, 0) });
     assert!(probability.iter().all(|p| (0.0..=1.0).contains(p)));
 
     let (mut contours, mut points) = ([ccs_contour::default(); 2], [ccs_point::default(); 8]);
     let (mut contour_count, mut point_count) = (9, 9);
+    // SAFETY: as above.
     ok(unsafe {
         ccs_contours(session, 0, contours.as_mut_ptr(), 2, &mut contour_count, points.as_mut_ptr(), 8, &mut point_count)
     });
@@ -83,6 +88,7 @@ fn masks_probabilities_contours_and_measurements() {
     assert_eq!(points[..4], corners);
 
     let mut measured = measurements();
+    // SAFETY: as above.
     ok(unsafe { ccs_measure(session, 0, &mut measured) });
     assert_eq!((measured.area_px, measured.area_fraction, measured.area_mm2), (48, 0.5, 6.0));
     assert_eq!(measured.bbox, ccs_region { x: 0, y: 0, width: 6, height: 8 });
@@ -94,6 +100,7 @@ fn masks_probabilities_contours_and_measurements() {
     let dim = [0; 96];
     let frame = ccs_frame { region: ccs_region { x: 2, y: 1, width: 4, height: 5 }, ..grey(&dim, 12) };
     ok(segment(session, &frame, &[bright]));
+    // SAFETY: as above.
     ok(unsafe { ccs_measure(session, 0, &mut measured) });
     assert_eq!((measured.area_px, measured.bbox), (0, ccs_region::default()));
     assert!(measured.area_mm2.is_nan() && measured.longest_diameter.length_px.is_nan());
@@ -233,6 +240,7 @@ unsafe extern "C" fn note(user: *mut c_void, event: *const ccs_event) {
     if event.finding_count > 0 {
         // SAFETY: there is at least one finding, whose mask has the frame's size.
         let finding = unsafe { &*event.findings };
+        // SAFETY: as above.
         let mask = unsafe { std::slice::from_raw_parts(finding.mask, (event.width * event.height) as usize) };
         lesion_px = mask.iter().filter(|pixel| **pixel != 0).count() as u64;
         assert_eq!(finding.measurements.area_px, lesion_px);
@@ -256,6 +264,7 @@ fn a_stream_calls_back() {
     let pixels = picture();
     let mut submission = 9;
     for timestamp_us in [100, 200] {
+        // SAFETY: as above.
         ok(unsafe { ccs_stream_submit(stream, &grey(&pixels, 12), timestamp_us, &mut submission) });
         assert_eq!(submission, CCS_SUBMITTED);
     }
@@ -263,7 +272,9 @@ fn a_stream_calls_back() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     let both: [*const c_char; 2] = [dark, bright];
+    // SAFETY: as above.
     ok(unsafe { ccs_stream_set_prompts(stream, both.as_ptr(), 2) });
+    // SAFETY: as above.
     ok(unsafe { ccs_stream_submit(stream, &grey(&[0; 9], 3), 300, ptr::null_mut()) });
     ok(ccs_stream_close(stream, 1));
     let expected = [(0, 0, 100, 48, 0), (0, 1, 200, 48, 0), (0, 2, 300, 9, 1)];
@@ -281,12 +292,14 @@ fn a_stream_counts() {
     // SAFETY: as above.
     ok(unsafe { ccs_stream_open(&model, 1, prompts.as_ptr(), 1, ptr::null(), Some(ignore), user, &mut stream) });
     for _ in 0..50 {
+        // SAFETY: as above.
         ok(unsafe { ccs_stream_submit(stream, &grey(&[0; 4], 2), 0, ptr::null_mut()) });
     }
     // SAFETY: numbers, for which zero is a value.
     let mut counts =
         ccs_statistics { struct_size: size_of::<ccs_statistics>() as u32, ..unsafe { std::mem::zeroed() } };
     loop {
+        // SAFETY: as above.
         ok(unsafe { ccs_stream_statistics(stream, &mut counts) });
         if counts.processed + counts.dropped == 50 {
             break;

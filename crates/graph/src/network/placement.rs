@@ -152,12 +152,12 @@ mod tests {
                 // Only its last row goes on, and that row is rounded.
                 _ if node.name == stage::WORDS => assert_eq!(placements[id.0], Placement::Wide),
                 Op::Attention { .. } | Op::LayerNorm { .. } | Op::QuickGelu => {
-                    assert_ne!(placements[id.0], Placement::Wide, "{}", node.name)
+                    assert_ne!(placements[id.0], Placement::Wide, "{}", node.name);
                 }
                 Op::Embed { .. } | Op::AddPositions { .. }
                     if matches!(node.shape, Shape::Sequence { length: None, .. }) =>
                 {
-                    assert_eq!(placements[id.0], Placement::Wide, "{}", node.name)
+                    assert_eq!(placements[id.0], Placement::Wide, "{}", node.name);
                 }
                 Op::Concat => {
                     assert_eq!(placements[id.0], Placement::Joined(id));

@@ -62,7 +62,7 @@ versions! {
     /// Sums a row's six terms, for each low-resolution column and each of the three taps of a kernel row: `y` is columns x
     /// 3 x channels.
     pub fn blend_rows_f32(kernels, terms: &[RowTerm<'_, f32>; TERMS], channels: usize, y: &mut [f32]) {
-        blend_rows(terms, channels, [0.0, 1.0], y, |value| value)
+        blend_rows(terms, channels, [0.0, 1.0], y, |value| value);
     }
 
     /// The same of products in bytes.
@@ -75,7 +75,7 @@ versions! {
         y: &mut [f32],
     ) {
         let weight: f32 = terms.iter().map(|term| term.weight).sum();
-        blend_rows(terms, channels, [-zero_point * weight, scale], y, f32::from)
+        blend_rows(terms, channels, [-zero_point * weight, scale], y, f32::from);
     }
 
     /// Sums each output column's six terms, adds the bias, and takes the larger of that and zero where `relu`. `y` is one

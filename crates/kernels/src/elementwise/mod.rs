@@ -52,18 +52,18 @@ macro_rules! versions {
         $(#[$attribute])*
         pub fn $name $(<$($lifetime),+>)? ($kernels: $crate::Kernels $(, $argument: $type)*) {
             #[inline(always)]
-            #[allow(clippy::too_many_arguments)]
+            #[allow(clippy::too_many_arguments, reason = "some of the functions have many")]
             fn body $(<$($lifetime),+>)? ($($argument: $type),*) $body
 
             #[cfg(target_arch = "x86_64")]
             {
                 #[$crate::enable(avx2)]
-                #[allow(clippy::too_many_arguments)]
+                #[allow(clippy::too_many_arguments, reason = "some of the functions have many")]
                 fn avx2 $(<$($lifetime),+>)? ($($argument: $type),*) {
                     body($($argument),*)
                 }
                 #[$crate::enable(avx512_vnni)]
-                #[allow(clippy::too_many_arguments)]
+                #[allow(clippy::too_many_arguments, reason = "some of the functions have many")]
                 fn avx512 $(<$($lifetime),+>)? ($($argument: $type),*) {
                     body($($argument),*)
                 }

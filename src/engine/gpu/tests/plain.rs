@@ -1,15 +1,15 @@
 //! The steps, written plainly: pixels by channels in f32.
 
 /// Height, width, channels.
-pub type Size = [usize; 3];
+pub(crate) type Size = [usize; 3];
 
-pub fn at(x: &[f32], [height, width, channels]: Size, row: isize, column: isize, channel: usize) -> f32 {
+pub(crate) fn at(x: &[f32], [height, width, channels]: Size, row: isize, column: isize, channel: usize) -> f32 {
     let inside = (0..height as isize).contains(&row) && (0..width as isize).contains(&column);
     if inside { x[(row as usize * width + column as usize) * channels + channel] } else { 0.0 }
 }
 
 /// Weights: out x in x kernel x kernel.
-pub struct Convolution<'a> {
+pub(crate) struct Convolution<'a> {
     pub weights: &'a [f32],
     pub bias: &'a [f32],
     pub kernel: usize,
@@ -17,7 +17,7 @@ pub struct Convolution<'a> {
     pub padding: usize,
 }
 
-pub fn convolution(x: &[f32], size: Size, of: &Convolution) -> (Vec<f32>, Size) {
+pub(crate) fn convolution(x: &[f32], size: Size, of: &Convolution) -> (Vec<f32>, Size) {
     let [height, width, channels] = size;
     let Convolution { weights, bias, kernel, stride, padding } = *of;
     let extent = |size: usize| (size + 2 * padding - kernel) / stride + 1;
@@ -44,7 +44,7 @@ pub fn convolution(x: &[f32], size: Size, of: &Convolution) -> (Vec<f32>, Size) 
     (y, out)
 }
 
-pub fn average_pool(x: &[f32], size: Size, window: usize) -> Vec<f32> {
+pub(crate) fn average_pool(x: &[f32], size: Size, window: usize) -> Vec<f32> {
     let [height, width, channels] = size;
     let mut y = Vec::new();
     for row in 0..height / window {
@@ -61,18 +61,18 @@ pub fn average_pool(x: &[f32], size: Size, window: usize) -> Vec<f32> {
     y
 }
 
-pub fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-pub fn softmax(values: &[f32]) -> Vec<f32> {
+pub(crate) fn softmax(values: &[f32]) -> Vec<f32> {
     let largest = values.iter().copied().fold(f32::MIN, f32::max);
     let powers: Vec<f32> = values.iter().map(|value| (value - largest).exp()).collect();
     let sum: f32 = powers.iter().sum();
     powers.iter().map(|power| power / sum).collect()
 }
 
-pub fn attention(q: &[f32], k: &[f32], v: &[f32], width: usize, heads: usize, causal: bool) -> Vec<f32> {
+pub(crate) fn attention(q: &[f32], k: &[f32], v: &[f32], width: usize, heads: usize, causal: bool) -> Vec<f32> {
     let (length, head_width) = (q.len() / width, width / heads);
     let mut y = vec![0.0; q.len()];
     for head in 0..heads {
@@ -93,7 +93,7 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], width: usize, heads: usize, ca
 }
 
 /// `logits`: scale² * 9 channels; logit `tap * scale² + place` belongs to place.
-pub fn carafe(x: &[f32], size: Size, logits: &[f32], scale: usize) -> Vec<f32> {
+pub(crate) fn carafe(x: &[f32], size: Size, logits: &[f32], scale: usize) -> Vec<f32> {
     let [height, width, channels] = size;
     let places = scale * scale;
     let mut y = Vec::new();
@@ -116,7 +116,7 @@ pub fn carafe(x: &[f32], size: Size, logits: &[f32], scale: usize) -> Vec<f32> {
 }
 
 /// Bilinear, align_corners = false.
-pub fn upsample(x: &[f32], size: Size, scale: usize) -> (Vec<f32>, Size) {
+pub(crate) fn upsample(x: &[f32], size: Size, scale: usize) -> (Vec<f32>, Size) {
     let [height, width, channels] = size;
     let source = |position: usize, extent: usize| {
         let at = ((position as f64 + 0.5) / scale as f64 - 0.5).max(0.0);
@@ -139,7 +139,7 @@ pub fn upsample(x: &[f32], size: Size, scale: usize) -> (Vec<f32>, Size) {
 }
 
 /// Of `9 * C` tap products: upsampled, shifted to where their taps read, summed, with a bias.
-pub fn blend(products: &[f32], size: Size, scale: usize, bias: &[f32], relu: bool) -> (Vec<f32>, Size) {
+pub(crate) fn blend(products: &[f32], size: Size, scale: usize, bias: &[f32], relu: bool) -> (Vec<f32>, Size) {
     let (all, [height, width, nine]) = upsample(products, size, scale);
     let channels = nine / 9;
     let mut y = Vec::new();
@@ -159,7 +159,7 @@ pub fn blend(products: &[f32], size: Size, scale: usize, bias: &[f32], relu: boo
 }
 
 /// A sentence's convolution: 9 x C weights, nine constants that each tap adds inside the frame, and a bias.
-pub fn sentence(features: &[f32], size: Size, kernel: &[f32]) -> Vec<f32> {
+pub(crate) fn sentence(features: &[f32], size: Size, kernel: &[f32]) -> Vec<f32> {
     let [height, width, channels] = size;
     let mut y = Vec::new();
     for row in 0..height as isize {

@@ -14,7 +14,7 @@ use ndarray::{ArrayD, IxDyn};
 use std::sync::{Arc, OnceLock};
 
 /// The device that all tests share; `None`, with a line, where there is no adapter.
-pub fn gpu() -> Option<Arc<GpuContext>> {
+pub(crate) fn gpu() -> Option<Arc<GpuContext>> {
     static GPU: OnceLock<Option<Arc<GpuContext>>> = OnceLock::new();
     let opened = GPU.get_or_init(|| GpuContext::open(Device::Gpu { index: None }).ok().map(Arc::new));
     if opened.is_none() {
@@ -24,7 +24,7 @@ pub fn gpu() -> Option<Arc<GpuContext>> {
 }
 
 /// f32, and f16 where the device has it.
-pub fn storages(gpu: &GpuContext) -> Vec<Storage> {
+pub(crate) fn storages(gpu: &GpuContext) -> Vec<Storage> {
     match gpu.adapter.f16 {
         true => vec![Storage::F32, Storage::F16],
         false => {
@@ -35,7 +35,7 @@ pub fn storages(gpu: &GpuContext) -> Vec<Storage> {
 }
 
 /// Numbers from -1 to 1, the same for the same seed.
-pub fn numbers(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = |_| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -45,23 +45,23 @@ pub fn numbers(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// As the device stores a number.
-pub fn stored(storage: Storage, values: &[f32]) -> Vec<f32> {
+pub(crate) fn stored(storage: Storage, values: &[f32]) -> Vec<f32> {
     match storage {
         Storage::F32 => values.to_vec(),
         Storage::F16 => values.iter().map(|value| f16::from_f32(*value).to_f32()).collect(),
     }
 }
 
-pub fn tensor(height: usize, width: usize, channels: usize) -> Tensor {
+pub(crate) fn tensor(height: usize, width: usize, channels: usize) -> Tensor {
     Tensor { name: "t".into(), height, width, channels, border: 0, element: Element::F32, per_token: false }
 }
 
-pub fn weight(shape: &[usize], values: Vec<f32>) -> ArrayD<f32> {
+pub(crate) fn weight(shape: &[usize], values: Vec<f32>) -> ArrayD<f32> {
     ArrayD::from_shape_vec(IxDyn(shape), values).unwrap()
 }
 
 /// A step with its tensors: the read ones first, in order, then the written one.
-pub struct Trial {
+pub(crate) struct Trial {
     pub kind: StepKind,
     pub reads: Vec<Tensor>,
     pub writes: Tensor,
@@ -85,10 +85,10 @@ fn list(trial: &Trial) -> StepList {
 }
 
 /// What lies in the written tensor's memory before; no step may leave it where its own channels are.
-pub const BEFORE: f32 = 77.0;
+pub(crate) const BEFORE: f32 = 77.0;
 
 /// Runs the step. Yields the written tensor, channels filled up to fours.
-pub fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32>]) -> Vec<f32> {
+pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32>]) -> Vec<f32> {
     let source = trial.bundle.as_ref().map_or(WeightSource::Memory(&trial.weights), WeightSource::Bundle);
     let plan = Plan::new(&list(trial), &source, storage).unwrap();
     let program = Program::new(gpu.clone(), plan, &source, None).unwrap();
@@ -139,7 +139,7 @@ pub fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec
 
 /// Compares a step's own channels with `expected` (pixel by pixel), all that fills them up with zero, and the channels of
 /// others with what was there before.
-pub fn check(
+pub(crate) fn check(
     gpu: &Arc<GpuContext>,
     storage: Storage,
     trial: &Trial,

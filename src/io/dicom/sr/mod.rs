@@ -45,6 +45,7 @@ pub struct MeasurementReport {
 /// Why measurements do not go into a report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[expect(missing_docs, reason = "the messages say it")]
 pub enum ReportError {
     #[error(
         "the size of its pixels is unknown, and a DICOM SR measures in millimetres; give --mm-per-pixel, \

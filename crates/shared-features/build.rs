@@ -1,0 +1,3 @@
+//! Does nothing; a package without one builds no build dependencies.
+
+fn main() {}
