@@ -1,6 +1,7 @@
 //! The `causalclipseg` command as a user types it.
 
 mod bench;
+mod cameras;
 #[cfg(feature = "dicom")]
 mod deidentify;
 mod desk;
