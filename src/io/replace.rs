@@ -12,7 +12,7 @@ pub enum WriteError {
     Folder { path: PathBuf, source: io::Error },
     #[error("{}: the disk is full; free some space or choose another folder", .0.display())]
     Full(PathBuf),
-    #[error("{}: stands there already and is no file; choose another name", .0.display())]
+    #[error("{}: already exists and is not a regular file; choose another name", .0.display())]
     NotAFile(PathBuf),
     #[error("{}: cannot be written ({source}); check the folder", path.display())]
     Io { path: PathBuf, source: io::Error },
