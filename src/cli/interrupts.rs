@@ -4,11 +4,17 @@ use super::Failure;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// What shells add to a signal's number where a program was ended by it.
 const OF_SIGNALS: u8 = 128;
 
-/// Listens to SIGINT and SIGTERM. The first one is for the command to act on; a second one ends it at once.
+/// How long a command may take to end in order: it may wait for a source that gives nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Listens to SIGINT and SIGTERM. The first one is for the command to act on; a second one ends it at once, and so does
+/// `PATIENCE`.
 #[derive(Clone)]
 pub(super) struct Interrupts {
     seen: Arc<AtomicU8>,
@@ -51,9 +57,17 @@ impl Interrupts {
 }
 
 fn note(seen: &AtomicU8, signal: Signal) {
+    let end = move || std::process::exit((OF_SIGNALS + signal.0).into());
     if seen.swap(signal.0, Ordering::AcqRel) != 0 {
-        std::process::exit((OF_SIGNALS + signal.0).into());
+        end();
     }
+    let wait = move || {
+        thread::sleep(PATIENCE);
+        eprintln!("interrupted by {}", signal.name());
+        end();
+    };
+    // Without a thread for it, a second signal still ends the command.
+    let _ = thread::Builder::new().name("causalclipseg-patience".into()).spawn(wait);
 }
 
 #[cfg(unix)]
@@ -68,7 +82,7 @@ fn listen(seen: Arc<AtomicU8>) -> std::io::Result<()> {
             note(&seen, if number == Number::SIGTERM { Signal::TERMINATE } else { Signal::INTERRUPT });
         }
     };
-    std::thread::Builder::new().name("causalclipseg-signals".into()).spawn(wait).map(drop)
+    thread::Builder::new().name("causalclipseg-signals".into()).spawn(wait).map(drop)
 }
 
 #[cfg(not(unix))]

@@ -32,7 +32,7 @@ impl<'a, T> Marked<'a, T> {
     }
 }
 
-/// Whether a file is a result that was written here: a picture, JSON, MetaImage, NRRD or DICOM. What cannot be read is none.
+/// Whether a file is a result that was written here: a picture, JSON, MetaImage, NRRD or DICOM. `false` for what cannot be read.
 pub fn is_own_result(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(START_BYTES).read_to_end(&mut start));

@@ -75,11 +75,11 @@ impl OutputNames {
             alike.entry(name.folder.join(&name.stem)).or_default().push(index);
         }
         for group in alike.into_values().filter(|group| group.len() > 1) {
-            let told_apart = |telling: Telling| {
-                let stems: Vec<OsString> = group.iter().map(|index| telling.stem(&inputs[*index])).collect();
+            let told_apart = |by: Disambiguation| {
+                let stems: Vec<OsString> = group.iter().map(|index| by.stem(&inputs[*index])).collect();
                 (stems.iter().collect::<HashSet<_>>().len() == stems.len()).then_some(stems)
             };
-            let stems = Telling::all().find_map(told_apart);
+            let stems = Disambiguation::all().find_map(told_apart);
             for (index, stem) in group.iter().zip(stems.into_iter().flatten()) {
                 names[*index].stem = stem;
             }
@@ -198,14 +198,14 @@ impl OutputNames {
 
 /// What tells inputs of one name apart.
 #[derive(Clone, Copy)]
-struct Telling {
+struct Disambiguation {
     /// So many of the folders above each.
     folders: usize,
     /// The endings of their names.
     ending: bool,
 }
 
-impl Telling {
+impl Disambiguation {
     /// From the shortest on.
     fn all() -> impl Iterator<Item = Self> {
         const MOST_FOLDERS: usize = 16;

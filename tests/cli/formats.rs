@@ -124,6 +124,25 @@ fn folders_are_their_files() {
 }
 
 #[test]
+fn what_is_ignored_is_said_in_json() {
+    let desk = Desk::new();
+    for (frames, name) in [(1, "still.mha"), (2, "clip.mha")] {
+        let header = format!(
+            "NDims = 3\nDimSize = 2 1 {frames}\nElementType = MET_UCHAR\nElementNumberOfChannels = 4\nElementSpacing = 0.1 0.1 1\n\
+             Kinds = domain domain list\nElementDataFile = LOCAL\n"
+        );
+        let file = [header.as_bytes(), &vec![7; 8 * frames]].concat();
+        segment(&desk, &desk.write(name, file), "json").assert().success();
+        let json = desk.json(&name.replace("mha", "json"));
+        assert_eq!(json["ignored"], serde_json::json!(["the fourth channel, taken for transparency"]));
+        assert!(frames == 1 || json["frames"][0].get("ignored").is_none());
+        assert_eq!(json["written_by"], "causalclipseg");
+    }
+    segment(&desk, &desk.write("plain.mha", meta_image()), "json").assert().success();
+    assert!(desk.json("plain.json").get("ignored").is_none_or(|ignored| !ignored.as_array().unwrap().is_empty()));
+}
+
+#[test]
 fn a_region_limits_what_is_seen_and_shown() {
     let desk = Desk::new();
     let white = desk.path("white.png");

@@ -2,6 +2,7 @@
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod bench;
+mod cameras;
 #[cfg(feature = "dicom")]
 mod deidentify;
 mod desk;

@@ -1,4 +1,5 @@
-//! What a user may expect of any command: nothing of theirs is lost, results are no inputs, output can be read by programs.
+//! What a user may expect of any command: nothing of theirs is lost, results are not taken for inputs, output
+//! can be read by programs.
 
 use super::desk::Desk;
 use super::{causalclipseg, text};

@@ -1,9 +1,9 @@
-//! Names and numbers of patients, through to the segmentation: byte for byte, in any of the standard's character sets.
+//! Names and numbers of patients, through to segmentation and report: byte for byte, in any of the standard's character sets.
 
 use super::open;
 use super::writer::*;
-use causalclipseg::io::dicom::{Algorithm, Deidentification, Segmentation};
-use causalclipseg::mask::Mask;
+use causalclipseg::io::dicom::{Algorithm, Deidentification, MeasurementReport, Segmentation};
+use causalclipseg::mask::{Mask, Measurements};
 use ndarray::array;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -78,8 +78,8 @@ const COPIED: &[(u32, &str)] = &[
     (0x0020_0010, "SH"),
 ];
 
-/// A file with these values, and what its segmentation holds, by tag.
-fn through(set: &str, values: &[(u32, &str, Vec<u8>)], form: Form, prompt: &str, impersonal: bool) -> Vec<u8> {
+/// The segmentation and the report of a file with these values.
+fn through(set: &str, values: &[(u32, &str, Vec<u8>)], form: Form, prompt: &str, impersonal: bool) -> [Vec<u8>; 2] {
     let element = |w: &mut Writer, wanted: &dyn Fn(u32) -> bool| {
         for (tag, vr, value) in values.iter().filter(|(tag, ..)| wanted(*tag)) {
             w.raw(*tag, vr, value);
@@ -105,13 +105,19 @@ fn through(set: &str, values: &[(u32, &str, Vec<u8>)], form: Form, prompt: &str,
     };
     let clip = open(&file(syntax, &w.bytes)).unwrap();
     let algorithm = Algorithm { name: "tiny".into(), version: "1".into() };
-    let mut segmentation = Segmentation::new(clip.reference().clone(), algorithm, vec![prompt.into()]);
-    segmentation.push(0, 0, &Mask::from_pixels(array![[1, 0], [0, 1]])).unwrap();
+    let mask = Mask::from_pixels(array![[1, 0], [0, 1]]);
+    let contours = mask.contours();
+    let measured = Measurements::of(&mask, &contours, None, Some([0.1, 0.1])).unwrap();
+    let mut segmentation = Segmentation::new(clip.reference().clone(), algorithm.clone(), vec![prompt.into()]);
+    segmentation.push(0, 0, &mask).unwrap();
+    let mut report = MeasurementReport::new(clip.reference().clone(), algorithm, vec![prompt.into()]);
+    report.push(0, 0, &measured, &contours).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("seg.dcm");
+    let paths = ["seg.dcm", "sr.dcm"].map(|name| folder.path().join(name));
     let deidentification = impersonal.then(|| Deidentification::new().unwrap());
-    segmentation.write(&path, deidentification.as_ref()).unwrap();
-    std::fs::read(path).unwrap()
+    let written = segmentation.write(&paths[0], deidentification.as_ref()).unwrap();
+    report.write(&paths[1], Some(&written), deidentification.as_ref()).unwrap();
+    paths.map(|path| std::fs::read(path).unwrap())
 }
 
 /// The value of the first element with this tag and VR in an explicit little-endian file.
@@ -146,10 +152,13 @@ fn the_standards_examples_arrive() {
             Form { big_endian: true, ..PLAIN },
         ] {
             let values = [(0x0010_0010, "PN", even(name))];
-            let file = through(set, &values, form, "a dark \u{f6}dema", false);
-            assert_eq!(value(&file, 0x0010_0010, "PN"), Some(even(name).as_slice()), "{set} {form:?}");
-            assert_eq!(set_of_copy(&file), *set, "{form:?}");
-            assert_eq!(value(&file, 0x0020_000d, "UI"), Some(&b"1.2.3.1\0"[..]));
+            let files = through(set, &values, form, "a dark \u{f6}dema", false);
+            for file in &files {
+                assert_eq!(value(file, 0x0010_0010, "PN"), Some(even(name).as_slice()), "{set} {form:?}");
+                assert_eq!(set_of_copy(file), *set, "{form:?}");
+                assert_eq!(value(file, 0x0020_000d, "UI"), Some(&b"1.2.3.1\0"[..]));
+            }
+            let [file, _] = files;
             // The prompt is in UTF-8; its item says so where the file does not.
             let label = value(&file, 0x0062_0005, "LO").unwrap();
             assert_eq!(String::from_utf8_lossy(label).trim(), "a dark \u{f6}dema");
@@ -171,16 +180,17 @@ fn any_text_in_any_set_is_copied_unchanged() {
                 let text: Vec<u8> = (0..length).map(|_| byte(&mut random, round)).collect();
                 values.push((*tag, *vr, even(&text)));
             }
-            let file = through(set, &values, PLAIN, "a mass", false);
-            for (tag, vr, text) in &values {
-                assert_eq!(value(&file, *tag, vr), Some(text.as_slice()), "{set} {tag:08x}");
-            }
             let plain = values.iter().all(|(.., text)| text.iter().all(|byte| byte.is_ascii() && *byte != 0x1b));
-            let found = set_of_copy(&file);
-            if plain && !set.contains("IR 13") {
-                assert_eq!(found, "ISO_IR 192", "{set}");
-            } else {
-                assert_eq!(found, set.trim(), "{set}");
+            for file in through(set, &values, PLAIN, "a mass", false) {
+                for (tag, vr, text) in &values {
+                    assert_eq!(value(&file, *tag, vr), Some(text.as_slice()), "{set} {tag:08x}");
+                }
+                let found = set_of_copy(&file);
+                if plain && !set.contains("IR 13") {
+                    assert_eq!(found, "ISO_IR 192", "{set}");
+                } else {
+                    assert_eq!(found, set.trim(), "{set}");
+                }
             }
         }
     }
@@ -199,19 +209,21 @@ fn byte(random: &mut impl Rng, round: u32) -> u8 {
 #[test]
 fn text_that_is_longer_than_any_is_left_out() {
     let values = [(0x0010_0010, "PN", vec![b'x'; 70_000]), (0x0010_0020, "LO", b"4711".to_vec())];
-    let file = through("", &values, Form { explicit: false, ..PLAIN }, "a mass", false);
-    assert_eq!(value(&file, 0x0010_0010, "PN"), Some(&b""[..]));
-    assert_eq!(value(&file, 0x0010_0020, "LO"), Some(&b"4711"[..]));
+    for file in through("", &values, Form { explicit: false, ..PLAIN }, "a mass", false) {
+        assert_eq!(value(&file, 0x0010_0010, "PN"), Some(&b""[..]));
+        assert_eq!(value(&file, 0x0010_0020, "LO"), Some(&b"4711"[..]));
+    }
 }
 
 #[test]
 fn nothing_of_it_is_left_without_names() {
     for (set, name) in EXAMPLES {
         let values = [(0x0010_0010, "PN", even(name)), (0x0010_0020, "LO", b"PATIENT 4711".to_vec())];
-        let file = through(set, &values, PLAIN, "a dark \u{f6}dema", true);
-        assert_eq!(value(&file, 0x0010_0010, "PN"), Some(&b""[..]));
-        assert!(!file.windows(7).any(|bytes| bytes == b"PATIENT"));
-        assert_eq!(set_of_copy(&file), "ISO_IR 192");
+        for file in through(set, &values, PLAIN, "a dark \u{f6}dema", true) {
+            assert_eq!(value(&file, 0x0010_0010, "PN"), Some(&b""[..]));
+            assert!(!file.windows(7).any(|bytes| bytes == b"PATIENT"));
+            assert_eq!(set_of_copy(&file), "ISO_IR 192");
+        }
     }
 }
 

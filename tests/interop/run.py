@@ -7,7 +7,8 @@ validators that others wrote what it saw and what it wrote.
     apt install dicom3tools dcmtk
     cargo build && venv/bin/python tests/interop/run.py
 
-For every file: the frames are those that pydicom, ITK or Pillow read, within one grey level; DICOM SEG and SR open in
+For every file: the frames are those that pydicom, ITK or Pillow read, within one grey level (two in a lossy JPEG whose colours
+have half the resolution: the readers differ as much among themselves); DICOM SEG and SR open in
 highdicom, masks and measurements equal to the PNG and JSON files; dciodvfy has no error to report, dsrdump reads the SR. The same
 once more with --deidentify. Says at its end what was skipped, and why. Exit status 1 where anything was wrong.
 """
@@ -52,19 +53,22 @@ def segment(command, path, out, formats, *more):
     return subprocess.run(arguments, capture_output=True, text=True)
 
 
-def check_frames(path, out, stem, count):
-    """The pictures that were read. Yields the largest difference, in grey levels."""
+def check_frames(path, out, stem, records):
+    """The pictures that were read, but for those that are flagged as damaged. Yields the largest difference, in grey levels."""
     expected = reference.frames(path)
+    count, most = len(records), reference.limit(path)
     expect(len(expected) == count, f"{count} frames, and the reference reader has {len(expected)}")
     worst = 0
-    for index, frame in enumerate(expected):
+    for index, (frame, record) in enumerate(zip(expected, records)):
+        if "invalid_frame" in record["quality"]["flags"]:
+            continue
         still = out / f"{stem}_frame.png"
         seen = Image.open(still if still.exists() else out / f"{stem}_f{index + 1:04}_frame.png")
         seen = np.asarray(seen, dtype=float) / (257 if seen.mode.startswith("I") else 1)
         difference = np.abs(reference.luma(seen) - reference.luma(frame))
         expect(seen.shape[:2] == np.asarray(frame).shape[:2], "of another size than the reference reader's")
         worst = max(worst, float(difference.max()))
-    expect(worst <= 1.01, f"frames differ by {worst:.1f} grey levels from the reference reader's")
+    expect(worst <= most, f"frames differ by {worst:.1f} grey levels from the reference reader's")
     return worst
 
 
@@ -159,7 +163,7 @@ def check_file(command, path, folder, skipped):
         records.append(record.get("frames", [record]))
     count = len(records[0])
     try:
-        told = f"{count} frame{'s' if count > 1 else ''} within {check_frames(path, out, stem, count):.2f} grey levels"
+        told = f"{count} frame{'s' if count > 1 else ''} within {check_frames(path, out, stem, records[0]):.2f} grey levels"
     except reference.CannotRead as error:
         skipped.append(f"{path.name}: frames not compared, {error}")
         told = f"{count} frames"
@@ -186,13 +190,13 @@ def check_file(command, path, folder, skipped):
         ran = segment(command, path, out, "dicom-sr")
         expect(ran.returncode == 0 and not validated(written[1]), "an SR without a SEG")
         check_report(written[1], out, stem, records, None)
-    check_deidentified(command, path, out, source, with_report)
+    check_deidentified(command, path, out, source, records[0][0], with_report)
     return told + ", SEG" + ", SR" * with_report
 
 
-def check_deidentified(command, path, out, source, with_report):
+def check_deidentified(command, path, out, source, record, with_report):
     shutil.rmtree(out, ignore_errors=True)
-    region = ["--region", f"0,0,{source.Columns},{source.Rows}"]
+    region = ["--region", f"0,0,{record['width']},{record['height']}"]
     ran = segment(command, path, out, "json,dicom-seg" + ",dicom-sr" * with_report, "--deidentify", *region)
     expect(ran.returncode == 0, f"--deidentify: {ran.stderr}")
     for file in sorted(out.glob("*.dcm")):

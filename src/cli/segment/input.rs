@@ -2,7 +2,7 @@
 
 use super::{Arguments, Failure};
 use causalclipseg::io::metaimage::MaskSource;
-use causalclipseg::io::source::{FrameBuffer, FrameSource, RawFrames, Source, expand, expand_tree};
+use causalclipseg::io::source::{FrameBuffer, FrameSource, RawFrames, Source, SourceError, expand, expand_tree};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -129,8 +129,10 @@ fn piped_file() -> Result<Source, Failure> {
     if bytes.len() as u64 > MAX_PIPED_BYTES {
         return Err(format!("standard input: more than {} MiB; save it as a file", MAX_PIPED_BYTES >> 20).into());
     }
-    let opened = Source::from_bytes(Path::new("standard input"), bytes);
-    opened.map_err(|error| {
-        format!("{error}; for frames without a header say what they are, as in --raw 640x480:gray8").into()
+    Source::from_bytes(Path::new("standard input"), bytes).map_err(|error| match error {
+        SourceError::Picture(error) => {
+            format!("{error}; for frames without a header say what they are, as in --raw 640x480:gray8").into()
+        }
+        error => error.into(),
     })
 }

@@ -167,7 +167,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     progress.finish_and_clear();
     if arguments.summary != SummaryFormat::Table || table.has_results() {
-        super::say(table.told(arguments.summary, &arguments.output)?)?;
+        super::say(table.render(arguments.summary, &arguments.output)?)?;
     }
     if let Some(signal) = interrupts.signal() {
         eprintln!("interrupted by {}: {} of {} inputs are done", signal.name(), table.inputs(), inputs.len());

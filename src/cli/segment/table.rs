@@ -42,7 +42,7 @@ impl Table {
     }
 
     /// As it is printed. Failures are for programs; people read them when they come.
-    pub fn told(&self, format: SummaryFormat, output: &Path) -> Result<String, Failure> {
+    pub fn render(&self, format: SummaryFormat, output: &Path) -> Result<String, Failure> {
         match format {
             SummaryFormat::Table => {
                 let mut table = super::super::table();

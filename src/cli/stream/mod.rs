@@ -190,7 +190,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     if !ended.has_output() {
         // People may still read the counts.
-        eprintln!("{}", told(&report));
+        eprintln!("{}", summary_text(&report));
     }
     if let Some(outcome) = ended.outcome() {
         return outcome;
@@ -205,7 +205,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// The summary in the format that was asked for; the inner error is standard output's.
 fn print(report: &Report<'_>, format: Format) -> Result<io::Result<()>, Failure> {
     let text = match format {
-        Format::Table => told(report),
+        Format::Table => summary_text(report),
         Format::Json => serde_json::to_string_pretty(report)?,
         Format::Jsonl => serde_json::to_string(report)?,
     };
@@ -246,7 +246,7 @@ fn tell(event: &StreamEvent<'_>, lines: bool, endings: &Endings) {
 }
 
 /// The summary for people.
-fn told(report: &Report<'_>) -> String {
+fn summary_text(report: &Report<'_>) -> String {
     let mut text = tables(&report.statistics, report.fps);
     if let Some(soak) = &report.soak {
         text += &format!("\n{}", soak.table());

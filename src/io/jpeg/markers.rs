@@ -100,6 +100,8 @@ pub(in crate::io) struct Sampling {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::io) struct FrameHeader {
     pub process: Process,
+    /// Bits of a sample, which only DICOM asks for.
+    #[cfg_attr(not(feature = "dicom"), allow(dead_code))]
     pub precision: u8,
     pub width: usize,
     pub height: usize,

@@ -115,7 +115,12 @@ impl Source {
     pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, SourceError> {
         // Reading memory does not fail.
         match kind_of(&mut Cursor::new(&bytes)).unwrap_or_default() {
-            Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::from_bytes(name, bytes).into())),
+            None => {
+                // Says what it is not.
+                read::describe(name, Cursor::new(&bytes))?;
+                Ok(Self::Pictures(PictureFiles::from_bytes(name, bytes).into()))
+            }
+            Some(Kind::Picture) => Ok(Self::Pictures(PictureFiles::from_bytes(name, bytes).into())),
             Some(Kind::MetaImage) => Ok(Self::Raster(Box::new(metaimage::from_bytes(name, bytes)?))),
             Some(Kind::Nrrd) => Ok(Self::Raster(Box::new(nrrd::from_bytes(name, bytes)?))),
             Some(Kind::Nifti) => Ok(Self::Raster(Box::new(nifti::from_bytes(name, bytes)?))),
