@@ -11,7 +11,3 @@ pub use causalclipseg_bundle::{
     Bundle, BundleError, Check, DEFAULT_THRESHOLD, ModelDescription, Note, Precision, Problem, Provenance,
     ProvenanceError, Reliability, SelfTestError, Sha256, VerifyingKey,
 };
-pub use causalclipseg_bundle::{
-    Bundle, BundleError, Check, DEFAULT_THRESHOLD, ModelDescription, Note, Precision, Problem, Provenance,
-    ProvenanceError, SelfTestError, Sha256, VerifyingKey,
-};
