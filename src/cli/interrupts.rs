@@ -26,12 +26,12 @@ pub(super) struct Signal(u8);
 
 impl Signal {
     /// As `kill -l` has it.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         if self == Self::TERMINATE { "SIGTERM" } else { "SIGINT" }
     }
 
     /// 130 or 143, as shells have it.
-    pub fn exit_code(self) -> ExitCode {
+    pub(super) fn exit_code(self) -> ExitCode {
         ExitCode::from(OF_SIGNALS + self.0)
     }
 
@@ -44,14 +44,14 @@ impl Interrupts {
     ///
     /// # Errors
     /// A system that lends no thread.
-    pub fn listen() -> Result<Self, Failure> {
+    pub(super) fn listen() -> Result<Self, Failure> {
         let seen = Arc::new(AtomicU8::new(0));
         listen(seen.clone()).map_err(|error| format!("cannot listen for interrupts: {error}"))?;
         Ok(Self { seen })
     }
 
     /// The first signal that came.
-    pub fn signal(&self) -> Option<Signal> {
+    pub(super) fn signal(&self) -> Option<Signal> {
         Some(self.seen.load(Ordering::Acquire)).filter(|number| *number != 0).map(Signal)
     }
 }

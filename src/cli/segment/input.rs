@@ -74,7 +74,7 @@ impl Input {
     }
 
     /// What a file holds or says and is not used.
-    pub fn ignored(&self) -> Vec<String> {
+    pub(super) fn ignored(&self) -> Vec<String> {
         match self {
             Self::File(source) => source.ignored().to_vec(),
             Self::Pipe(_) => Vec::new(),

@@ -90,7 +90,7 @@ impl<'a> Results<'a> {
 
     /// # Errors
     /// A file of somebody else's where a result goes, unless it may be replaced.
-    pub fn check_places(&self) -> Result<(), Failure> {
+    pub(super) fn check_places(&self) -> Result<(), Failure> {
         self.places().into_iter().try_for_each(|path| self.checked(path).map(drop))
     }
 

@@ -44,14 +44,14 @@ pub(super) struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// Of an input that failed.
-    pub fn of_failure(input: &'a str, error: &'a str) -> Self {
+    pub(super) fn of_failure(input: &'a str, error: &'a str) -> Self {
         Self { input, error: Some(error), ..Self::default() }
     }
 }
 
 impl Summary {
     /// For programs.
-    pub fn for_programs(&self) -> Row<'_> {
+    pub(super) fn for_programs(&self) -> Row<'_> {
         let mean = |sum: f64| (self.found > 0).then(|| sum / self.found as f64);
         let flags = self.flags.iter().filter_map(|flag| serde_json::to_value(flag).ok());
         let flags: Vec<String> = flags.filter_map(|flag| flag.as_str().map(str::to_string)).collect();

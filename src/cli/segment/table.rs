@@ -18,31 +18,31 @@ enum Entry {
 }
 
 impl Table {
-    pub fn add(&mut self, summaries: Vec<Summary>) {
+    pub(super) fn add(&mut self, summaries: Vec<Summary>) {
         self.entries.push(Entry::Done(summaries));
     }
 
-    pub fn add_failure(&mut self, input: String, reason: String) {
+    pub(super) fn add_failure(&mut self, input: String, reason: String) {
         self.entries.push(Entry::Failed { input, reason });
     }
 
     /// How many inputs were tried.
-    pub fn inputs(&self) -> usize {
+    pub(super) fn inputs(&self) -> usize {
         self.entries.len()
     }
 
     /// How many of them have no result.
-    pub fn failures(&self) -> usize {
+    pub(super) fn failures(&self) -> usize {
         self.entries.iter().filter(|entry| matches!(entry, Entry::Failed { .. })).count()
     }
 
     /// Whether any has.
-    pub fn has_results(&self) -> bool {
+    pub(super) fn has_results(&self) -> bool {
         self.failures() < self.inputs()
     }
 
     /// As it is printed. Failures are for programs; people read them when they come.
-    pub fn render(&self, format: SummaryFormat, output: &Path) -> Result<String, Failure> {
+    pub(super) fn render(&self, format: SummaryFormat, output: &Path) -> Result<String, Failure> {
         match format {
             SummaryFormat::Table => {
                 let mut table = super::super::table();

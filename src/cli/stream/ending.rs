@@ -26,7 +26,7 @@ pub(super) enum Ended {
 
 impl Ended {
     /// In JSON.
-    pub fn key(&self) -> &'static str {
+    pub(super) fn key(&self) -> &'static str {
         match self {
             Self::Source => "end_of_source",
             Self::Limit => "limit",
@@ -38,7 +38,7 @@ impl Ended {
     }
 
     /// In words, where there is something to say.
-    pub fn reason(&self) -> Option<&str> {
+    pub(super) fn reason(&self) -> Option<&str> {
         match self {
             Self::Source | Self::Limit | Self::ReaderGone => None,
             Self::Signal(signal) => Some(signal.name()),
@@ -47,17 +47,17 @@ impl Ended {
     }
 
     /// Whether frames that wait are of use to nobody.
-    pub fn is_abrupt(&self) -> bool {
+    pub(super) fn is_abrupt(&self) -> bool {
         !matches!(self, Self::Source | Self::Limit | Self::Failed(_))
     }
 
     /// Whether standard output can be written to.
-    pub fn has_output(&self) -> bool {
+    pub(super) fn has_output(&self) -> bool {
         !matches!(self, Self::ReaderGone | Self::OutputFailed(_))
     }
 
     /// The command's own end; `None` where it depends on what was found.
-    pub fn outcome(&self) -> Option<Result<ExitCode, Failure>> {
+    pub(super) fn outcome(&self) -> Option<Result<ExitCode, Failure>> {
         match self {
             Self::Source | Self::Limit => None,
             Self::Signal(signal) => Some(Ok(signal.exit_code())),
@@ -88,23 +88,23 @@ pub(super) struct Endings {
 }
 
 impl Endings {
-    pub fn new(interrupts: Interrupts) -> Self {
+    pub(super) fn new(interrupts: Interrupts) -> Self {
         Self { interrupts, output: OnceLock::new() }
     }
 
     /// Notes that a line could not be written.
-    pub fn note(&self, error: io::Error) {
+    pub(super) fn note(&self, error: io::Error) {
         // The first failure says why.
         let _ = self.output.set(error.into());
     }
 
     /// Whether lines are still wanted.
-    pub fn has_output(&self) -> bool {
+    pub(super) fn has_output(&self) -> bool {
         self.output.get().is_none()
     }
 
     /// What came.
-    pub fn found(&self) -> Option<Ended> {
+    pub(super) fn found(&self) -> Option<Ended> {
         self.output.get().cloned().or_else(|| self.interrupts.signal().map(Ended::Signal))
     }
 }

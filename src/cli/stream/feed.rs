@@ -37,7 +37,7 @@ impl Feed {
     }
 
     /// Whether frames come when they are taken. Those of a file are there all at once, and so are drawn ones.
-    pub fn has_own_pace(&self) -> bool {
+    pub(super) fn has_own_pace(&self) -> bool {
         matches!(self, Self::Pipe(_))
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Play<'a> {
 }
 
 impl Play<'_> {
-    pub fn run(&self, reader: &Reader) -> Ended {
+    pub(super) fn run(&self, reader: &Reader) -> Ended {
         let limit = self.arguments.frames.unwrap_or(u64::MAX);
         let mut first_s = None;
         for number in 0..limit {

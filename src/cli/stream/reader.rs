@@ -27,7 +27,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The thread ends with the source, or when nobody wants frames any more; one that waits for its source is left behind.
-    pub fn start(mut feed: Feed) -> io::Result<Self> {
+    pub(super) fn start(mut feed: Feed) -> io::Result<Self> {
         let (send, frames) = mpsc::sync_channel(READ_AHEAD);
         let (empty, used) = mpsc::sync_channel::<FrameBuffer>(READ_AHEAD + 2);
         let read = move || {
@@ -47,7 +47,7 @@ impl Reader {
         Ok(Self { frames, empty })
     }
 
-    pub fn next(&self, patience: Duration) -> Next {
+    pub(super) fn next(&self, patience: Duration) -> Next {
         match self.frames.recv_timeout(patience) {
             Ok(Ok(buffer)) => Next::Frame(buffer),
             Ok(Err(reason)) => Next::Failed(reason),
@@ -57,7 +57,7 @@ impl Reader {
     }
 
     /// A buffer to read into again.
-    pub fn give_back(&self, buffer: FrameBuffer) {
+    pub(super) fn give_back(&self, buffer: FrameBuffer) {
         // The thread may have ended, or have enough of them.
         let _ = self.empty.try_send(buffer);
     }
