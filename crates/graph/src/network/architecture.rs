@@ -152,8 +152,8 @@ impl Architecture {
             Edition::Small => Self {
                 edition,
                 input_size,
-                image: ImageEncoder { layers: [3, 4, 6, 3], width: 32 },
-                text: TextEncoder { width: 128, layers: 3, heads: 2, ..clip_text },
+                image: ImageEncoder { layers: [3, 4, 6, 2], width: 32 },
+                text: TextEncoder { width: 64, layers: 2, heads: 1, ..clip_text },
                 embed: 128,
                 decoder: 96,
             },
