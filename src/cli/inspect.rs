@@ -4,6 +4,7 @@ mod image_file;
 
 use super::{Failure, model_source, say};
 use causalclipseg::ModelFile;
+use causalclipseg::bundle::RELIABILITY_KEY;
 use causalclipseg::bundle::{Bundle, Precision};
 use causalclipseg::frame::INPUTS_KEY;
 use causalclipseg::graph::{Graph, NodeId};
@@ -104,6 +105,14 @@ fn summary(file: &ModelFile) -> Table {
         let value = match key.as_str() {
             WORDS_KEY => format!("{} of training prompts", value.split_whitespace().count()),
             INPUTS_KEY => "how the training images look".to_string(),
+            RELIABILITY_KEY => match model.provenance.reliability() {
+                Some(found) => format!(
+                    "measured on {} images; something is there from a probability of {:.3} on",
+                    found.images(),
+                    found.presence_threshold()
+                ),
+                None => value.clone(),
+            },
             _ => value.clone(),
         };
         table.add_row([key.clone(), value]);

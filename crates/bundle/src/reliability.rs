@@ -61,6 +61,11 @@ impl Reliability {
         max_probability >= self.presence_threshold
     }
 
+    /// How many images it was measured on.
+    pub fn images(&self) -> u64 {
+        self.images
+    }
+
     /// At or above this largest probability what was asked for is taken to be in the image.
     pub fn presence_threshold(&self) -> f64 {
         self.presence_threshold
