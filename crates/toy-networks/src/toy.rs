@@ -16,7 +16,7 @@ pub const WHITE_LOGIT: f32 = 10.0;
 const CONTEXT: usize = 77;
 const VOCABULARY: usize = 49_408;
 const KERNEL: usize = 3 * TAPS + 1;
-/// What [`write`] calls it.
+/// What [`write()`] calls it.
 pub const FILE_NAME: &str = "toy.ccs";
 
 /// Writes the model into a folder.
