@@ -142,18 +142,19 @@ mod tests {
         open_masks(&architecture, &mut weights).unwrap();
         let names: Vec<&str> = stage::MASKS.into_iter().chain([stage::CONFOUNDERS]).collect();
         let found = values(&architecture.describe().unwrap(), &weights, &names, &golden_image(64));
-        assert!(found[..3].iter().flatten().all(|mask| *mask == 1.0));
+        // Plain tract's sigmoid is a fraction of polynomials, which comes within rounding of one.
+        assert!(found[..3].iter().flatten().all(|mask| (mask - 1.0).abs() < 1e-6));
         // Confounders are then the same everywhere: what the aggregation makes of zeros.
         let confounders = &found[3];
         let first = confounders.index_axis(ndarray::Axis(1), 0).index_axis_move(ndarray::Axis(1), 0).to_owned();
         for row in confounders.axis_iter(ndarray::Axis(1)) {
             for pixel in row.axis_iter(ndarray::Axis(1)) {
-                assert_eq!(pixel, first);
+                assert!(pixel.iter().zip(&first).all(|(a, b)| (a - b).abs() < 1e-5));
             }
         }
     }
 
-    /// The network without maskers is the one whose masks are held at one, to the last bit in plain tract.
+    /// The network without maskers is the one whose masks are held at one, but for the rounding of that one.
     #[test]
     fn a_network_without_maskers_equals_one_with_masks_of_ones() {
         let image = golden_image(64);
@@ -166,8 +167,13 @@ mod tests {
         assert_eq!(without.architecture.masks, Masks::Open);
         assert!(!without.weights.keys().any(|name| name.contains("masker") || name.starts_with("proj_ad")));
         let found = values(&without.architecture.describe().unwrap(), &without.weights, &names, &image);
-        assert_eq!(found, held);
-        assert_ne!(found[1], learned[1]);
+        let apart = |a: &ArrayD<f32>, b: &ArrayD<f32>| {
+            let largest = b.iter().fold(0f32, |most, value| most.max(value.abs()));
+            a.iter().zip(b).fold(0f32, |most, (a, b)| most.max((a - b).abs())) / largest
+        };
+        assert_eq!(found[0], held[0]);
+        assert!(apart(&found[1], &held[1]) < 1e-6);
+        assert!(apart(&found[1], &learned[1]) > 1e-3);
     }
 
     #[test]

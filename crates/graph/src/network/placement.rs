@@ -31,8 +31,11 @@ pub fn place(graph: &Graph) -> Vec<Placement> {
         let node = graph.node(id);
         let own = Placement::Own { unsigned: nonnegative[id.0] };
         let source = node.inputs.first().copied();
+        // Alone in a concatenation, a mean is rounded like the other parts.
+        let is_part = graph.only_reader(id).is_some_and(|reader| graph.node(reader).op == Op::Concat);
         let placement = match (&node.op, source) {
             (Op::Sigmoid | Op::Complement, _) => Placement::Unit,
+            (Op::AveragePool { .. }, _) if is_part => rounded(graph, id, own),
             (
                 Op::AveragePool { .. }
                 | Op::Upsample { .. }
@@ -114,7 +117,7 @@ fn nonnegative(graph: &Graph) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Architecture, stage};
+    use super::super::{Architecture, Masks, stage};
     use super::*;
     use crate::lower::rewrite;
 
@@ -167,6 +170,17 @@ mod tests {
                 _ => {}
             }
         }
+    }
+
+    #[test]
+    fn all_parts_of_a_concatenation_share_its_scale() {
+        let open = Architecture { masks: Masks::Open, ..Architecture::mini() };
+        let (graph, _) = rewrite(open.describe().unwrap(), open.golden_weights().unwrap()).unwrap();
+        let placements = place(&graph);
+        let join = graph.ids().find(|id| graph.node(*id).op == Op::Concat).unwrap();
+        assert_eq!(graph.node(join).inputs.len(), 3);
+        assert!(matches!(graph.node(graph.node(join).inputs[0]).op, Op::AveragePool { .. }));
+        assert!(graph.node(join).inputs.iter().all(|part| placements[part.0] == Placement::Joined(join)));
     }
 
     #[test]
