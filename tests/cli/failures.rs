@@ -133,8 +133,8 @@ fn places_that_cannot_be_written_to() {
         command.arg("segment").arg(&input).arg("-m").arg(&bundle).args(["-p", "a cyst", "-o"]).arg(output);
         command
     };
-    desk.refused(&mut segment_into(&input), &["cannot make the folder"]);
-    desk.refused(&mut segment_into(&desk.path("good.png/below")), &["cannot make the folder"]);
+    desk.refused(&mut segment_into(&input), &["cannot create the folder"]);
+    desk.refused(&mut segment_into(&desk.path("good.png/below")), &["cannot create the folder"]);
     // Results that would meet, or take an input's place.
     let mut twins = segment(&desk, &input, &bundle, "a cyst");
     desk.refused(twins.arg(&input), &["would write the same results", "give each input once"]);

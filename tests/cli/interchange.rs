@@ -68,7 +68,7 @@ fn the_other_commands_take_it_too() {
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&shown["manifest"]["model"]["input_size"], &shown["layers"]), (&32.into(), &serde_json::Value::Null));
     let (said, _) = out(&desk, &["verify", "model.onnx"]);
-    assert!(said.contains("records no sums") && said.contains("self-test   none, plain tract runs"), "{said}");
+    assert!(said.contains("records no checksums") && said.contains("self-test   none, plain tract runs"), "{said}");
     let (row, _) = out(&desk, &["bench", "-m", "model.onnx", "--runs", "3", "--warmup", "1", "--format", "json"]);
     let rows: serde_json::Value = serde_json::from_str(&row).unwrap();
     let found = rows.to_string();
@@ -93,7 +93,7 @@ fn what_cannot_be_used_is_one_line() {
         &["segment", "picture.png", "-m", "model.onnx", "-p", "a mass", "--confounders"],
         "no head of the confounders",
     );
-    refused(&desk, &["verify", "model.onnx", "--public-key", "key"], "carry no signature");
+    refused(&desk, &["verify", "model.onnx", "--public-key", "key"], "have no signature");
     refused(&desk, &["bench", "-m", "model.onnx", "--size", "64"], "takes 32 x 32 pixels, not 64 x 64");
     // tract panics on an axis that is not there, and nobody hears of it but by the error.
     let mut model = foreign::model();

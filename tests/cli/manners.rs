@@ -47,7 +47,7 @@ fn files_of_others_are_not_replaced() {
     let refused = run(&[]);
     assert_eq!(refused.status.code(), Some(1));
     let error = text(&refused.stderr);
-    assert!(error.contains("benign (1)_mask.png: is there already") && error.contains("--overwrite"), "{error}");
+    assert!(error.contains("benign (1)_mask.png: already exists") && error.contains("--overwrite"), "{error}");
     assert_eq!(fs::read(&mask).unwrap(), theirs);
     assert!(!desk.path("benign (1).json").exists());
     assert!(run(&["--overwrite"]).status.success());
