@@ -140,7 +140,7 @@ fn hostile_files_are_refused() {
         let location = StringStringEntryProto { key: "location".into(), value: "/etc/passwd".into() };
         give(model, TensorProto { external_data: vec![location], ..integers("outside", &[1], &[1]) });
     });
-    refused("is there already", &|model| push(model, 0, node("Relu", &["image"], "bright", vec![])));
+    refused("exists already", &|model| push(model, 0, node("Relu", &["image"], "bright", vec![])));
     refused("it yields nothing", &|model| push(model, 0, node("Relu", &["image"], "", vec![])));
     // Of its own input, and of what follows: a loop.
     refused("nothing before it yields", &|model| push(model, 0, node("Add", &["image", "logits"], "x", vec![])));

@@ -300,7 +300,7 @@ fn lies_about_int8_are_found_out_too() {
     let lies: [(&str, Lie); 5] = [
         ("another grid", |d| grid(d).scale *= 1.001),
         ("another zero", |d| grid(d).zero_point ^= 1),
-        ("to another grid", |d| grid(d).scale *= 2.0),
+        ("with another scale or zero point", |d| grid(d).scale *= 2.0),
         ("rounds", |d| d.graph.nodes.iter_mut().rfind(|node| node.quantisation.is_some()).unwrap().quantisation = None),
         ("not of the network", |d| {
             let scales = d.weights.values_mut().flatten().filter(|part| part.scale.is_some());
@@ -338,7 +338,7 @@ fn files_of_others_run_as_they_are() {
         graph.input.iter_mut().filter(|input| input.name == "image").for_each(|input| input.name = "pixels".into());
     });
     let (model, reason) = open(&path);
-    assert!(reason.unwrap().contains("carries no description"));
+    assert!(reason.unwrap().contains("has no description"));
     let description = model.description();
     assert_eq!((description.name.as_str(), description.edition.as_str()), ("changed", "unknown"));
     assert_eq!((description.fit, description.threshold, description.trained), (Fit::Stretch, 0.5, true));

@@ -44,7 +44,7 @@ fn a_foreign_file_segments() {
     let prompts = ["-p", "a bright spot", "-p", "a dark spot"];
     let arguments = [&["segment", "picture.png", "-m", "model.onnx", "-o", "out"], &prompts[..]].concat();
     let (_, warning) = out(&desk, &arguments);
-    assert!(warning.contains("runs on plain tract, slowly: it carries no description"), "{warning}");
+    assert!(warning.contains("runs on plain tract, slowly: it has no description"), "{warning}");
     assert_eq!(warning.lines().count(), 1, "{warning}");
     let white = |number: u32| {
         let mask = image::open(desk.path(&format!("out/picture_{number}_mask.png"))).unwrap().into_luma8();
