@@ -89,7 +89,7 @@ mod tests {
         // A point beyond the last.
         let last = content.len() - 1;
         content[last] = 5;
-        assert!(PolyData::parse(&content).unwrap_err().to_string().contains("not there"));
+        assert!(PolyData::parse(&content).unwrap_err().to_string().contains("does not exist"));
         let mut empty = Vec::new();
         PolyData::default().write(&mut empty);
         assert_eq!(PolyData::parse(&empty).unwrap(), PolyData::default());

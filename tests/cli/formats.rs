@@ -100,7 +100,7 @@ fn raw_frames_come_through_a_pipe() {
     let mut short = segment(&desk, Path::new("-"), "json");
     desk.refused(short.args(raw).write_stdin(&clip()[..1500]), &["ends within a frame, 476 bytes of 1024"]);
     let mut empty = segment(&desk, Path::new("-"), "json");
-    desk.refused(empty.args(raw).write_stdin(""), &["holds no frame"]);
+    desk.refused(empty.args(raw).write_stdin(""), &["contains no frame"]);
     desk.refused(segment(&desk, Path::new("-"), "json").write_stdin(clip()), &["as in --raw 640x480:gray8"]);
     desk.refused(segment(&desk, &desk.write("x.mha", meta_image()), "json").args(raw), &["give `-` as the input"]);
 }
@@ -134,7 +134,7 @@ fn what_is_ignored_is_said_in_json() {
         let file = [header.as_bytes(), &vec![7; 8 * frames]].concat();
         segment(&desk, &desk.write(name, file), "json").assert().success();
         let json = desk.json(&name.replace("mha", "json"));
-        assert_eq!(json["ignored"], serde_json::json!(["the fourth channel, taken for transparency"]));
+        assert_eq!(json["ignored"], serde_json::json!(["the fourth channel, treated as transparency"]));
         assert!(frames == 1 || json["frames"][0].get("ignored").is_none());
         assert_eq!(json["written_by"], "causalclipseg");
     }
