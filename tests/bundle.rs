@@ -270,7 +270,7 @@ fn files_that_are_no_bundle_are_refused() {
     assert!(error_of("text.ccs", b"hello, this is no bundle").contains("is not a causalclipseg bundle"));
     assert!(error_of("short.ccs", &good[..20]).contains("is cut short: 20 bytes of 56"));
     assert!(error_of("cut.ccs", &good[..good.len() - 1]).contains("is cut short"));
-    assert!(error_of("long.ccs", &[&good[..], b"x"].concat()).contains("goes on after its end"));
+    assert!(error_of("long.ccs", &[&good[..], b"x"].concat()).contains("has extra bytes after its end"));
     let newer = error_of("newer.ccs", &patched(8, &2u32.to_le_bytes()));
     assert!(newer.contains("made for a newer version (format 2") && newer.contains("update causalclipseg"), "{newer}");
     assert!(error_of("flags.ccs", &patched(12, &[1])).contains("a feature that this version does not know"));
@@ -302,7 +302,7 @@ fn forged_manifests_are_refused() {
         ("overflows", forged(|m| m["parts"][0]["offset"] = u64::MAX.into())),
         ("overflows", forged(|m| m["parts"][3]["bytes"] = u64::MAX.into())),
         ("is cut short", forged(|m| m["parts"][3]["bytes"] = (1u64 << 40).into())),
-        ("no SHA-256 sum", forged(|m| m["parts"][2]["sha256"] = "00".into())),
+        ("not a SHA-256 sum", forged(|m| m["parts"][2]["sha256"] = "00".into())),
         ("the part `weights`", forged(|m| m["parts"][2]["sha256"] = "0".repeat(64).into())),
         ("do not hold", forged(|m| m["tensors"][0]["shape"] = serde_json::json!([usize::MAX, 2]))),
         ("is zero", forged(|m| m["tensors"][0]["shape"] = serde_json::json!([0]))),
@@ -337,10 +337,10 @@ fn hostile_parts_are_refused() {
     for (what, error) in [
         ("invalid part `graph`", with_part("graph", b"{}")),
         ("invalid part `graph`", with_part("graph", &b"[".repeat(100_000))),
-        ("asks for too much", edited(|g| g["nodes"][0]["shape"]["map"]["height"] = (1u64 << 40).into())),
-        ("asks for too much", edited(|g| g["nodes"][0]["shape"]["map"]["channels"] = u64::MAX.into())),
-        ("asks for too much", edited(|g| g["nodes"][1]["op"]["conv"]["padding"] = (1u64 << 63).into())),
-        ("does not stand before it", edited(|g| g["nodes"][1]["inputs"][0] = 1.into())),
+        ("exceeds a limit", edited(|g| g["nodes"][0]["shape"]["map"]["height"] = (1u64 << 40).into())),
+        ("exceeds a limit", edited(|g| g["nodes"][0]["shape"]["map"]["channels"] = u64::MAX.into())),
+        ("exceeds a limit", edited(|g| g["nodes"][1]["op"]["conv"]["padding"] = (1u64 << 63).into())),
+        ("does not precede it", edited(|g| g["nodes"][1]["inputs"][0] = 1.into())),
         ("has no node", edited(|g| g["outputs"][0] = 99.into())),
         ("the graph says", edited(|g| g["nodes"][2]["shape"]["map"]["channels"] = 7.into())),
         ("two nodes are named", edited(|g| g["nodes"][2]["name"] = "conv".into())),

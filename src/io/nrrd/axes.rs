@@ -5,7 +5,7 @@ use super::NrrdError;
 /// The array's axes by meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Axes {
-    /// For each axis of the array, its axis of space; `None` for colours and frames over time.
+    /// The axis of the array that is the columns, and the one that is the rows.
     pub columns: usize,
     pub rows: usize,
     /// The axis that counts several pictures: slices or frames.
