@@ -3,7 +3,8 @@
 use super::{Affine, versions};
 
 versions! {
-    /// `rows` are the window's rows, each as wide as all windows together; `channels` stand together in a pixel.
+    /// Average pooling in f32. `rows` are the window's rows, each as wide as all windows together; `channels` are
+    /// adjacent in a pixel.
     pub fn average_pool_f32(kernels, rows: &[&[f32]], channels: usize, y: &mut [f32]) {
         let size = rows.len();
         let share = 1.0 / (size * size) as f32;
@@ -21,9 +22,9 @@ versions! {
         }
     }
 
-    /// The mean on the inputs' grid, then stored on the outputs'.
+    /// Average pooling on bytes: the mean with the inputs' scale and zero point, then stored with the outputs'.
     pub fn average_pool_u8(kernels, rows: &[&[u8]], x_grid: Affine, channels: usize, y: &mut [u8], y_grid: Affine) {
-        /// Channels whose sums are held at a time.
+        /// The number of channels whose sums are kept at a time.
         const LANES: usize = 64;
         let size = rows.len();
         let share = 1.0 / (size * size) as f32;
