@@ -125,7 +125,7 @@ fn a_checkpoint_is_read_back() {
         ("positive numbers", |q| q.quantised.values_mut().next().unwrap().scales[0] = 0.0),
         ("positive numbers", |q| q.quantised.values_mut().next().unwrap().scales.truncate(1)),
         ("-128", |q| q.quantised.values_mut().next().unwrap().stored.fill(-128)),
-        ("without a grid", |q| q.graph.nodes.iter_mut().for_each(|node| node.quantisation = None)),
+        ("that is not quantised", |q| q.graph.nodes.iter_mut().for_each(|node| node.quantisation = None)),
         ("holds NaN", |q| q.weights.values_mut().next().unwrap().fill(f32::NAN)),
     ];
     for (what, damage) in damages {

@@ -68,7 +68,7 @@ impl Recipe {
             (true, true) => {
                 cover_lesion(&mut example.picture, rng);
             }
-            // As many as of the others.
+            // The same probability as for the other images.
             (false, true) if chance(free, rng) => graft_beside(&mut example.picture, rng),
             _ => {}
         }
