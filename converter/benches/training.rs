@@ -1,4 +1,4 @@
-//! Images a second in training, beside PyTorch (`benches/peers/training.py` runs the same network on the same batch):
+//! Images per second in training, beside PyTorch (`benches/peers/training.py` runs the same network on the same batch):
 //! `cargo bench -p causalclipseg-convert --features libtorch --bench training -- --device libtorch --checkpoint CKPT`.
 //!
 //! The batch is computed by formulas, and the mean and deviation of the logits are printed, to verify that both
@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (began, mut seconds) = (Instant::now(), Vec::new());
         while began.elapsed() < Duration::from_secs_f64(options.seconds) || seconds.len() < 3 {
             let started = Instant::now();
-            // Two, so that each time includes one phi-step.
+            // Two steps, so that each time includes one phi-step.
             (0..2).for_each(&mut *step);
             // A GPU's work continues after its calls return.
             devices.iter().for_each(|device| drop(device.sync()));
@@ -99,7 +99,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Images, masks and prompts by formulas that are easy to implement elsewhere.
+/// Generates images, masks and prompts by formulas that are easy to implement elsewhere.
 fn made_batch(options: &Options) -> Batch {
     let (size, area) = (options.size, options.size * options.size);
     let pixel = |image: usize, p: usize| ((p * 31 + image * 17 + p / 128 * 57) % 251) as u8;

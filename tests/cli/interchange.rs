@@ -1,4 +1,4 @@
-//! Interchange files wherever a bundle goes. What an export of ours does is tested with the converter.
+//! Interchange files in place of bundles. Our own exports are tested with the converter.
 
 use super::desk::Desk;
 use super::{causalclipseg, shipped, text};
@@ -8,7 +8,7 @@ use image::{GrayImage, Luma};
 use prost::Message;
 use toy_networks::foreign;
 
-/// With a foreign file, a tokenizer, and a picture that is white on the left.
+/// A folder with a foreign file, a tokenizer, and a picture that is white on the left.
 fn desk() -> Desk {
     let desk = Desk::empty();
     let tokenizer = Bundle::open(&shipped()).unwrap().tokenizer_json().unwrap().into_owned();
@@ -17,7 +17,7 @@ fn desk() -> Desk {
     desk
 }
 
-/// A command that says everything that it usually says.
+/// A command with its usual messages.
 fn command(desk: &Desk, arguments: &[&str]) -> Command {
     let mut command = causalclipseg();
     command.env_remove("RUST_LOG").current_dir(desk.folder()).args(arguments);
@@ -32,7 +32,7 @@ fn out(desk: &Desk, arguments: &[&str]) -> (String, String) {
 fn refused(desk: &Desk, arguments: &[&str], expected: &str) {
     let output = command(desk, arguments).assert().code(1).get_output().clone();
     let error = text(&output.stderr);
-    // Before it, a line may say that plain tract runs the file.
+    // A line before it may say that plain tract runs the file.
     let lines: Vec<&str> = error.lines().filter(|line| !line.contains("runs on plain tract")).collect();
     assert!(lines.len() == 1 && lines[0].starts_with("error: ") && lines[0].contains(expected), "{error}");
     assert!(output.stdout.is_empty());
@@ -53,7 +53,7 @@ fn a_foreign_file_segments() {
             .filter(|as_expected| *as_expected)
             .count()
     };
-    // The border is blurred by the way to 32 pixels and back.
+    // Resampling to 32 pixels and back blurs the border.
     assert!(white(1) >= 63 * 48 && white(2) >= 63 * 48, "{} {}", white(1), white(2));
 }
 
@@ -95,7 +95,7 @@ fn what_cannot_be_used_is_one_line() {
     );
     refused(&desk, &["verify", "model.onnx", "--public-key", "key"], "have no signature");
     refused(&desk, &["bench", "-m", "model.onnx", "--size", "64"], "takes 32 x 32 pixels, not 64 x 64");
-    // tract panics on an axis that is not there, and nobody hears of it but by the error.
+    // tract panics on an axis that does not exist; the user sees only the error.
     let mut model = foreign::model();
     model.graph.as_mut().unwrap().node[3].attribute[0].ints = vec![9];
     desk.write("odd.onnx", model.encode_to_vec());
