@@ -144,7 +144,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let lines = options.format == Format::Jsonl;
     let observe = move |line: &str| {
         if lines {
-            // A reader of standard output that goes away does not end the node; the summary would be written there too.
+            // A reader of standard output that closes the pipe does not end the node; the summary would be written there too.
             let _ = super::say(line);
         }
     };

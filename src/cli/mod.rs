@@ -96,7 +96,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Prints for the user. A reader that goes away, as `| head` does, is not a failure.
+/// Prints for the user. A reader that closes the pipe, as `| head` does, is not a failure.
 fn say(text: impl Display) -> Result<(), Failure> {
     match write_line(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

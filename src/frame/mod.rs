@@ -217,8 +217,8 @@ impl<'a> Frame<'a> {
         self
     }
 
-    /// States how the pixels are turned to be upright. The network sees them upright; results lie on the pixels as they
-    /// are stored, and region, sizes and coordinates are those of the stored pixels too.
+    /// Sets how the pixels are turned to be upright. The network gets them upright; results, region, sizes and
+    /// coordinates are those of the stored pixels.
     pub fn with_orientation(mut self, orientation: Orientation) -> Self {
         self.orientation = orientation;
         self

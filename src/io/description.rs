@@ -36,6 +36,6 @@ pub struct Description {
     pub orientation: Orientation,
     /// The encoding of the file's text: DICOM's Specific Character Set, or an encoding.
     pub character_set: Option<String>,
-    /// What the file says or holds that is not used, a line each, with the reason.
+    /// The contents of the file that are not used, a line each, with the reason.
     pub ignored: Vec<String>,
 }

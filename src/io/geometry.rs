@@ -1,4 +1,4 @@
-//! The position of pixels in millimetres: passed from a source to the label map that lies on it.
+//! The position of pixels in millimetres: copied from a source to its label map.
 
 /// The sampling of a picture, of a volume, or of a stack of pictures, in patient coordinates as in DICOM and ITK: to
 /// the left, to the back, to the head.

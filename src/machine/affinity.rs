@@ -2,7 +2,7 @@
 
 use super::format_cores;
 
-/// Why a thread cannot be kept to some cores.
+/// Why a thread cannot be pinned to some cores.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AffinityError {
@@ -10,7 +10,7 @@ pub enum AffinityError {
     Empty,
     #[error("core {core} is above {most}, the largest possible number")]
     Range { core: usize, most: usize },
-    #[error("the system does not keep this thread to the cores {} ({reason})", format_cores(cores))]
+    #[error("this thread cannot be pinned to the cores {} ({reason})", format_cores(cores))]
     Refused { cores: Vec<usize>, reason: String },
 }
 

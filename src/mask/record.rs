@@ -53,8 +53,8 @@ pub struct Record {
     /// Why the model fell back to the CPU although a GPU was requested; absent where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_fallback: Option<String>,
-    /// What the input holds or says that is not used, such as a second scan region; absent where there is nothing, and
-    /// in the frames of a sequence, which says it once.
+    /// The contents of the input that are not used, such as a second scan region; absent where there are none, and in
+    /// the frames of a sequence, which has them once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
 }

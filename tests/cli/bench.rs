@@ -83,7 +83,7 @@ fn the_schema_refuses_other_rows() {
         ("a count is a fraction", |row| row["runs"] = json!(1.5)),
         ("a percentile is gone", |row| drop(row["latency_ms"].as_object_mut().unwrap().remove("p999"))),
         ("a latency is negative", |row| row["samples_ms"][0][0] = json!(-1.0)),
-        ("a device is none", |row| row["device"] = json!("tpu")),
+        ("a device is unknown", |row| row["device"] = json!("tpu")),
     ];
     for (what, damage) in damages {
         let mut damaged = good.clone();

@@ -16,7 +16,7 @@ pub struct WriteOptions {
     pub val_fraction: f64,
     /// Width and height in pixels; random where not given.
     pub size: Option<(usize, usize)>,
-    /// The share, 0..1, of phantoms without a lesion. Where it is above 0, all phantoms have imitations of lesions, so
+    /// The share, 0..1, of phantoms without a lesion. Where it is above 0, all phantoms have look-alikes of lesions, so
     /// that these do not distinguish them.
     pub lesion_free: f64,
 }

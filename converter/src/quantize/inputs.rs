@@ -125,7 +125,7 @@ impl CalibrationSet {
         }
         let (mut kept, mut held_out) = (Self::default(), Self::default());
         for (index, item) in self.items.into_iter().enumerate() {
-            // Of two items the second is held out.
+            // The second of two items is held out.
             if index % 5 == 1 { &mut held_out } else { &mut kept }.items.push(item);
         }
         (kept, held_out)

@@ -29,9 +29,9 @@ pub struct Reliability {
     calibration: Vec<[f64; 2]>,
     /// The largest probability of a result from which the target counts as present in the image.
     presence_threshold: f64,
-    /// The share of the images with the target for which the threshold says so.
+    /// The share of the images with the target that the threshold classifies as such.
     sensitivity: f64,
-    /// The share of the images without the target for which the threshold says so.
+    /// The share of the images without the target that the threshold classifies as such.
     specificity: f64,
     /// The number of images that it was measured on.
     images: u64,

@@ -71,7 +71,7 @@ pub(super) struct Outcome {
     pub harness_us: f64,
     pub before: Condition,
     pub after: Condition,
-    /// The cores that the process was kept on, where that was requested and worked.
+    /// The cores that the process was pinned to, where that was requested and worked.
     pub cores: Option<Vec<usize>>,
     /// Facts about the GPU, where one ran every frame.
     pub gpu: Option<GpuFacts>,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// Tables for reading
     Table,
     /// The same tables, for a document
     Md,
@@ -75,7 +75,7 @@ fn facts(rows: &[Row]) -> Vec<String> {
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| UNKNOWN.into());
     let board = row.board.as_ref().map(|board| format!(" on {board}")).unwrap_or_default();
     let cores = row.available_cores.map_or(UNKNOWN.into(), |cores| cores.to_string());
-    let affinity = row.affinity.as_ref().map(|cores| format!(", kept on {cores}")).unwrap_or_default();
+    let affinity = row.affinity.as_ref().map(|cores| format!(", pinned to {cores}")).unwrap_or_default();
     let commit = row.commit.unwrap_or(UNKNOWN);
     let mode = match (row.rate_hz, row.deadline_ms) {
         (Some(rate), Some(deadline)) => format!("due at {rate} Hz, latency from when due, deadline {deadline:.1} ms"),

@@ -63,7 +63,7 @@ pub(super) struct Row {
     pub cpu: Option<String>,
     pub board: Option<String>,
     pub available_cores: Option<usize>,
-    /// The cores that the process was kept on, if any.
+    /// The cores that the process was pinned to, if any.
     pub affinity: Option<String>,
     pub governor: Option<String>,
     pub frequency_mhz: BeforeAfter,

@@ -26,7 +26,7 @@ pub(super) struct FrameRecord {
 pub(super) struct Stages {
     pub preprocess: f64,
     pub image: f64,
-    /// For all prompts together, as are the next two.
+    /// For all prompts together; so are `head` and `postprocess`.
     pub prompt: f64,
     pub head: f64,
     pub postprocess: f64,

@@ -43,7 +43,7 @@ fn rows(description: &Description) -> Table {
     row("between frames", description.seconds_per_frame.map(|s| format!("{:.1} ms", s * 1e3)).unwrap_or_default());
     let turned = match orientation {
         Orientation::Upright => "upright as stored".to_string(),
-        other => format!("{other}: turned for the network; masks lie on the stored pixels"),
+        other => format!("{other}: turned for the network; masks match the stored pixels"),
     };
     row("orientation", turned);
     row("character set", description.character_set.clone().unwrap_or_default());

@@ -73,7 +73,7 @@ impl Input {
         matches!(self, Self::File(source) if source.is_still())
     }
 
-    /// What a file holds or says that is not used.
+    /// The contents of a file that are not used.
     pub(super) fn ignored(&self) -> Vec<String> {
         match self {
             Self::File(source) => source.ignored().to_vec(),

@@ -189,8 +189,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The name by which people know an input. The terminal is not a result: there a number is printed together with
-    /// the input that it replaces.
+    /// The displayed name of an input. The terminal is not a result: there a number is printed together with the input
+    /// that it replaces.
     fn shown(&self, path: &Path, names: &OutputNames) -> String {
         let named = path.display();
         if self.arguments.deidentify { format!("{named} as {}", names.stem().display()) } else { named.to_string() }

@@ -1,4 +1,4 @@
-//! How a stream ended, and what the command makes of it.
+//! How a stream ended, and the command's exit code for it.
 
 use super::super::Failure;
 use super::super::interrupts::{Interrupts, Signal};
@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-/// The exit code of a command whose reader went away, as shells define it: 128 and SIGPIPE's number.
+/// The exit code of a command whose reader closed the pipe, as shells define it: 128 and SIGPIPE's number.
 const READER_GONE: u8 = 141;
 
 /// Why a stream ended.
@@ -16,7 +16,7 @@ pub(super) enum Ended {
     /// The requested number of frames, or time, was reached.
     Limit,
     Signal(Signal),
-    /// The reader of standard output went away.
+    /// The reader of standard output closed the pipe.
     ReaderGone,
     /// Standard output cannot be written to, and why.
     OutputFailed(String),

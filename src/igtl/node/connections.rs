@@ -139,7 +139,7 @@ fn open(shared: &Arc<Shared>, socket: TcpStream) -> io::Result<Option<Arc<Peer>>
     let peer = Arc::new(Peer::new(hub.next_peer_id(), socket)?);
     if !hub.admit(&peer) {
         let limit = hub.options.max_peers;
-        log::warn!("{}: turned away, there are {limit} peers already", peer.address());
+        log::warn!("{}: refused, there are {limit} peers already", peer.address());
         let status = Status::new(status_code::BUSY, format!("{limit} peers are connected already: try again later"));
         // The peer need not read it.
         let _ = peer.socket().write_all(&hub.status_message(1, &status));

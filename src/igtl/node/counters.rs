@@ -13,7 +13,7 @@ pub struct NodeStatistics {
     pub peers: usize,
     /// Connections that were established or accepted.
     pub connections: u64,
-    /// Peers that were turned away because there were too many.
+    /// Peers that were refused because there were too many.
     pub turned_away: u64,
     /// Connections that ended because of what the peer sent, or failed to send.
     pub broken_connections: u64,

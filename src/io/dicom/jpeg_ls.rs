@@ -81,8 +81,10 @@ pub(super) fn decode(data: &[u8], size: Size, out: &mut Vec<u16>) -> Result<(), 
                 let count = usize::from(count);
                 let selected = rest.get(..2 * count).ok_or(CUT)?;
                 let &[near, interleave, transform] = rest.get(2 * count..).ok_or(CUT)? else { return Err(CUT) };
-                let first =
-                    ids.iter().position(|id| selected.first() == Some(id)).ok_or("a scan is of no component")?;
+                let first = ids
+                    .iter()
+                    .position(|id| selected.first() == Some(id))
+                    .ok_or("a scan refers to an unknown component")?;
                 let interleave = match (interleave, count) {
                     (0, 1) => Interleave::None,
                     (1, _) => Interleave::Line,
@@ -90,7 +92,7 @@ pub(super) fn decode(data: &[u8], size: Size, out: &mut Vec<u16>) -> Result<(), 
                     _ => return Err("its samples follow in an unknown order"),
                 };
                 if first + count > components || count == 0 || transform != 0 {
-                    return Err("a scan is of no component");
+                    return Err("a scan refers to an unknown component");
                 }
                 let coding = Coding::new(preset, bits, near.into())?;
                 let mut scan = Scan::new(data, segments.position(), coding);

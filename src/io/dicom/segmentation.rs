@@ -1,8 +1,8 @@
 //! DICOM SEG: masks that a viewer lays over their ultrasound source (PS3.3, A.51).
 //!
-//! One binary segment a prompt. Every frame names the frame of the source that it lies on, pixel on pixel. The size of
-//! a pixel is written where it is known, and with it the plane's position where the source has a frame of reference;
-//! most ultrasound files have none.
+//! There is one binary segment per prompt. Every frame refers to the frame of the source that it matches pixel by
+//! pixel. The size of a pixel is written where it is known, and with it the plane's position where the source has a
+//! frame of reference; most ultrasound files have none.
 
 use super::derived::{
     self, Algorithm, Code, Deidentification, Header, MAX_LABEL, NoReference, new_uid, number, plain, sequence, text,
@@ -328,7 +328,7 @@ impl Segmentation {
 pub(super) const CATEGORY: Code = Code::sct("49755003", "Morphologically Abnormal Structure");
 pub(super) const LESION: Code = Code::sct("52988006", "Lesion");
 
-/// The name by which people know a finding. Prompts may be repeated, so it has their number.
+/// The readable name of a finding. Prompts may be repeated, so it contains their number.
 pub(super) fn tracking_id(number: u16, prompt: &str) -> String {
     format!("{number}: {}", label(prompt, MAX_DESCRIPTION))
 }

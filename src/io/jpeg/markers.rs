@@ -1,4 +1,5 @@
-//! The markers of a JPEG, the segments behind them, and what a frame header says (ITU-T T.81, B.1 and B.2; T.87 keeps to it).
+//! The markers of a JPEG, the segments after them, and the contents of a frame header (ITU-T T.81, B.1 and B.2; T.87
+//! uses the same).
 
 /// Iterates over markers, each with the content of its segment. Markers without a segment are skipped, except for the
 /// end of the picture, and so are bytes that are not a marker. Ends where the data do, or a segment is cut short.

@@ -83,7 +83,7 @@ impl RasterSequence {
         !self.is_still() && self.about.is_volume && self.about.frame_fields.is_empty()
     }
 
-    /// What the file holds or says that is not used, a line each.
+    /// The contents of the file that are not used, a line each.
     pub fn ignored(&self) -> &[String] {
         &self.about.ignored
     }

@@ -168,8 +168,8 @@ impl Source {
         }
     }
 
-    /// What the file holds or says that is not used, a line each, for DICOM, MetaImage, NRRD and NIfTI. For a picture
-    /// only [`Source::description`] knows, which decodes it.
+    /// The contents of the file that are not used, a line each, for DICOM, MetaImage, NRRD and NIfTI. For a picture
+    /// only [`Source::description`], which decodes it, has them.
     pub fn ignored(&self) -> &[String] {
         match self {
             Self::Raster(sequence) => sequence.ignored(),

@@ -17,7 +17,7 @@ const MAX_ENTRIES: u64 = 4096;
 /// What is known about one page before it is decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Directory {
-    /// For a picture with a palette: the position of the two bytes that say so.
+    /// The position of the two bytes that mark a palette, for a picture with a palette.
     pub palette_at: Option<u64>,
     /// Whether it is a smaller copy of another page, or a mask of it.
     pub is_secondary: bool,
