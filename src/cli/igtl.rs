@@ -53,7 +53,7 @@ enum Mode {
 
 #[derive(clap::Args)]
 struct Options {
-    /// What to look for, as a sentence; several prompts share one pass over each frame. STRING messages change it
+    /// Prompt, a sentence that describes the lesion; several prompts share one pass over each frame. STRING messages change it
     #[arg(short, long = "prompt", required = true, value_name = "PROMPT")]
     prompts: Vec<String>,
     #[command(flatten)]
@@ -66,7 +66,7 @@ struct Options {
     /// Time from a frame to its result; a frame that takes longer is late
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     deadline_ms: Option<f64>,
-    /// What to reduce while the deadline is missed
+    /// Reduction to apply while the deadline is missed
     #[arg(long, value_enum, default_value = "off", requires = "deadline_ms")]
     degrade: Degrade,
     /// Probability above which a pixel is lesion [default: the model's]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// What shells add to a signal's number for the exit code of a program that it ended.
+/// The number that shells add to a signal's for the exit code of a program that it ended.
 const OF_SIGNALS: u8 = 128;
 
 /// How long a command may take to end in order, since it may wait for a source that sends nothing.

@@ -60,7 +60,7 @@ enum Command {
     Man(manual::PageArguments),
 }
 
-/// What a command reports before it ends with exit code 1: what failed, why, what to do.
+/// The error that a command reports before it ends with exit code 1: what failed, why, what to do.
 type Failure = Box<dyn std::error::Error>;
 
 /// Parses the arguments and runs a command. Exit codes: 0 done, 1 failed, 2 usage, 3 a limit missed.

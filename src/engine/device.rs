@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What the image pass of a network runs on. Sentences are always encoded on the CPU: each is encoded once.
+/// The device that runs the image pass of a network. Sentences are always encoded on the CPU: each is encoded once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// The CPU, in the fast engine's kernels.

@@ -1,4 +1,4 @@
-//! Where a frame's time on a GPU goes.
+//! The parts of a frame's time on a GPU.
 
 /// The time of one frame on a GPU, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -100,7 +100,7 @@ impl Workspace {
         self.ran_on
     }
 
-    /// Where the last pass's time went, if a GPU ran it.
+    /// The times of the last pass, if a GPU ran it.
     pub fn gpu_times(&self) -> Option<GpuTimes> {
         #[cfg(feature = "gpu")]
         if self.ran_on == RanOn::Gpu {

@@ -15,7 +15,7 @@ pub enum EngineChoice {
     Reference,
 }
 
-/// What runs a network, and how: `EngineOptions::default().with_threads(2)`.
+/// The engine, device, precision and threads that run a network: `EngineOptions::default().with_threads(2)`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EngineOptions {

@@ -1,4 +1,4 @@
-//! Where the time of one image pass went, step by step.
+//! The time of one image pass, step by step.
 
 /// One step of an image pass, as it ran.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! What header version 2 adds to a body: an extended header before the content, metadata after it.
+//! The parts that header version 2 adds to a body: an extended header before the content, metadata after it.
 //!
 //! ```text
 //! body, version 1:   content

@@ -1,4 +1,4 @@
-//! What a reader understood of an image file, for people to check before they trust a mask.
+//! The description of an image file, which users can check before they rely on a mask.
 
 use crate::frame::{Orientation, Region};
 use serde::Serialize;

@@ -21,8 +21,8 @@ impl Default for Geometry {
 }
 
 impl Geometry {
-    /// From steps along each axis, in millimetres: their lengths are the spacing. A step that is missing or zero keeps
-    /// the default.
+    /// A geometry from the steps along each axis, in millimetres: their lengths are the spacing. A step that is missing
+    /// or zero keeps the default.
     pub(super) fn from_steps(steps: [Option<[f64; 3]>; 3], origin_mm: [f64; 3]) -> Self {
         let mut geometry = Self { origin_mm, ..Self::default() };
         for (axis, step) in steps.into_iter().enumerate() {

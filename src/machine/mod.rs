@@ -1,7 +1,7 @@
-//! What the operating system reports about the machine: its CPU and cores, how fast and how hot they are, the memory of
-//! this process; and which cores a thread may run on.
+//! The operating system's information about the machine: its CPU and cores, their frequency and temperature, the memory
+//! of this process; and the cores that a thread may run on.
 //!
-//! What a system does not report is `None`, never zero: an unknown figure must not look like a good one.
+//! An unavailable figure is `None`, never zero: an unknown figure must not look like a good one.
 
 mod affinity;
 mod cores;

@@ -1,4 +1,4 @@
-//! From logits to results: probabilities, a mask, its contours and measurements, a picture.
+//! Results from logits: probabilities, a mask, its contours and measurements, a picture.
 //!
 //! Everything here has the size of the caller's frame and uses its pixel coordinates: `x` to the right, `y` down,
 //! (0, 0) the upper left *corner* of the first pixel, so that a pixel's centre has half-integer coordinates and a contour

@@ -6,7 +6,7 @@ use crate::engine::{Device, EngineOptions};
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ModelOptions {
-    /// What runs the network, and how. All sessions of a model share its threads.
+    /// The options of the engine. All sessions of a model share its threads.
     pub engine: EngineOptions,
     /// The number of prompts whose encoding is kept; the least recently used one is dropped. 64 by default.
     pub cached_prompts: usize,

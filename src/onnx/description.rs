@@ -17,7 +17,7 @@ pub const DESCRIPTION_VERSION: u32 = 1;
 pub struct NetworkDescription {
     pub version: u32,
     pub model: ModelDescription,
-    /// From `image` and `tokens` to `pred`, with the scales and zero points that the file rounds to.
+    /// The graph from `image` and `tokens` to `pred`, with the scales and zero points that the file rounds to.
     pub graph: Graph,
     /// The parts of each weight, by the names of the graph's parameters.
     pub weights: BTreeMap<String, Vec<WeightPart>>,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub struct OnnxError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason.
     pub problem: Box<OnnxProblem>,
 }
 
@@ -34,7 +34,7 @@ impl std::error::Error for OnnxError {
     }
 }
 
-/// What is wrong with an interchange file.
+/// The reason why an interchange file is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnnxProblem {

@@ -1,4 +1,4 @@
-//! From a described file to a bundle in memory, which every engine runs; and the check that it is the same network.
+//! Converts a described file to a bundle in memory, which every engine runs, and checks that it is the same network.
 
 use super::description::{NETWORK_KEY, NetworkDescription};
 use super::probe::{Distance, Probe};

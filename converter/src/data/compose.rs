@@ -106,7 +106,7 @@ fn span(found: LesionBox, arrangement: Arrangement) -> (usize, usize) {
     }
 }
 
-/// What a requested target lacks in a picture.
+/// The reason why a picture lacks a requested target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
     /// The target is a lesion in a half without one.

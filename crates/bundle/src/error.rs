@@ -45,7 +45,7 @@ impl From<Problem> for BundleError {
     }
 }
 
-/// What is wrong with a bundle, or what stopped one from being written.
+/// The reason why a bundle is refused, or could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]

@@ -112,7 +112,7 @@ pub enum OutputU8<'a> {
         /// The lowest byte that is stored, from 0 to 255: the zero point where a ReLU follows.
         lowest: i32,
     },
-    /// In f32, unchanged.
+    /// Outputs in f32, unchanged.
     F32 {
         /// The values, starting at the first output.
         y: &'a mut [f32],

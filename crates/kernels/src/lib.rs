@@ -67,7 +67,7 @@ pub(crate) struct Routines {
 /// The vector instructions that [`elementwise`] is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Vectors {
-    /// Those of every CPU of the target.
+    /// The instructions of every CPU of the target.
     Baseline,
     #[cfg(target_arch = "x86_64")]
     Avx2,

@@ -115,7 +115,7 @@ pub(in super::super) struct Arguments {
 /// Cores in order. (An alias, since clap treats a plain `Vec` as an option with several values.)
 pub(super) type CoreList = std::sync::Arc<[usize]>;
 
-/// What to measure, and what to do with it.
+/// The measurements to run, and the use of their results.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub axes: Axes,

@@ -17,7 +17,7 @@ pub(super) struct Baseline {
     rows: Vec<EarlierRow>,
 }
 
-/// What a comparison needs of an earlier row.
+/// The fields of an earlier row that a comparison needs.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 struct EarlierRow {
     edition: String,

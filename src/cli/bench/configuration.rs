@@ -1,4 +1,4 @@
-//! What one row of the report measures.
+//! The configuration that one row of the report measures.
 
 use super::super::model_source::ModelName;
 use causalclipseg::engine::Device;

@@ -1,4 +1,4 @@
-//! What a GPU reports about itself and its frames.
+//! Data that a GPU reports about itself and its frames.
 
 use super::job::Outcome;
 use super::statistics::median;

@@ -1,4 +1,4 @@
-//! What the measuring process receives and sends: one JSON document each way.
+//! The messages that the measuring process receives and sends: one JSON document each way.
 
 use super::super::device::PrecisionName;
 use super::configuration::EngineName;
@@ -45,7 +45,7 @@ pub(super) struct CheckJob {
     pub against: Option<PathBuf>,
 }
 
-/// What one round yields. A figure that could not be found out is `None`, never zero.
+/// The results of one round. An unknown figure is `None`, never zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub model: ModelFacts,

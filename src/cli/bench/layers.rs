@@ -1,4 +1,4 @@
-//! Where the network spends its time: a table of steps, and a trace for Chrome's tracing or Perfetto.
+//! The network's time by step: a table, and a trace for Chrome's tracing or Perfetto.
 
 use super::super::Failure;
 use super::job::Outcome;

@@ -48,7 +48,7 @@ impl Pace {
     }
 }
 
-/// What a run yields.
+/// The results of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Steady {
     pub latencies_ns: Samples,

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The number of a round's latencies that a row keeps one by one.
 const MOST_SAMPLES: usize = 2000;
 
-/// What is the same for all rows of a report.
+/// The values that are the same for all rows of a report.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     pub version: &'static str,

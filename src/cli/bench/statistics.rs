@@ -14,7 +14,7 @@ const COVERAGE: f64 = 0.95;
 /// A fixed seed: the same samples give the same interval.
 const SEED: u64 = 1;
 
-/// From `low` to `high`; in JSON a list of the two.
+/// A range from `low` to `high`; in JSON a list of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[f64; 2]", into = "[f64; 2]")]
 pub(super) struct Interval {
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(interval(&[vec![1.0, 2.0], vec![]], mean), None);
     }
 
-    /// What the interval promises, over many pairs of runs of the same configuration.
+    /// Checks the interval's confidence over many pairs of runs of the same configuration.
     #[test]
     fn two_runs_agree_within_the_interval() {
         let pairs = 60;

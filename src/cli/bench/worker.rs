@@ -219,7 +219,7 @@ fn ms_of_look_up(workload: &mut impl Workload, clock: &impl Clock) -> Result<f64
     Ok(statistics::median(&times))
 }
 
-/// What the loop around a frame costs by itself, in microseconds: it is part of every latency.
+/// The cost of the loop around a frame, in microseconds: it is part of every latency.
 fn harness_us(clock: &impl Clock) -> Result<f64, Failure> {
     struct Nothing;
     impl Workload for Nothing {

@@ -1,4 +1,4 @@
-//! What was understood of an image file, before it is processed.
+//! The description of an image file, before it is processed.
 
 use super::super::{Failure, say, table};
 use causalclipseg::frame::{Orientation, Region};

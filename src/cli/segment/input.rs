@@ -1,4 +1,4 @@
-//! What a user gives to `segment`: files, folders, or a pipe.
+//! The inputs of `segment`: files, folders, or a pipe.
 
 use super::{Arguments, Failure};
 use causalclipseg::io::metaimage::MaskSource;

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     /// Also read the folders within a folder; their results go into folders of the same names
     #[arg(long)]
     recursive: bool,
-    /// What to look for, as a sentence; several prompts share one pass over the image
+    /// Prompt, a sentence that describes the lesion; several prompts share one pass over the image
     #[arg(short, long = "prompt", required = true, value_name = "PROMPT")]
     prompts: Vec<String>,
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     /// Folder for the results; created if it does not exist
     #[arg(short, long, default_value = ".", value_name = "DIR")]
     output: PathBuf,
-    /// What to write for each input and prompt
+    /// Results to write for each input and prompt
     #[arg(long, value_delimiter = ',', default_value = "mask,overlay,json")]
     format: Vec<Format>,
     /// Replace existing files that this program did not write
@@ -178,7 +178,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What is the same for all inputs.
+/// The values that are the same for all inputs.
 struct Run<'a> {
     arguments: &'a Arguments,
     model: &'a Model,

@@ -1,4 +1,4 @@
-//! What is written for one input: pictures frame by frame, and files of all frames at the end.
+//! The results of one input: pictures frame by frame, and files of all frames at the end.
 
 use super::input::Input;
 use super::{Arguments, Failure, Format};

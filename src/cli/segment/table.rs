@@ -1,11 +1,11 @@
-//! What is printed at the end: a line for every input and prompt.
+//! The table that is printed at the end: a line for every input and prompt.
 
 use super::super::Failure;
 use super::SummaryFormat;
 use super::summary::{Row, Summary};
 use std::path::Path;
 
-/// What was done so far.
+/// The results so far.
 #[derive(Default)]
 pub(super) struct Table {
     entries: Vec<Entry>,

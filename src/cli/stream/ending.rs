@@ -81,7 +81,7 @@ impl From<io::Error> for Ended {
     }
 }
 
-/// What may end a stream before its source does.
+/// The events that may end a stream before its source does.
 pub(super) struct Endings {
     interrupts: Interrupts,
     output: OnceLock<Ended>,

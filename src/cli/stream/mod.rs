@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     /// A folder, a DICOM clip, a `.mha`, a picture, or `-` for raw frames on standard input; optional with --soak
     #[arg(value_name = "SOURCE", required_unless_present = "soak")]
     input: Option<PathBuf>,
-    /// What to look for, as a sentence; several prompts share one pass over each frame
+    /// Prompt, a sentence that describes the lesion; several prompts share one pass over each frame
     #[arg(short, long = "prompt", required = true, value_name = "PROMPT")]
     prompts: Vec<String>,
     #[command(flatten)]
@@ -54,7 +54,7 @@ pub(super) struct Arguments {
     /// Time from a frame to its result; a frame that takes longer is late
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     deadline_ms: Option<f64>,
-    /// What to reduce while the deadline is missed
+    /// Reduction to apply while the deadline is missed
     #[arg(long, value_enum, default_value = "off", requires = "deadline_ms")]
     degrade: Degrade,
     /// Probability above which a pixel is lesion [default: the model's]

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The number of frames that are read and wait, beside one that is being read.
 const READ_AHEAD: usize = 1;
 
-/// What the reader returns.
+/// The reader's next result.
 pub(super) enum Next {
     Frame(FrameBuffer),
     End,

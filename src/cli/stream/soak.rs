@@ -14,7 +14,7 @@ const WINDOW: f64 = 0.1;
 const GROWTH_BYTES: u64 = 8 << 20;
 const GROWTH_SHARE: f64 = 0.05;
 
-/// What the system reports about this process; `None` where it does not.
+/// The system's figures about this process; `None` where it has none.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Footprint {
     pub rss_bytes: Option<u64>,
@@ -52,7 +52,7 @@ pub(super) struct SoakReport {
     pub start_latency_ms: Summary,
     /// Latencies in the last tenth.
     pub end_latency_ms: Summary,
-    /// What grew, in words.
+    /// A description of what grew.
     pub growth: Option<String>,
 }
 

@@ -102,7 +102,7 @@ impl GpuContext {
         }
     }
 
-    /// What the device has reported so far.
+    /// Returns the errors that the device has reported so far.
     fn check(&self, what: &'static str) -> Result<(), GpuError> {
         let trouble = locked(&self.trouble);
         match (&trouble.lost, &trouble.error) {

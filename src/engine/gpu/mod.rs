@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tail::TailRoom;
 
-/// What a GPU was set up with.
+/// The properties of a GPU engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GpuSummary {
     pub adapter: AdapterDescription,

@@ -28,7 +28,7 @@ impl Extent {
     }
 }
 
-/// What a shader's binding refers to.
+/// The buffer that a shader's binding refers to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Binding {
     /// The frame's planes.

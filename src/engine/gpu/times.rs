@@ -1,4 +1,4 @@
-//! Where a frame's time on the device goes, measured by the device's own clock where it has one.
+//! The parts of a frame's time on the device, measured by the device's own clock where it has one.
 
 use super::context::GpuContext;
 use super::error::GpuError;

@@ -45,7 +45,7 @@ pub enum Value<'a> {
     Tokens(&'a [u32]),
 }
 
-/// What a plan expects at one of its inputs.
+/// The requirements of a plan for one of its inputs.
 #[derive(Clone, Debug)]
 struct Input {
     name: String,

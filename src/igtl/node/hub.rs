@@ -15,7 +15,7 @@ const MAX_FRAMES: usize = 64;
 /// The number of used message buffers that are kept for reuse.
 const MAX_BUFFERS: usize = 64;
 
-/// What a result needs to know about the message that its frame came in.
+/// Data about a frame's message that its results need.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameOrigin {
     /// The peer that sent it.

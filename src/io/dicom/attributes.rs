@@ -89,7 +89,7 @@ pub(super) struct Attributes {
     pub transfer_syntax: String,
     pub root: Elements,
     pub pixel_data: PixelData,
-    /// What was repaired or left out.
+    /// Repaired and omitted parts.
     pub notes: Vec<&'static str>,
 }
 

@@ -191,7 +191,7 @@ impl DicomClip {
         })
     }
 
-    /// What was understood of the file.
+    /// The description of the file.
     pub fn description(&self) -> &Description {
         &self.description
     }

@@ -54,7 +54,7 @@ pub(super) struct Walker<'a, S: ?Sized> {
     end: u64,
     wanted: Wanted,
     kept: usize,
-    /// What was repaired or left out.
+    /// Repaired and omitted parts.
     pub notes: Vec<&'static str>,
 }
 
@@ -65,7 +65,7 @@ struct Head {
     length: u32,
 }
 
-/// What ends the elements of an item.
+/// The end of an item's elements.
 #[derive(Clone, Copy)]
 enum Until {
     /// Pixel Data.

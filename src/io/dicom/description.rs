@@ -1,4 +1,4 @@
-//! What was understood of a file, for people. Nothing in it identifies the patient.
+//! The readable description of a file. Nothing in it identifies the patient.
 
 use super::regions::ScanRegion;
 use crate::frame::{Orientation, Region};
@@ -39,7 +39,7 @@ pub struct Description {
     pub frame_time_ms: Option<f64>,
     /// Specific Character Set, as the file has it; empty where it has none.
     pub character_set: String,
-    /// What was repaired or ignored, one sentence each.
+    /// Repaired and ignored parts, one sentence each.
     pub ignored: Vec<String>,
 }
 

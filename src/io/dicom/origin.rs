@@ -1,4 +1,4 @@
-//! What files derived from a DICOM file repeat of it: patient, study, and the instance itself.
+//! The attributes of a DICOM file that derived files repeat: patient, study, and the instance itself.
 //!
 //! Names of patients are copied byte for byte, together with their character set. Nothing is decoded and encoded again,
 //! so a name in the copy is exactly that of the source, in any of the standard's sets, and with code extensions (PS3.5,
@@ -12,7 +12,8 @@ use dicom_object::InMemDicomObject;
 
 const UTF_8: &str = "ISO_IR 192";
 
-/// What a segmentation or a report says about its source file. Contains the patient's name where the file does.
+/// The attributes of a source file that a segmentation or a report repeats. Contains the patient's name where the file
+/// does.
 #[derive(Clone, Debug)]
 pub struct SourceReference {
     pub(super) root: Elements,

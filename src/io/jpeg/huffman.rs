@@ -97,7 +97,7 @@ impl<'a> Bits<'a> {
         Ok(entry as u8)
     }
 
-    /// Where the next marker may be: bits that are held and not used are padding, or surplus.
+    /// The earliest position of the next marker: unused bits are padding, or surplus.
     pub fn position(&self) -> usize {
         self.at
     }

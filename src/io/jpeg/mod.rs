@@ -12,7 +12,7 @@ pub(super) use markers::{FrameHeader, Process, Sampling, Segments};
 use huffman::Table;
 use scan::{Outcome, Scan};
 
-/// What a JPEG lacks. The caller knows its name.
+/// The data that a JPEG lacks. The caller knows its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum JpegFault {
@@ -35,7 +35,7 @@ struct Component {
     padded: [usize; 2],
     /// The coefficients of each block of a progressive picture that are not zero, by their position in the zigzag.
     nonzero: Vec<u64>,
-    /// By coefficient, the number of low bits that are still missing; `None` where all are.
+    /// The number of low bits of each coefficient that are still missing; `None` where all are.
     missing_bits: [Option<u8>; 64],
 }
 

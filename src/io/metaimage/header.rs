@@ -18,7 +18,7 @@ const MAX_LINE_BYTES: u64 = 64 << 10;
 pub(super) struct Header {
     pub raster: Raster,
     pub geometry: Geometry,
-    /// From `UltrasoundImageOrientation`.
+    /// The orientation by `UltrasoundImageOrientation`.
     pub orientation: Orientation,
     pub packing: Packing,
     /// The size of the compressed pixels, where the header states it.

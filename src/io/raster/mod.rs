@@ -105,7 +105,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// From a byte on to the end of the file.
+    /// A place from a byte on to the end of the file.
     pub fn new(start: u64, packing: Packing) -> Self {
         Self { start, from_end: false, bytes: u64::MAX, packing, skip_unpacked: 0 }
     }

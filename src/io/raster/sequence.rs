@@ -18,7 +18,7 @@ pub struct RasterSequence {
     about: About,
 }
 
-/// What a header states besides the layout of its samples.
+/// The contents of a header besides the layout of its samples.
 #[derive(Default)]
 pub(in crate::io) struct About {
     /// The format's name, and the compression of samples, for people.
@@ -52,8 +52,8 @@ impl RasterSequence {
         Ok(Self { path: path.into(), pixels: RasterReader::new(raster, source, place)?, about })
     }
 
-    /// What the header states about the complete sequence besides the layout of its pixels, as `key, value` in the
-    /// file's order, for MetaImage and NRRD; among them PLUS's `UltrasoundImageOrientation`, such as `MFA`.
+    /// The header's fields about the complete sequence besides the layout of its pixels, as `key, value` in the file's
+    /// order, for MetaImage and NRRD; among them PLUS's `UltrasoundImageOrientation`, such as `MFA`.
     pub fn fields(&self) -> &[(String, String)] {
         &self.about.fields
     }
@@ -88,7 +88,7 @@ impl RasterSequence {
         &self.about.ignored
     }
 
-    /// What was understood of the file.
+    /// The description of the file.
     pub fn description(&self) -> Description {
         let [width, height] = self.size();
         let About { geometry, .. } = &self.about;

@@ -179,7 +179,7 @@ impl Source {
         }
     }
 
-    /// What was understood of the file; for a folder, of its first file. A picture is decoded for that.
+    /// The description of the file; for a folder, of its first file. A picture is decoded for that.
     ///
     /// # Errors
     /// The file cannot be read.

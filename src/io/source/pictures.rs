@@ -67,7 +67,7 @@ impl PictureFiles {
         Self { files, frames, next: 0, pages: None }
     }
 
-    /// What was understood of the first file, which is decoded for that.
+    /// The description of the first file, which is decoded for that.
     ///
     /// # Errors
     /// The file cannot be read, or there is none.

@@ -30,7 +30,7 @@ const REGION_COLOUR: Colour = [170, 170, 170];
 /// tissue.
 const FILL: f32 = 0.13;
 
-/// What one prompt found, as a picture shows it.
+/// The finding of one prompt, as an overlay shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Annotation<'a> {
     /// The text of the prompt.

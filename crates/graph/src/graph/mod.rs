@@ -81,7 +81,7 @@ pub struct Node {
     /// The name, unique in its graph. Stages of the paper have their names there: `v3`, `fq4`, `mask5`, `state`,
     /// `pred`.
     pub name: String,
-    /// What it computes.
+    /// The operator.
     pub op: Op,
     /// The nodes that it reads, in the operator's order.
     pub inputs: Vec<NodeId>,

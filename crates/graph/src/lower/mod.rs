@@ -43,7 +43,7 @@ pub enum LowerError {
     Weight {
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

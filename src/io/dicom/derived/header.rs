@@ -14,7 +14,7 @@ use std::path::Path;
 /// The most characters of a Long String, LO.
 pub const MAX_LABEL: usize = 64;
 
-/// What identifies a kind of written object, and one object.
+/// The attributes that identify the kind of a written object, and the object.
 pub struct Header<'a> {
     pub sop_class: &'a str,
     pub instance_uid: &'a str,

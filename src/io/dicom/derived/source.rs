@@ -1,4 +1,4 @@
-//! What an object says about its source file.
+//! References from a written object to its source file.
 
 use super::super::origin::{PATIENT_AND_STUDY, SourceReference};
 use super::super::values::text as value;

@@ -37,8 +37,8 @@ pub const MAX_POINTS: usize = u16::MAX as usize / 8;
 pub struct ImageReference {
     pub sop_class: String,
     pub instance_uid: String,
-    /// From 1; absent for an image without frames. For a segmentation this identifies the segment too, which must not
-    /// be named beside it (PS3.3, 10.3).
+    /// The frame's number from 1; absent for an image without frames. For a segmentation this identifies the segment
+    /// too, which must not be named beside it (PS3.3, 10.3).
     pub frame: Option<u32>,
 }
 

@@ -11,7 +11,7 @@ use super::content::Relation::{Contains, HasConceptModifier, HasObservationConte
 use super::content::{ImageReference, MAX_POINTS, Words, code, container, image, measurement, polyline, uid};
 use dicom_object::InMemDicomObject;
 
-/// What was found in one frame under one prompt.
+/// The finding of one prompt in one frame.
 #[derive(Clone, Debug)]
 pub struct Finding {
     /// The prompt's number, from 0.

@@ -14,7 +14,7 @@ const PALETTE: u16 = 3;
 const MAX_PAGES: usize = 100_000;
 const MAX_ENTRIES: u64 = 4096;
 
-/// What is known about one page before it is decoded.
+/// The properties of one page that are known before it is decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Directory {
     /// The position of the two bytes that mark a palette, for a picture with a palette.

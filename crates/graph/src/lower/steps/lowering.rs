@@ -139,7 +139,7 @@ impl<'a> Lowering<'a> {
         Ok(TensorId(self.list.tensors.len() - 1))
     }
 
-    /// Where a node's value is written: into the buffer of the concatenation that is its only reader, or a separate
+    /// The destination of a node's value: the buffer of the concatenation that is its only reader, or a separate
     /// tensor.
     pub(super) fn destination(&mut self, id: NodeId, like: Option<TensorId>) -> Result<Destination, Unsupported> {
         let Some(reader) = self.graph.only_reader(id).filter(|reader| self.node(*reader).op == Op::Concat) else {

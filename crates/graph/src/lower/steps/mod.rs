@@ -64,7 +64,7 @@ pub struct Tensor {
     pub per_token: bool,
 }
 
-/// Where a step writes: a tensor, from one of its channels on.
+/// The output of a step: a tensor, from one of its channels on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The tensor.
@@ -78,7 +78,7 @@ pub struct Destination {
 pub struct Step {
     /// The node whose value the step yields, or, for a chain, the node that costs most.
     pub name: String,
-    /// What it computes.
+    /// The operation.
     pub kind: StepKind,
     /// The tensors that it reads, in the order that its kind defines.
     pub reads: Vec<TensorId>,
@@ -130,7 +130,7 @@ pub struct Filters {
     pub in_channels: usize,
 }
 
-/// What a step computes.
+/// The operation of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepKind {
     /// Converts the image from outside (3 planes of normalised f32) to channels-last.
