@@ -6,7 +6,7 @@ use super::format_cores;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AffinityError {
-    #[error("no core is named")]
+    #[error("the list of cores is empty")]
     Empty,
     #[error("core {core} is above {most}, the largest possible number")]
     Range { core: usize, most: usize },

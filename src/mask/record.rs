@@ -4,7 +4,7 @@ use super::{Contour, Measurements, Quality};
 use crate::frame::{Orientation, Region};
 use serde::{Deserialize, Serialize};
 
-/// One input under one prompt. What is unknown is `null`. Coordinates are pixels of the input, from its upper left corner.
+/// One input under one prompt. Unknown values are `null`. Coordinates are pixels of the input, from its upper left corner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The input as the caller named it.

@@ -351,7 +351,7 @@ impl Planning<'_> {
 
     fn convolution(&mut self, step: &Step) -> Result<Dispatch, GpuError> {
         let StepKind::Convolution { filters, stride, padding, map, residual, relu } = &step.kind else {
-            return Err(unsupported(step, "no product"));
+            return Err(unsupported(step, "not a product"));
         };
         let Some(x_id) = step.reads.first().copied() else { return Err(unsupported(step, "too few operands")) };
         let (x, y) = (self.extent(x_id), self.extent(written(step)?));

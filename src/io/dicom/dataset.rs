@@ -37,7 +37,7 @@ pub(super) struct Encoding {
 /// The position of Pixel Data's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PixelData {
-    /// As many bytes as it says; `words` where they are stored as 16-bit words.
+    /// The stated number of bytes; `words` where they are stored as 16-bit words.
     Native { offset: u64, bytes: u64, words: bool },
     /// Items, the first of which is the offset table.
     Encapsulated { offset: u64 },

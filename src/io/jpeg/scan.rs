@@ -6,9 +6,9 @@ use super::{Coding, Component, JpegFault, Picture};
 
 /// The content of a scan.
 pub(super) enum Outcome {
-    /// All its blocks; the next marker is at or behind this byte.
+    /// The scan is complete; the next marker is at or after this byte.
     Complete(usize),
-    /// It cannot be read here; the decoder reports why.
+    /// The scan cannot be read here; the decoder reports why.
     Unknown,
     Fault(JpegFault),
 }
@@ -177,7 +177,7 @@ impl Scan {
         Ok(())
     }
 
-    /// One more bit of every coefficient that is not zero, and coefficients that become so.
+    /// Reads one more bit of every coefficient that is not zero, and the coefficients that become so.
     fn refine(&self, bits: &mut Bits<'_>, nonzero: &mut u64, table: &Table, end_of_band: &mut u32) -> Result<(), Stop> {
         let mut k = self.first;
         while *end_of_band == 0 && k <= self.last {

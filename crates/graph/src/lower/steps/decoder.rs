@@ -44,7 +44,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn blend(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
-        let Op::BlendTaps { scale, bias } = &self.node(id).op else { return Err(self.refuse(id, "no blend")) };
+        let Op::BlendTaps { scale, bias } = &self.node(id).op else { return Err(self.refuse(id, "not a blend")) };
         let (scale, bias) = (*scale, bias.clone());
         let x = self.tensor_of(id, self.node(id).inputs[0])?;
         let relu = self.chains.after(id).to_vec();
@@ -73,7 +73,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn prompt_tail(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
-        let refuse = || self.refuse(id, "no tail");
+        let refuse = || self.refuse(id, "not a prompt tail");
         let [products, blend, relu, conv] = self.tail(id).ok_or_else(refuse)?;
         let Op::BlendTaps { scale, bias } = &self.node(blend).op else { return Err(refuse()) };
         let (scale, bias) = (*scale, bias.clone());
