@@ -53,7 +53,7 @@ pub enum CheckpointError {
     )]
     NoArchitecture { path: PathBuf },
     #[error(
-        "{path} is quantised, and this needs the checkpoint that it was made from; `pack` and `export` read it with \
+        "{path} is quantised, and this needs the checkpoint that it was quantised from; `pack` and `export` read it with \
          --precision int8"
     )]
     Quantised { path: PathBuf },

@@ -50,7 +50,7 @@ pub enum DataError {
          or a column `Ground Truth` with the masks' names"
     )]
     PromptRows { path: PathBuf, image: String, rows: usize, samples: usize },
-    #[error("{folds} folds of {groups} patients cannot be made; give 2 to {groups}")]
+    #[error("{folds} folds of {groups} patients are not possible; give 2 to {groups}")]
     Folds { folds: usize, groups: usize },
     #[error("there is no fold {fold} of {folds}; count from 0")]
     Fold { fold: usize, folds: usize },

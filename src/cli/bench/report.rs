@@ -163,12 +163,12 @@ fn gpus(rows: &[Row], mut table: Table) -> Table {
     table.set_header([
         "configuration",
         "adapter",
-        "numbers",
+        "precision",
         "upload",
         "compute",
         "measured by",
         "read back",
-        "made ready in",
+        "ready after",
         "shaders",
         "memory, MB",
     ]);

@@ -165,7 +165,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         tell(&event, lines, &output);
     })?;
     let reader =
-        Reader::start(feed).map_err(|error| format!("the thread that reads frames cannot be made: {error}"))?;
+        Reader::start(feed).map_err(|error| format!("the thread that reads frames cannot be started: {error}"))?;
 
     let begun = Instant::now();
     let play = Play { arguments, stream: &stream, soak: &soak, endings: &endings, has_own_pace, begun };
