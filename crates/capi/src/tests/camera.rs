@@ -100,7 +100,7 @@ fn streams_take_them_too() {
         let (layout, bytes) = picture(format, 4);
         let frame = camera(number, &layout, &bytes);
         let frame = ccs_frame { region: ccs_region { x: 3, y: 1, width: 30, height: 21 }, ..frame };
-        let (kept, texts) = (std::sync::Mutex::new(Vec::new()), [c"a bright mass".as_ptr()]);
+        let (kept, texts) = (std::sync::Mutex::new(Vec::<f32>::new()), [c"a bright mass".as_ptr()]);
         let (mut stream, user) = (ccs_stream::default(), (&raw const kept).cast_mut().cast());
         // SAFETY: pointers are to this function's own, and the stream is closed before they go.
         unsafe {

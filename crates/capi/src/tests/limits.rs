@@ -125,7 +125,7 @@ unsafe extern "C" fn count_failed(user: *mut c_void, event: *const ccs_event) {
 #[test]
 fn a_stream_gives_up_a_frame_and_goes_on() {
     let model = shipped_model();
-    let failures = std::sync::Mutex::new(Vec::new());
+    let failures = std::sync::Mutex::new(Vec::<String>::new());
     let options = ccs_stream_options { time_limit_us: 1, keep_order: 1, ..Default::default() };
     let (mut stream, texts) = (ccs_stream::default(), [c"a dark nodule".as_ptr()]);
     let user = (&raw const failures).cast_mut().cast();

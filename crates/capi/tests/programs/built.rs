@@ -7,16 +7,16 @@ use std::sync::LazyLock;
 use toy_networks::toy;
 
 /// What a static library of Rust needs on Linux.
-pub const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-ldl", "-lm", "-lc"];
+pub(crate) const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-ldl", "-lm", "-lc"];
 
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The static library, built once: cargo builds no library for tests that they can't link themselves. The selection gives other
 /// crates the features that they have in `cargo test --workspace` (a test among the targets brings those of tests), so that
 /// nothing else is built anew.
-pub fn library() -> PathBuf {
+pub(crate) fn library() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         let test = std::env::current_exe().unwrap();
         let folder = test.parent().and_then(Path::parent).unwrap();
@@ -37,7 +37,7 @@ pub fn library() -> PathBuf {
     BUILT.clone()
 }
 
-pub fn has(tool: &str) -> bool {
+pub(crate) fn has(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
         println!("skipped: this machine has no `{tool}`");
@@ -46,14 +46,14 @@ pub fn has(tool: &str) -> bool {
 }
 
 /// Compiles and links one program with the headers and the library as cargo left them.
-pub fn build(compiler: &str, source: &str, flags: &[&str], into: &Path) -> PathBuf {
+pub(crate) fn build(compiler: &str, source: &str, flags: &[&str], into: &Path) -> PathBuf {
     let mut linked: Vec<OsString> = vec!["-I".into(), root().join("include").into(), library().into()];
     linked.extend(SYSTEM_LIBRARIES.map(OsString::from));
     build_with(compiler, source, flags, &linked, into)
 }
 
 /// All warnings being errors; `linked` is where header and library are.
-pub fn build_with(compiler: &str, source: &str, flags: &[&str], linked: &[OsString], into: &Path) -> PathBuf {
+pub(crate) fn build_with(compiler: &str, source: &str, flags: &[&str], linked: &[OsString], into: &Path) -> PathBuf {
     let program = into.join(Path::new(source).file_stem().unwrap());
     let output = Command::new(compiler)
         .args(["-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"])
@@ -68,14 +68,14 @@ pub fn build_with(compiler: &str, source: &str, flags: &[&str], linked: &[OsStri
     program
 }
 
-pub fn run(program: impl AsRef<OsStr>, arguments: &[&OsStr]) -> (Option<i32>, String, String) {
+pub(crate) fn run(program: impl AsRef<OsStr>, arguments: &[&OsStr]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = Command::new(program).args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
 }
 
 /// A folder with the toy model and a picture of 40 x 30 that is bright on the left.
-pub fn desk() -> (tempfile::TempDir, PathBuf, PathBuf) {
+pub(crate) fn desk() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let bundle = toy::write(folder.path());
     let mut picture = b"P5\n40 30\n255\n".to_vec();

@@ -4,8 +4,8 @@
 mod built;
 mod packages;
 
-use built::{build, build_with, desk, has, library, root, run};
-use std::ffi::{OsStr, OsString};
+use built::{build, desk, has, library, root, run};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use toy_networks::shipped;
@@ -168,8 +168,9 @@ fn headers_in_every_language_standard() {
         let body = "int main(void) { return ccs_abi_version() != CCS_ABI_VERSION; }";
         std::fs::write(&source, format!("#include \"{header}\"\n{body}\n")).unwrap();
         let flags = ["-fsyntax-only", "-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"];
-        let output = Command::new(compiler).arg(format!("-std={standard}")).args(flags).arg("-I");
-        let output = output.arg(root().join("include")).arg(&source).output().unwrap();
+        let mut compiling = Command::new(compiler);
+        compiling.arg(format!("-std={standard}")).args(flags).arg("-I").arg(root().join("include")).arg(&source);
+        let output = compiling.output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr).to_string();
         if errors.contains("unrecognized command-line option") || errors.contains("invalid value") {
             println!("skipped: {compiler} does not know {standard}");
@@ -205,7 +206,7 @@ fn programs_that_showed_faults() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (_desk, _, picture) = desk();
-    let (model, library) = (shipped(), library());
+    let (model, library) = (shipped().into_os_string(), library());
     let (model, shared) = (model.as_os_str(), library.with_extension("so"));
     let run_case = |source: &str, flags: &[&str], arguments: &[&OsStr]| {
         let compiler = if source.ends_with(".cpp") { "c++" } else { "cc" };

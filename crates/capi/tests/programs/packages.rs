@@ -205,9 +205,7 @@ fn a_project_of_cmake_finds_it() {
     };
     let build = folder.path().join("build");
     let path = OsString::from(format!("-DCMAKE_PREFIX_PATH={}", prefix.display()));
-    let words = |words: &[&'static str]| -> Vec<&'static OsStr> { words.iter().map(OsStr::new).collect() };
-    let mut configure = words(&["-S"]);
-    configure.extend([project.as_os_str(), OsStr::new("-B"), build.as_os_str(), &path]);
+    let configure = [OsStr::new("-S"), project.as_os_str(), OsStr::new("-B"), build.as_os_str(), &path];
     let (done, said) = cmake(&configure);
     assert!(done, "{said}");
     let (done, said) = cmake(&[OsStr::new("--build"), build.as_os_str()]);

@@ -10,26 +10,26 @@ const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-g
 
 /// One crate whose code is in the library.
 #[derive(Debug, Default)]
-pub struct Component {
-    pub name: String,
-    pub version: String,
+pub(crate) struct Component {
+    pub(crate) name: String,
+    pub(crate) version: String,
     /// An SPDX expression.
-    pub licence: String,
-    pub repository: String,
+    pub(crate) licence: String,
+    pub(crate) repository: String,
     /// Of the package as it was fetched, SHA-256; empty for crates of this project.
-    pub checksum: String,
-    pub is_own: bool,
+    pub(crate) checksum: String,
+    pub(crate) is_own: bool,
     /// Crates that it is built with, by name and version.
-    pub dependencies: BTreeSet<(String, String)>,
+    pub(crate) dependencies: BTreeSet<(String, String)>,
 }
 
 impl Component {
-    pub fn key(&self) -> (String, String) {
+    pub(crate) fn key(&self) -> (String, String) {
         (self.name.clone(), self.version.clone())
     }
 
     /// Where a crate's sources are, fetched by cargo.
-    pub fn sources(&self) -> Option<PathBuf> {
+    pub(crate) fn sources(&self) -> Option<PathBuf> {
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))?;
         let registries = std::fs::read_dir(home.join("registry/src")).ok()?.flatten();
@@ -41,7 +41,7 @@ impl Component {
 fn cargo_tree(target: &str) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let output = Command::new(cargo)
-        .args(["tree", "--offline", "--locked", "-p", "causalclipseg-capi", "--no-default-features"])
+        .args(["tree", "--locked", "-p", "causalclipseg-capi", "--no-default-features"])
         .args(["-e", "normal,no-proc-macro", "--prefix", "depth", "-f", "|{p}|{l}|{r}|", "--target", target])
         .current_dir(root())
         .output()
@@ -51,7 +51,7 @@ fn cargo_tree(target: &str) -> String {
 }
 
 /// The crates of a device build, sorted by name and version, the C library first.
-pub fn device_build() -> Vec<Component> {
+pub(crate) fn device_build() -> Vec<Component> {
     let checksums = checksums();
     let mut found: BTreeMap<(String, String), Component> = BTreeMap::new();
     for target in TARGETS {

@@ -14,7 +14,7 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap() + "\n"
 }
 
-pub fn cyclonedx(build: &[Component]) -> String {
+pub(crate) fn cyclonedx(build: &[Component]) -> String {
     let described = |component: &Component| {
         let mut described = json!({
             "type": "library",
@@ -46,7 +46,7 @@ pub fn cyclonedx(build: &[Component]) -> String {
     }))
 }
 
-pub fn spdx(build: &[Component]) -> String {
+pub(crate) fn spdx(build: &[Component]) -> String {
     // Letters, digits, dots and hyphens alone.
     let id = |name: &str, version: &str| {
         let text = format!("{name}-{version}");
