@@ -1,6 +1,7 @@
 //! Trains, imports, exports and packs models for the causalclipseg runtime.
 
 pub mod checkpoint;
+pub mod confound;
 pub mod data;
 pub mod evaluate;
 pub mod export;

@@ -1,6 +1,7 @@
 //! The commands. Each has its own file with its arguments and a `run`; a new one is a module and a line in
 //! [`Command`] and in [`Command::run`].
 
+mod confound;
 mod evaluate;
 mod export;
 mod import;
@@ -35,6 +36,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Confound(confound::Confound),
     Init(init::Init),
     Interpolate(interpolate::Interpolate),
     Import(import::Import),
@@ -50,6 +52,7 @@ enum Command {
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Command::Confound(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Interpolate(command) => command.run(),
             Command::Import(command) => command.run(),
