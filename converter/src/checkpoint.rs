@@ -1,10 +1,11 @@
 //! A checkpoint: safetensors with the published tensor names, and the network's sizes in its metadata.
 
-use crate::model::{Architecture, ArchitectureError, FORM_KEY, resize_positions};
+use crate::model::{Architecture, ArchitectureError, FORM_KEY, Masks, resize_positions};
 use crate::tensor_file;
 use causalclipseg::bundle::{Provenance, ProvenanceError};
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
+use causalclipseg::lower::drop_unread;
 use half::f16;
 use ndarray::{ArrayD, Ix2};
 use safetensors::tensor::{Metadata, TensorView};
@@ -159,6 +160,15 @@ impl Checkpoint {
                 .ok_or(CheckpointError::Positions { rows })?;
             *table = resized.into_dyn();
         }
+        self.check()?;
+        Ok(self)
+    }
+
+    /// The same network with every mask at one, which needs no maskers and has no confounders: their weights go, and those of
+    /// the head that reads confounders. Exactly the function of a network whose masks are held at one.
+    pub fn with_open_masks(mut self) -> Result<Self, CheckpointError> {
+        self.architecture.masks = Masks::Open;
+        drop_unread(&self.architecture.describe()?, &mut self.weights);
         self.check()?;
         Ok(self)
     }

@@ -74,11 +74,22 @@ pub fn pack(
     options: PackOptions,
     signing_key: Option<SigningKey>,
 ) -> Result<BundleBuilder, PackError> {
+    let graph = checkpoint.architecture.describe()?;
+    pack_network(graph, checkpoint, options, signing_key)
+}
+
+/// Like [`pack`], of a checkpoint whose published network was changed: `graph` stands for what its architecture describes.
+pub fn pack_network(
+    graph: Graph,
+    checkpoint: Checkpoint,
+    options: PackOptions,
+    signing_key: Option<SigningKey>,
+) -> Result<BundleBuilder, PackError> {
     if options.precision == Precision::Int8 {
         return Err(PackError::NotQuantised);
     }
     let Checkpoint { architecture, weights, provenance } = checkpoint;
-    let (graph, mut weights) = lower::rewrite(architecture.describe()?, weights)?;
+    let (graph, mut weights) = lower::rewrite(graph, weights)?;
     if options.precision == Precision::F16 {
         // The self-test must see the numbers that the file will hold.
         weights.values_mut().filter(|value| value.ndim() > 1).for_each(round_to_f16);

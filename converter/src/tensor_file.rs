@@ -1,8 +1,8 @@
 //! Safetensors files whose bytes follow from their content alone: the library writes metadata in an order that changes from
 //! run to run.
 
+use safetensors::SafeTensorError;
 use safetensors::tensor::TensorView;
-use safetensors::{SafeTensorError, View};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,10 +13,7 @@ const LENGTH_BYTES: usize = 8;
 pub(crate) fn serialize<'data, S: AsRef<str> + Ord + std::fmt::Display>(
     tensors: impl IntoIterator<Item = (S, TensorView<'data>)>,
     metadata: HashMap<String, String>,
-) -> Result<Vec<u8>, SafeTensorError>
-where
-    TensorView<'data>: View,
-{
+) -> Result<Vec<u8>, SafeTensorError> {
     let file = safetensors::serialize(tensors, Some(metadata))?;
     Ok(with_sorted_header(&file).unwrap_or(file))
 }

@@ -350,9 +350,9 @@ fn files_of_others_run_as_they_are() {
     let capped = ModelOptions::default().with_memory_cap_bytes(Some(1 << 40));
     assert!(Model::from_file(file.clone(), capped).err().unwrap().to_string().contains("memory cap"));
     let both = ModelOptions::default().with_confounders(true);
-    assert!(Model::from_file(file, both.clone()).err().unwrap().to_string().contains("no head of the confounders"));
+    assert!(Model::from_file(file, both.clone()).err().unwrap().to_string().contains("no confounder map"));
     let file = ModelFile::open(&REWRITTEN.model()).unwrap();
-    assert!(Model::from_file(file, both.clone()).err().unwrap().to_string().contains("no head of the confounders"));
+    assert!(Model::from_file(file, both.clone()).err().unwrap().to_string().contains("no confounder map"));
 }
 
 #[test]

@@ -211,3 +211,38 @@ fn what_cannot_be_packed_is_told() {
     assert!(builder.write(&folder.path().join("none/x.ccs")).is_err());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+/// A bundle without maskers is the function of the network whose masks are held at one, costs less, and has no confounders.
+#[test]
+fn open_masks_fold_away() {
+    let (phantom, whole) = (phantom(), checkpoint());
+    let frame = frame(&phantom);
+    let mut held = checkpoint();
+    for masker in ["masker3", "masker4", "masker5"] {
+        // Sigmoids of 20 round to one.
+        for (field, value) in [("weight", 0.0), ("bias", 20.0)] {
+            held.weights.get_mut(&format!("neck_ad.{masker}.bn.{field}")).unwrap().fill(value);
+        }
+    }
+    let bundle = |checkpoint: Checkpoint| {
+        let builder = pack(checkpoint, options(Precision::F32, Fit::Stretch), None).unwrap();
+        Arc::new(Bundle::from_bytes(builder.to_bytes().unwrap()).unwrap())
+    };
+    let [whole, held, open] = [whole, held, checkpoint().with_open_masks().unwrap()].map(bundle);
+    let run = |bundle: &Arc<Bundle>| {
+        let model = Model::from_bundle(Arc::clone(bundle), ModelOptions::default()).unwrap();
+        segment(&model, &frame, &PROMPTS)
+    };
+    let (learned, expected, found) = (run(&whole), run(&held), run(&open));
+    for ((found, expected), learned) in found.iter().zip(&expected).zip(&learned) {
+        assert!(largest_difference(found.probability(), expected.probability()) <= F32_TOLERANCE);
+        assert!(largest_difference(found.probability(), learned.probability()) > 10.0 * F32_TOLERANCE);
+    }
+    let gmac = |bundle: &Bundle| bundle.manifest().model.gmac;
+    assert_eq!(gmac(&whole), gmac(&held));
+    assert!(gmac(&open) < 0.9 * gmac(&whole), "{} of {}", gmac(&open), gmac(&whole));
+    let confounders = ModelOptions::default().with_confounders(true);
+    let error = Model::from_bundle(open, confounders.clone()).err().unwrap().to_string();
+    assert!(error.contains("--open-masks"), "{error}");
+    assert!(Model::from_bundle(whole, confounders).is_ok());
+}

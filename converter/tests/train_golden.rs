@@ -18,6 +18,7 @@ fn mini() -> Architecture {
         text: TextEncoder { vocabulary: 512, context: 77, width: 64, layers: 2, heads: 1 },
         embed: 32,
         decoder: 32,
+        ..Architecture::mini()
     }
 }
 

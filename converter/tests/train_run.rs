@@ -21,6 +21,7 @@ fn architecture() -> Architecture {
         text: TextEncoder { vocabulary: 16, context: 8, width: 8, layers: 1, heads: 1 },
         embed: 16,
         decoder: 16,
+        ..Architecture::mini()
     }
 }
 
@@ -196,6 +197,32 @@ fn frozen_weights_and_their_statistics_stay() {
     assert!(learned.iter().filter(|name| moved(name)).count() * 10 > learned.len() * 9);
     let error = Run::start(frozen("backbon_"), start(), data(), &folder.path().join("b"), &[Device::flex()]).err();
     assert!(error.unwrap().to_string().contains("`backbon_`"));
+    // A step whose weights are all frozen has no gradient: it is refused before the first, not blamed on the device.
+    let whole = |prefixes: &[&str]| GameConfig {
+        frozen: prefixes.iter().map(|prefix| prefix.to_string()).collect(),
+        ..GameConfig::default()
+    };
+    let theta = ["backbone.", "neck_ad.f", "neck_ad.carafe", "neck_ad.aggr", "proj"];
+    let plain = GameConfig { adversarial: false, ..whole(&["neck_ad.masker"]) };
+    for (game, player) in [
+        (whole(&["neck_ad.masker"]), Some("the maskers")),
+        (whole(&theta), Some("the network beside")),
+        (GameConfig { causal: false, ..whole(&theta) }, Some("the network beside")),
+        (whole(&["backbone.", "neck_ad.", "proj"]), Some("the network beside")),
+        (plain, None),
+    ] {
+        let config = TrainingConfig { game, ..frozen("proj") };
+        let folder = folder.path().join(player.unwrap_or("plain").replace(' ', "_"));
+        let started = Run::start(config, start(), data(), &folder, &[Device::flex()]);
+        assert_eq!(
+            started.as_ref().err().map(|error| error.to_string().contains(player.unwrap_or("-"))),
+            player.map(|_| true)
+        );
+        assert_eq!(folder.exists(), player.is_none(), "a refused run leaves no folder");
+    }
+    let open = start().with_open_masks().unwrap();
+    let error = Run::start(frozen("backbone."), open, data(), &folder.path().join("c"), &[Device::flex()]).err();
+    assert!(error.unwrap().to_string().contains("--open-masks"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub use prompt::Prompt;
 use crate::bundle::{Bundle, BundleError, ModelDescription, Reliability, SelfTest, SelfTestError, Sha256};
 use crate::engine::{Engine, EngineError, PromptKernel};
 use crate::frame::FamiliarInputs;
+use crate::graph::stage;
 #[cfg(feature = "onnx")]
 use crate::onnx::OnnxNetwork;
 use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
@@ -36,7 +37,8 @@ pub enum ModelError {
     #[error("this network runs on plain tract, whose memory has no known bound: open the model without a memory cap")]
     MemoryUnknown,
     #[error(
-        "an interchange file holds no head of the confounders; leave them out, or pack the checkpoint into a bundle"
+        "the model has no confounder map: it is an interchange file, or was packed with --open-masks; leave confounders out, or \
+         pack the checkpoint into a bundle with its masks"
     )]
     NoConfounders,
 }
@@ -204,6 +206,9 @@ fn plan(file: &ModelFile, options: &ModelOptions) -> Result<Engine, ModelError> 
             OnnxNetwork::AsItIs { network, .. } => return Ok(Engine::whole(network.clone(), options.engine.device)),
         },
     };
+    if options.engine.confounders && bundle.graph().find(stage::PRED_AD).is_err() {
+        return Err(ModelError::NoConfounders);
+    }
     // What is too large by itself is not planned first.
     check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
     Ok(Engine::new(bundle.graph(), bundle, options.engine.clone())?)

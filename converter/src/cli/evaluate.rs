@@ -14,13 +14,19 @@ use causalclipseg_convert::evaluate::{
     Effect, EmptyAnswers, EvaluateOptions, Evaluation, Group, InterventionScores, NSD_TOLERANCE_PX, NamedOther,
     RequestScores, RequestStudy, evaluate, images_to_run,
 };
-use causalclipseg_convert::pack::{PackOptions, pack};
+use causalclipseg_convert::model::{Architecture, MeanMasks};
+use causalclipseg_convert::pack::{PackOptions, pack_network};
+use causalclipseg_convert::quantize::CalibrationReader;
+use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// More hardly move a mean, and all are held in memory.
+const MOST_IMAGES_OF_A_MEAN: usize = 256;
 
 /// Measure a model on a split of a data set
 ///
@@ -55,6 +61,10 @@ pub struct Evaluate {
     /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
     #[arg(long, value_name = "S", conflicts_with = "model")]
     size: Option<usize>,
+    /// What the masks are: those that the network learned; all ones; or each one's mean over up to 256 of the images, the same
+    /// for every image
+    #[arg(long, value_enum, default_value = "learned", conflicts_with = "model")]
+    masks: MaskUse,
     /// Leave out what measures the prompt's influence, which takes most of the time
     #[arg(long)]
     no_prompt_study: bool,
@@ -100,6 +110,17 @@ struct Source {
     checkpoint: Option<PathBuf>,
 }
 
+/// What stands in the place of the learned masks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MaskUse {
+    /// As trained
+    Learned,
+    /// Ones: no feature is set aside
+    Open,
+    /// Their mean over images: what is set aside does not depend on the image
+    Mean,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people
@@ -112,7 +133,7 @@ impl Evaluate {
     pub fn run(self) -> Result<(), Failure> {
         let log = self.log.as_deref().map(TrainingLog::load).transpose()?;
         let samples = self.samples()?;
-        let model = Model::from_bundle(Arc::new(self.bundle()?), ModelOptions::default())?;
+        let model = Model::from_bundle(Arc::new(self.bundle(&samples)?), ModelOptions::default())?;
         let defaults = EvaluateOptions::default();
         let options = EvaluateOptions {
             seed: self.seed,
@@ -164,25 +185,47 @@ impl Evaluate {
         Ok(samples)
     }
 
-    fn bundle(&self) -> Result<Bundle, Failure> {
+    fn bundle(&self, samples: &[Sample]) -> Result<Bundle, Failure> {
         match (&self.source.model, &self.source.checkpoint) {
             (Some(bundle), _) => Ok(Bundle::open(bundle)?),
-            (None, Some(checkpoint)) => pack_in_memory(checkpoint, self.size),
+            (None, Some(checkpoint)) => self.pack_in_memory(checkpoint, samples),
             (None, None) => Err("no model is named; pass -m or --checkpoint".into()),
         }
     }
+
+    /// What `pack` makes of a checkpoint by default, without a file, with the masks that are asked for.
+    fn pack_in_memory(&self, path: &Path, samples: &[Sample]) -> Result<Bundle, Failure> {
+        let mut checkpoint = Checkpoint::load(path)?;
+        if let Some(size) = self.size {
+            checkpoint = checkpoint.resized(size)?;
+        }
+        let mut graph = checkpoint.architecture.describe()?;
+        match self.masks {
+            MaskUse::Learned => {}
+            MaskUse::Open => {
+                checkpoint = checkpoint.with_open_masks()?;
+                graph = checkpoint.architecture.describe()?;
+            }
+            MaskUse::Mean => {
+                let means = mean_masks(&checkpoint, spread(samples.to_vec(), MOST_IMAGES_OF_A_MEAN))?;
+                (graph, checkpoint.weights) = means.hold(&checkpoint.architecture, checkpoint.weights)?;
+            }
+        }
+        let threshold = checkpoint.provenance.threshold_or_default();
+        let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy().into_owned());
+        let options =
+            PackOptions { name, precision: Precision::F32, fit: Fit::Stretch, threshold, tokenizer_json: None };
+        Ok(Bundle::from_bytes(pack_network(graph, checkpoint, options, None)?.to_bytes()?)?)
+    }
 }
 
-/// What `pack` makes of a checkpoint by default, without a file.
-fn pack_in_memory(path: &Path, size: Option<usize>) -> Result<Bundle, Failure> {
-    let mut checkpoint = Checkpoint::load(path)?;
-    if let Some(size) = size {
-        checkpoint = checkpoint.resized(size)?;
-    }
-    let threshold = checkpoint.provenance.threshold_or_default();
-    let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy().into_owned());
-    let options = PackOptions { name, precision: Precision::F32, fit: Fit::Stretch, threshold, tokenizer_json: None };
-    Ok(Bundle::from_bytes(pack(checkpoint, options, None)?.to_bytes()?)?)
+fn mean_masks(checkpoint: &Checkpoint, samples: Vec<Sample>) -> Result<MeanMasks, Failure> {
+    let Architecture { input_size, text, .. } = &checkpoint.architecture;
+    let mut reader = CalibrationReader::new(*input_size, text.context, &clip_tokenizer_json())?;
+    samples.iter().try_for_each(|sample| reader.add_sample(sample))?;
+    let mut means = MeanMasks::new(&checkpoint.architecture, &checkpoint.weights)?;
+    reader.finish()?.items.iter().try_for_each(|item| means.add(&item.image))?;
+    Ok(means)
 }
 
 /// `count` of the samples at even distances, in their order: tables are often sorted by class.

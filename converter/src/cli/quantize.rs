@@ -56,6 +56,9 @@ pub struct Quantize {
     /// Take each value's grid by its own error and measure no choice end to end: for networks that take long to run
     #[arg(long)]
     fast: bool,
+    /// Hold every mask at one first: the maskers and the confounders' head vanish, see `pack --open-masks`
+    #[arg(long)]
+    open_masks: bool,
     /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
     #[arg(long, value_name = "S")]
     size: Option<usize>,
@@ -89,6 +92,9 @@ impl Quantize {
         let mut checkpoint = Checkpoint::load(&self.checkpoint)?;
         if let Some(size) = self.size {
             checkpoint = checkpoint.resized(size)?;
+        }
+        if self.open_masks {
+            checkpoint = checkpoint.with_open_masks()?;
         }
         let gmac = checkpoint.architecture.describe()?.gmac(0);
         spinner.set_message("reading images");

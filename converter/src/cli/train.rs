@@ -10,11 +10,12 @@ use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
     Backend, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError, TrainingConfig,
-    deepen, prepare_sizes, random_start,
+    deepen, panic_text, prepare_sizes, random_start,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,9 +56,16 @@ pub struct Train {
 
 impl Train {
     pub fn run(self) -> Result<(), Failure> {
-        let config = configuration(&self)?;
-        // Backends panic where a device fails; that comes back as an error of one line.
+        // Backends panic where a device fails; that comes back as an error of one line, and so does a fault of our own.
         std::panic::set_hook(Box::new(|info| log::debug!("{info}")));
+        catch_unwind(AssertUnwindSafe(|| self.train())).unwrap_or_else(|panic| {
+            let text = panic_text(&*panic);
+            Err(format!("a fault of this program: {text}; RUST_LOG=debug tells where: please report it").into())
+        })
+    }
+
+    fn train(self) -> Result<(), Failure> {
+        let config = configuration(&self)?;
         self.device.measure_convolutions(config.measure_convolutions);
         let devices = self.device.devices(config.replicas)?;
         let start = if self.resume { None } else { Some(first_weights(&self, &config)?) };

@@ -1,7 +1,7 @@
 //! The network's sizes, read off its weights' shapes.
 
 use super::ImportError;
-use crate::model::{Architecture, Edition, ImageEncoder, TextEncoder};
+use crate::model::{Architecture, Edition, ImageEncoder, Masks, TextEncoder};
 use causalclipseg::graph::Weights;
 
 const POSITIONS: &str = "backbone.visual.attnpool.positional_embedding";
@@ -42,7 +42,7 @@ pub(super) fn infer(weights: &Weights, known: Known) -> Result<Architecture, Imp
     let edition = edition(&image, embed, input_size);
     let from_neck = DECODER_WIDTH.iter().find_map(|name| weights.get(*name)?.shape().first().copied());
     let decoder = known.decoder.or(from_neck).unwrap_or_else(|| default_decoder(edition, &image));
-    let architecture = Architecture { edition, input_size, image, text, embed, decoder };
+    let architecture = Architecture { edition, input_size, image, text, embed, decoder, masks: Masks::Learned };
     architecture.validate()?;
     Ok(architecture)
 }

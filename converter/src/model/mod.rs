@@ -3,13 +3,16 @@
 
 mod form;
 mod heads;
+mod masks;
 mod positions;
 
 pub use causalclipseg::network::{
-    Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder, UnknownEdition, golden_image, golden_tensor,
-    stage,
+    Architecture, ArchitectureError, Edition, ImageEncoder, Masks, TextEncoder, UnknownEdition, golden_image,
+    golden_tensor, stage,
 };
 pub(crate) use form::FORM_KEY;
 pub use form::Form;
 pub use heads::scale_new_heads;
+pub(crate) use masks::open_masks;
+pub use masks::{MaskError, MeanMasks};
 pub use positions::resize_positions;

@@ -119,7 +119,7 @@ fn usable(backend: &'static str, index: usize, open: impl Fn() -> Device) -> Res
 }
 
 /// What a panic said: the first line of the innermost message, without the words of an `unwrap` around it.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason was given");
     let text = text.strip_prefix("called `Result::unwrap()` on an `Err` value: ").unwrap_or(text);

@@ -4,7 +4,7 @@ use super::config::ConfigError;
 use super::device::BackendError;
 use super::source::SourceError;
 use crate::checkpoint::CheckpointError;
-use crate::model::ArchitectureError;
+use crate::model::{ArchitectureError, MaskError};
 use causalclipseg::graph::GraphError;
 use causalclipseg::io::WriteError;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,12 @@ pub enum TrainError {
     Architecture(#[from] ArchitectureError),
     #[error("no weight's name begins with `{prefix}`, which game.frozen names; give one such as `backbone.visual.`")]
     Frozen { prefix: String },
+    #[error("game.frozen leaves {player} nothing to train; freeze less, or switch the step off that moves it")]
+    NothingToMove { player: &'static str },
+    #[error("the checkpoint's masks are open, and training needs its maskers; take the one from before --open-masks")]
+    NoMasks,
+    #[error(transparent)]
+    Masks(#[from] MaskError),
     #[error("the {split} data: {source}")]
     Source { split: &'static str, source: SourceError },
     #[error("the {split} data hold {count} examples; at least {least} are needed")]

@@ -160,6 +160,18 @@ impl Game {
         self
     }
 
+    /// The player whose weights are all frozen, though the rules have it move: its step would have no gradient.
+    pub fn player_without_weights(&self) -> Option<&'static str> {
+        let has_theta_step = self.rules.causal && self.rules.adversarial;
+        let theta = self.theta_names.is_empty() && (has_theta_step || !self.rules.causal);
+        let both = self.theta_names.is_empty() && self.phi_names.is_empty();
+        match () {
+            () if theta || both => Some("the network beside its maskers"),
+            () if has_theta_step && self.phi_names.is_empty() => Some("the maskers"),
+            () => None,
+        }
+    }
+
     /// Plays one batch: moves the network's weights and running statistics. `factor` is the schedule's. Where the
     /// outcome is not finite, the optimiser that met it moved nothing.
     pub fn play(&mut self, network: &mut Network, batch: &Batch, epoch: usize, step: u64, factor: f64) -> Outcome {

@@ -23,7 +23,7 @@ mod state;
 
 pub use config::{ConfigError, Phase, TrainingConfig};
 pub use data_set::{DataSetSource, prepare_sizes};
-pub use device::{Backend, BackendError};
+pub use device::{Backend, BackendError, panic_text};
 pub use error::TrainError;
 pub use evaluation::{Score, evaluate};
 pub use game::{Game, GameConfig, Outcome};

@@ -13,10 +13,9 @@ use super::loader::{self, Loader};
 use super::network::{Network, ParameterTable};
 use super::optimizer::Adam;
 use super::source::{Batch, Source};
-use super::start::open_masks;
 use super::state::{Best, EpochSums, Progress, State, restore_average, write_whole};
 use crate::checkpoint::{Checkpoint, Storage};
-use crate::model::{Architecture, TextEncoder};
+use crate::model::{Architecture, Masks, TextEncoder, open_masks};
 use burn::tensor::Device;
 use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg::graph::Weights;
@@ -130,17 +129,20 @@ impl<'a> Run<'a> {
         }
         config.validate()?;
         check_counts(&data)?;
+        if start.architecture.masks == Masks::Open {
+            return Err(TrainError::NoMasks);
+        }
         let mut start = start.resized(config.phase(0).size)?;
         if !config.game.causal {
             open_masks(&start.architecture, &mut start.weights)?;
         }
         let network = Network::new(start.architecture.describe()?, &start.weights, device)?;
-        check_frozen(&network, &config.game.frozen)?;
         let average =
             (config.average_decay > 0.0).then(|| WeightAverage::new(&network.parameters, config.average_decay));
         let [theta, phi] = Game::optimizers(&config.optimizer).map(Adam::new);
         let game =
             Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?.replicated(devices);
+        check_frozen(&network, &game, &config.game.frozen)?;
         std::fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
         write_whole(&folder.join(CONFIG), config.to_toml().as_bytes())?;
         let mut words = start.provenance.words().clone();
@@ -498,10 +500,13 @@ impl<'a> Run<'a> {
 }
 
 /// A prefix that fits no weight is a mistake in writing, and would freeze nothing in silence.
-fn check_frozen(network: &Network, frozen: &[String]) -> Result<(), TrainError> {
+fn check_frozen(network: &Network, game: &Game, frozen: &[String]) -> Result<(), TrainError> {
     let fits = |prefix: &&String| network.parameters.names().any(|name| name.starts_with(prefix.as_str()));
-    match frozen.iter().find(|prefix| !fits(prefix)) {
-        Some(prefix) => Err(TrainError::Frozen { prefix: prefix.clone() }),
+    if let Some(prefix) = frozen.iter().find(|prefix| !fits(prefix)) {
+        return Err(TrainError::Frozen { prefix: prefix.clone() });
+    }
+    match game.player_without_weights() {
+        Some(player) => Err(TrainError::NothingToMove { player }),
         None => Ok(()),
     }
 }

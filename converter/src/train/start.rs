@@ -1,9 +1,9 @@
 //! Weights to train from.
 
 use crate::checkpoint::Checkpoint;
-use crate::model::{Architecture, ArchitectureError, scale_new_heads, stage};
+use crate::model::{Architecture, ArchitectureError, scale_new_heads};
 use causalclipseg::bundle::Provenance;
-use causalclipseg::graph::{GraphError, Op, Weights};
+use causalclipseg::graph::GraphError;
 
 /// Random weights for an architecture, the same for the same seed, with heads at a scale to train from.
 pub fn random_start(architecture: Architecture, seed: u64) -> Result<Checkpoint, GraphError> {
@@ -46,26 +46,10 @@ pub fn deepen(checkpoint: Checkpoint, layers: [usize; 4], seed: u64) -> Result<C
     Ok(Checkpoint { architecture, weights, provenance })
 }
 
-/// Makes every mask one whatever the image: the norm before each sigmoid loses its slope and shifts to 20, where a sigmoid
-/// rounds to one.
-pub(super) fn open_masks(architecture: &Architecture, weights: &mut Weights) -> Result<(), GraphError> {
-    let graph = architecture.describe()?;
-    for mask in stage::MASKS {
-        let sigmoid = graph.node(graph.find(mask)?);
-        let Some(Op::BatchNorm { prefix }) = sigmoid.inputs.first().map(|norm| &graph.node(*norm).op) else { continue };
-        for (field, value) in [("weight", 0.0), ("bias", 20.0)] {
-            if let Some(values) = weights.get_mut(&format!("{prefix}.{field}")) {
-                values.fill(value);
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::golden_image;
+    use crate::model::{golden_image, stage};
     use causalclipseg::engine::{ReferencePlan, Value};
     use ndarray::ArrayD;
 

@@ -2,7 +2,7 @@
 
 use causalclipseg::graph::{Graph, Op, Weights};
 use causalclipseg::lower::rewrite;
-use causalclipseg::network::{Architecture, Edition, golden_image};
+use causalclipseg::network::{Architecture, Edition, Masks, golden_image};
 
 /// A graph and its weights.
 pub struct Network {
@@ -20,6 +20,11 @@ fn rewritten(architecture: &Architecture) -> Network {
 /// The smallest edition, rewritten.
 pub fn mini(input_size: usize) -> Network {
     rewritten(&Architecture { input_size, ..Architecture::mini() })
+}
+
+/// The smallest edition without maskers, rewritten: three maps are joined as they are.
+pub fn open_mini(input_size: usize) -> Network {
+    rewritten(&Architecture { input_size, masks: Masks::Open, ..Architecture::mini() })
 }
 
 /// The edition that ships, rewritten.

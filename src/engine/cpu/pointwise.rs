@@ -57,7 +57,7 @@ impl Gate {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Gate { complement, mask_grid } = step.kind else { return Err(internal(step, "is no gate")) };
         let [x, logits] = [0, 1].map(|index| Operand::read(list, step, index));
-        let y = Operand::written(list, step)?;
+        let (y, first_channel) = Operand::written_part(list, step)?;
         if x.is_u8 != y.is_u8 || logits.is_u8 != y.is_u8 {
             return Err(EngineError::Unsupported {
                 node: step.name.clone(),
@@ -65,7 +65,7 @@ impl Gate {
             });
         }
         let masks = masks(logits.layout(0).grid, mask_grid, complement);
-        Ok(Self { x, logits, y, first_channel: step.destination()?.first_channel, complement, masks })
+        Ok(Self { x, logits, y, first_channel, complement, masks })
     }
 }
 
@@ -147,6 +147,51 @@ impl RunStep for Add {
     }
 }
 
+/// The same values in another element, into a part of each pixel's channels.
+pub(super) struct Convert {
+    x: Operand,
+    y: Operand,
+    first_channel: usize,
+}
+
+impl Convert {
+    pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
+        let (y, first_channel) = Operand::written_part(list, step)?;
+        Ok(Self { x: Operand::read(list, step, 0), y, first_channel })
+    }
+}
+
+impl RunStep for Convert {
+    fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError> {
+        let [x, y] = [self.x, self.y].map(|operand| operand.layout(context.tokens.len()));
+        let part = self.first_channel..self.first_channel + x.channels;
+        let source = memory.reads[0];
+        if self.y.is_u8 {
+            each_row_u8(&self.y, memory.write, context, |kernels, row, out, scratch| {
+                let values = self.x.floats(kernels, source, &x, row, scratch);
+                if x.channels == y.channels {
+                    return kernel::quantize(kernels, values, y.grid, out);
+                }
+                for (pixel, out) in values.chunks_exact(x.channels).zip(out.chunks_exact_mut(y.channels)) {
+                    kernel::quantize(kernels, pixel, y.grid, &mut out[part.clone()]);
+                }
+            });
+        } else {
+            each_row_f32(&self.y, memory.write, context, |kernels, row, out, scratch| {
+                let values = self.x.floats(kernels, source, &x, row, scratch);
+                for (pixel, out) in values.chunks_exact(x.channels).zip(out.chunks_exact_mut(y.channels)) {
+                    out[part.clone()].copy_from_slice(pixel);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn scratch_floats(&self, _prompts: usize) -> usize {
+        self.x.row_elements()
+    }
+}
+
 /// Steps from one tensor to another of the same pixels, row by row in f32.
 pub(super) struct Rowwise {
     x: Operand,
@@ -155,7 +200,6 @@ pub(super) struct Rowwise {
 }
 
 enum Function {
-    Convert,
     QuickGelu,
     LayerNorm {
         scale: Vec<f32>,
@@ -171,7 +215,6 @@ impl Rowwise {
     pub(crate) fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
         let x = Operand::read(list, step, 0);
         let function = match &step.kind {
-            StepKind::Convert => Function::Convert,
             StepKind::QuickGelu => Function::QuickGelu,
             StepKind::LayerNorm { prefix } => {
                 let [scale, shift] = ["weight", "bias"].map(|field| source.values(&format!("{prefix}.{field}")));
@@ -195,7 +238,6 @@ impl RunStep for Rowwise {
         each_row(&self.y, memory, context, |kernels, row, out, scratch| {
             let values = self.x.floats(kernels, source, &x, row, scratch);
             match &self.function {
-                Function::Convert => out.copy_from_slice(values),
                 Function::QuickGelu => kernel::quick_gelu(kernels, values, out),
                 Function::LayerNorm { scale, shift } => {
                     let pixels = values.chunks_exact(x.channels).zip(out.chunks_exact_mut(x.channels));
@@ -227,6 +269,7 @@ impl RunStep for Rowwise {
 pub(super) struct AveragePool {
     x: Operand,
     y: Operand,
+    first_channel: usize,
     size: usize,
 }
 
@@ -236,11 +279,11 @@ const MAX_POOL: usize = 8;
 impl AveragePool {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::AveragePool { size } = step.kind else { return Err(internal(step, "is no pool")) };
-        let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
-        if size > MAX_POOL || x.is_u8 != y.is_u8 || step.destination()?.first_channel != 0 {
+        let (x, (y, first_channel)) = (Operand::read(list, step, 0), Operand::written_part(list, step)?);
+        if size > MAX_POOL || x.is_u8 != y.is_u8 {
             return Err(EngineError::Unsupported { node: step.name.clone(), reason: "an unusual pool".into() });
         }
-        Ok(Self { x, y, size })
+        Ok(Self { x, y, first_channel, size })
     }
 }
 
@@ -252,14 +295,16 @@ impl RunStep for AveragePool {
             each_row_u8(&self.y, memory.write, context, |kernels, row, out, _| {
                 let rows: [&[u8]; MAX_POOL] =
                     std::array::from_fn(|index| &source[x.pixels(row * size + index.min(size - 1))]);
-                kernel::average_pool_u8(kernels, &rows[..size], x.grid, x.channels, out, y.grid);
+                let out = &mut out[self.first_channel..];
+                kernel::average_pool_u8(kernels, &rows[..size], x.grid, x.channels, out, y.channels, y.grid);
             });
         } else {
             let source = memory.floats(0);
             each_row_f32(&self.y, memory.write, context, |kernels, row, out, _| {
                 let rows: [&[f32]; MAX_POOL] =
                     std::array::from_fn(|index| &source[x.pixels(row * size + index.min(size - 1))]);
-                kernel::average_pool_f32(kernels, &rows[..size], x.channels, out);
+                let out = &mut out[self.first_channel..];
+                kernel::average_pool_f32(kernels, &rows[..size], x.channels, out, y.channels);
             });
         }
         Ok(())

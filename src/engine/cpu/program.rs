@@ -7,7 +7,7 @@ use super::convolution::Convolution;
 use super::embedding::Embedding;
 use super::layout::Layout;
 use super::memory::{Arena, Places};
-use super::pointwise::{Add, AveragePool, Gate, LastToken, LoadImage, Rowwise};
+use super::pointwise::{Add, AveragePool, Convert, Gate, LastToken, LoadImage, Rowwise};
 use super::step::{Context, HeadRun, RunStep, Scratch, StepMemory};
 use super::tail::PromptTail;
 use super::weights::WeightSource;
@@ -81,7 +81,8 @@ fn prepare(
         StepKind::PromptTail { .. } => Box::new(PromptTail::prepare(list, step, source, kernels)?),
         StepKind::Embed { .. } => Box::new(Embedding::prepare(list, step, source)?),
         StepKind::LastToken => Box::new(LastToken::prepare(list, step)?),
-        StepKind::AddPositions { .. } | StepKind::LayerNorm { .. } | StepKind::QuickGelu | StepKind::Convert => {
+        StepKind::Convert => Box::new(Convert::prepare(list, step)?),
+        StepKind::AddPositions { .. } | StepKind::LayerNorm { .. } | StepKind::QuickGelu => {
             Box::new(Rowwise::prepare(list, step, source)?)
         }
     })

@@ -25,8 +25,21 @@ impl Operand {
         Self::of(list.tensor(step.reads[index]))
     }
 
+    /// What a step writes, which it must be the only one to write.
     pub(crate) fn written(list: &StepList, step: &Step) -> Result<Self, EngineError> {
-        Ok(Self::of(list.tensor(step.destination()?.tensor)))
+        let tensor = step.destination()?.tensor;
+        let writes = |other: &&Step| other.writes.is_some_and(|written| written.tensor == tensor);
+        if list.steps.iter().filter(writes).count() > 1 {
+            let reason = "a part of a concatenation that is computed in this way".into();
+            return Err(EngineError::Unsupported { node: step.name.clone(), reason });
+        }
+        Ok(Self::of(list.tensor(tensor)))
+    }
+
+    /// What a step writes, be it a part of each pixel's channels, and the first of them.
+    pub(crate) fn written_part(list: &StepList, step: &Step) -> Result<(Self, usize), EngineError> {
+        let written = step.destination()?;
+        Ok((Self::of(list.tensor(written.tensor)), written.first_channel))
     }
 
     /// For a prompt of `tokens` tokens; of an image's tensors always the same.

@@ -82,6 +82,17 @@ pub struct TextEncoder {
     pub heads: usize,
 }
 
+/// Whether the network has its maskers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Masks {
+    /// Three maskers, which part the causal features from the confounders, and the head that reads the confounders.
+    #[default]
+    Learned,
+    /// Every mask is one: no maskers, all features are causal, and there are no confounders for a second head to read.
+    Open,
+}
+
 /// Everything that fixes the network's graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
@@ -97,6 +108,9 @@ pub struct Architecture {
     pub embed: usize,
     /// Channels of the decoder: of fq4 and fq5, of the aggregated features and of the projectors.
     pub decoder: usize,
+    /// Whether the network has its maskers. Files from before this could be said have them.
+    #[serde(default)]
+    pub masks: Masks,
 }
 
 /// Sizes that no network of this kind has.
@@ -140,6 +154,7 @@ impl Architecture {
                 text: clip_text,
                 embed: 512,
                 decoder: 512,
+                masks: Masks::Learned,
             },
             Edition::Rn50 => Self {
                 edition,
@@ -148,6 +163,7 @@ impl Architecture {
                 text: clip_text,
                 embed: 1024,
                 decoder: 512,
+                masks: Masks::Learned,
             },
             Edition::Small => Self {
                 edition,
@@ -156,6 +172,7 @@ impl Architecture {
                 text: TextEncoder { width: 64, layers: 2, heads: 1, ..clip_text },
                 embed: 128,
                 decoder: 96,
+                masks: Masks::Learned,
             },
             Edition::Tiny => Self {
                 edition,
@@ -164,6 +181,7 @@ impl Architecture {
                 text: TextEncoder { width: 64, layers: 2, heads: 2, ..clip_text },
                 embed: 64,
                 decoder: 64,
+                masks: Masks::Learned,
             },
         }
     }
@@ -177,6 +195,7 @@ impl Architecture {
             text: TextEncoder { vocabulary: 512, context: 77, width: 64, layers: 2, heads: 1 },
             embed: 32,
             decoder: 32,
+            masks: Masks::Learned,
         }
     }
 

@@ -11,14 +11,14 @@ mod weights;
 
 pub use crate::graph::stage;
 pub use crate::lower::{strip_before_relu, strip_fused};
-pub use architecture::{Architecture, ArchitectureError, Edition, ImageEncoder, TextEncoder, UnknownEdition};
+pub use architecture::{Architecture, ArchitectureError, Edition, ImageEncoder, Masks, TextEncoder, UnknownEdition};
 pub use placement::{Placement, place};
 pub use weights::{golden_image, golden_tensor};
 
 use crate::graph::{Graph, GraphBuilder, GraphError, NodeId, Op, Shape};
 
 impl Architecture {
-    /// The published network: inputs `image` and `tokens`, outputs `pred` and `pred_ad`.
+    /// The published network: inputs `image` and `tokens`, outputs `pred` and, where the network has maskers, `pred_ad`.
     pub fn describe(&self) -> Result<Graph, GraphError> {
         let mut g = GraphBuilder::new();
         let (height, width) = (self.input_size, self.input_size);
@@ -28,10 +28,14 @@ impl Architecture {
         let (features, confounders) = neck::describe(&mut g, self, [v3, v4, v5])?;
         let state = text_encoder::describe(&mut g, self, tokens)?;
         let pred = projector::describe(&mut g, self, "proj", features, state)?;
-        let pred_ad = projector::describe(&mut g, self, "proj_ad", confounders, state)?;
         g.rename(pred, stage::PRED)?;
-        g.rename(pred_ad, stage::PRED_AD)?;
-        Ok(g.finish(&[pred, pred_ad]))
+        let mut outputs = vec![pred];
+        if let Some(confounders) = confounders {
+            let pred_ad = projector::describe(&mut g, self, "proj_ad", confounders, state)?;
+            g.rename(pred_ad, stage::PRED_AD)?;
+            outputs.push(pred_ad);
+        }
+        Ok(g.finish(&outputs))
     }
 }
 

@@ -1,36 +1,45 @@
 //! The neck: three maps brought to 1/16 of the input, the masker of each, and the two sums that the masks make of them.
 
-use super::{Architecture, conv_norm_relu, stage};
+use super::{Architecture, Masks, conv_norm_relu, stage};
 use crate::graph::{GraphBuilder, GraphError, NodeId, Op, Shape, TAPS};
 
 const PREFIX: &str = "neck_ad";
 
-/// The aggregated causal features and the aggregated confounders.
+/// The aggregated causal features and, where the network has maskers, the aggregated confounders.
 pub(super) fn describe(
     g: &mut GraphBuilder,
     arch: &Architecture,
     [v3, v4, v5]: [NodeId; 3],
-) -> Result<(NodeId, NodeId), GraphError> {
+) -> Result<(NodeId, Option<NodeId>), GraphError> {
     let fq3 = g.add(Op::AveragePool { size: 2 }, &[v3])?;
     let fq4 = conv_norm_relu(g, &format!("{PREFIX}.f2_v_proj"), v4, arch.decoder, 3)?;
     let fq4 = conv_norm_relu(g, &format!("{PREFIX}.f4_proj4"), fq4, arch.decoder, 3)?;
     let fq5 = carafe(g, arch, v5)?;
+    let queries = [fq3, fq4, fq5];
+    for (query, name) in queries.into_iter().zip(stage::QUERIES) {
+        g.rename(query, name)?;
+    }
+    if arch.masks == Masks::Open {
+        return Ok((aggregate(g, arch, &queries, stage::FEATURES)?, None));
+    }
     let (mut causal, mut confounding) = (Vec::new(), Vec::new());
-    for (index, query) in [fq3, fq4, fq5].into_iter().enumerate() {
-        g.rename(query, stage::QUERIES[index])?;
+    for (index, query) in queries.into_iter().enumerate() {
         let mask = masker(g, &format!("{PREFIX}.masker{}", index + 3), query)?;
         g.rename(mask, stage::MASKS[index])?;
         let rest = g.add(Op::Complement, &[mask])?;
         causal.push(g.add(Op::Multiply, &[query, mask])?);
         confounding.push(g.add(Op::Multiply, &[query, rest])?);
     }
-    let mut aggregate = |parts: &[NodeId], name: &str| {
-        let joined = g.add(Op::Concat, parts)?;
-        let sum = conv_norm_relu(g, &format!("{PREFIX}.aggr"), joined, arch.decoder, 1)?;
-        g.rename(sum, name)?;
-        Ok(sum)
-    };
-    Ok((aggregate(&causal, stage::FEATURES)?, aggregate(&confounding, stage::CONFOUNDERS)?))
+    let features = aggregate(g, arch, &causal, stage::FEATURES)?;
+    Ok((features, Some(aggregate(g, arch, &confounding, stage::CONFOUNDERS)?)))
+}
+
+/// The sum of three maps' channels, by the one layer that causal features and confounders share.
+fn aggregate(g: &mut GraphBuilder, arch: &Architecture, parts: &[NodeId], name: &str) -> Result<NodeId, GraphError> {
+    let joined = g.add(Op::Concat, parts)?;
+    let sum = conv_norm_relu(g, &format!("{PREFIX}.aggr"), joined, arch.decoder, 1)?;
+    g.rename(sum, name)?;
+    Ok(sum)
 }
 
 /// CARAFE (Wang et al., ICCV 2019), x 2 over 3 x 3 neighbourhoods, then a 1x1 convolution.

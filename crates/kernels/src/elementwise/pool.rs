@@ -3,11 +3,13 @@
 use super::{Affine, versions};
 
 versions! {
-    /// `rows` are the window's rows, each as wide as all windows together; `channels` stand together in a pixel.
-    pub fn average_pool_f32(kernels, rows: &[&[f32]], channels: usize, y: &mut [f32]) {
+    /// `rows` are the rows of the windows, each as wide as all windows together, with `channels` numbers a pixel. The means of a
+    /// pixel go to the first `channels` of each `y_channels` numbers of `y`, which may end behind the last of them.
+    pub fn average_pool_f32(kernels, rows: &[&[f32]], channels: usize, y: &mut [f32], y_channels: usize) {
         let size = rows.len();
         let share = 1.0 / (size * size) as f32;
-        for (column, pixel) in y.chunks_exact_mut(channels).enumerate() {
+        for (column, pixel) in y.chunks_mut(y_channels).enumerate() {
+            let pixel = &mut pixel[..channels];
             pixel.fill(0.0);
             for row in rows {
                 let window = &row[column * size * channels..][..size * channels];
@@ -21,14 +23,22 @@ versions! {
         }
     }
 
-    /// The mean on the inputs' grid, then stored on the outputs'.
-    pub fn average_pool_u8(kernels, rows: &[&[u8]], x_grid: Affine, channels: usize, y: &mut [u8], y_grid: Affine) {
+    /// Like [`average_pool_f32`]; the mean by the inputs' scale and zero point, then stored by the outputs'.
+    pub fn average_pool_u8(
+        kernels,
+        rows: &[&[u8]],
+        x_grid: Affine,
+        channels: usize,
+        y: &mut [u8],
+        y_channels: usize,
+        y_grid: Affine
+    ) {
         /// Channels whose sums are held at a time.
         const LANES: usize = 64;
         let size = rows.len();
         let share = 1.0 / (size * size) as f32;
-        for (column, pixel) in y.chunks_exact_mut(channels).enumerate() {
-            for (block, outputs) in pixel.chunks_mut(LANES).enumerate() {
+        for (column, pixel) in y.chunks_mut(y_channels).enumerate() {
+            for (block, outputs) in pixel[..channels].chunks_mut(LANES).enumerate() {
                 let mut sums = [0u32; LANES];
                 for row in rows {
                     for place in 0..size {

@@ -80,22 +80,32 @@ fn pools() {
                 let values = places.map(|(row, place)| of(row, (column * size + place) * channels + channel));
                 values.sum::<f64>() / (size * size) as f64
             };
-            let mut y = vec![0.0; columns * channels];
-            average_pool_f32(kernels, &views, channels, &mut y);
             let at = |row: usize, index: usize| f64::from(rows[row][index]);
             let expected: Vec<f64> =
                 (0..columns * channels).map(|index| mean(&at, index / channels, index % channels)).collect();
-            assert_close(&y, &expected, 1e-5);
-
             let stored: Vec<Vec<u8>> = (0..size).map(|row| bytes(columns * size * channels, row)).collect();
-            let views: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
+            let stored_views: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
             let grid = Affine { scale: 0.5, zero_point: 10.0 };
-            let mut y = vec![0; columns * channels];
-            average_pool_u8(kernels, &views, grid, channels, &mut y, grid);
             let at = |row: usize, index: usize| f64::from(stored[row][index]);
-            for (index, found) in y.iter().enumerate() {
-                let expected = mean(&at, index / channels, index % channels);
-                assert!((f64::from(*found) - expected).abs() <= 0.5 + 1e-4, "{found} is not {expected}");
+            let expected_u8: Vec<f64> =
+                (0..columns * channels).map(|index| mean(&at, index / channels, index % channels)).collect();
+            // Pixels of their own, then a part of wider ones, whose other channels stay.
+            for (first, y_channels) in [(0, channels), (0, channels + 3), (2, channels + 2)] {
+                let part = |index: usize| index / channels * y_channels + first + index % channels;
+                let mut y = vec![77.0; columns * y_channels];
+                average_pool_f32(kernels, &views, channels, &mut y[first..], y_channels);
+                let found: Vec<f32> = (0..columns * channels).map(|index| y[part(index)]).collect();
+                assert_close(&found, &expected, 1e-5);
+                assert_eq!(y.iter().filter(|value| **value == 77.0).count(), columns * (y_channels - channels));
+
+                let mut y = vec![200; columns * y_channels];
+                average_pool_u8(kernels, &stored_views, grid, channels, &mut y[first..], y_channels, grid);
+                for (index, expected) in expected_u8.iter().enumerate() {
+                    let found = y[part(index)];
+                    assert!((f64::from(found) - expected).abs() <= 0.5 + 1e-4, "{found} is not {expected}");
+                }
+                let others = (0..y.len()).filter(|index| !(first..first + channels).contains(&(index % y_channels)));
+                assert!(others.into_iter().all(|index| y[index] == 200));
             }
         }
     }

@@ -29,15 +29,18 @@ pub fn settle(list: StepList, is_int8: impl Fn(&Filters) -> bool) -> StepList {
         if let StepKind::PromptTail { products, .. } = &mut step.kind {
             *products = Element::F32;
         }
-        let is_product = matches!(step.kind, StepKind::Convolution { .. });
-        let rounded = step.writes.filter(|written| {
-            is_product && tensors[written.tensor.0].element != Element::F32 && written.first_channel == 0
-        });
-        if let Some(Destination { tensor, first_channel }) = rounded {
-            let wide = in_f32(&mut tensors, tensor);
-            step.writes = Some(Destination { tensor: wide, first_channel });
+        // A product may be a part of a concatenation: then only that part is converted.
+        let out_channels = match &step.kind {
+            StepKind::Convolution { filters, .. } => Some(filters.out_channels),
+            _ => None,
+        };
+        let rounded = step.writes.filter(|written| tensors[written.tensor.0].element != Element::F32);
+        if let Some((to, channels)) = rounded.zip(out_channels) {
+            let wide = in_f32(&mut tensors, to.tensor);
+            tensors[wide.0].channels = channels;
+            step.writes = Some(Destination { tensor: wide, first_channel: 0 });
             settled.push(step);
-            settled.push(conversion(&tensors, wide, tensor));
+            settled.push(Step { writes: Some(to), ..conversion(&tensors, wide, to.tensor) });
         } else {
             settled.push(step);
         }
@@ -103,5 +106,28 @@ mod tests {
         assert_eq!(kinds, [("narrow", 0, 1), ("t/convert", 1, 3), ("wide", 3, 4), ("t/convert", 4, 2)]);
         assert_eq!(settled.tensors[3].element, Element::F32);
         assert_eq!(settled.tensors[4].element, Element::F32);
+    }
+
+    #[test]
+    fn a_wide_product_in_a_concatenation_converts_its_part_alone() {
+        let element = Element::U8(Grid { scale: 1.0, zero_point: 3 });
+        let tensor =
+            Tensor { name: "t".into(), height: 2, width: 2, channels: 4, border: 1, element, per_token: false };
+        let joined = Tensor { channels: 8, ..tensor.clone() };
+        for first_channel in [0, 4] {
+            let mut step = product("wide", 0, 1);
+            let part = Some(Destination { tensor: TensorId(1), first_channel });
+            step.writes = part;
+            let list = StepList {
+                tensors: vec![tensor.clone(), joined.clone()],
+                steps: vec![step],
+                outputs: vec![TensorId(1)],
+            };
+            let settled = settle(list, |_| false);
+            let [_, product, conversion] = &settled.steps[..] else { panic!("{:?}", settled.steps) };
+            let wide = product.writes.unwrap();
+            assert_eq!((wide.first_channel, settled.tensors[wide.tensor.0].channels), (0, 4));
+            assert_eq!((&conversion.reads[..], conversion.writes), (&[wide.tensor][..], part));
+        }
     }
 }
