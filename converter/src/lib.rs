@@ -11,6 +11,7 @@ pub mod model;
 pub mod pack;
 pub mod phantom;
 pub mod quantize;
+pub mod study;
 mod tensor_file;
 pub mod tokenizer;
 pub mod train;

@@ -11,6 +11,7 @@ mod pack;
 mod phantom;
 mod provenance;
 mod quantize;
+mod study;
 mod train;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
@@ -46,6 +47,7 @@ enum Command {
     Phantom(phantom::Phantom),
     Provenance(provenance::Provenance),
     Quantize(quantize::Quantize),
+    Study(study::StudyCommand),
     Train(train::Train),
 }
 
@@ -62,6 +64,7 @@ impl Command {
             Command::Phantom(command) => command.run(),
             Command::Provenance(command) => command.run(),
             Command::Quantize(command) => command.run(),
+            Command::Study(command) => command.run(),
             Command::Train(command) => command.run(),
         }
     }

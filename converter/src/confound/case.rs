@@ -64,7 +64,12 @@ fn site(mask: &Mask) -> Option<Site> {
 pub(super) enum Cases {
     Samples(Vec<Sample>),
     /// Each phantom is two cases.
-    Phantoms { seed: u64, first: usize, count: usize, size: (usize, usize) },
+    Phantoms {
+        seed: u64,
+        first: usize,
+        count: usize,
+        size: (usize, usize),
+    },
 }
 
 impl Cases {

@@ -93,7 +93,8 @@ fn calipers(plane: &mut [u8], (width, height): (usize, usize), site: Site, unit:
     let ends = [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)];
     for (x, y) in ends {
         // A lesion at the edge still shows its crosses.
-        let at = |center: f32, half: f32, side: usize| (center + half).clamp(arm as f32, side as f32 - 1.0 - arm as f32);
+        let at =
+            |center: f32, half: f32, side: usize| (center + half).clamp(arm as f32, side as f32 - 1.0 - arm as f32);
         let (x, y) = (at(site.center.0, x * site.half.0, width), at(site.center.1, y * site.half.1, height));
         for along in -arm..=arm {
             for across in 0..thick {

@@ -11,6 +11,8 @@ mod by_device;
 mod case;
 mod folder;
 mod mark;
+#[cfg(test)]
+mod tests;
 
 pub use folder::{Counts, SetCounts, write_sets};
 pub use mark::Mark;

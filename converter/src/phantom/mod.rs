@@ -16,8 +16,8 @@ mod request;
 mod tissue;
 
 pub(crate) use annotation::Canvas;
-pub(crate) use folder::{Row, write_prompts};
 pub use folder::{PhantomError, WriteOptions, write_folder};
+pub(crate) use folder::{Row, write_prompts};
 pub use lesion::{Echogenicity, Lesion};
 
 use crate::data::{Mask, Place, image_prompt};
@@ -110,7 +110,8 @@ impl Phantom {
         // Most geometries have room for two; one that has not is drawn anew.
         let (geometry, lesions) = loop {
             let geometry = Geometry::random(width, height, rng);
-            let found = (0..PAIR_ATTEMPTS).map(|_| lesion::place(&geometry, rng)).find_map(|placed| sides(placed, width));
+            let found =
+                (0..PAIR_ATTEMPTS).map(|_| lesion::place(&geometry, rng)).find_map(|placed| sides(placed, width));
             if let Some(lesions) = found {
                 break (geometry, lesions);
             }

@@ -6,6 +6,7 @@ use super::loss::LossConfig;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use super::state::write_whole;
+use super::variants::VariantsConfig;
 use crate::data::Recipe;
 use crate::model::Edition;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,7 @@ pub struct TrainingConfig {
     pub recipe: Recipe,
     pub loss: LossConfig,
     pub game: GameConfig,
+    pub variants: VariantsConfig,
     pub optimizer: OptimizerConfig,
     pub schedule: Schedule,
     /// Evaluation and export take a moving average of the weights with this decay per step; 0 takes the weights.
@@ -86,6 +88,7 @@ impl Default for TrainingConfig {
             recipe: Recipe::default(),
             loss: LossConfig::default(),
             game: GameConfig::default(),
+            variants: VariantsConfig::default(),
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
             average_decay: 0.998,
@@ -182,6 +185,11 @@ impl TrainingConfig {
         if !(1..=4096).contains(&self.validation_batch) {
             return refuse("validation_batch", self.validation_batch.to_string(), "allowed are 1 to 4096");
         }
+        self.variants.validate()?;
+        if self.variants.naming > 0.0 && (self.recipe.flip > 0.0 || self.recipe.compose > 0.0) {
+            let value = format!("{} with recipe.flip or recipe.compose above 0", self.variants.naming);
+            return refuse("variants.naming", value, "what is named must stay where the data say it is: set both to 0");
+        }
         for (what, value) in [
             ("budget_minutes", self.budget_minutes),
             ("learning_rate", self.optimizer.learning_rate),
@@ -238,6 +246,8 @@ mod tests {
         assert!(refusal("sed = 1").contains("line 1"));
         assert!(refusal("phases = [{epochs = 1, size = 100, batch = 8}]").contains("multiple of 32"));
         assert!(refusal("phases = []").contains("epochs"));
+        assert!(refusal("[variants]\nnaming = 1.0").contains("recipe.flip"));
+        assert!(refusal("[variants]\ntop_k = 2.0").contains("top_k"));
         assert!(refusal("replicas = 3\nphases = [{epochs = 1, size = 64, batch = 5}]").contains("each replica"));
         assert!(!refusal("seed = \n").contains('\n'));
     }

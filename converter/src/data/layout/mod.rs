@@ -9,8 +9,8 @@ mod medclipseg;
 mod medvlsm;
 mod structures;
 
-pub(crate) use medclipseg::planted;
 use super::{DataError, Sample, Split};
+pub(crate) use medclipseg::planted;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -167,7 +167,8 @@ fn picture_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 /// Tells of masks that no row of the table uses: they are often a table and a folder of different versions.
 fn warn_of_unused(folder: &Path, used: &[Sample], table: &Path) {
     let Ok(files) = picture_files(folder) else { return };
-    let used: std::collections::HashSet<&PathBuf> = used.iter().flat_map(|sample| sample.masks.iter().chain(&sample.other_masks)).collect();
+    let used: std::collections::HashSet<&PathBuf> =
+        used.iter().flat_map(|sample| sample.masks.iter().chain(&sample.other_masks)).collect();
     let unused: Vec<&PathBuf> = files.iter().filter(|file| !used.contains(file)).collect();
     if let Some(first) = unused.first() {
         log::warn!("{} masks, {} the first, have no row in {}", unused.len(), first.display(), table.display());
