@@ -28,6 +28,9 @@ pub struct Confound {
     /// How often the mark agrees in the confounded set; in the reversed set it disagrees as often
     #[arg(long, value_name = "P", value_parser = parse_fraction, default_value_t = 0.9)]
     probability: f64,
+    /// The share of training images that have a mark at all; all images of the test sets have
+    #[arg(long, value_name = "F", value_parser = parse_fraction, default_value_t = 1.0)]
+    marked: f64,
     /// Equal seeds write equal bytes
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -62,6 +65,7 @@ impl Confound {
             mark: self.mark,
             with: self.with,
             probability: self.probability,
+            marked: self.marked,
             device: self.device_name,
             seed: self.seed,
         };

@@ -70,8 +70,10 @@ pub fn write_sets(folder: &Path, options: &ConfoundOptions, on_written: impl Fn(
 }
 
 fn check(options: &ConfoundOptions) -> Result<(), ConfoundError> {
-    if !(0.0..=1.0).contains(&options.probability) {
-        return Err(ConfoundError::Probability(options.probability));
+    for value in [options.probability, options.marked] {
+        if !(0.0..=1.0).contains(&value) {
+            return Err(ConfoundError::Probability(value));
+        }
     }
     match &options.origin {
         Origin::Phantoms { .. } if options.with != With::Place => Err(ConfoundError::NoClinic),
@@ -198,6 +200,9 @@ impl Plant {
         let chance = rng.random::<f64>();
         let strokes = Strokes::random(&mut rng);
         let agrees = of.set.agreement(options.probability).map(|agreement| chance < agreement);
+        // Drawn last, and for training alone: a test is of marked images.
+        let is_spared = of.split == Split::Train && rng.random::<f64>() >= options.marked;
+        let agrees = agrees.filter(|_| !is_spared);
         let nothing = |agrees, confounder| Ok(Self { agrees, extent: None, strokes, confounder });
         let site = match options.with {
             With::Device => {

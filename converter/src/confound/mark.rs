@@ -94,7 +94,7 @@ fn calipers(plane: &mut [u8], (width, height): (usize, usize), site: Site, unit:
     for (x, y) in ends {
         // A lesion at the edge still shows its crosses.
         let at =
-            |center: f32, half: f32, side: usize| (center + half).clamp(arm as f32, side as f32 - 1.0 - arm as f32);
+            |center: f32, half: f32, side: usize| (center + half).min(side as f32 - 1.0 - arm as f32).max(arm as f32);
         let (x, y) = (at(site.center.0, x * site.half.0, width), at(site.center.1, y * site.half.1, height));
         for along in -arm..=arm {
             for across in 0..thick {

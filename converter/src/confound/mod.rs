@@ -91,6 +91,9 @@ pub struct ConfoundOptions {
     pub with: With,
     /// How often the mark agrees in training, 0..1; 0.5 plants nothing.
     pub probability: f64,
+    /// The share of training images that have a mark at all, 0..1; all images of the test sets have.
+    #[serde(default = "all")]
+    pub marked: f64,
     /// A part of the device's name, for [`With::Device`].
     #[serde(default)]
     pub device: Option<String>,
@@ -99,10 +102,14 @@ pub struct ConfoundOptions {
     pub seed: u64,
 }
 
+fn all() -> f64 {
+    1.0
+}
+
 /// Why no sets are written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfoundError {
-    #[error("the probability is {0}; give one from 0 to 1")]
+    #[error("the probability or share is {0}; give one from 0 to 1")]
     Probability(f64),
     #[error("phantoms have no pathology and no device; give --data, or plant marks --with place")]
     NoClinic,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn options(mark: Mark, probability: f64) -> ConfoundOptions {
     let origin = Origin::Phantoms { training: 60, validation: 4, test: 40, width: 96, height: 96 };
-    ConfoundOptions { origin, mark, with: With::Place, probability, device: None, seed: 5 }
+    ConfoundOptions { origin, mark, with: With::Place, probability, marked: 1.0, device: None, seed: 5 }
 }
 
 fn samples(root: &Path, set: Set, split: Split) -> Vec<Sample> {
@@ -167,6 +167,19 @@ fn of_a_data_set_marks_go_with_malignant_lesions_or_devices_do() {
     let error = with(With::Device, None, "nameless").unwrap_err().to_string();
     assert!(error.contains("--device-name") && error.contains("GE Logiq, Toshiba"), "{error}");
     assert!(!directory.path().join("nameless").exists());
+}
+
+#[test]
+fn a_share_of_training_images_is_spared() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("sets");
+    let options = ConfoundOptions { marked: 0.5, ..options(Mark::Calipers, 0.9) };
+    write_sets(&root, &options, || ()).unwrap();
+    let marked = |split| {
+        let samples = samples(&root, Set::Confounded, split);
+        samples.iter().filter(|sample| sample.confounder.is_some()).count() as f64 / samples.len() as f64
+    };
+    assert!((marked(Split::Train) - 0.5).abs() < 0.14 && marked(Split::Test) == 1.0);
 }
 
 #[test]

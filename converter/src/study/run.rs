@@ -5,7 +5,6 @@ use super::{SetResults, StudyConfig, StudyError};
 use crate::checkpoint::Checkpoint;
 use crate::confound::{Set, write_sets};
 use crate::data::{LoadOptions, Split, digest, load_samples, prompt_words};
-use crate::model::Architecture;
 use crate::tokenizer::clip_tokenizer_json;
 use crate::train::{
     Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError, TrainingConfig,
@@ -203,11 +202,7 @@ fn train(
     let digest = digest(&[&training, &validation]);
     let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
     let tokenizer = Arc::new(Tokenizer::from_json(&clip_tokenizer_json())?);
-    let mut architecture = Architecture::of(config.edition, config.phase(0).size);
-    if let Some(layers) = config.layers {
-        architecture.image.layers = layers;
-        architecture.validate().map_err(TrainError::from)?;
-    }
+    let architecture = config.architecture().map_err(TrainError::from)?;
     let context = architecture.text.context;
     let source = |samples: &[_], recipe: &crate::data::Recipe| -> Result<DataSetSource, StudyError> {
         let prepared = Arc::new(prepare_sizes(samples, &sizes, recipe.detail(), || ())?);

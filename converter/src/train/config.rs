@@ -8,7 +8,7 @@ use super::schedule::Schedule;
 use super::state::write_whole;
 use super::variants::VariantsConfig;
 use crate::data::Recipe;
-use crate::model::Edition;
+use crate::model::{Architecture, ArchitectureError, Edition};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,10 @@ pub struct TrainingConfig {
     /// Bottleneck blocks in the image encoder's four stages, instead of the edition's or the checkpoint's. A checkpoint's
     /// stages can only gain some: see [`super::deepen`].
     pub layers: Option<[usize; 4]>,
+    /// Channels after the image encoder's stem, instead of the edition's, where no checkpoint is given to start from.
+    pub width: Option<usize>,
+    /// Channels of the decoder, likewise.
+    pub decoder: Option<usize>,
     /// Fixes the first weights, the order of examples and their augmentation.
     pub seed: u64,
     /// Stretches of epochs at one resolution, in order.
@@ -80,6 +84,8 @@ impl Default for TrainingConfig {
         Self {
             edition: Edition::Tiny,
             layers: None,
+            width: None,
+            decoder: None,
             seed: 0,
             phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
             replicas: 1,
@@ -125,6 +131,16 @@ impl TrainingConfig {
         })?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// The network that a run without a checkpoint starts from.
+    pub fn architecture(&self) -> Result<Architecture, ArchitectureError> {
+        let mut architecture = Architecture::of(self.edition, self.phase(0).size);
+        architecture.image.layers = self.layers.unwrap_or(architecture.image.layers);
+        architecture.image.width = self.width.unwrap_or(architecture.image.width);
+        architecture.decoder = self.decoder.unwrap_or(architecture.decoder);
+        architecture.validate()?;
+        Ok(architecture)
     }
 
     /// Writes the file whole or not at all.
