@@ -1,4 +1,4 @@
-//! What a stream takes beside the network, and whether new prompts make frames wait: `cargo bench --bench stream`.
+//! Time that a stream adds to the network's, and the delay of frames when prompts change: `cargo bench --bench stream`.
 //!
 //! The shipped model on one thread, frames of 640 x 480 in grey. Prints microseconds; nothing is compared, since what is
 //! measured is mostly how fast the system wakes a thread.
@@ -26,14 +26,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (busy, _) = run(&model, None, None)?;
     print("busy worker: everything else", &busy.bookkeeping_ms);
     print("busy worker: the network", &busy.compute_ms);
-    // Each has words of its own, so that none is in the cache.
+    // Each has another text, so that none is in the cache.
     let (changing, _) = run(&model, None, Some(Duration::from_millis(20)))?;
     print("the network, a new prompt every 20 ms", &changing.compute_ms);
     println!("{} changes of prompts in {} frames", changing.prompt_changes, changing.processed);
     Ok(())
 }
 
-/// Runs frames, each `pace` or as fast as they go, and sets a new prompt each `change`. Yields the stream's counts and how
+/// Runs frames at intervals of `pace`, or without pauses, and sets a new prompt each `change`. Returns the stream's
+/// counts and how long submitting took.
 /// long submitting took.
 fn run(
     model: &Arc<Model>,

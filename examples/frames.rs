@@ -1,6 +1,6 @@
-//! Writes the frames of an image file as the network gets to see them, before they are turned upright and resized:
-//! `cargo run --example frames -- FILE FOLDER` makes `FOLDER/f0001.png` and so on, and prints what was understood of the
-//! file as JSON.
+//! Writes the frames of an image file as the network receives them, before they are turned upright and resized:
+//! `cargo run --example frames -- FILE FOLDER` writes `FOLDER/f0001.png` and so on, and prints the file's description
+//! as JSON.
 
 use causalclipseg::frame::PixelFormat;
 use causalclipseg::io::source::{FrameBuffer, FrameSource, Source};
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (pixels, colour) = match frame.format() {
             PixelFormat::Gray8 => (buffer.pixels().to_vec(), image::ExtendedColorType::L8),
             PixelFormat::Gray16Le => {
-                // The encoder takes the machine's own byte order.
+                // The encoder takes the machine's byte order.
                 let samples = buffer.pixels().as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
                 (samples.flat_map(u16::to_ne_bytes).collect(), image::ExtendedColorType::L16)
             }

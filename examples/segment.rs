@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [bundle, picture, prompt] = arguments.as_slice() else {
         return Err("give a bundle, a picture and a prompt".into());
     };
-    // Once: open the model and encode what to look for.
+    // Once: open the model and encode the prompt.
     let model = Model::open(Path::new(bundle), ModelOptions::default())?;
     let prompt = model.prompt(prompt)?;
     let mut session = Session::new(&model, SessionOptions::default())?;

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Remakes the shipped model: fourteen runs, each from the weights of one before, shares of some, then int8 and the bundle.
+# Trains the shipped model again: fourteen runs, each from the weights of an earlier one or a mean of several, then int8 and the bundle.
 # usage: models/remake.sh BUSBRA HEADS NERVES OUT
 #   BUSBRA: BUS-BRA in MedCLIPSeg's layout; HEADS: HC18's training images in img/ with filled masks in head/, and a table
 #   structures.csv (folder,name / head,fetal head); NERVES: usgra-seg in img/, nerve/, vessel/ with its split.csv;
 #   OUT: a folder for runs and results
-# The command is CONVERT (default: causalclipseg-convert, on libtorch: see docs/training.md for what makes that fast). GPU is the --device of two
-# of the runs (default: libtorch-cuda; with libtorch they take days, for their time is given in minutes of a GPU).
-# A run that was interrupted continues where it stopped; one that has ended is left alone.
+# The command is CONVERT (default: causalclipseg-convert, on libtorch: docs/training.md describes how to make that fast). GPU is the --device of two
+# of the runs (default: libtorch-cuda; with libtorch they take days, since their length is set in minutes of a GPU).
+# An interrupted run continues where it stopped; a finished one is kept.
 set -euo pipefail
 [ $# = 4 ] || { sed -n '2,8s/^# //p' "$0" >&2; exit 2; }
 busbra=$1 heads=$2 nerves=$3 out=$4 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,7 +31,7 @@ train() {
     fi
 }
 
-# Matrices in f16, as a checkpoint is kept between the runs.
+# Matrices in f16, the form in which checkpoints are kept between the runs.
 import() { "$convert" import "$out/$1/best.safetensors" --storage f16 -o "$out/$1.safetensors"; }
 
 train first tiny.toml
@@ -54,7 +54,7 @@ train frames tiny-frames.toml "$out/sentences.safetensors"
 train grafts tiny-grafts.toml "$out/frames/final.safetensors"
 train settle tiny-settle.toml "$out/grafts/final.safetensors"
 "$convert" interpolate "$out/sentences.safetensors" "$out/settle/final.safetensors" --share 0.75 --storage f16 -o "$out/between.safetensors"
-# Two runs on a GPU, whose mean goes on with the images as they are, on a CPU again; and a share of all.
+# Two runs on a GPU; their mean is trained further on a CPU with the unchanged images; then a mean of all.
 [ -d "$out/phantoms-600" ] || "$convert" phantom -o "$out/phantoms-600" --count 600 --seed 31 --split 0 --lesion-free 0.4
 phantoms=$out/phantoms-600 device=${GPU:-libtorch-cuda}
 train wide tiny-wide.toml "$out/between.safetensors"
@@ -68,7 +68,7 @@ data=(--config "$here/tiny-home.toml" --data "$busbra" --data "$phantoms" "${mor
 "$convert" provenance "$out/tiny.safetensors" "${data[@]}"
 "$convert" quantize --checkpoint "$out/tiny.safetensors" --calibrate "$busbra" --compare "$busbra" -o "$out/int8.safetensors"
 "$convert" pack --checkpoint "$out/int8.safetensors" --precision int8 --name tiny -o "$out/tiny.ccs"
-# What its answers are worth, measured on the bundle that ships, goes into that bundle and the checkpoint.
+# The reliability of its results, measured on the shipped bundle, is written to that bundle and the checkpoint.
 "$convert" evaluate --data "$busbra" --split val --requests --format json -m "$out/tiny.ccs" > "$out/evaluation.json"
 for checkpoint in int8 tiny; do
     "$convert" provenance "$out/$checkpoint.safetensors" "${data[@]}" --evaluation "$out/evaluation.json"

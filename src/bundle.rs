@@ -1,5 +1,5 @@
 //! The one-file model: everything that a device needs to run one network, extension `.ccs`. A [`Bundle`] is mapped and
-//! checked whole; nothing in the file is trusted. The format is described in `crates/bundle`.
+//! checked completely; nothing in the file is trusted. The format is described in `crates/bundle`.
 
 #[doc(hidden)]
 pub use causalclipseg_bundle::{

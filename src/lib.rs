@@ -1,16 +1,16 @@
 //! Text-prompted lesion segmentation for ultrasound: the runtime.
 //!
-//! A [`Model`] is opened from one file and encodes sentences as [`Prompt`]s; a [`Session`] runs it on [frames](frame) and yields
-//! a [`FrameReport`] with one [`Finding`] a prompt; a [`stream`] does so with live frames on a thread of its own. [`mask`] and
-//! [`io`] draw, measure, read and write.
+//! A [`Model`] is opened from one file and encodes sentences as [`Prompt`]s; a [`Session`] runs it on [frames](frame)
+//! and yields a [`FrameReport`] with one [`Finding`] a prompt; a [`stream`] does so with live frames on a separate
+//! thread. [`mask`] and [`io`] draw, measure, read and write.
 //!
-//! Data flows one way: the [`bundle`] is opened, its graph is rewritten and lowered, an [`engine`] runs it on a frame and a
-//! prompt, and a mask comes out. What is hidden in these pages are internals that the converter needs; they change without
-//! notice. `tests/public_api.txt` lists what does not.
+//! Data flows one way: the [`bundle`] is opened, its graph is rewritten and lowered, an [`engine`] runs it on a frame
+//! and a prompt, and the result is a mask. Items that are hidden in these pages are internals that the converter needs;
+//! they change without notice. `tests/public_api.txt` lists the public items.
 //!
 //! Research software; not a medical device.
 
-// wgpu's types lie deeper in each other than the compiler looks by default.
+// wgpu's types are nested deeper than the compiler's default limit.
 #![cfg_attr(feature = "gpu", recursion_limit = "256")]
 
 pub mod bundle;

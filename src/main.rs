@@ -1,11 +1,11 @@
 //! The `causalclipseg` command.
 
-// wgpu's types lie deeper in each other than the compiler looks by default.
+// wgpu's types are nested deeper than the compiler's default limit.
 #![cfg_attr(feature = "gpu", recursion_limit = "256")]
 
 mod cli;
 
-/// Counts while `bench` measures; see there for what it costs.
+/// Counts allocations while `bench` measures; `cli::CountingAllocator` says what it costs.
 #[global_allocator]
 static ALLOCATOR: cli::CountingAllocator = cli::CountingAllocator;
 

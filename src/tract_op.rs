@@ -1,6 +1,6 @@
-//! The whole network as one operator in a tract model, for programs whose pre- or postprocessing is a tract graph.
+//! The complete network as one operator in a tract model, for programs whose pre- or postprocessing is a tract graph.
 //!
-//! This is the only module whose public items name types of tract, which change with tract's version: 0.23.9.
+//! The only module whose public items use tract's types, which change with tract's version: 0.23.9.
 
 use crate::engine::{Engine, EngineError, PromptKernel, Workspace};
 use crate::graph::Shape;
@@ -9,14 +9,14 @@ use crate::prompt::{PromptCache, Tokens};
 use std::sync::{Arc, Mutex, PoisonError};
 use tract_core::internal::*;
 
-/// Prompts whose encoding an operator keeps.
+/// The number of prompts whose encoding an operator keeps.
 const CACHED_PROMPTS: usize = 16;
 
 /// An operator with the inputs `image`, f32 `[1, channels, height, width]`, normalised, and `tokens`, i64
 /// `[prompts, context]`, padded with zeros after the end of text, and the output `logits`, f32
-/// `[prompts, 1, height, width]`: those of `model.onnx`. Whichever engine runs the network runs it here too.
+/// `[prompts, 1, height, width]`, the same as those of `model.onnx`. It uses the model's engine.
 ///
-/// Prompts seen lately are not encoded again, so a model that is run on frame after frame pays for its sentences once.
+/// Recent prompts are not encoded again, so a model that is run on frame after frame encodes its sentences once.
 #[derive(Clone)]
 pub struct SegmentOp {
     shared: Arc<Shared>,
@@ -25,17 +25,17 @@ pub struct SegmentOp {
 struct Shared {
     engine: Arc<Engine>,
     prompts: PromptCache<Arc<PromptKernel>>,
-    /// Of runs that have ended; as many as ever ran at once.
+    /// Workspaces of runs that have ended; as many as ever ran at once.
     workspaces: Mutex<Vec<Workspace>>,
 }
 
 impl SegmentOp {
-    /// The network of a model, which may be dropped: the operator keeps what it needs.
+    /// The operator for a model, which may be dropped: the operator keeps what it needs.
     pub fn of(model: &Model) -> Self {
         Self::new(model.engine().clone())
     }
 
-    /// The network of an engine.
+    /// The operator for an engine.
     #[doc(hidden)]
     pub fn new(engine: Arc<Engine>) -> Self {
         let (prompts, workspaces) = (PromptCache::new(CACHED_PROMPTS), Mutex::default());
@@ -45,7 +45,7 @@ impl SegmentOp {
     /// A model of this operator alone, for any number of prompts.
     ///
     /// # Errors
-    /// Those of tract.
+    /// Errors of tract.
     pub fn into_model(self) -> TractResult<TypedModel> {
         let mut model = TypedModel::default();
         let [channels, height, width] = self.image_shape()?;
@@ -68,7 +68,7 @@ impl SegmentOp {
 
 impl Shared {
     fn encode(&self, padded: &[i64]) -> Result<Arc<PromptKernel>, EngineError> {
-        // Ids that no vocabulary has are the engine's to refuse.
+        // The engine refuses ids that are not in the vocabulary.
         let ids: Vec<u32> = padded.iter().map(|id| u32::try_from(*id).unwrap_or(u32::MAX)).collect();
         let encode = |tokens: &Tokens| self.engine.encode_prompt(tokens.ids()).map(Arc::new);
         self.prompts.get_or_insert_with(Tokens::from_ids(ids), encode)

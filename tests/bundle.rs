@@ -1,4 +1,4 @@
-//! Bundles: what is written is read back, and nothing that is damaged or hostile opens.
+//! Bundles: a written file is read back unchanged, and a damaged or hostile file does not open.
 
 use causalclipseg::bundle::*;
 use causalclipseg::frame::{Fit, Normalisation};
@@ -79,7 +79,7 @@ fn take_apart(file: &[u8]) -> (serde_json::Value, Vec<u8>) {
     (manifest, file[(56 + length).next_multiple_of(64)..].to_vec())
 }
 
-/// A file with this manifest whose sum is right: damage that only a forger makes.
+/// A file with this manifest and a correct checksum: damage that only a forger causes.
 fn put_together(manifest: &[u8], data: &[u8]) -> Vec<u8> {
     let mut file = MAGIC.to_vec();
     file.extend(FORMAT_VERSION.to_le_bytes());
@@ -100,7 +100,7 @@ fn forged(forge: impl FnOnce(&mut serde_json::Value)) -> String {
     Bundle::from_bytes(file).expect_err("the forged manifest must be refused").to_string()
 }
 
-/// The error of a bundle in which a part was replaced, with its sum and all offsets right.
+/// The error of a bundle in which a part was replaced, with its checksum and all offsets correct.
 fn with_part(name: &str, content: &[u8]) -> String {
     let (mut manifest, data) = take_apart(&builder(Precision::F32).to_bytes().unwrap());
     let mut rebuilt = Vec::new();
@@ -199,7 +199,7 @@ fn weights_of_kernels_are_packed() {
     assert_eq!((bias.packing, bias.as_i8(), bias.as_f32()), (None, None, Some(&[-3.0, -2.875][..])));
 }
 
-/// Int8 weights in the kernels' order come with one scale and one sum for each output, and with no zero point.
+/// Int8 weights in the kernels' order come with one scale and one sum for each output, and without a zero point.
 #[test]
 fn packed_int8_is_whole_or_refused() {
     type Damage = fn(&mut Vec<StoredTensor>);
@@ -270,7 +270,7 @@ fn files_that_are_no_bundle_are_refused() {
     assert!(error_of("text.ccs", b"hello, this is no bundle").contains("is not a causalclipseg bundle"));
     assert!(error_of("short.ccs", &good[..20]).contains("is cut short: 20 bytes of 56"));
     assert!(error_of("cut.ccs", &good[..good.len() - 1]).contains("is cut short"));
-    assert!(error_of("long.ccs", &[&good[..], b"x"].concat()).contains("goes on after its end"));
+    assert!(error_of("long.ccs", &[&good[..], b"x"].concat()).contains("has extra bytes after its end"));
     let newer = error_of("newer.ccs", &patched(8, &2u32.to_le_bytes()));
     assert!(newer.contains("made for a newer version (format 2") && newer.contains("update causalclipseg"), "{newer}");
     assert!(error_of("flags.ccs", &patched(12, &[1])).contains("a feature that this version does not know"));
@@ -302,7 +302,7 @@ fn forged_manifests_are_refused() {
         ("overflows", forged(|m| m["parts"][0]["offset"] = u64::MAX.into())),
         ("overflows", forged(|m| m["parts"][3]["bytes"] = u64::MAX.into())),
         ("is cut short", forged(|m| m["parts"][3]["bytes"] = (1u64 << 40).into())),
-        ("no SHA-256 sum", forged(|m| m["parts"][2]["sha256"] = "00".into())),
+        ("not a SHA-256 sum", forged(|m| m["parts"][2]["sha256"] = "00".into())),
         ("the part `weights`", forged(|m| m["parts"][2]["sha256"] = "0".repeat(64).into())),
         ("do not hold", forged(|m| m["tensors"][0]["shape"] = serde_json::json!([usize::MAX, 2]))),
         ("is zero", forged(|m| m["tensors"][0]["shape"] = serde_json::json!([0]))),
@@ -337,10 +337,10 @@ fn hostile_parts_are_refused() {
     for (what, error) in [
         ("invalid part `graph`", with_part("graph", b"{}")),
         ("invalid part `graph`", with_part("graph", &b"[".repeat(100_000))),
-        ("asks for too much", edited(|g| g["nodes"][0]["shape"]["map"]["height"] = (1u64 << 40).into())),
-        ("asks for too much", edited(|g| g["nodes"][0]["shape"]["map"]["channels"] = u64::MAX.into())),
-        ("asks for too much", edited(|g| g["nodes"][1]["op"]["conv"]["padding"] = (1u64 << 63).into())),
-        ("does not stand before it", edited(|g| g["nodes"][1]["inputs"][0] = 1.into())),
+        ("exceeds a limit", edited(|g| g["nodes"][0]["shape"]["map"]["height"] = (1u64 << 40).into())),
+        ("exceeds a limit", edited(|g| g["nodes"][0]["shape"]["map"]["channels"] = u64::MAX.into())),
+        ("exceeds a limit", edited(|g| g["nodes"][1]["op"]["conv"]["padding"] = (1u64 << 63).into())),
+        ("does not precede it", edited(|g| g["nodes"][1]["inputs"][0] = 1.into())),
         ("has no node", edited(|g| g["outputs"][0] = 99.into())),
         ("the graph says", edited(|g| g["nodes"][2]["shape"]["map"]["channels"] = 7.into())),
         ("two nodes are named", edited(|g| g["nodes"][2]["name"] = "conv".into())),
@@ -363,7 +363,7 @@ fn signatures_are_checked() {
     signed.verify_signature(&key().verifying_key()).unwrap();
     let error = signed.verify_signature(&other.verifying_key()).unwrap_err().to_string();
     assert!(error.contains("is signed by another key"), "{error}");
-    // A changed manifest under the old signature, all sums right, does not open as the key owner's.
+    // A changed manifest with the old signature and correct checksums does not open as the key owner's.
     let (mut manifest, data) = take_apart(&file);
     manifest["model"]["threshold"] = 0.9.into();
     let forged = Bundle::from_bytes(put_together(manifest.to_string().as_bytes(), &data)).unwrap();
@@ -422,7 +422,7 @@ fn an_unwritable_place_is_an_error_that_leaves_nothing() {
     let error = builder(Precision::F32).write(&path).unwrap_err().to_string();
     assert!(error.starts_with(&folder.path().display().to_string()), "{error}");
     assert!(error.contains("the folder cannot be written to"), "{error}");
-    // A folder stands where the file should go.
+    // A folder has the name of the file.
     let error = builder(Precision::F32).write(folder.path()).unwrap_err().to_string();
     assert!(error.contains("is not a regular file; choose another name"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -48,7 +48,7 @@ fn clip() -> DicomClip {
     DicomClip::from_bytes(Path::new("x.dcm"), bytes).unwrap()
 }
 
-/// The masks of two prompts: two parts in the second frame and a hole in the third; and nothing at all.
+/// The masks of two prompts: the first has two parts in the second frame and a hole in the third; the second is empty.
 fn masks() -> [[Mask; 3]; 2] {
     let empty = || Mask::from_pixels(Array2::zeros((3, 4)));
     let parts = Mask::from_pixels(array![[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]]);
@@ -130,7 +130,7 @@ fn template(item: &InMemDicomObject) -> String {
 /// SOP instance and frame that an image item refers to.
 fn refers_to(item: &InMemDicomObject) -> (String, Option<usize>) {
     let instance = &items(item, tags::REFERENCED_SOP_SEQUENCE)[0];
-    // A frame of a segmentation is of one segment.
+    // A frame of a segmentation belongs to one segment.
     assert!(instance.get(tags::REFERENCED_SEGMENT_NUMBER).is_none());
     let frame = instance.get(tags::REFERENCED_FRAME_NUMBER).map(|frame| frame.to_int().unwrap());
     (value(instance, tags::REFERENCED_SOP_INSTANCE_UID), frame)
@@ -144,7 +144,7 @@ fn every_finding_of_every_frame_is_a_group() {
     let groups = groups(&report);
     let templates: Vec<String> = groups.iter().map(|group| template(group)).collect();
     assert_eq!(templates, ["1410", "1410", "1501"]);
-    // Frames 2 and 3 of the clip are 1 and 2 of the segmentation, which leaves out the empty one.
+    // Frames 2 and 3 of the clip are 1 and 2 of the segmentation, which omits the empty one.
     for (index, frame) in [1usize, 2].into_iter().enumerate() {
         let (group, expected) = (groups[index], &measured[0][frame]);
         assert_eq!(number(group, AREA), Some((expected.area_mm2.unwrap(), "mm2".into())));
@@ -167,13 +167,13 @@ fn every_finding_of_every_frame_is_a_group() {
         assert_eq!(findings, ["CODE", "TEXT"]);
         assert_eq!(value(children(group, FINDING)[1], tags::TEXT_VALUE), "a dark ödem");
     }
-    // What was looked for and not found.
+    // The prompt that was not found.
     assert_eq!(number(groups[2], AREA), Some((0.0, "mm2".into())));
     assert_eq!(number(groups[2], LONG_AXIS), None);
     let [presence] = children(groups[2], "Presence of property")[..] else { panic!("said to be absent") };
     assert_eq!(value(&items(presence, tags::CONCEPT_CODE_SEQUENCE)[0], tags::CODE_MEANING), "Absent");
 
-    // The same tracking in all frames of a prompt and in the segmentation.
+    // The same tracking identifier in all frames of a prompt and in the segmentation.
     let segments = items(&segmentation, tags::SEGMENT_SEQUENCE);
     for (group, segment) in groups.iter().zip([0usize, 0, 1]) {
         let tracked = |code| children(group, code)[0];
@@ -187,7 +187,7 @@ fn every_finding_of_every_frame_is_a_group() {
         );
     }
     assert_ne!(value(&segments[0], tags::TRACKING_UID), value(&segments[1], tags::TRACKING_UID));
-    // All that is referred to is evidence.
+    // Everything that is referred to is listed as evidence.
     let [evidence] = items(&report, tags::CURRENT_REQUESTED_PROCEDURE_EVIDENCE_SEQUENCE) else { panic!("one study") };
     assert_eq!(value(evidence, tags::STUDY_INSTANCE_UID), "1.2.3.1");
     let series = items(evidence, tags::REFERENCED_SERIES_SEQUENCE);
@@ -253,7 +253,7 @@ fn deidentified_references_hold_among_results() {
     assert_eq!(value(evidence, tags::STUDY_INSTANCE_UID), study);
     let series = value(&items(evidence, tags::REFERENCED_SERIES_SEQUENCE)[0], tags::SERIES_INSTANCE_UID);
     assert_eq!(value(referenced, tags::SERIES_INSTANCE_UID), series);
-    // Another run replaces them by others.
+    // Another run replaces them with others.
     let other = written(true, Some(&Deidentification::new().unwrap()));
     assert_ne!(value(&other.report, tags::STUDY_INSTANCE_UID), study);
 }

@@ -1,11 +1,11 @@
-//! The layers of docs/architecture.md: no crate depends on one above it, and the lower ones depend on little.
+//! The layers of docs/architecture.md: no crate depends on one above it, and the lower ones have few dependencies.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// For each crate the crates of this workspace that it may use.
+/// The crates of this workspace that each crate may use.
 const LAYERS: [(&str, &[&str]); 9] = [
     ("causalclipseg-kernels-macros", &[]),
     ("causalclipseg-kernels", &["causalclipseg-kernels-macros"]),
@@ -18,14 +18,14 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("causalclipseg-toy-networks", &["causalclipseg"]),
 ];
 
-/// What else the lower crates may use, tests and benchmarks left out.
+/// The external crates that the lower crates may use, apart from tests and benchmarks.
 const OUTSIDE: [(&str, &[&str]); 3] = [
     ("causalclipseg-kernels-macros", &[]),
     ("causalclipseg-kernels", &["thiserror"]),
     ("causalclipseg-graph", &["log", "ndarray", "rand", "rand_chacha", "serde", "thiserror"]),
 ];
 
-/// A crate of the workspace: where its manifest is, and what it depends on.
+/// A crate of the workspace: the path of its manifest, and its dependencies.
 struct Member {
     manifest: PathBuf,
     dependencies: BTreeSet<String>,
@@ -61,8 +61,7 @@ fn crates_use_only_what_is_below_them() {
     let outside = BTreeMap::from(OUTSIDE);
     for (name, member) in &members {
         let allowed = layers.get(name.as_str());
-        let allowed =
-            allowed.unwrap_or_else(|| panic!("`{name}` stands in no layer; say in this test what it may use"));
+        let allowed = allowed.unwrap_or_else(|| panic!("`{name}` is not in a layer; say in this test what it may use"));
         for dependency in &member.dependencies {
             let is_own = members.contains_key(dependency);
             let is_allowed = match (is_own, outside.get(name.as_str())) {
@@ -86,7 +85,7 @@ fn the_walls_have_the_lints_of_the_workspace() {
     }
 }
 
-/// Crates of others as tests are built with them, each with its features.
+/// External crates as tests are built with them, each with its features.
 fn built_for_tests(selection: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let output = Command::new(cargo)
@@ -101,7 +100,7 @@ fn built_for_tests(selection: &[&str]) -> BTreeSet<String> {
     lines.filter(|line| !line.starts_with("causalclipseg")).collect()
 }
 
-/// What `crates/shared-features` is for: tract takes minutes.
+/// The purpose of `crates/shared-features`: building tract takes minutes.
 #[test]
 fn testing_the_runtime_alone_or_with_gpus_builds_no_shared_crate_anew() {
     let gpu = ["--features", "causalclipseg/gpu"];
@@ -122,7 +121,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }
 
-/// Graphs are computed with, and nothing else: what they need from outside is given to them.
+/// The graph crate only computes: it gets all external data from its callers.
 #[test]
 fn the_graph_knows_no_system() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/graph/src");

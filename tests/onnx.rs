@@ -26,7 +26,7 @@ impl Desk {
         self.0.path().join("model.onnx")
     }
 
-    /// Opens bytes as a file, and runs what comes out. The reason, where there is no answer.
+    /// Opens bytes as a file, and runs the network. Returns the error, if any.
     fn attempt(&self, bytes: &[u8]) -> Option<String> {
         std::fs::write(self.path(), bytes).unwrap();
         let error = match OnnxFile::open(&self.path()) {
@@ -64,7 +64,7 @@ fn the_file_itself_runs() {
 fn cut_files_are_errors() {
     let desk = Desk::new();
     let bytes = model().encode_to_vec();
-    // What ends between two messages of the outermost level is a file, of less.
+    // A file that ends between two messages of the outermost level is valid, but contains less.
     let opened = (0..bytes.len()).filter(|length| desk.attempt(&bytes[..*length]).is_none()).count();
     assert!(opened <= 6, "{opened}");
 }
@@ -112,7 +112,7 @@ fn flipped_bits_and_noise_do_not_panic() {
         assert!(desk.attempt(&noise).is_some());
     }
     println!("{opened} of {rounds} opened, {panicked} panicked inside of tract");
-    // Many bits are numbers like others.
+    // Many changed bits only change a number.
     assert!(opened > rounds / 50 && opened < rounds, "{opened}");
 }
 
@@ -140,12 +140,12 @@ fn hostile_files_are_refused() {
         let location = StringStringEntryProto { key: "location".into(), value: "/etc/passwd".into() };
         give(model, TensorProto { external_data: vec![location], ..integers("outside", &[1], &[1]) });
     });
-    refused("is there already", &|model| push(model, 0, node("Relu", &["image"], "bright", vec![])));
+    refused("exists already", &|model| push(model, 0, node("Relu", &["image"], "bright", vec![])));
     refused("it yields nothing", &|model| push(model, 0, node("Relu", &["image"], "", vec![])));
-    // Of its own input, and of what follows: a loop.
+    // An `Add` of its own input, and of a later value: a loop.
     refused("nothing before it yields", &|model| push(model, 0, node("Add", &["image", "logits"], "x", vec![])));
     refused("cannot be run", &|model| model.graph.as_mut().unwrap().node[7].op_type = "NoSuchOperator".into());
-    // tract panics on an axis that is not there.
+    // tract panics on an axis that does not exist.
     refused("tract panicked", &|model| model.graph.as_mut().unwrap().node[3].attribute[0].ints = vec![9]);
     refused("yields its input `tokens`", &|model| model.graph.as_mut().unwrap().input.truncate(1));
     refused("takes image", &|model| {

@@ -1,6 +1,6 @@
-//! What hosts may rely on is listed in `tests/public_api.txt`, and each item of it says what it is. The list is read from the
-//! sources, with every feature on: what is reached from `lib.rs` by public modules and re-exports that are not hidden. Where it
-//! changed on purpose, `UPDATE_API=1 cargo test --test public_api` writes it anew.
+//! The public interface is listed in `tests/public_api.txt`, and each item in it is documented. The list is read from
+//! the sources, with every feature on: all items that are reachable from `lib.rs` by public modules and re-exports that
+//! are not hidden. After an intended change, `UPDATE_API=1 cargo test --test public_api` writes it again.
 
 use quote::ToTokens;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use syn::{Attribute, Fields, ImplItem, Item, TraitItem, UseTree, Visibility};
 /// A crate whose items are re-exported by name, and listed as if they were the runtime's own.
 const BUNDLE: &str = "causalclipseg_bundle";
 
-/// One module: its file's items, where its children lie, and the sources of its crate.
+/// One module: its file's items, the folder of its children, and the sources of its crate.
 struct Module {
     items: Vec<Item>,
     folder: PathBuf,
@@ -32,7 +32,7 @@ impl Module {
         Self::root(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("src"))
     }
 
-    /// A child by its name; `None` where there is none, as for another crate.
+    /// A child by its name; `None` where it does not exist, for example in another crate.
     fn child(&self, name: &str) -> Option<Module> {
         let found = self.items.iter().find_map(|item| match item {
             Item::Mod(module) if module.ident == name => Some(module),
@@ -99,7 +99,7 @@ fn text_of(tokens: impl ToTokens) -> String {
     text
 }
 
-/// `cfg(feature = "x")` as a note behind an item.
+/// `cfg(feature = "x")` as a note after an item.
 fn condition_of(attributes: &[Attribute]) -> String {
     let conditions = attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     conditions.map(|attribute| format!("  #[{}]", text_of(&attribute.meta))).collect()
@@ -111,7 +111,7 @@ fn is_hidden(attributes: &[Attribute]) -> bool {
         || attributes.iter().any(|attribute| text_of(&attribute.meta).starts_with("cfg(test)"))
 }
 
-/// By words, or by the message that an error's variant has instead.
+/// Documented by a comment, or by the message of an error's variant.
 fn is_documented(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| attribute.path().is_ident("doc") || attribute.path().is_ident("error"))
 }
@@ -124,7 +124,7 @@ fn is_open(attributes: &[Attribute]) -> bool {
 struct Listing {
     lines: BTreeSet<String>,
     undocumented: Vec<String>,
-    /// Errors, options and what depends on features, to which nothing could be added.
+    /// Errors, options and items that depend on features that are closed to additions.
     closed: Vec<String>,
 }
 
@@ -179,7 +179,7 @@ impl Listing {
         }
     }
 
-    /// An item that lies elsewhere.
+    /// Adds an item that is defined elsewhere.
     fn re_export(&mut self, module: &Module, way: &[String], name: &str, path: &str, condition: &str) {
         let (start, way) = match way.first().map(String::as_str) {
             Some("crate") => (Some(Module::root(module.sources.clone())), &way[1..]),
@@ -187,7 +187,7 @@ impl Listing {
             Some(first) => (module.child(first), &way[1..]),
             None => panic!("{path}: `use {name}` of nothing"),
         };
-        // Of another crate.
+        // An item of another crate.
         let Some(mut place) = start else {
             self.lines.insert(format!("use {path}::{name} of another crate{condition}"));
             return;
@@ -205,7 +205,7 @@ impl Listing {
         self.named(&place, name, path, condition);
     }
 
-    /// The item of this name in a module, be it defined or re-exported there.
+    /// The item of this name in a module, whether defined or re-exported there.
     fn named(&mut self, module: &Module, name: &str, path: &str, condition: &str) {
         if let Some(item) = module.items.iter().find(|item| name_of(item).as_deref() == Some(name)) {
             return self.item(module, item, path, condition);
@@ -304,7 +304,7 @@ impl Listing {
         self.add(&format!("{before}fn"), &format!("{path}::{name}"), after, attributes, condition);
     }
 
-    /// Of a type's own `impl` blocks, which stand in its file.
+    /// Adds the methods of a type's own `impl` blocks, which are in its file.
     fn methods(&mut self, module: &Module, name: &str, path: &str, condition: &str) {
         for item in &module.items {
             let Item::Impl(block) = item else { continue };
@@ -360,7 +360,7 @@ fn the_public_surface_is_the_list() {
     listing.module(&Module::of_package("."), "causalclipseg", "");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/public_api.txt");
     let found = listing.lines.iter().fold(String::new(), |all, line| all + line + "\n");
-    assert_eq!(listing.undocumented, Vec::<String>::new(), "these say nothing of themselves");
+    assert_eq!(listing.undocumented, Vec::<String>::new(), "these are not documented");
     assert_eq!(listing.closed, Vec::<String>::new(), "these are not #[non_exhaustive]");
     if std::env::var_os("UPDATE_API").is_some() {
         std::fs::write(&path, found).unwrap();
@@ -372,6 +372,6 @@ fn the_public_surface_is_the_list() {
     let gone: Vec<&String> = expected.difference(&listing.lines).collect();
     assert!(
         new.is_empty() && gone.is_empty(),
-        "the public surface changed. New: {new:#?} Gone: {gone:#?} If that is meant, write the list anew with UPDATE_API=1"
+        "the public surface changed. New: {new:#?} Gone: {gone:#?} If that is meant, write the list again with UPDATE_API=1"
     );
 }

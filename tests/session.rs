@@ -39,11 +39,11 @@ fn another_models_prompt_is_refused() {
         assert!(error.to_string().contains("`dark` was encoded by another model"), "{error}");
         assert!(matches!(session.time_steps(&grey(&pixels), &both), Err(SessionError::ForeignPrompt { .. })));
     }
-    // A refused frame was not looked at, and the session goes on.
+    // A refused frame was not segmented, and the session continues.
     assert_eq!(flags(session.run(&grey(&pixels), &[own]).unwrap()), []);
 }
 
-/// Also where the other model is gone, and its memory may be used again.
+/// Also after the other model was dropped, when its memory may be used again.
 #[test]
 fn a_prompt_of_a_model_that_is_gone_is_refused() {
     let orphan = model().prompt("dark").unwrap();
@@ -129,7 +129,7 @@ fn smoothing_follows_one_prompt() {
         (p * 100.0).round() as i32
     };
     assert_eq!([first(&black, &bright), first(&white, &bright), first(&white, &bright)], [0, 50, 75]);
-    // Another prompt has no past.
+    // Another prompt starts without a history.
     assert_eq!([first(&white, &dark), first(&black, &dark)], [0, 50]);
     assert_eq!(first(&white, &bright), 100);
 }

@@ -1,4 +1,4 @@
-//! Live frames through a whole model whose answers are known.
+//! Live frames through a complete model whose results are known.
 
 use causalclipseg::bundle::Bundle;
 use causalclipseg::frame::{Frame, PixelFormat, Region};
@@ -17,7 +17,7 @@ fn model() -> Arc<Model> {
     Arc::new(Model::from_bundle(Arc::new(bundle), ModelOptions::default()).unwrap())
 }
 
-/// What a test wants to know of an event.
+/// The parts of an event that tests compare.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Frame {
@@ -69,7 +69,7 @@ fn watched(options: StreamOptions) -> (Stream, Receiver<Seen>) {
     (Stream::start(vec![model()], &["a bright mass"], options, receive).unwrap(), events)
 }
 
-/// A stream whose receiver waits for a word before it returns from each frame.
+/// A stream whose receiver waits for a signal before it returns from each frame.
 fn gated(options: StreamOptions) -> (Stream, Receiver<Seen>, Sender<()>) {
     let (seen, events) = mpsc::channel();
     let (go, gate) = mpsc::channel();
@@ -80,7 +80,7 @@ fn gated(options: StreamOptions) -> (Stream, Receiver<Seen>, Sender<()>) {
     (Stream::start(vec![model()], &["a bright mass"], options, receive).unwrap(), events, go)
 }
 
-/// Every frame, in order.
+/// Processes every frame, in order.
 fn in_order(session: SessionOptions) -> StreamOptions {
     StreamOptions::default().with_backlog(Backlog::KeepOrder).with_session(session)
 }
@@ -120,7 +120,7 @@ fn the_newest_frame_wins() {
     let pixels = [0; 16];
     stream.submit(&grey(&pixels, 4), 0).unwrap();
     assert_eq!(next(&events).sequence(), 0);
-    // The worker is held: of these only the last is left.
+    // The worker is blocked: only the last of these is kept.
     for timestamp_us in 1..=10 {
         let begun = Instant::now();
         assert!(matches!(stream.submit(&grey(&pixels, 4), timestamp_us), Ok(Submission::Queued { .. })));
@@ -151,7 +151,7 @@ fn a_full_queue_holds_back_a_recording() {
     let begun = Instant::now();
     assert_eq!(stream.submit_wait(&frame, 0, patience).unwrap(), Submission::Full);
     assert!(begun.elapsed() >= patience);
-    // A waiting submitter goes on as soon as there is room.
+    // A waiting submitter continues as soon as the queue has space.
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| stream.submit_wait(&frame, 0, Duration::from_secs(60)).unwrap());
         go.send(()).unwrap();
@@ -177,12 +177,12 @@ fn prompts_change_between_frames() {
     assert_eq!(submit(), (0, 0, 1));
     assert_eq!(stream.set_prompts(&["dark"]).unwrap(), 1);
     assert_eq!(submit(), (64, 1, 1));
-    // Nobody looks between these; the last counts.
+    // The worker reads none of these but the last.
     for round in 2..=7 {
         assert_eq!(stream.set_prompts(&["a bright mass", "dark"][..1 + round as usize % 2]).unwrap(), round);
     }
     assert_eq!(submit(), (0, 7, 2));
-    // Refused prompts leave the old ones.
+    // Refused prompts leave the previous ones in place.
     assert!(matches!(stream.set_prompts(&[]), Err(StreamError::NoPrompt)));
     assert!(matches!(stream.set_prompts(&["dark", " "]), Err(StreamError::Model(_))));
     assert_eq!(submit(), (0, 7, 2));
@@ -209,12 +209,12 @@ fn size_and_format_change_in_the_middle() {
         sizes.push(size);
     }
     assert_eq!(sizes, [[640, 480], [31, 77], [1, 1], [300, 2], [640, 480]]);
-    // A region of interest: the rest is no lesion.
+    // A region of interest: pixels outside it are not lesion.
     let region = Region { x: 10, y: 20, width: 30, height: 40 };
     let frame = Frame::packed(&white, PixelFormat::Gray8, 640, 480).unwrap().with_region(region).unwrap();
     stream.submit_wait(&frame, 0, Duration::from_secs(60)).unwrap();
     assert!(matches!(next(&events), Seen::Frame { lesion_px: 1200, .. }));
-    // Frames that are none do not become one, and those that are too large are refused.
+    // Invalid frames are refused, and so are those that are too large.
     assert!(Frame::packed(&white, PixelFormat::Gray8, 0, 4).is_err());
     assert!(Frame::new(&white, PixelFormat::Rgb8, 100, 100, 299).is_err());
     assert!(Frame::packed(&white, PixelFormat::Gray8, 20_000, 20_000).is_err());
@@ -230,7 +230,7 @@ fn size_and_format_change_in_the_middle() {
 fn late_frames_make_the_stream_give_way() {
     let (seen, events) = mpsc::channel();
     let options = StreamOptions::default()
-        // Nothing is that fast: the second model comes first, then the rate.
+        // No model is that fast: the second model is switched to first, then the rate is lowered.
         .with_deadline(Some(Duration::from_nanos(1)))
         .with_degrade(DegradePolicy::FULL.with_window_frames(4))
         .with_backlog(Backlog::KeepOrder);
@@ -345,7 +345,7 @@ fn closing_drops_what_waits_and_returns() {
     next(&events);
     std::thread::scope(|scope| {
         let closing = scope.spawn(|| stream.end(false));
-        // The frame under way is finished first.
+        // The current frame is finished first.
         while stream.submit(&grey(&[0; 16], 4), 0).is_ok() {}
         drop(go);
         closing.join().unwrap();
@@ -353,7 +353,7 @@ fn closing_drops_what_waits_and_returns() {
     let statistics = stream.statistics();
     assert_eq!((statistics.processed, statistics.dropped), (1, 8));
     assert!(matches!(stream.submit(&grey(&[0; 16], 4), 0), Err(StreamError::Stopped(_))));
-    // Ending twice, and dropping what has ended.
+    // Stopping twice, and dropping a stopped stream.
     stream.end(true);
     drop(stream);
 }
@@ -386,7 +386,7 @@ fn streams_that_do_not_start() {
     }
 }
 
-/// Whatever order frames, prompts and statistics come in from several threads, everything is accounted for.
+/// With any order of frames, prompts and statistics from several threads, every frame is counted.
 #[test]
 fn several_threads_at_once() {
     let (stream, _events) = watched(StreamOptions::default().with_queued_frames(3));

@@ -60,7 +60,7 @@ def difference(found, expected):
 
 
 def reference(golden, name, found):
-    """The part of `found` that the vectors hold, and that part of the vectors."""
+    """The part of `found` that the vectors contain, and that part of the vectors."""
     if name in golden:
         return found, golden[name]
     sampled = golden[f"{name}.every16th"]
@@ -94,7 +94,7 @@ def check(path, session, inputs, golden, other, arguments):
 
 
 def random_inputs(folder):
-    """Inputs of the right shapes where no vectors are given: a noise image, and three prompts of several lengths."""
+    """Inputs of the right shapes without vectors: a noise image, and three prompts of several lengths."""
     shapes = {}
     for name in ("image.onnx", "text.onnx"):
         for tensor in onnx.load(str(folder / name)).graph.input:
@@ -138,7 +138,7 @@ def main():
         report[name] = check(path, session, inputs, golden, other, arguments)
     print(json.dumps(report, indent=1))
     differences = [value for row in report.values() for key, value in row.items() if " to " in key]
-    # A comparison with nan is false, so ask for what is wanted.
+    # A comparison with nan is false, so the condition for success is tested.
     if not all(value <= arguments.tolerance for value in differences):
         sys.exit(f"a difference is above {arguments.tolerance}")
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Latency of one frame, prompt cached, beside ONNX Runtime and OpenVINO on exported files, in interleaved rounds.
+"""Compares the latency of one frame, prompt cached, with ONNX Runtime and OpenVINO on exported files, in interleaved rounds.
 
 usage: latency.py --bundle MODEL.ccs --command target/release/causalclipseg FOLDER [FOLDER ...] [--threads N]
                   [--rounds N] [--frames N]
 
-A FOLDER is what `causalclipseg-convert export` wrote: image.onnx and head.onnx are timed, one after the other, on random
-pixels; text.onnx is not, since a host encodes its prompt once. Ours is `causalclipseg bench`: a whole frame, resampling and
-mask included, which the peers' figures leave out. Prints a Markdown table of medians and the ratios to ours.
+A FOLDER is the output of `causalclipseg-convert export`: image.onnx and head.onnx are timed, one after the other, on random
+pixels; text.onnx is not, since a host encodes its prompt once. Ours is `causalclipseg bench`: a complete frame, resampling and
+mask included, which the peers' figures do not include. Prints a Markdown table of medians and the ratios to ours.
 
 needs: pip install onnxruntime openvino numpy
 """

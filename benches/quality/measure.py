@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How well the quality block of `segment` predicts Dice, and how often a frame that shows no lesion's organ is flagged.
+"""Measures how well the quality block of `segment` predicts Dice, and how often a frame of another organ is flagged.
 
 needs: numpy, pillow, openpyxl
 usage: measure.py COMMAND DATA [IRRELEVANT...]
@@ -29,7 +29,7 @@ def ranks(values):
 
 
 def spearman(a, b):
-    """Nothing where all values are the same."""
+    """Spearman's rank correlation; nan where all values are the same."""
     a, b = ranks(a), ranks(b)
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else float("nan")
 
@@ -100,7 +100,7 @@ def flags(judged, wanted, name):
 
 
 def made_up(folder):
-    """Frames that show nothing: black, grey, noise of two kinds, a ramp, text-like bars."""
+    """Frames without content: black, grey, noise of two kinds, a ramp, text-like bars."""
     random = np.random.default_rng(0)
     height, width = 400, 500
     x, y = np.meshgrid(np.arange(width), np.arange(height))
@@ -131,7 +131,7 @@ def main():
         out, empty = Path(folder) / "out", Path(folder) / "in"
         empty.mkdir()
         report_data(of_data(command, data, out))
-        print("frames that show nothing:")
+        print("frames without content:")
         names = made_up(empty)
         segment(command, [empty / f"{name}.png" for name in names], SENTENCE, out)
         for name in names:
@@ -143,7 +143,7 @@ def main():
         for path in map(Path, irrelevant):
             segment(command, [path], SENTENCE, out)
             found = records(out / f"{path.stem}.json")
-            # A frame that is the last one again says nothing about what it shows.
+            # A repeated frame gives no information about its contents.
             for record in found:
                 record["quality"]["flags"] = [f for f in record["quality"]["flags"] if f != "frozen_frame"]
             flags([(0, record) for record in found], lambda dice: True, path.stem)

@@ -1,4 +1,4 @@
-//! Examples a second that a recipe draws from a data set: what feeds a GPU.
+//! Examples per second that a recipe draws from a data set, which limits the rate at which a GPU can be fed.
 //! `cargo bench -p causalclipseg-convert --bench drawing -- --data DIR --config models/tiny-grafts.toml --threads 8`.
 
 use causalclipseg::prompt::Tokenizer;
@@ -15,7 +15,7 @@ use std::time::Instant;
 struct Options {
     #[arg(long)]
     data: PathBuf,
-    /// A training configuration, for its recipe.
+    /// Training configuration with the recipe.
     #[arg(long)]
     config: PathBuf,
     #[arg(long, default_value_t = 160)]
@@ -24,7 +24,7 @@ struct Options {
     threads: usize,
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
-    /// What Cargo adds.
+    /// A flag that Cargo adds.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -1,8 +1,8 @@
-//! Images a second in training, beside PyTorch (`benches/peers/training.py` runs the same network on the same batch):
+//! Images per second in training, beside PyTorch (`benches/peers/training.py` runs the same network on the same batch):
 //! `cargo bench -p causalclipseg-convert --features libtorch --bench training -- --device libtorch --checkpoint CKPT`.
 //!
-//! The batch is made of formulas, and the mean and deviation of the logits are printed, so that both programs can be seen
-//! to compute the same. Set OMP_NUM_THREADS for libtorch.
+//! The batch is computed by formulas, and the mean and deviation of the logits are printed, to verify that both
+//! programs compute the same. Set OMP_NUM_THREADS for libtorch.
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::model::stage;
@@ -23,18 +23,18 @@ struct Options {
     size: usize,
     #[arg(long, default_value_t = 8)]
     batch: usize,
-    /// Of each image.
+    /// Prompts for each image.
     #[arg(long, default_value_t = 3)]
     prompts: usize,
     #[arg(long, default_value_t = 1)]
     replicas: usize,
-    /// For each row of the result.
+    /// Seconds for each row of the result.
     #[arg(long, default_value_t = 15.0)]
     seconds: f64,
-    /// Upsamplings and the convolutions after them one after the other, instead of at the low resolution.
+    /// Run upsamplings and the convolutions after them separately, instead of at the low resolution.
     #[arg(long)]
     direct: bool,
-    /// What Cargo adds.
+    /// A flag that Cargo adds.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -66,9 +66,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (began, mut seconds) = (Instant::now(), Vec::new());
         while began.elapsed() < Duration::from_secs_f64(options.seconds) || seconds.len() < 3 {
             let started = Instant::now();
-            // Two, so that each time holds one phi-step.
+            // Two steps, so that each time includes one phi-step.
             (0..2).for_each(&mut *step);
-            // A GPU's work goes on behind its calls.
+            // A GPU's work continues after its calls return.
             devices.iter().for_each(|device| drop(device.sync()));
             seconds.push(started.elapsed().as_secs_f64() / 2.0);
         }
@@ -99,7 +99,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Images, masks and prompts by formulas that are easy to write again elsewhere.
+/// Generates images, masks and prompts by formulas that are easy to implement elsewhere.
 fn made_batch(options: &Options) -> Batch {
     let (size, area) = (options.size, options.size * options.size);
     let pixel = |image: usize, p: usize| ((p * 31 + image * 17 + p / 128 * 57) % 251) as u8;

@@ -14,14 +14,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Where the network's sizes stand in the metadata.
+/// The metadata key of the network's sizes.
 pub(crate) const ARCHITECTURE_KEY: &str = "architecture";
 
-/// Where a quantised checkpoint's graph and calibration stand.
+/// The metadata key of a quantised checkpoint's graph.
 pub(crate) const GRAPH_KEY: &str = "quantised_graph";
 pub(crate) const CALIBRATION_KEY: &str = "calibration";
 
-/// The metadata that hold the network itself. What else there is tells where it comes from.
+/// The metadata keys of the network itself. All others describe its origin.
 const NETWORK_KEYS: [&str; 4] = [ARCHITECTURE_KEY, FORM_KEY, GRAPH_KEY, CALIBRATION_KEY];
 
 /// How a checkpoint's matrices and kernels are stored. Computation is in f32 either way.
@@ -31,12 +31,12 @@ pub enum Storage {
     F16,
 }
 
-/// A network's sizes and weights, and what is known of their making.
+/// A network's sizes and weights, and their known origin.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     pub architecture: Architecture,
     pub weights: Weights,
-    /// Where the weights come from.
+    /// The origin of the weights.
     pub provenance: Provenance,
 }
 
@@ -53,19 +53,19 @@ pub enum CheckpointError {
     )]
     NoArchitecture { path: PathBuf },
     #[error(
-        "{path} is quantised, and this needs the checkpoint that it was made from; `pack` and `export` read it with \
+        "{path} is quantised, and this needs the checkpoint that it was quantised from; `pack` and `export` read it with \
          --precision int8"
     )]
     Quantised { path: PathBuf },
     #[error("the metadata of {path} are not valid: {source}; correct them or make the checkpoint again")]
     Provenance { path: PathBuf, source: ProvenanceError },
-    #[error("{path} describes no valid network: {source}")]
+    #[error("{path} does not describe a valid network: {source}")]
     Architecture { path: PathBuf, source: ArchitectureError },
     #[error("the weights do not fit the network: {0}")]
     Weights(#[from] GraphError),
     #[error("the weight `{name}` holds {value} at element {index}; train or import the checkpoint again")]
     NotFinite { name: String, index: usize, value: f32 },
-    #[error("the attention pool's position table has {rows} rows, which make no square grid")]
+    #[error("the attention pool's position table has {rows} rows, which do not form a square")]
     Positions { rows: usize },
     #[error("{0}")]
     Size(#[from] ArchitectureError),
@@ -99,7 +99,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Refuses weights that are missing, have another shape than the architecture gives them, or hold NaN or infinity.
+    /// Refuses weights that are missing, have another shape than the architecture defines, or contain NaN or infinity.
     pub fn check(&self) -> Result<(), CheckpointError> {
         let graph = self.architecture.describe()?;
         graph.check_weights(|name| self.weights.get(name).map(|value| value.shape()))?;
@@ -111,7 +111,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Writes the checkpoint whole or not at all.
+    /// Writes the checkpoint completely or not at all.
     pub fn save(&self, path: &Path, storage: Storage) -> Result<(), CheckpointError> {
         let bytes = self.serialize(storage).map_err(|error| self.unwritable(path, &error))?;
         Ok(replace_file(path, |file| file.write_all(&bytes))?)
@@ -164,8 +164,9 @@ impl Checkpoint {
         Ok(self)
     }
 
-    /// The same network with every mask at one, which needs no maskers and has no confounders: their weights go, and those of
-    /// the head that reads confounders. Exactly the function of a network whose masks are held at one.
+    /// The same network with every mask at one, which needs no maskers and has no confounders: their weights are
+    /// removed, and those of the head that reads confounders. Exactly the function of a network whose masks are held at
+    /// one.
     pub fn with_open_masks(mut self) -> Result<Self, CheckpointError> {
         self.architecture.masks = Masks::Open;
         drop_unread(&self.architecture.describe()?, &mut self.weights);
@@ -174,7 +175,7 @@ impl Checkpoint {
     }
 }
 
-/// Where a checkpoint comes from, as its metadata tell it beside the keys that hold the network.
+/// The origin of a checkpoint, from the metadata beside the keys of the network.
 pub(crate) fn read_provenance(metadata: &HashMap<String, String>) -> Result<Provenance, ProvenanceError> {
     let texts = metadata.iter().filter(|(key, _)| !NETWORK_KEYS.contains(&key.as_str()));
     texts.map(|(key, text)| (key.clone(), text.clone())).collect::<BTreeMap<_, _>>().try_into()
@@ -199,7 +200,7 @@ pub fn read_description(path: &Path) -> Result<(Architecture, Provenance), Check
     describe(&header, path)
 }
 
-/// Writes a checkpoint file with another provenance to `output`, whole or not at all; its network stays as it is.
+/// Writes a checkpoint file with another provenance to `output`, completely or not at all; its network is unchanged.
 pub fn write_provenance(path: &Path, output: &Path, provenance: &Provenance) -> Result<(), CheckpointError> {
     let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
     let format = |error: SafeTensorError| CheckpointError::Format { path: path.into(), reason: error.to_string() };
@@ -212,7 +213,7 @@ pub fn write_provenance(path: &Path, output: &Path, provenance: &Provenance) -> 
     Ok(replace_file(output, |file| file.write_all(&written))?)
 }
 
-/// A tensor's numbers as f32, or `None` where it holds no floats.
+/// A tensor's numbers as f32, or `None` where it has no floats.
 pub(crate) fn read_floats(view: &TensorView) -> Option<Vec<f32>> {
     let bytes = view.data();
     match view.dtype() {

@@ -1,12 +1,12 @@
-//! A network between two: the weights of a checkpoint and of one that was trained from it, in shares.
+//! A network between two others: a weighted mean of the weights of a checkpoint and of one that was trained from it.
 //!
-//! Fine-tuning for what is new costs some of what was known. On the line between both networks most of either is kept
+//! Fine-tuning for new data loses some of the old accuracy. On the line between both networks most of either is kept
 //! (Wortsman and others, "Robust fine-tuning of zero-shot models", CVPR 2022).
 
 use crate::checkpoint::Checkpoint;
 use causalclipseg::bundle::Note;
 
-/// Why two checkpoints have none between them.
+/// Why two checkpoints cannot be interpolated.
 #[derive(Debug, thiserror::Error)]
 pub enum InterpolateError {
     #[error("the checkpoints are of different networks; give one and another that was trained from it")]
@@ -15,7 +15,7 @@ pub enum InterpolateError {
     Share(f32),
 }
 
-/// `1 - share` of `from` and `share` of `to`, whose metadata it has; words that either was taught count as known.
+/// `1 - share` of `from` plus `share` of `to`, with the metadata of `to`; the training words of both count as known.
 pub fn interpolate(from: &Checkpoint, to: Checkpoint, share: f32) -> Result<Checkpoint, InterpolateError> {
     if !(0.0..=1.0).contains(&share) {
         return Err(InterpolateError::Share(share));
@@ -34,7 +34,7 @@ pub fn interpolate(from: &Checkpoint, to: Checkpoint, share: f32) -> Result<Chec
     let mut words = from.provenance.words().clone();
     words.extend(provenance.words().iter().cloned());
     provenance.set_words(words);
-    // Of the network at the end, not of this one.
+    // These describe the network at the end, not this one.
     provenance.remove(Note::BestValidationDice.key());
     Ok(Checkpoint { architecture, weights, provenance })
 }

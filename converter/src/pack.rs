@@ -20,15 +20,15 @@ use std::sync::Arc;
 /// The sentences of the self-test: a short one, and one with most of the words that prompts use.
 const SELF_TEST_PROMPTS: [&str; 2] =
     ["lesion", "The upper left region contains a small, irregular, hypoechoic malignant mass."];
-/// Every so manieth logit of the self-test is kept.
+/// The stride of the kept logits: every 97th logit of the self-test is stored.
 const SELF_TEST_STEP: usize = 97;
-/// f32 sums in another order differ by far less, a wrong kernel by far more.
+/// The tolerance of f32: sums in another order differ by far less, a wrong kernel by far more.
 const SELF_TEST_TOLERANCE: f32 = 1e-3;
-/// Integers sum to the same everywhere; but where an f32 sum differs in its last bit, a value may round to the next step of
-/// its grid, and those after it follow.
+/// The tolerance of int8: integer sums are the same on every machine; but where an f32 sum differs in its last bit, a
+/// value may round to the next step, and later ones follow.
 const INT8_SELF_TEST_TOLERANCE: f32 = 5e-2;
 
-/// What the packer is told beside the weights.
+/// The packer's settings beside the weights.
 #[derive(Clone, Debug)]
 pub struct PackOptions {
     pub name: String,
@@ -36,7 +36,7 @@ pub struct PackOptions {
     pub fit: Fit,
     /// The probability above which a pixel is lesion, in (0, 1).
     pub threshold: f32,
-    /// A tokenizer.json of the user's own; CLIP's where there is none.
+    /// The user's tokenizer.json; CLIP's where there is none.
     pub tokenizer_json: Option<Vec<u8>>,
 }
 
@@ -78,7 +78,8 @@ pub fn pack(
     pack_network(graph, checkpoint, options, signing_key)
 }
 
-/// Like [`pack`], of a checkpoint whose published network was changed: `graph` stands for what its architecture describes.
+/// As [`pack`], for a checkpoint whose published network was changed: `graph` replaces the description of its
+/// architecture.
 pub fn pack_network(
     graph: Graph,
     checkpoint: Checkpoint,
@@ -91,14 +92,14 @@ pub fn pack_network(
     let Checkpoint { architecture, weights, provenance } = checkpoint;
     let (graph, mut weights) = lower::rewrite(graph, weights)?;
     if options.precision == Precision::F16 {
-        // The self-test must see the numbers that the file will hold.
+        // The self-test must use the numbers of the file.
         weights.values_mut().filter(|value| value.ndim() > 1).for_each(round_to_f16);
     }
     assemble(Contents { architecture, graph, weights, provenance, calibration: None }, options, signing_key)
 }
 
-/// Assembles the bundle of a quantised checkpoint: its weights as integers in the kernels' order, no grid on what the
-/// runtime never stores.
+/// Assembles the bundle of a quantised checkpoint: its weights as integers in the kernels' order, without a scale for
+/// values that the runtime never stores.
 pub fn pack_quantised(
     checkpoint: QuantisedCheckpoint,
     options: PackOptions,
@@ -109,7 +110,7 @@ pub fn pack_quantised(
     }
     let graph = strip_fused(&checkpoint.graph);
     let mut weights = checkpoint.computed_weights();
-    // Tables and constant maps are added, not multiplied: f16 is finer than what they are added to.
+    // Tables and constant maps are added, not multiplied: f16 is more precise than what they are added to.
     let for_kernels: HashSet<&str> = graph.nodes.iter().filter_map(|node| layer_weight(&node.op)).collect();
     let is_table = |name: &str, value: &ArrayD<f32>| {
         value.ndim() > 1 && !for_kernels.contains(name) && !checkpoint.quantised.contains_key(name) && fits_f16(value)
@@ -135,7 +136,7 @@ pub fn pack_quantised(
     let (size, context) = (contents.architecture.input_size, contents.architecture.text.context);
     let builder = assemble(contents, options, signing_key)?;
     let builder = tensors.into_iter().fold(builder, BundleBuilder::tensor);
-    // Recorded by the engine that devices run: the reference rounds the same values, but not the same sums.
+    // Recorded with the engine of devices: the reference rounds the same values, but not the same sums.
     let bundle = Arc::new(Bundle::from_bytes(builder.to_bytes()?)?);
     let engine = Engine::new(bundle.graph(), &bundle, EngineOptions::default())?;
     let test = Conditions { size, context, tolerance: INT8_SELF_TEST_TOLERANCE };
@@ -143,11 +144,11 @@ pub fn pack_quantised(
     Ok(builder.self_test(self_test))
 }
 
-/// What a bundle is made of beside the options.
+/// The content of a bundle beside the options.
 struct Contents {
     architecture: Architecture,
     graph: Graph,
-    /// What is computed with, in f32.
+    /// The weights in f32, as computed with.
     weights: Weights,
     provenance: Provenance,
     calibration: Option<serde_json::Value>,
@@ -200,7 +201,7 @@ fn round_to_f16(value: &mut ArrayD<f32>) {
     value.mapv_inplace(|v| half::f16::from_f32(v).to_f32());
 }
 
-/// Of a self-test.
+/// Settings of a self-test.
 #[derive(Clone, Copy)]
 struct Conditions {
     size: usize,

@@ -1,15 +1,15 @@
-//! Safetensors files whose bytes follow from their content alone: the library writes metadata in an order that changes from
-//! run to run.
+//! Safetensors files whose bytes depend on their content alone: the library writes metadata in an order that changes
+//! from run to run.
 
 use safetensors::SafeTensorError;
 use safetensors::tensor::TensorView;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
-/// Before the header stands its length.
+/// The size of the header's length, which precedes it.
 const LENGTH_BYTES: usize = 8;
 
-/// A file of these tensors and texts, the same bytes for the same content.
+/// A file of these tensors and texts, with the same bytes for the same content.
 pub(crate) fn serialize<'data, S: AsRef<str> + Ord + std::fmt::Display>(
     tensors: impl IntoIterator<Item = (S, TensorView<'data>)>,
     metadata: HashMap<String, String>,
@@ -18,7 +18,7 @@ pub(crate) fn serialize<'data, S: AsRef<str> + Ord + std::fmt::Display>(
     Ok(with_sorted_header(&file).unwrap_or(file))
 }
 
-/// `None` where the bytes are no such file.
+/// `None` where the bytes are not such a file.
 fn with_sorted_header(file: &[u8]) -> Option<Vec<u8>> {
     let length = u64::from_le_bytes(file.get(..LENGTH_BYTES)?.try_into().ok()?);
     let end = LENGTH_BYTES.checked_add(usize::try_from(length).ok()?)?;
@@ -40,7 +40,7 @@ fn with_sorted_header(file: &[u8]) -> Option<Vec<u8>> {
         serde_json::to_writer(&mut header, &sorted(value).ok()?).ok()?;
     }
     header.push(b'}');
-    // Spaces keep the tensors aligned, as the library does it.
+    // Spaces keep the tensors aligned, as in the library.
     header.resize(header.len().next_multiple_of(LENGTH_BYTES), b' ');
     let mut written = (header.len() as u64).to_le_bytes().to_vec();
     written.extend_from_slice(&header);
@@ -59,7 +59,7 @@ mod tests {
         let made = || {
             let tensors = [("b", 2), ("a", 4)]
                 .map(|(name, count)| (name, TensorView::new(Dtype::F32, vec![count], &numbers[..4 * count]).unwrap()));
-            // Maps made anew have orders of their own.
+            // New maps have orders of their own.
             let metadata = (0..20).map(|index| (format!("key {index}"), format!("\"text\" {index}")));
             serialize(tensors, metadata.collect()).unwrap()
         };

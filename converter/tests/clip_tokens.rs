@@ -23,7 +23,7 @@ fn every_golden_id_is_equal() {
     let tokenizer = tokenizer();
     let mut failures = Vec::new();
     for Case { text, ids } in &cases {
-        // A few cases are longer than CLIP's context, which the file does not cut.
+        // A few cases are longer than CLIP's context; the file does not cut them.
         let found = tokenizer.encode(text, 200).unwrap();
         if found.ids() != ids {
             failures.push(format!("{text:?}\n  expected {ids:?}\n  found    {:?}", found.ids()));

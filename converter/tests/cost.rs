@@ -5,7 +5,7 @@ use causalclipseg::lower::rewrite;
 use causalclipseg_convert::model::{Architecture, Edition};
 use ndarray::ArrayD;
 
-/// Without the adversarial head, as a deployment runs it.
+/// Removes the adversarial head, as in deployment.
 fn pred_only(graph: &Graph) -> Graph {
     graph.with_heads(false).unwrap()
 }
@@ -26,7 +26,7 @@ fn rewrites_make_rn101_four_times_cheaper() {
     assert!((text - 0.76).abs() < 0.03, "text: {text}");
 }
 
-/// Parameters with both heads, and GMAC an image of 224 x 224 pixels after the rewrites, the prompt cached.
+/// Parameters with both heads, and GMAC per image of 224 x 224 pixels after the rewrites, the prompt cached.
 fn cost(edition: Edition) -> (usize, f64) {
     let graph = Architecture::of(edition, 224).describe().unwrap();
     let parameters: usize = graph.parameters().iter().map(|p| p.shape.iter().product::<usize>()).sum();

@@ -1,4 +1,4 @@
-//! `evaluate` as a command, on phantoms and a model that was never trained.
+//! `evaluate` as a command, on phantoms and an untrained model.
 
 use assert_cmd::Command;
 use causalclipseg_convert::phantom::{WriteOptions, write_folder};
@@ -55,7 +55,7 @@ fn figures_of_a_folder() {
         let sum: f64 = per_image.iter().map(|image| image[key].as_f64().unwrap()).sum();
         let mean = result[key].as_f64().unwrap();
         assert!((mean - sum / IMAGES as f64).abs() < 1e-9, "{key}");
-        // Phantoms have no patients, so each image stands for one.
+        // Phantoms have no patients, so each image counts as one.
         assert!((mean - result[format!("{key}_by_patient")].as_f64().unwrap()).abs() < 1e-9, "{key}");
         let interval = &result["intervals"][key];
         assert!(interval[0].as_f64().unwrap() <= mean && mean <= interval[1].as_f64().unwrap(), "{key}");
@@ -85,7 +85,7 @@ fn figures_of_a_folder() {
     assert!(report.join("best_1.png").is_file() && report.join("median_2.png").is_file());
     assert_eq!(std::fs::read_to_string(report.join(".gitignore")).unwrap(), "*\n");
 
-    // Threads change nothing, and neither does a bundle in the checkpoint's place.
+    // The number of threads changes nothing, and neither does a bundle in place of the checkpoint.
     let again = json(evaluate(&data, &checkpoint, &["--threads", "1"]));
     assert_eq!(without_seconds(again), without_seconds(result.clone()));
     let bundle = folder.path().join("random.ccs");
@@ -101,7 +101,7 @@ fn prompts_are_replaced_and_the_study_is_left_out() {
     let original = json(evaluate(&data, &checkpoint, &["--no-prompt-study"]));
     assert!(["prompts", "pairs", "absent"].iter().all(|key| original[key].is_null()));
     let rows = original["per_image"].as_array().unwrap().iter().enumerate();
-    // The first prompt says nothing, the last is far longer than the network reads.
+    // The first prompt is empty, the last is far longer than the network reads.
     let text = |index: usize| match index {
         0 => String::new(),
         index if index + 1 == IMAGES => "mass ".repeat(100),
@@ -210,7 +210,7 @@ fn requests_are_asked_of_images_with_and_without_a_lesion() {
     let again = json(evaluate(&data, &checkpoint, &[&asked[..], &["1"]].concat()));
     assert_eq!(without_seconds(again), without_seconds(result.clone()));
 
-    // What was found goes into a checkpoint, and other JSON does not.
+    // The results go into a checkpoint, and other JSON is refused.
     let found = folder.path().join("found.json");
     std::fs::write(&found, result.to_string()).unwrap();
     let record = |evaluation: &Path| {
@@ -218,7 +218,7 @@ fn requests_are_asked_of_images_with_and_without_a_lesion() {
         command.arg("provenance").arg(&checkpoint).arg("--evaluation").arg(evaluation).arg("--data").arg(&data);
         command
     };
-    // Phantoms of the validation split only: there is nothing to train on.
+    // Phantoms of the validation split only: no training images.
     record(&found).assert().failure();
     std::fs::rename(data.join("Val_Folder"), data.join("Train_Folder")).unwrap();
     std::fs::rename(data.join("Prompts_Folder/Val_text.xlsx"), data.join("Prompts_Folder/Train_text.xlsx")).unwrap();
@@ -250,7 +250,7 @@ fn folds_and_devices_are_left_out_by_one_flag() {
     assert!(!one.is_empty() && !other.is_empty() && one.iter().all(|image| !other.contains(image)));
     let mut command = converter();
     command.args(["evaluate", "--leave-device", "Toshiba", "--data"]).arg(&train).arg("--checkpoint").arg(&checkpoint);
-    // Phantoms are of no device, and have no validation split here.
+    // Phantoms have no device, and no validation split here.
     command.assert().failure();
     let both = ["--fold", "0/2"];
     evaluate(&data, &checkpoint, &both).assert().failure();

@@ -14,7 +14,7 @@ use std::path::Path;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
-/// As much of the reference files as exported files yield.
+/// The reference values that exported files yield.
 const REFERENCES: [(&str, &[&str], &[&str]); 5] = [
     ("text.onnx", &["tokens"], &["state"]),
     ("image.onnx", &["image"], &["fq_sup", "fq_inf"]),
@@ -65,7 +65,7 @@ fn tensor(value: &ArrayD<f32>) -> Tensor {
     Tensor::from_shape(value.shape(), &value.iter().copied().collect::<Vec<_>>()).unwrap()
 }
 
-/// Largest difference as a share of the largest magnitude expected.
+/// Largest difference as a share of the largest expected magnitude.
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
@@ -74,7 +74,7 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
     difference / largest
 }
 
-/// Reference vectors of one configuration: whole tensors, and those that keep every 16th value.
+/// Reference vectors of one configuration: complete tensors, and those that keep every 16th value.
 struct Golden(Vec<u8>);
 
 impl Golden {
@@ -104,7 +104,7 @@ impl Golden {
     }
 }
 
-/// Exports a configuration and compares what the files yield, each file fed with what the ones before it gave.
+/// Exports a configuration and compares the results of the files; each file gets the results of the files before it.
 fn check_files(name: &str, architecture: Architecture, form: Form, files: &[&str], tolerance: f32) {
     let golden = Golden::read(name);
     let size = architecture.input_size;
@@ -133,7 +133,7 @@ fn mini_files_yield_the_reference_vectors() {
     }
 }
 
-/// The whole published networks; the rewritten one in its parts, so that every file of a large network is run once.
+/// The complete published networks; the rewritten one in its parts, so that every file of a large network is run once.
 #[test]
 fn rn101_files_yield_the_reference_vectors() {
     let architecture = Architecture::of(Edition::Rn101, 224);
@@ -190,7 +190,7 @@ fn run_graph(graph: &Graph, weights: &Weights, inputs: &[Tensor]) -> ArrayD<f32>
     run(&file, inputs).remove(0)
 }
 
-/// One operator on a map of 2 or 18 channels and what else it takes.
+/// A graph of one operator on a map of 2 or 18 channels and its other inputs.
 fn single(op: Op, shapes: &[Shape]) -> Graph {
     let mut g = GraphBuilder::new();
     let inputs: Vec<NodeId> =
@@ -199,7 +199,7 @@ fn single(op: Op, shapes: &[Shape]) -> Graph {
     g.finish(&[y])
 }
 
-/// A line's bilinear reading (align_corners = false) at an output's place.
+/// A row's bilinear reading (align_corners = false) at an output position.
 fn upsampled(map: &Array4<f32>, channel: usize, y: usize, x: usize, scale: usize) -> f32 {
     let along = |place: usize, size: usize| {
         let position = ((place as f32 + 0.5) / scale as f32 - 0.5).max(0.0);

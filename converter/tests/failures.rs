@@ -1,4 +1,4 @@
-//! The converter's commands with bad arguments: one line of what, why and what to do, and nothing left behind.
+//! The converter's commands with bad arguments: one line with the problem, its reason and a remedy, and no file left.
 
 use assert_cmd::Command;
 use causalclipseg::bundle::Provenance;
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A folder with a good checkpoint.
+/// A folder with a valid checkpoint.
 struct Desk {
     folder: TempDir,
 }
@@ -96,7 +96,7 @@ fn checkpoints_that_are_none() {
     for (checkpoint, parts) in cases {
         desk.refused(&mut desk.reading("pack", &checkpoint), parts);
         desk.refused(&mut desk.reading("export", &checkpoint), parts);
-        // Another reader, other words; it finds the sizes by itself.
+        // Another reader with other messages; it determines the sizes by itself.
         if checkpoint.ends_with("odd.safetensors") {
             continue;
         }
@@ -132,7 +132,7 @@ fn metadata_without_sense() {
         }
         desk.refused(converter().arg("import").arg(&checkpoint).arg("-o").arg(desk.path("out")), &parts);
     }
-    // What another program wrote under the same key is no business of ours.
+    // A value that another program wrote under the same key is ignored.
     let foreign = with_text(&good, "seed", "-1");
     let length = u64::from_le_bytes(foreign[..8].try_into().unwrap()) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&foreign[8..8 + length]).unwrap();
@@ -202,12 +202,12 @@ fn places_that_cannot_be_written_to() {
         desk.refused(converter().args(command).arg("-o").arg(file.join("below")), &["file"]);
         assert_eq!(fs::read(&file).unwrap(), b"text", "{command:?}");
     }
-    // Phantoms don't mix with what is there.
+    // Phantoms are not mixed with existing files.
     desk.refused(converter().args(commands[4]).arg("-o").arg(&full), &["full"]);
     assert_eq!(listing(&full).len(), 1);
 }
 
-/// The system stops every write to a file, as a full disk does.
+/// The system stops every write to a file, like a full disk.
 #[cfg(unix)]
 #[test]
 fn a_disk_that_takes_nothing() {

@@ -8,7 +8,7 @@ use ndarray::ArrayD;
 use safetensors::{Dtype, SafeTensors};
 use std::sync::Mutex;
 
-/// What the authors' modules yielded for one configuration.
+/// Results of the authors' modules for one configuration.
 struct Golden {
     name: &'static str,
     architecture: Architecture,
@@ -75,7 +75,7 @@ fn floats(view: &safetensors::tensor::TensorView) -> Vec<f32> {
     view.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
 
-/// Every stage that the reference files hold. fq3 is only a pooled v3 and is not among them.
+/// Every stage in the reference files. fq3 is only a pooled v3 and is not among them.
 const STAGES: [&str; 14] = [
     stage::V3,
     stage::V4,
@@ -93,10 +93,10 @@ const STAGES: [&str; 14] = [
     stage::PRED_AD,
 ];
 
-/// The large networks take two gigabytes each: one at a time.
+/// The large networks take two gigabytes each, so they run one at a time.
 static MEMORY: Mutex<()> = Mutex::new(());
 
-/// Both forms of one configuration; the weights of one are gone before the next begins.
+/// Checks both forms of one configuration; the weights of one are freed before the next begins.
 fn check_both_forms(golden: &Golden) {
     let _turn = MEMORY.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let graph = golden.architecture.describe().unwrap();
@@ -107,7 +107,7 @@ fn check_both_forms(golden: &Golden) {
     check_fast_engine(golden, &graph, &weights);
 }
 
-/// The rewritten network on the fast engine's f32 kernels.
+/// Checks the rewritten network on the fast engine's f32 kernels.
 fn check_fast_engine(golden: &Golden, graph: &Graph, weights: &Weights) {
     let bytes = golden.bytes();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -136,7 +136,7 @@ fn rn101_equals_the_authors_network() {
     check_both_forms(&rn101());
 }
 
-/// The reference image is the formula's, bit by bit.
+/// The reference image equals the formula's, bit by bit.
 #[test]
 fn regenerates_the_image() {
     let bytes = mini().bytes();

@@ -1,4 +1,4 @@
-//! `init` and `import` as commands: what they write, and how they fail.
+//! `init` and `import` as commands: their files, and their errors.
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ fn usage_errors_exit_with_2() {
     converter().args(["import", "-o", "x"]).assert().code(2);
 }
 
-/// Recorded for a checkpoint of before, then passed on by whatever is made of it.
+/// Recorded for an existing checkpoint, then passed on to every file that is derived from it.
 #[test]
 fn what_a_checkpoint_was_trained_on_is_passed_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,7 +102,7 @@ fn what_a_checkpoint_was_trained_on_is_passed_on() {
     assert!(metadata(&checkpoint)["inputs"].is_null());
     let said = run(converter().arg("provenance").arg(&checkpoint).arg("--data").arg(&many).arg("--data").arg(&few));
     assert!(said.contains("words, the looks of 100 images"), "{said}");
-    // What follows the header is as it was.
+    // The bytes after the header are unchanged.
     let tensors = |bytes: &[u8]| bytes[8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize..].to_vec();
     assert!(tensors(&before) == tensors(&std::fs::read(&checkpoint).unwrap()));
 

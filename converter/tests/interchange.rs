@@ -1,4 +1,5 @@
-//! Exported files in the runtime: the same masks as the same checkpoint's bundle, whoever has changed the file.
+//! Exported files in the runtime yield the same masks as the same checkpoint's bundle, also after other tools changed
+//! the file.
 
 use causalclipseg::bundle::{Precision, Sha256};
 use causalclipseg::frame::{Fit, Frame, PixelFormat};
@@ -24,7 +25,7 @@ use tract_onnx::pb::{ModelProto, TensorProto};
 
 const PROMPTS: [&str; 2] = ["The small bright mass on the left.", "a dark cyst"];
 const FIT: Fit = Fit::Letterbox { padding: [0.5; 3] };
-/// In probability: other sums, same numbers.
+/// Tolerance in probability; the two sum in different orders.
 const F32_TOLERANCE: f32 = 1e-4;
 
 /// The smallest network of the family, with CLIP's vocabulary.
@@ -91,7 +92,7 @@ impl Export {
         self.path(name)
     }
 
-    /// Another file whose description says something else.
+    /// Writes another file with a changed description.
     fn redescribed(&self, change: impl FnOnce(&mut NetworkDescription)) -> PathBuf {
         self.changed(|model| {
             let property = model.metadata_props.iter_mut().find(|property| property.key == NETWORK_KEY).unwrap();
@@ -118,7 +119,7 @@ fn segment(model: &Model) -> Vec<Finding> {
     Session::new(model, Default::default()).unwrap().run(&frame, &prompts).unwrap().findings.clone()
 }
 
-/// Why plain tract runs a file, or `None` where its network is known.
+/// The reason why plain tract runs a file, or `None` where its network is known.
 fn reason(file: &ModelFile) -> Option<String> {
     let ModelFile::Onnx(file) = file else { panic!("not an interchange file") };
     match file.network() {
@@ -180,7 +181,7 @@ fn f32_files_give_the_bundles_masks() {
         println!("{difference:.1e}, {} pixels", different_pixels(&found, &BUNDLE));
         assert!(difference < F32_TOLERANCE, "{difference}");
         assert!(different_pixels(&found, &BUNDLE) <= 10);
-        // Sentences matter, or equal masks would say little.
+        // Masks must depend on the sentence, or equal masks would prove little.
         assert!(largest_difference(&found[..1], &BUNDLE[1..]) > 10.0 * F32_TOLERANCE);
     }
 }
@@ -221,7 +222,7 @@ fn published_int8_runs_on_the_reference_engine() {
     assert!(off * 10 <= 2 * 150 * 110, "{off}");
 }
 
-/// What plain tract makes of a file is the truth, whatever its description says.
+/// Plain tract's result decides, whatever the file's description says.
 #[test]
 fn a_description_that_lies_is_found_out() {
     type Lie = fn(&mut NetworkDescription);
@@ -263,13 +264,13 @@ fn a_description_that_lies_is_found_out() {
         let (model, reason) = open(&REWRITTEN.redescribed(lie));
         println!("{what}: {}", reason.as_deref().unwrap_or("believed"));
         assert!(reason.is_some(), "{what}");
-        // What is said of the model is believed as far as it is possible.
+        // What the description says about the model is believed as far as it is possible.
         if what != "another version" && what != "another size" && what != "no threshold" {
             let difference = largest_difference(&segment(&model), &BUNDLE);
             assert!(difference < F32_TOLERANCE, "{what}: {difference}");
         }
     }
-    // The least thing that could be wrong: one weight of one layer, in a tensor that the graph does not read.
+    // The smallest possible error: one weight of one layer, in a tensor that the graph does not read.
     let path = REWRITTEN.changed(|model| {
         let graph = model.graph.as_mut().unwrap();
         let position = graph.initializer.iter().position(|tensor| tensor.name == "proj.vis.0.1.bias").unwrap_or(0);
@@ -298,9 +299,9 @@ fn lies_about_int8_are_found_out_too() {
         d.graph.nodes.iter_mut().find_map(|node| node.quantisation.as_mut()).unwrap()
     }
     let lies: [(&str, Lie); 5] = [
-        ("another grid", |d| grid(d).scale *= 1.001),
+        ("another scale", |d| grid(d).scale *= 1.001),
         ("another zero", |d| grid(d).zero_point ^= 1),
-        ("to another grid", |d| grid(d).scale *= 2.0),
+        ("with another scale or zero point", |d| grid(d).scale *= 2.0),
         ("rounds", |d| d.graph.nodes.iter_mut().rfind(|node| node.quantisation.is_some()).unwrap().quantisation = None),
         ("not of the network", |d| {
             let scales = d.weights.values_mut().flatten().filter(|part| part.scale.is_some());
@@ -338,14 +339,14 @@ fn files_of_others_run_as_they_are() {
         graph.input.iter_mut().filter(|input| input.name == "image").for_each(|input| input.name = "pixels".into());
     });
     let (model, reason) = open(&path);
-    assert!(reason.unwrap().contains("carries no description"));
+    assert!(reason.unwrap().contains("has no description"));
     let description = model.description();
     assert_eq!((description.name.as_str(), description.edition.as_str()), ("changed", "unknown"));
     assert_eq!((description.fit, description.threshold, description.trained), (Fit::Stretch, 0.5, true));
     let bundle = PackOptions { fit: Fit::Stretch, threshold: 0.5, ..pack_options(Precision::F32) };
     let expected = segment(&bundled(pack(checkpoint(), bundle, None).unwrap()));
     assert!(largest_difference(&segment(&model), &expected) < F32_TOLERANCE);
-    // An engine of whatever cannot say what a frame takes, and has one head.
+    // An engine for a foreign file cannot report the cost of a frame, and has one head.
     let file = ModelFile::open(&path).unwrap();
     let capped = ModelOptions::default().with_memory_cap_bytes(Some(1 << 40));
     assert!(Model::from_file(file.clone(), capped).err().unwrap().to_string().contains("memory cap"));
@@ -389,15 +390,15 @@ fn bad_files_are_one_line() {
     }
     std::fs::remove_file(export.path("tokenizer.json")).unwrap();
     refused(&export.model(), "no readable tokenizer.json beside it");
-    // NaN in a weight: the description can't be used, and tract's logits are no logits.
+    // NaN in a weight: the description can't be used, and tract's logits are not finite.
     let (model, reason) =
         open(&REWRITTEN.changed(|model| weight(model).raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes())));
     assert!(reason.unwrap().contains("holds NaN"));
     drop(model);
 }
 
-/// The runtime's command on an export, as a user types it. The command is built with its own package: in the workspace's
-/// build it is there.
+/// The runtime's command on an export, as a user types it. The command is built with its own package; a workspace build
+/// includes it.
 #[test]
 fn the_command_takes_an_export_for_a_bundle() {
     let command = assert_cmd::cargo::cargo_bin("causalclipseg");
@@ -424,6 +425,6 @@ fn the_command_takes_an_export_for_a_bundle() {
     });
     let off = masks[0].iter().zip(masks[1].iter()).filter(|(a, b)| a != b).count();
     assert!(off <= 5 && masks[0].contains(&255), "{off}");
-    assert!(run(&["verify", "model.onnx"]).contains("of what plain tract makes of the file"));
+    assert!(run(&["verify", "model.onnx"]).contains("of plain tract's"));
     assert!(run(&["inspect", "model.onnx", "--layers"]).contains("pred"));
 }

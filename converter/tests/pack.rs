@@ -1,4 +1,4 @@
-//! From a checkpoint to a mask: the packed model, run as the runtime runs it, gives what the published network computes.
+//! From a checkpoint to a mask: the packed model in the runtime yields what the published network computes.
 
 use causalclipseg::bundle::{Bundle, Precision, Provenance, SigningKey};
 use causalclipseg::engine::{Engine, EngineOptions};
@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 const PROMPTS: [&str; 3] = ["lesion", "The small bright mass on the left.", "a dark cyst in the lower right"];
 const GREY: Fit = Fit::Letterbox { padding: [0.5; 3] };
-/// Of the rewritten network in f32, in probability: other sums, same numbers.
+/// Tolerance in probability for the rewritten network in f32, which sums in another order.
 const F32_TOLERANCE: f32 = 1e-4;
-/// Of weights rounded to f16 (2^-11 of each), in probability.
+/// Tolerance in probability for weights rounded to f16 (2^-11 each).
 const F16_TOLERANCE: f32 = 5e-3;
 
 /// The smallest network of the family, with CLIP's vocabulary.
@@ -47,7 +47,7 @@ fn frame(phantom: &Phantom) -> Frame<'_> {
     Frame::packed(&phantom.pixels, PixelFormat::Gray8, phantom.width, phantom.height).unwrap()
 }
 
-/// Pred and confounders of the published network, restored to the frame.
+/// Pred and confounders of the published network, mapped back to the frame.
 fn published(frame: &Frame, fit: Fit, prompt: &str) -> [Probability; 2] {
     let Checkpoint { architecture, weights, .. } = checkpoint();
     let options = EngineOptions::default().with_confounders(true);
@@ -78,7 +78,7 @@ fn largest_difference(found: &Probability, expected: &Probability) -> f32 {
     found.values().iter().zip(expected.values()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Probabilities that are all alike would agree whatever the network computed.
+/// The range of the values: probabilities that are all alike would agree whatever the network computed.
 fn spread(probability: &Probability) -> f32 {
     let values = probability.values();
     values.iter().copied().fold(0.0, f32::max) - values.iter().copied().fold(1.0, f32::min)
@@ -125,7 +125,7 @@ fn prompts_together_are_prompts_one_by_one() {
     let together = segment(&model, &frame, &PROMPTS);
     assert_eq!(together.len(), PROMPTS.len());
     for (prompt, found) in PROMPTS.iter().zip(&together) {
-        // The cache knows the prompt by now; a model that never saw it must agree.
+        // The cache has the prompt by now; a model that never saw it must agree.
         for model in [&model, &open(Precision::F32, Fit::Stretch, ModelOptions::default())] {
             let alone = &segment(model, &frame, &[prompt])[0];
             assert_eq!(alone.probability().values(), found.probability().values(), "{prompt}");
@@ -134,7 +134,7 @@ fn prompts_together_are_prompts_one_by_one() {
         }
     }
     assert!(largest_difference(together[0].probability(), together[1].probability()) > 1e-4);
-    // Nor does a prompt that had to leave the cache change anything.
+    // A prompt that had to leave the cache yields the same result.
     let forgetful = open(Precision::F32, Fit::Stretch, ModelOptions::default().with_cached_prompts(1));
     for (prompt, found) in PROMPTS.iter().zip(&together).chain(PROMPTS.iter().zip(&together)) {
         let alone = &segment(&forgetful, &frame, &[prompt])[0];
@@ -212,7 +212,7 @@ fn what_cannot_be_packed_is_told() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
-/// A bundle without maskers is the function of the network whose masks are held at one, costs less, and has no confounders.
+/// A bundle without maskers computes the network whose masks are constantly one, costs less, and has no confounders.
 #[test]
 fn open_masks_fold_away() {
     let (phantom, whole) = (phantom(), checkpoint());

@@ -44,7 +44,7 @@ fn options(form: Form) -> QuantiseOptions {
     QuantiseOptions { form, scan: 2, most_wide: 0, ..QuantiseOptions::default() }
 }
 
-/// Made once for all tests.
+/// Generated once for all tests.
 static REWRITTEN: LazyLock<(QuantisedCheckpoint, Report)> =
     LazyLock::new(|| quantise(&checkpoint(), phantoms(10), &options(Form::Rewritten), |_| {}).unwrap());
 
@@ -77,7 +77,7 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f32 {
 fn logits_stay_near() {
     let (quantised, report) = &*REWRITTEN;
     let (graph, weights) = prepare(&checkpoint(), Form::Rewritten).unwrap();
-    // Images that no choice was made on.
+    // Images that were not used for any choice.
     let mut unseen = phantoms(14);
     unseen.items.drain(..10);
     let error = relative_error(
@@ -87,12 +87,12 @@ fn logits_stay_near() {
     assert!(error < 0.06, "{error}");
     assert!(report.deviation.relative_error < 0.06, "{report:?}");
     assert_eq!((report.calibration_images, report.held_out_images, report.weight_bits), (8, 2, 8));
-    // Only what the sentence alone runs through may stay wide here.
+    // Only layers that depend on the sentence alone may stay in f32 here.
     assert!(report.wide.len() <= 2 && report.weight_bytes * 3 < report.weight_bytes_f32, "{:?}", report.wide);
     let layers = quantised.graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv { .. } | Op::Linear { .. }));
     assert_eq!(report.layers.len(), layers.count());
     assert!(report.layers.iter().all(|layer| layer.sqnr_db > 10.0), "{:?}", report.layers);
-    // Choices are kept only where they help.
+    // Choices are kept only where they reduce the error.
     let best = report.trials.iter().map(|trial| trial.deviation.relative_error).fold(f64::INFINITY, f64::min);
     assert!(report.deviation.relative_error <= best * 1.2);
     assert_eq!(report.sensitivity.len(), 2);
@@ -125,7 +125,7 @@ fn a_checkpoint_is_read_back() {
         ("positive numbers", |q| q.quantised.values_mut().next().unwrap().scales[0] = 0.0),
         ("positive numbers", |q| q.quantised.values_mut().next().unwrap().scales.truncate(1)),
         ("-128", |q| q.quantised.values_mut().next().unwrap().stored.fill(-128)),
-        ("without a grid", |q| q.graph.nodes.iter_mut().for_each(|node| node.quantisation = None)),
+        ("that is not quantised", |q| q.graph.nodes.iter_mut().for_each(|node| node.quantisation = None)),
         ("holds NaN", |q| q.weights.values_mut().next().unwrap().fill(f32::NAN)),
     ];
     for (what, damage) in damages {
@@ -203,8 +203,8 @@ fn interchange_files_agree_with_the_reference_engine() {
         let graph = strip_before_relu(&quantised.graph);
         let set = CalibrationSet { items: vec![item.clone()] };
         let expected = run(&graph, &quantised.computed_weights(), &set);
-        // A sum that differs in its last bit rounds to another step here and there, and fifty layers spread that: two
-        // engines are as far from each other as from the truth. What each layer computes is compared below.
+        // A sum that differs in its last bit rounds to another step in a few places, and fifty layers spread that: two
+        // engines differ from each other as much as from the exact result. Each layer's result is compared below.
         let (true_graph, true_weights) = prepare(&checkpoint(), quantised.form).unwrap();
         let truth = run(&true_graph, &true_weights, &set);
         let (of_file, of_reference) = (relative_error(&found, &truth), relative_error(&expected, &truth));
@@ -221,7 +221,7 @@ fn noise(dims: &[usize], seed: u64) -> ndarray::ArrayD<f32> {
     })
 }
 
-/// One layer of each kind between two grids, so that nothing but that layer makes a difference.
+/// One layer of each kind between two quantised values, so that only that layer makes a difference.
 #[test]
 fn each_integer_layer_is_written_as_it_is_computed() {
     let map = Shape::Map { channels: 6, height: 4, width: 5 };
@@ -291,7 +291,7 @@ fn weights_fit_seven_bits() {
     assert!(error < 0.15, "{error}");
 }
 
-/// Masked channels, dead layers, a whole image of one grey: scales are safe, and nothing is divided by zero.
+/// Masked channels, dead layers, an image of one constant grey: scales are safe, and nothing is divided by zero.
 #[test]
 fn what_is_always_zero_has_a_safe_scale() {
     let mut checkpoint = checkpoint();

@@ -1,3 +1,3 @@
-//! Does nothing; a package without one builds no build dependencies.
+//! Does nothing; a package without a build script builds no build dependencies.
 
 fn main() {}

@@ -1,4 +1,4 @@
-//! Any bytes as a DICOM file: attributes, fragments, and the first frames.
+//! Reads any bytes as a DICOM file: attributes, fragments, and the first frames.
 #![no_main]
 
 use causalclipseg::io::dicom::DicomClip;

@@ -1,5 +1,6 @@
-//! Any bytes as a compressed frame, in a file that is well formed. The first byte says how the frame is coded, the second what the
-//! file describes: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, RLE; grey of 8 or 16 bits, colour; 10 x 6 or 5 x 3 pixels.
+//! Reads any bytes as a compressed frame, in a file that is well formed. The first byte selects the frame's codec, the
+//! second the file's description: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, RLE; grey of 8 or 16 bits, colour; 10 x 6 or
+//! 5 x 3 pixels.
 #![no_main]
 
 use causalclipseg::io::dicom::DicomClip;

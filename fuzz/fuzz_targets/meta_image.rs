@@ -1,4 +1,4 @@
-//! Any bytes as a MetaImage: header, and the first frames.
+//! Reads any bytes as a MetaImage: header, and the first frames.
 #![no_main]
 
 use causalclipseg::io::metaimage;

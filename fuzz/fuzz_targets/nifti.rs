@@ -1,4 +1,4 @@
-//! Any bytes as a NIfTI file, packed or not: header, and the first frames.
+//! Reads any bytes as a NIfTI file, compressed or not: header, and the first frames.
 #![no_main]
 
 use causalclipseg::io::nifti;

@@ -1,4 +1,4 @@
-//! Any bytes as an NRRD file: header, and the first frames.
+//! Reads any bytes as an NRRD file: header, and the first frames.
 #![no_main]
 
 use causalclipseg::io::nrrd;

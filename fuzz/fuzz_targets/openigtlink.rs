@@ -1,11 +1,12 @@
-//! Any bytes as what an OpenIGTLink peer sends: the first byte says how they come, the rest are messages.
+//! Reads any bytes as the data of an OpenIGTLink peer: the first byte sets the size of the pieces, the rest are
+//! messages.
 #![no_main]
 
 use causalclipseg::igtl::{Content, FrameAssembler, Limits, MessageReader, Received};
 use libfuzzer_sys::fuzz_target;
 use std::io::{ErrorKind, Read, Result};
 
-/// Bytes in pieces, with pauses in between.
+/// Yields bytes in pieces, with pauses between them.
 struct Connection<'a> {
     rest: &'a [u8],
     piece: usize,
@@ -27,7 +28,7 @@ impl Read for Connection<'_> {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((piece, rest)) = bytes.split_first() else { return };
-    // Without the checksum, so that what follows it is reached.
+    // Without the checksum, so that the code after it is reached.
     let limits = Limits { frame_bytes: 1 << 20, check_crc: false, ..Limits::default() };
     let mut connection = Connection { rest, piece: usize::from(*piece) + 1, pause: true };
     let mut reader = MessageReader::new(limits);

@@ -1,4 +1,4 @@
-//! Any bytes as a picture: PNG, JPEG, BMP or TIFF, as the bytes say; and as a JPEG that may be cut short.
+//! Reads any bytes as a picture: PNG, JPEG, BMP or TIFF, by its signature; and as a JPEG that may be truncated.
 #![no_main]
 
 use causalclipseg::io::{Image, check_complete};

@@ -1,4 +1,4 @@
-//! Any bytes as a TIFF file: directories, and the first pages.
+//! Reads any bytes as a TIFF file: directories, and the first pages.
 #![no_main]
 
 use causalclipseg::io::TiffPages;

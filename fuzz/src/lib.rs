@@ -1,11 +1,11 @@
-//! What the targets share.
+//! Code that the targets share.
 
 use causalclipseg::io::source::{FrameBuffer, FrameSource};
 
-/// Frames that are read of one file; more of them only take longer.
+/// Number of frames that are read from one file; more of them only take longer.
 const FRAMES: usize = 4;
 
-/// Reads the first frames, and lends each as the runtime would.
+/// Reads the first frames, and borrows each as the runtime would.
 pub fn read_some(mut source: impl FrameSource) {
     let mut buffer = FrameBuffer::default();
     for _ in 0..FRAMES {

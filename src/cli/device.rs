@@ -1,4 +1,4 @@
-//! What computes, as the command line says it.
+//! The device that computes, as the command line names it.
 
 use super::Failure;
 use causalclipseg::ModelOptions;
@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct DeviceArguments {
-    /// What computes: cpu, gpu, gpu:N with a number from `inspect`, or auto for a GPU where there is one; where a GPU can't, the
-    /// CPU stands in
+    /// Device to run on: cpu, gpu, gpu:N with a number from `inspect`, or auto for a GPU where there is one; a GPU that
+    /// cannot be used falls back to the CPU
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
     device: Device,
     /// Number format for weights and feature maps on a GPU
@@ -41,7 +41,7 @@ impl From<PrecisionName> for GpuPrecision {
 }
 
 impl DeviceArguments {
-    /// Options with the device in them.
+    /// Adds the device to model options.
     pub(crate) fn options(&self, mut options: ModelOptions) -> Result<ModelOptions, Failure> {
         refuse_without_engine(self.device)?;
         let pipeline_cache = match self.device {
@@ -57,7 +57,7 @@ impl DeviceArguments {
     }
 }
 
-/// A GPU that was asked for by name, in a build that has no engine for one.
+/// Refuses a GPU in a build that has no GPU engine.
 pub(super) fn refuse_without_engine(device: Device) -> Result<(), Failure> {
     match device {
         Device::Gpu { .. } if cfg!(not(feature = "gpu")) => {
@@ -67,7 +67,7 @@ pub(super) fn refuse_without_engine(device: Device) -> Result<(), Failure> {
     }
 }
 
-/// Where the user's programs keep what they can make again.
+/// The user's cache folder.
 fn cache_folder() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let own = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));

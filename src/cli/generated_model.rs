@@ -1,5 +1,5 @@
-//! Networks of the published shapes with weights that a formula makes: they cost what trained ones cost, and need no
-//! download. Their masks mean nothing.
+//! Networks of the published shapes with generated weights: they cost what trained ones cost, and need no download.
+//! Their masks mean nothing.
 
 use super::Failure;
 use causalclipseg::bundle::{
@@ -12,13 +12,13 @@ use causalclipseg::network::{Architecture, Edition, Placement, place, strip_fuse
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
-/// What a quantiser would measure. Any grid costs the same.
+/// The scale and zero point of unsigned values, where a quantiser would measure them. All cost the same.
 const UNSIGNED: Grid = Grid { scale: 6.0 / 255.0, zero_point: 0 };
 const SIGNED: Grid = Grid { scale: 12.0 / 255.0, zero_point: 128 };
 const UNIT: Grid = Grid { scale: 1.0 / 255.0, zero_point: 0 };
 
-/// A network rewritten and packed as a trained one is. Its weights come from the formula behind the reference vectors, so
-/// every machine makes the same bundle. `tokenizer_json`: of CLIP's vocabulary.
+/// Generates a network, rewritten and packed as a trained one is. Its weights come from the formula behind the
+/// reference vectors, so every machine generates the same bundle. `tokenizer_json`: with CLIP's vocabulary.
 pub(super) fn generate(
     edition: Edition,
     precision: Precision,
@@ -53,7 +53,7 @@ pub(super) fn generate(
     Ok(Bundle::from_bytes(builder.to_bytes()?)?)
 }
 
-/// A grid for every value that a quantiser rounds.
+/// Adds a scale and zero point for every value that a quantiser rounds.
 fn with_grids(mut graph: Graph) -> Graph {
     let mut grids: Vec<Option<Grid>> = Vec::new();
     for placement in place(&graph) {
@@ -61,7 +61,7 @@ fn with_grids(mut graph: Graph) -> Graph {
             Placement::Wide => None,
             Placement::Unit => Some(UNIT),
             Placement::Own { unsigned: true } => Some(UNSIGNED),
-            // The parts of a concatenation share a grid, and some are signed.
+            // The parts of a concatenation share one scale and zero point, and some are signed.
             Placement::Own { unsigned: false } | Placement::Joined(_) => Some(SIGNED),
             Placement::As(source) => grids.get(source.0).copied().flatten(),
         });
@@ -89,7 +89,7 @@ fn quantise(graph: &Graph, weights: &Weights) -> Result<Vec<StoredTensor>, Probl
     Ok(tensors.into_values().collect())
 }
 
-/// Of one weight: its integers, their scales and, for kernels, their sums.
+/// The stored tensors of one weight: its integers, their scales and, for kernels, their sums.
 fn integers(name: &str, values: &ArrayD<f32>, for_kernels: bool) -> Result<Vec<StoredTensor>, Problem> {
     let (mut integers, mut scales) = (Vec::with_capacity(values.len()), Vec::new());
     for output in values.outer_iter() {
@@ -122,7 +122,7 @@ mod tests {
         assert!(generate(Edition::Tiny, Precision::F32, 65, Vec::new()).is_err());
     }
 
-    /// In int8 a generated model must run on the int8 kernels, or its figures would be those of something else.
+    /// In int8 a generated model must run on the int8 kernels, or its figures would describe another engine.
     #[test]
     fn int8_models_run_in_int8() {
         let bundle = Arc::new(tiny(Precision::Int8, 64));

@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The port that OpenIGTLink is registered for.
+/// OpenIGTLink's registered port.
 const DEFAULT_PORT: u16 = 18944;
-/// Between two looks at whether it is time to end.
+/// How often the command checks whether to end.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
@@ -30,20 +30,20 @@ pub(super) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Mode {
-    /// Connect to a server that sends images, PlusServer for one, and again whenever the connection ends
+    /// Connect to a server that sends images, such as PlusServer, and reconnect whenever the connection ends
     Connect {
-        /// As in cart.local:18944; the port may be left out
+        /// For example cart.local:18944; the port may be left out
         #[arg(value_name = "HOST:PORT", value_parser = server)]
         server: String,
-        /// Also accept programs that get the results here, 3D Slicer for one
+        /// Also accept programs that receive the results here, such as 3D Slicer
         #[arg(long, value_name = "ADDRESS", value_parser = address)]
         serve: Option<String>,
         #[command(flatten)]
         options: Box<Options>,
     },
-    /// Accept programs that send images, or only get results
+    /// Accept programs that send images or only receive results
     Listen {
-        /// :PORT on all interfaces, or ADDRESS:PORT on one, as in 127.0.0.1:18944
+        /// :PORT on all interfaces, or ADDRESS:PORT on one, such as 127.0.0.1:18944
         #[arg(value_name = "ADDRESS", value_parser = address)]
         address: String,
         #[command(flatten)]
@@ -53,7 +53,7 @@ enum Mode {
 
 #[derive(clap::Args)]
 struct Options {
-    /// What to look for, as a sentence; several share one pass over each frame. STRING messages change it
+    /// Prompt, a sentence that describes the lesion; several prompts share one pass over each frame. STRING messages change it
     #[arg(short, long = "prompt", required = true, value_name = "PROMPT")]
     prompts: Vec<String>,
     #[command(flatten)]
@@ -63,10 +63,10 @@ struct Options {
     /// Bundle to switch to while the deadline is missed: one with a smaller input
     #[arg(long, value_name = "BUNDLE")]
     fallback: Vec<PathBuf>,
-    /// Time from a frame to its result; what takes longer is late
+    /// Time from a frame to its result; a frame that takes longer is late
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     deadline_ms: Option<f64>,
-    /// What may be given up while the deadline is missed
+    /// Reduction to apply while the deadline is missed
     #[arg(long, value_enum, default_value = "off", requires = "deadline_ms")]
     degrade: Degrade,
     /// Probability above which a pixel is lesion [default: the model's]
@@ -75,53 +75,55 @@ struct Options {
     /// Share of each pixel's probability that comes from the frames before
     #[arg(long, default_value = "0", value_parser = share, value_name = "SHARE")]
     smoothing: f32,
-    /// What the network sees of each frame, in pixels [default: all]
+    /// Region of each frame that the network sees, in pixels [default: all]
     #[arg(long, value_name = "X,Y,WIDTH,HEIGHT", value_parser = region)]
     region: Option<Region>,
     /// Threads that share the work on one frame; results do not depend on it
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
-    /// A summary for people or for programs, or a JSON line for every frame and prompt with a summary after them
+    /// Output format: a summary for people or for programs, or a JSON line for every frame and prompt with a summary
+    /// after them
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// End after so many results
+    /// End after N results
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
     /// First part of the device names of results, as in LesionMask, LesionContour, LesionReport
     #[arg(long, default_value = "Lesion", value_name = "NAME")]
     name: String,
-    /// Device whose STRING messages are the prompts, one a line; with a number behind it, the prompt of that number
+    /// Device whose STRING messages are the prompts, one a line; with a number appended, only the prompt with that
+    /// number
     #[arg(long, default_value = "Prompt", value_name = "DEVICE", value_parser = device_name)]
     prompt_device: String,
     /// Device whose images are segmented [default: any]
     #[arg(long, value_name = "DEVICE", value_parser = device_name)]
     image_device: Option<String>,
-    /// Value that is white in images of more than 8 bits a component [default: by the largest value so far]
+    /// Value that is white in images of more than 8 bits a component [default: the largest value so far]
     #[arg(long, value_name = "VALUE", value_parser = white_level)]
     white_level: Option<f64>,
-    /// Programs that may be connected at a time
+    /// Maximum number of connected programs
     #[arg(long, default_value_t = 8, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     clients: u16,
     /// Time between two STATUS messages to each program
     #[arg(long, default_value = "2000", value_name = "MS", value_parser = milliseconds)]
     heartbeat_ms: f64,
-    /// Largest image that is taken
+    /// Largest image that is accepted
     #[arg(long, default_value_t = 64, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_frame_mib: u16,
-    /// Take messages whose checksum does not match, from senders that leave it out
+    /// Accept messages whose checksum does not match, from senders that leave it out
     #[arg(long)]
     ignore_crc: bool,
 }
 
-/// The whole run.
+/// The report of a complete run.
 #[derive(Serialize)]
 struct Report<'a> {
     source: &'a str,
     model: &'a str,
-    /// At the end.
+    /// The prompts at the end.
     prompts: Vec<String>,
     seconds: f64,
-    /// Frames with a result, each second.
+    /// Frames with a result per second.
     fps: f64,
     #[serde(flatten)]
     statistics: NodeStatistics,
@@ -142,7 +144,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let lines = options.format == Format::Jsonl;
     let observe = move |line: &str| {
         if lines {
-            // A reader who has seen enough ends nothing: the summary comes on the same way.
+            // A reader of standard output that closes the pipe does not end the node; the summary would be written there too.
             let _ = super::say(line);
         }
     };
@@ -272,7 +274,7 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok()
 }
 
-/// Where to listen; without a host, on all interfaces.
+/// The address to listen on; without a host, on all interfaces.
 fn address(text: &str) -> Result<String, String> {
     let wrong = || format!("`{text}` is not an address to listen on: give :{DEFAULT_PORT} or 127.0.0.1:{DEFAULT_PORT}");
     let (host, number) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -280,7 +282,7 @@ fn address(text: &str) -> Result<String, String> {
     Ok(if host.is_empty() { format!("0.0.0.0{text}") } else { text.into() })
 }
 
-/// Where to connect to; without a port, OpenIGTLink's.
+/// The server to connect to; without a port, OpenIGTLink's.
 fn server(text: &str) -> Result<String, String> {
     let bare_ipv6 = text.matches(':').count() > 1 && !text.contains('[');
     match text.rsplit_once(':') {

@@ -1,4 +1,4 @@
-//! `causalclipseg inspect`: what a bundle holds, or what was understood of an image file.
+//! `causalclipseg inspect`: shows what a bundle contains, or what was understood of an image file.
 
 mod image_file;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Tokens of a prompt for which the text encoder's cost is given.
+/// The number of tokens for which the text encoder's cost is given.
 const TYPICAL_TOKENS: usize = 20;
 
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// List every step of the network, with its cost
     #[arg(long)]
     layers: bool,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }
@@ -107,7 +107,7 @@ fn summary(file: &ModelFile) -> Table {
             INPUTS_KEY => "how the training images look".to_string(),
             RELIABILITY_KEY => match model.provenance.reliability() {
                 Some(found) => format!(
-                    "measured on {} images; something is there from a probability of {:.3} on",
+                    "measured on {} images; a lesion counts as present from a probability of {:.3} on",
                     found.images(),
                     found.presence_threshold()
                 ),
@@ -120,7 +120,7 @@ fn summary(file: &ModelFile) -> Table {
     table
 }
 
-/// The GPUs that `--device gpu:N` counts; `null` where this build has no engine for one.
+/// The GPUs that `--device gpu:N` counts; `null` where this build has no GPU engine.
 fn adapters() -> serde_json::Value {
     #[cfg(feature = "gpu")]
     return json!(causalclipseg::engine::adapters());
@@ -138,7 +138,7 @@ fn gpu_memory(bundle: &Arc<Bundle>) -> String {
     }
 }
 
-/// What the model takes of a GPU's memory, by the numbers that it is kept in; `null` where no GPU can run it.
+/// GPU memory that the model needs, by number format; `null` where no GPU can run it.
 fn gpu_bytes(bundle: &Arc<Bundle>) -> serde_json::Value {
     #[cfg(feature = "gpu")]
     {

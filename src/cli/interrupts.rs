@@ -1,4 +1,4 @@
-//! Requests from outside to end a command: it ends in order, with what it has.
+//! Requests from outside to end a command: it ends in order, with the results so far.
 
 use super::Failure;
 use std::process::ExitCode;
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// What shells add to a signal's number where a program was ended by it.
+/// The number that shells add to a signal's for the exit code of a program that it ended.
 const OF_SIGNALS: u8 = 128;
 
-/// How long a command may take to end in order: it may wait for a source that gives nothing.
+/// How long a command may take to end in order, since it may wait for a source that sends nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Listens to SIGINT and SIGTERM. The first one is for the command to act on; a second one ends it at once, and so does
+/// Listens to SIGINT and SIGTERM. The command acts on the first one; a second one ends it at once, and so does
 /// `PATIENCE`.
 #[derive(Clone)]
 pub(super) struct Interrupts {
@@ -25,12 +25,12 @@ pub(super) struct Interrupts {
 pub(super) struct Signal(u8);
 
 impl Signal {
-    /// As `kill -l` has it.
+    /// The name, as `kill -l` prints it.
     pub(super) fn name(self) -> &'static str {
         if self == Self::TERMINATE { "SIGTERM" } else { "SIGINT" }
     }
 
-    /// 130 or 143, as shells have it.
+    /// The exit code, 130 or 143, as shells define it.
     pub(super) fn exit_code(self) -> ExitCode {
         ExitCode::from(OF_SIGNALS + self.0)
     }
@@ -40,10 +40,10 @@ impl Signal {
 }
 
 impl Interrupts {
-    /// Call it before other threads are made: on Unix they take over which signals are held back.
+    /// Starts to listen. Call it before other threads are created: on Unix they inherit which signals are blocked.
     ///
     /// # Errors
-    /// A system that lends no thread.
+    /// The system creates no thread.
     pub(super) fn listen() -> Result<Self, Failure> {
         let seen = Arc::new(AtomicU8::new(0));
         listen(seen.clone()).map_err(|error| format!("cannot listen for interrupts: {error}"))?;

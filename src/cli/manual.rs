@@ -1,4 +1,4 @@
-//! Completions for shells and manual pages, out of the definitions that the arguments are parsed with.
+//! Shell completions and manual pages, generated from the argument definitions.
 
 use super::{Arguments, Failure};
 use clap::CommandFactory;
@@ -6,18 +6,18 @@ use clap_complete::Shell;
 
 #[derive(clap::Args)]
 pub(super) struct CompletionArguments {
-    /// The shell that is to complete arguments
+    /// Shell to complete arguments for
     #[arg(value_enum)]
     shell: Shell,
 }
 
 #[derive(clap::Args)]
 pub(super) struct PageArguments {
-    /// The command that the page is about, such as `segment` [default: all of them in short]
+    /// Command that the page describes, such as `segment` [default: an overview of all]
     command: Option<String>,
 }
 
-/// Prints a script that a shell reads.
+/// Prints a completion script.
 pub(super) fn completions(arguments: &CompletionArguments) -> Result<(), Failure> {
     let mut command = Arguments::command();
     let name = command.get_name().to_string();
@@ -26,10 +26,10 @@ pub(super) fn completions(arguments: &CompletionArguments) -> Result<(), Failure
     super::say(String::from_utf8(script)?.trim_end())
 }
 
-/// Prints a page as `man` reads it: `causalclipseg.1`, or `causalclipseg-segment.1` for one command.
+/// Prints a manual page in roff: `causalclipseg.1`, or `causalclipseg-segment.1` for one command.
 pub(super) fn page(arguments: &PageArguments) -> Result<(), Failure> {
     let mut program = Arguments::command();
-    // Names in full, `causalclipseg-segment`, are made when the arguments are built.
+    // Full names, such as `causalclipseg-segment`, are set when the arguments are built.
     program.build();
     let command = match &arguments.command {
         None => program,

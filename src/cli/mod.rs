@@ -42,25 +42,25 @@ enum Command {
     Segment(Box<segment::Arguments>),
     /// Measure how long a frame takes on this machine
     Bench(Box<bench::Arguments>),
-    /// Measure one configuration, for `bench`
+    /// Measures one configuration, for `bench`
     #[command(name = bench::WORKER_COMMAND, hide = true)]
     BenchWorker,
     /// Segment frames as they come: a clip, a folder, a pipe
     Stream(Box<stream::Arguments>),
-    /// Segment images that come over OpenIGTLink, from PlusServer or 3D Slicer for one
+    /// Segment images that come over OpenIGTLink, for example from PlusServer or 3D Slicer
     #[cfg(feature = "igtl")]
     Igtl(Box<igtl::Arguments>),
     /// Show what a bundle holds, or what was understood of an image file
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
     Verify(verify::Arguments),
-    /// Print the completions of a shell
+    /// Print a shell's completions
     Completions(manual::CompletionArguments),
     /// Print the manual page, in roff
     Man(manual::PageArguments),
 }
 
-/// What a command reports before it ends with exit code 1: what failed, why, what to do.
+/// The error that a command reports before it ends with exit code 1: what failed, why, what to do.
 type Failure = Box<dyn std::error::Error>;
 
 /// Parses the arguments and runs a command. Exit codes: 0 done, 1 failed, 2 usage, 3 a limit missed.
@@ -69,7 +69,7 @@ pub(crate) fn run() -> ExitCode {
     let level = ["warn", "info", "debug"][usize::from(arguments.verbose.min(2))];
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(level)).format_timestamp(None).init();
     let usual = std::panic::take_hook();
-    // What comes out as an error is told as one.
+    // An error is printed as one.
     std::panic::set_hook(Box::new(move |panic| {
         if !is_contained() {
             usual(panic);
@@ -96,7 +96,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Prints for the user. A reader who has seen enough, as `| head` has, is no failure.
+/// Prints for the user. A reader that closes the pipe, as `| head` does, is not a failure.
 fn say(text: impl Display) -> Result<(), Failure> {
     match write_line(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -111,16 +111,16 @@ fn write_line(text: impl Display) -> io::Result<()> {
     writeln!(io::stdout(), "{text}")
 }
 
-/// What `--raw` takes.
+/// The help text of `--raw`.
 fn raw_help() -> String {
     format!(
-        "What the frames on standard input are, as in 640x480:gray8@30: size, format ({}), after a slash the bytes from row to \
-         row where rows are padded, and frames a second if known",
+        "Format of the frames on standard input, such as 640x480:gray8@30: size, format ({}), after a slash the \
+         bytes from row to row where rows are padded, and frames per second if known",
         RawFormat::FORMATS
     )
 }
 
-/// A threshold as all commands take it.
+/// Parses a threshold, as all commands take it.
 fn threshold(text: &str) -> Result<f32, String> {
     let value = text.parse().map_err(|_| "give a number above 0 and below 1".to_string())?;
     check_threshold(value).map_err(|error| error.to_string())
@@ -137,7 +137,7 @@ fn table() -> Table {
 fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
     let spinner = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    // Redrawing takes time of the cores that are being measured.
+    // Redrawing takes time from the cores that are being measured.
     spinner.enable_steady_tick(std::time::Duration::from_secs(1));
     spinner
 }

@@ -13,15 +13,15 @@ use std::str::FromStr;
 /// The model that ships with the command.
 static EMBEDDED: &[u8] = include_bytes!("../../models/tiny.ccs");
 
-/// What stands before an edition's name where its weights are to be generated.
+/// The prefix before an edition's name that requests generated weights.
 const GENERATED_PREFIX: &str = "random:";
-/// The published network's input.
+/// The side length of the published network's input.
 const GENERATED_SIZE: usize = 224;
 
 #[derive(clap::Args)]
 pub(super) struct ModelSource {
-    /// Bundle to use, or an exported model.onnx with its tokenizer.json beside it, or random:rn101, random:rn50, random:tiny, each with :int8 behind it or not, for an untrained network
-    /// [default: the model inside this command]
+    /// Bundle to use, or an exported model.onnx with its tokenizer.json beside it, or random:rn101, random:rn50,
+    /// random:tiny, each optionally with :int8, for an untrained network [default: the model inside this command]
     #[arg(short, long, value_name = "BUNDLE")]
     model: Option<ModelName>,
     /// Run a bundle whose weights were never trained: its masks mean nothing
@@ -48,8 +48,8 @@ impl ModelSource {
 pub(super) enum ModelName {
     Embedded,
     File(PathBuf),
-    /// `random:EDITION` or `random:EDITION:int8`: the published network at full size, with weights of no use but to
-    /// measure.
+    /// `random:EDITION` or `random:EDITION:int8`: the published network at full size, with weights that are only useful
+    /// to measure.
     Generated(Edition, Precision),
 }
 
@@ -79,7 +79,7 @@ impl fmt::Display for ModelName {
 }
 
 impl ModelName {
-    /// Opens the model. Only a generated one comes in a size of the caller's choice; any other must have it already.
+    /// Opens the model. Only a generated one can have a size of the caller's choice; any other must already have it.
     pub(crate) fn open(&self, size: Option<usize>) -> Result<ModelFile, Failure> {
         let file: ModelFile = match self {
             Self::Embedded => Bundle::from_static(EMBEDDED)?.into(),
@@ -97,7 +97,7 @@ impl ModelName {
     }
 }
 
-/// The published network with generated weights; of the published size where `size` is `None`.
+/// The published network with generated weights; with the published size where `size` is `None`.
 pub(super) fn generated(edition: Edition, precision: Precision, size: Option<usize>) -> Result<Bundle, Failure> {
     let tokenizer_json = Bundle::from_static(EMBEDDED)?.tokenizer_json()?.to_vec();
     generate(edition, precision, size.unwrap_or(GENERATED_SIZE), tokenizer_json)

@@ -1,4 +1,4 @@
-//! `causalclipseg verify`: is this bundle whole, whose is it, and does this CPU compute with it as it should?
+//! `causalclipseg verify`: checks that a bundle is complete, who signed it, and that this CPU computes it correctly.
 
 use super::{Failure, model_source, say};
 use causalclipseg::bundle::VerifyingKey;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub(super) struct Arguments {
     /// Bundle, or exported model.onnx, to check [default: the model inside this command]
     bundle: Option<PathBuf>,
-    /// Demand a signature by this Ed25519 public key: a file of 32 bytes, or of 64 hexadecimal digits
+    /// Require a signature by this Ed25519 public key: a file of 32 bytes, or of 64 hexadecimal digits
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
 }
@@ -41,23 +41,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let model = Model::from_file(file.clone(), ModelOptions::default())?;
     match model.self_test()? {
         Some(deviation) => say(format!("self-test   ok, logits within {deviation:.1e} of the packing machine's"))?,
-        None => say("self-test   the bundle carries none")?,
+        None => say("self-test   the bundle has none")?,
     }
     Ok(())
 }
 
-/// Interchange files record no sums and carry no signature. Opening one compared the engine's answers with plain tract's.
+/// Interchange files record no checksums and no signature. Opening one compared the engine's results with plain
+/// tract's.
 #[cfg(feature = "onnx")]
 fn verify_interchange(file: &Arc<OnnxFile>, arguments: &Arguments) -> Result<(), Failure> {
     if arguments.public_key.is_some() {
-        return Err("interchange files carry no signature; pack the checkpoint with --sign for one".into());
+        return Err("interchange files have no signature; pack the checkpoint with --sign for one".into());
     }
-    say(format!("integrity   an interchange file records no sums; sha256 {}", file.sha256()))?;
+    say(format!("integrity   an interchange file records no checksums; sha256 {}", file.sha256()))?;
     say("signature   none")?;
     Model::from_file(ModelFile::Onnx(file.clone()), ModelOptions::default())?;
     match file.network() {
         OnnxNetwork::Known { deviation, .. } => {
-            say(format!("self-test   ok, logits within {deviation:.1e} of what plain tract makes of the file"))
+            say(format!("self-test   ok, logits within {deviation:.1e} of plain tract's"))
         }
         OnnxNetwork::AsItIs { reason, .. } => {
             say(format!("self-test   none, plain tract runs the file itself: {reason}"))

@@ -1,21 +1,21 @@
-//! A GPU beside the CPU: it runs frames as long as it can, and the CPU stands in from the first failure on.
+//! A GPU beside the CPU: it runs frames as long as it can; from the first failure on, the engine falls back to the CPU.
 
 use super::cpu::WeightSource;
 use super::{Device, EngineOptions};
 use crate::graph::Graph;
 use std::sync::OnceLock;
 
-/// What the device of an engine came to.
+/// The state of an engine's device.
 #[derive(Default)]
 pub(super) struct Accelerator {
     #[cfg(feature = "gpu")]
     gpu: Option<super::gpu::GpuEngine>,
-    /// Why the CPU stands in for a GPU that was asked for.
+    /// Why the engine fell back to the CPU although a GPU was requested.
     fallback: OnceLock<String>,
 }
 
 impl Accelerator {
-    /// Never fails: what goes wrong is a reason for the CPU, and a line in the log.
+    /// Never fails: an error becomes a reason to fall back to the CPU, and a line in the log.
     pub(crate) fn new(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Self {
         if options.device == Device::Cpu {
             return Self::default();
@@ -41,7 +41,7 @@ impl Accelerator {
         }
     }
 
-    /// Of a network that only tract runs.
+    /// The state for a network that only tract runs.
     pub(crate) fn none_for_whole(device: Device) -> Self {
         match device {
             Device::Gpu { .. } => Self::without("this network runs on plain tract".into()),
@@ -55,7 +55,7 @@ impl Accelerator {
         accelerator
     }
 
-    /// Tells once that the CPU stands in from now on.
+    /// Records once that the engine falls back to the CPU from now on.
     fn fall_back(&self, reason: String) {
         if self.fallback.set(reason).is_ok()
             && let Some(reason) = self.fallback.get()
@@ -88,11 +88,11 @@ mod with_gpu {
             pixels: &[f32],
             prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
         ) -> bool {
-            // The CPU has the error for too many.
+            // The CPU reports the error for too many prompts.
             let Some(gpu) = self.gpu().filter(|_| prompts.len() <= MAX_PROMPTS) else { return false };
             match gpu.run(run, pixels, prompts) {
                 Ok(()) => true,
-                // The caller's mistake, not the device's; the CPU makes the same of it.
+                // The error is the caller's, not the device's; the CPU reports the same one.
                 Err(GpuError::Engine(_)) => false,
                 Err(error) => {
                     self.fall_back(error.to_string());

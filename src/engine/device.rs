@@ -1,30 +1,30 @@
-//! What computes: the CPU, or a GPU that the system offers.
+//! The device that computes: the CPU, or a GPU that the system offers.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What the image pass of a network runs on. Sentences are encoded on the CPU always: each is encoded once.
+/// The device that runs the image pass of a network. Sentences are always encoded on the CPU: each is encoded once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
     /// The CPU, in the fast engine's kernels.
     #[default]
     Cpu,
-    /// A GPU of its own silicon where there is one that can, and the CPU otherwise. Drivers that compute on the CPU do not
-    /// count: our own kernels are faster.
+    /// A hardware GPU where there is a usable one, and the CPU otherwise. Software GPU drivers do not count: our own
+    /// CPU kernels are faster.
     Auto,
-    /// The GPU with this number in the list of adapters; the most capable one where it is `None`. Where it can't, or stops
-    /// working, the CPU stands in.
+    /// The GPU with this number in the list of adapters; the most capable one where it is `None`. Where it cannot run
+    /// the network, or stops working, the engine falls back to the CPU.
     Gpu {
         /// Its number, from 0.
         index: Option<usize>,
     },
 }
 
-/// A name that no device has.
+/// An unknown device name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no device `{name}`; write cpu, gpu, gpu:N or auto")]
 pub struct UnknownDevice {
-    /// As it was written.
+    /// The name as it was written.
     pub name: String,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for Device {
     }
 }
 
-/// In what numbers a GPU keeps weights and maps. Sums are in f32 always.
+/// Number format for weights and feature maps on a GPU. Sums are always in f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GpuPrecision {
     /// f16 for a model that was packed in f16 or int8, where the GPU has it; f32 otherwise.
@@ -67,11 +67,11 @@ pub enum GpuPrecision {
     Auto,
     /// 32-bit floats.
     F32,
-    /// Half the memory; f32 where the GPU has no f16.
+    /// 16-bit floats: half the memory; f32 where the GPU has no f16.
     F16,
 }
 
-/// What ran a pass.
+/// The device that ran a pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RanOn {
@@ -83,7 +83,7 @@ pub enum RanOn {
 }
 
 impl RanOn {
-    /// As results say it: cpu or gpu.
+    /// The name in results: cpu or gpu.
     pub fn name(self) -> &'static str {
         match self {
             RanOn::Cpu => "cpu",

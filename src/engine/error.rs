@@ -1,4 +1,4 @@
-//! What can go wrong between a graph and its answers.
+//! Errors between a graph and its results.
 
 use crate::bundle::BundleError;
 use crate::graph::{GraphError, Shape};
@@ -12,7 +12,7 @@ use crate::lower::steps;
 pub enum EngineError {
     #[error("the network is not valid: {0}")]
     Graph(#[from] GraphError),
-    /// tract found something that the graph's own checks did not.
+    /// tract found an error that the graph's own checks did not.
     #[error("the reference engine cannot {what}: {reason}")]
     Reference { what: &'static str, reason: String },
     #[error("{given} inputs were given to a plan of {expected}")]
@@ -27,7 +27,7 @@ pub enum EngineError {
     TokenId { id: u32, vocabulary: usize },
     #[error("the tokens do not end with {end}, the end of text; use the tokenizer that came with the model")]
     NoEndOfText { end: usize },
-    #[error("a pool of {threads} threads cannot be made ({reason}); ask for fewer")]
+    #[error("a pool of {threads} threads cannot be created ({reason}); use fewer")]
     Threads { threads: usize, reason: String },
     #[error(transparent)]
     Isa(#[from] IsaError),
@@ -36,12 +36,12 @@ pub enum EngineError {
     /// The fast engine does not know this network; the reference engine may.
     #[error("the fast engine does not run `{node}`: {reason}")]
     Unsupported { node: String, reason: String },
-    /// A mistake of this program, not of its user.
+    /// A bug of this program, not a mistake of its user.
     #[error("the engine is in a state that it should not be in ({0}); please report it")]
     Internal(String),
     #[error("{given} prompts in one frame; at most {most} share an image pass")]
     Prompts { given: usize, most: usize },
-    #[error("the confounders' head was not loaded; ask for it when the engine is made")]
+    #[error("the confounders' head was not loaded; enable it when the engine is created")]
     NoConfounders,
 }
 
@@ -56,7 +56,7 @@ impl EngineError {
         move |error| EngineError::Threads { threads, reason: error.to_string() }
     }
 
-    /// Wraps an error of tract's, its causes on one line.
+    /// Wraps a tract error, its causes on one line.
     pub(super) fn reference<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |error| EngineError::Reference { what, reason: format!("{error:#}").replace('\n', " ") }
     }

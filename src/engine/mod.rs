@@ -1,9 +1,9 @@
-//! What runs a network, and how: one image pass for any number of prompts, and one prompt pass for any number of images.
+//! Runs a network: one image pass for any number of prompts, and one prompt pass for any number of images.
 //!
-//! The fast engine runs fused steps on SIMD kernels; a network that it does not know runs on plain tract, in three parts, with
-//! a line in the log. A [`Device`] other than the CPU runs image passes on a GPU (feature `gpu`), and the CPU stands in where
-//! that can't. The reference runs any graph, whole or in part, on plain tract operators: the truth that the fast engine is
-//! tested against.
+//! The fast engine runs fused steps on SIMD kernels; a network that it does not know runs on plain tract, in three
+//! parts, with a line in the log. A [`Device`] other than the CPU runs image passes on a GPU (feature `gpu`); where
+//! that fails, the engine falls back to the CPU. The reference runs any graph, complete or in part, on plain tract
+//! operators: the fast engine is tested against it.
 
 mod accelerator;
 #[doc(hidden)]
@@ -48,7 +48,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A network ready to run. Shared freely between threads, each with a [`Workspace`] of its own.
+/// A network ready to run. Shared freely between threads, each with a separate [`Workspace`].
 #[doc(hidden)]
 pub struct Engine {
     kind: Kind,
@@ -64,18 +64,18 @@ enum Kind {
     Whole(Arc<WholeNetwork>),
 }
 
-/// What a prompt pass leaves: the convolution that its sentence generates, for each head.
+/// The result of a prompt pass: the convolution that its sentence generates, for each head.
 #[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub struct PromptKernel {
     vectors: Vec<Arc<[f32]>>,
-    /// Where nothing of the network can be run for a sentence alone: the sentence itself.
+    /// The sentence itself, where no part of the network can be run for a sentence alone.
     tokens: Arc<[u32]>,
 }
 
 #[cfg(feature = "gpu")]
 impl PromptKernel {
-    /// Of one head; empty where the engine that encoded it had no such head.
+    /// The kernel of one head; empty where the engine that encoded it had no such head.
     fn of_head(&self, head: usize) -> &[f32] {
         self.vectors.get(head).map_or(&[], |vector| vector)
     }
@@ -86,7 +86,7 @@ impl PromptKernel {
 #[derive(Default)]
 pub struct Workspace {
     cpu: CpuWorkspace,
-    /// Of the reference engine: for each head, the logits of each prompt.
+    /// The reference engine's logits of each prompt, for each head.
     reference: [Vec<Array2<f32>>; 2],
     reference_head_seconds: f64,
     #[cfg(feature = "gpu")]
@@ -95,12 +95,12 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// What ran the last pass.
+    /// The device that ran the last pass.
     pub fn ran_on(&self) -> RanOn {
         self.ran_on
     }
 
-    /// Where the last pass's time went, if a GPU ran it.
+    /// The times of the last pass, if a GPU ran it.
     pub fn gpu_times(&self) -> Option<GpuTimes> {
         #[cfg(feature = "gpu")]
         if self.ran_on == RanOn::Gpu {
@@ -111,7 +111,7 @@ impl Workspace {
 }
 
 impl Engine {
-    /// Makes a network ready that has the inputs `image` and `tokens` and the output `pred` (`pred_ad` too, for confounders).
+    /// Plans a network that has the inputs `image` and `tokens` and the output `pred` (`pred_ad` too, for confounders).
     pub fn new<'a>(
         graph: &Graph,
         weights: impl Into<WeightSource<'a>>,
@@ -146,15 +146,15 @@ impl Engine {
         Ok(Self { kind, accelerator, input, context, vocabulary })
     }
 
-    /// Runs a network as it came, in tract's own operators: all of it for each prompt, text encoder and image encoder alike.
-    /// It has no confounders, and no device but the CPU: for another one, [`Self::fallback`] says so.
+    /// Runs an unknown network in tract's own operators: all of it for each prompt, text encoder and image encoder
+    /// alike. It has no confounders and runs on the CPU only: for another device, [`Self::fallback`] says so.
     pub fn whole(network: Arc<WholeNetwork>, device: Device) -> Self {
         let (input, context) = (network.input(), network.context());
         let accelerator = Accelerator::none_for_whole(device);
         Self { kind: Kind::Whole(network), accelerator, input, context, vocabulary: usize::MAX }
     }
 
-    /// Why the CPU stands in for a GPU that was asked for; `None` as long as everything is as asked.
+    /// Why the engine fell back to the CPU although a GPU was requested; `None` as long as it did not.
     pub fn fallback(&self) -> Option<&str> {
         self.accelerator.fallback()
     }
@@ -165,7 +165,7 @@ impl Engine {
         self.accelerator.gpu()
     }
 
-    /// Gives the GPU up, as a driver does that resets it, so that a host can rehearse what follows: the next frame runs on the
+    /// Drops the GPU, as a driver that resets it does, so that a host can test what follows: the next frame runs on the
     /// CPU.
     #[cfg(feature = "gpu")]
     pub fn lose_gpu(&self) {
@@ -174,17 +174,17 @@ impl Engine {
         }
     }
 
-    /// What an image pass takes: channels, height and width.
+    /// The shape of an image pass's input: channels, height and width.
     pub fn input(&self) -> Shape {
         self.input
     }
 
-    /// Tokens that a prompt may have, start and end of text included.
+    /// The most tokens that a prompt may have, start and end of text included.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// Whether [`Engine::confounder_logits`] answers.
+    /// Whether [`Engine::confounder_logits`] yields a map.
     pub fn has_confounders(&self) -> bool {
         match &self.kind {
             Kind::Cpu(engine) => engine.has_confounders(),
@@ -194,7 +194,7 @@ impl Engine {
     }
 
     /// Bytes that the engine and one workspace hold once `prompts` prompts were run in it, the bundle left out; `None`
-    /// where plain tract runs the network, which does not say.
+    /// where plain tract runs the network, whose memory is unknown.
     pub fn memory_bytes(&self, prompts: usize) -> Option<usize> {
         match &self.kind {
             Kind::Cpu(engine) => Some(engine.memory_bytes(prompts)),
@@ -210,8 +210,8 @@ impl Engine {
         }
     }
 
-    /// Runs the text encoder on token ids (start and end of text included; what follows the end is not run, since a
-    /// causal encoder's state does not depend on it).
+    /// Runs the text encoder on token ids (start and end of text included; tokens after the end are not run, since a
+    /// causal encoder's state does not depend on them).
     pub fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
         let begun = Instant::now();
         // The end of text is the vocabulary's largest id.
@@ -234,8 +234,8 @@ impl Engine {
         Ok(kernel)
     }
 
-    /// One image pass for all prompts; their logits stand in the workspace after it. `pixels`: normalised, channel by
-    /// channel, row by row.
+    /// Runs one image pass for all prompts; their logits are in the workspace after it. `pixels`: normalised, channel
+    /// by channel, row by row.
     pub fn run<'k>(
         &self,
         workspace: &mut Workspace,
@@ -245,7 +245,7 @@ impl Engine {
         self.run_with(workspace, pixels, prompts, false)
     }
 
-    /// As [`Self::run`], to find out where the time goes: times each step, in the order in which they run.
+    /// As [`Self::run`], but times each step, in the order in which they run.
     pub fn time_steps<'k>(
         &self,
         workspace: &mut Workspace,
@@ -307,7 +307,7 @@ impl Engine {
         }
     }
 
-    /// Of a workspace's last pass: what was spent where image and prompts meet.
+    /// The seconds of a workspace's last pass that were spent where image and prompts meet.
     pub fn head_seconds(&self, workspace: &Workspace) -> f64 {
         #[cfg(feature = "gpu")]
         if workspace.ran_on == RanOn::Gpu {
@@ -319,12 +319,13 @@ impl Engine {
         }
     }
 
-    /// The last pass's logits of one prompt, height x width of the network's input; the sigmoid of one is a probability.
+    /// The last pass's logits of one prompt, height x width of the network's input; the sigmoid of a logit is a
+    /// probability.
     pub fn logits<'w>(&self, workspace: &'w Workspace, prompt: usize) -> Result<ArrayView2<'w, f32>, EngineError> {
         self.head_logits(workspace, 0, prompt)
     }
 
-    /// Those of the adversarial head, which sees only what the masks leave to the confounders.
+    /// The logits of the adversarial head, which sees only what the masks leave to the confounders.
     pub fn confounder_logits<'w>(
         &self,
         workspace: &'w Workspace,
@@ -351,7 +352,7 @@ impl Engine {
         found.ok_or_else(|| EngineError::Internal(format!("the last pass had no prompt {prompt}")))
     }
 
-    /// One image and one prompt in memory of their own: the logits, and the confounders' where they were asked for.
+    /// Runs one image and one prompt in a separate workspace: the logits, and the confounders' where enabled.
     pub fn segment(
         &self,
         pixels: &[f32],
@@ -400,7 +401,7 @@ impl Kind {
     }
 }
 
-/// Of the smallest table that tokens are read in; its largest id is the end of text.
+/// The size of the smallest table that tokens are read in; its largest id is the end of text.
 fn vocabulary(graph: &Graph) -> Option<usize> {
     let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
         Op::Embed { vocabulary, .. } => Some(vocabulary),

@@ -1,4 +1,4 @@
-//! How an engine is made.
+//! How an engine is created.
 
 use super::{Device, GpuPrecision};
 use crate::kernels::Isa;
@@ -8,32 +8,32 @@ use std::path::PathBuf;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineChoice {
-    /// The fast one, and plain tract for a network that it does not know.
+    /// The fast engine, and plain tract for a network that it does not know.
     #[default]
     Auto,
     /// Plain tract.
     Reference,
 }
 
-/// What runs a network, and how: `EngineOptions::default().with_threads(2)`.
+/// The engine, device, precision and threads that run a network: `EngineOptions::default().with_threads(2)`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// Also yield the confounder map: where the adversarial head, which sees only what the causal masks leave over, would
-    /// find the lesion. Costs a second head for each image; off, it costs nothing.
+    /// Also yield the confounder map: where the adversarial head, which sees only what the causal masks leave over,
+    /// would find the lesion. Costs a second head for each image; switched off, it costs nothing.
     pub confounders: bool,
     /// Threads that share the work of one pass. Up to 1, everything runs on the calling thread; above, the engine keeps
     /// the others. Results do not depend on it.
     pub threads: usize,
-    /// Which engine.
+    /// The engine to use.
     pub choice: EngineChoice,
-    /// What image passes run on, where the fast engine is chosen. Where a GPU can't, or stops working, the CPU stands in:
-    /// [`Model::fallback`](crate::Model::fallback) says so.
+    /// The device of image passes, where the fast engine is chosen. Where a GPU cannot be used, or stops working, the
+    /// engine falls back to the CPU: [`Model::fallback`](crate::Model::fallback) says so.
     pub device: Device,
     /// Number format for weights and feature maps on a GPU.
     pub gpu_precision: GpuPrecision,
-    /// A folder for compiled shaders, kept from start to start where the GPU's driver can. The user's own: what lies there is
-    /// handed to the driver.
+    /// A folder for compiled shaders, kept between runs where the GPU's driver supports it. It must belong to the user:
+    /// its content is passed to the driver.
     pub pipeline_cache: Option<PathBuf>,
     /// The fast engine's instruction set; the best that the CPU has where it is `None`.
     pub isa: Option<Isa>,

@@ -1,4 +1,4 @@
-//! Where the time of one image pass went, step by step.
+//! The time of one image pass, step by step.
 
 /// One step of an image pass, as it ran.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,8 +9,8 @@ pub struct StepTime {
     pub kind: String,
     /// Multiply-accumulates in 10⁹; zero where it only moves or adds.
     pub gmac: f64,
-    /// Activations that it reads and writes.
+    /// Bytes of activations that it reads and writes.
     pub bytes: u64,
-    /// What it took.
+    /// Its duration.
     pub nanoseconds: u64,
 }

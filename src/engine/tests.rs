@@ -1,4 +1,4 @@
-//! A network of a few nodes that has every joint of the real one.
+//! A network of a few nodes that has every kind of connection of the real one.
 
 use super::*;
 use crate::graph::{GraphBuilder, Grid, NodeId, Op, Parts, TAPS};
@@ -21,7 +21,7 @@ fn head(g: &mut GraphBuilder, prefix: &str, map: NodeId, state: NodeId) -> NodeI
 
 fn network() -> (Graph, Weights) {
     let mut g = GraphBuilder::new();
-    // The prompt's part stands first here, which no engine may rely on.
+    // The prompt's part comes first here, which no engine may depend on.
     let tokens = g.input("tokens", Shape::Tokens { context: CONTEXT }).unwrap();
     let image = g.input("image", Shape::Map { channels: 3, height: SIDE, width: SIDE }).unwrap();
     let embed = Op::Embed { table: "table".into(), vocabulary: VOCABULARY, width: 8 };
@@ -128,7 +128,7 @@ fn graphs_and_weights_that_do_not_fit_are_errors() {
     assert!(error(&merged, &weights).contains("pred_ad"));
 }
 
-/// A node with a grid yields values of the grid alone; what it reads was rounded before.
+/// A node with a scale and zero point yields only values that they represent; what it reads was rounded before.
 #[test]
 fn grids_are_honoured() {
     let mut g = GraphBuilder::new();
@@ -140,7 +140,7 @@ fn grids_are_honoured() {
     let pixels = ArrayD::from_shape_vec(IxDyn(&[1, 2, 3]), vec![0.1, 0.13, -9.0, 99.0, 0.37, 0.62]).unwrap();
     let outputs = ReferencePlan::new(&graph, &Weights::new()).unwrap().run(&[Value::Array(&pixels)]).unwrap();
     assert_eq!(outputs[0].as_slice().unwrap(), [0.0, 0.25, -0.75, 63.0, 0.25, 0.5]);
-    // A half lies between two steps: to the even one.
+    // Halves are rounded to even.
     assert_eq!(outputs[1].as_slice().unwrap(), [1.0, 1.0, 2.0, 0.0, 1.0, 0.5]);
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         graph.nodes[rest.0].quantisation = Some(Grid { scale, zero_point: 0 });
@@ -156,7 +156,7 @@ fn an_engine_is_shared_between_threads() {
     shared::<PromptKernel>();
 }
 
-/// As a tract model of one operator, and in a larger one.
+/// The engine as a tract model of one operator, and inside a larger one.
 #[test]
 fn the_engine_stands_in_a_tract_graph() {
     use tract_core::internal::*;

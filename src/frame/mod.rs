@@ -1,7 +1,8 @@
-//! Borrowed pixels, and the way from them into the network's input and back.
+//! Borrowed pixels, their conversion to the network's input, and back.
 //!
-//! A [`Frame`] checks the caller's buffer once. The preprocessor resamples its region of interest into the network's square
-//! input and says with a placement where it went; the placement restores a map of the network to the region's own size.
+//! A [`Frame`] checks the caller's buffer once. The preprocessor resamples its region of interest into the network's
+//! square input and describes its position with a placement; the placement restores a map of the network to the
+//! region's own size.
 
 mod camera;
 mod orientation;
@@ -23,11 +24,11 @@ pub(crate) use watch::{FrameCondition, FrameWatch};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest side of a frame, in pixels. Any product of sides and bytes below it fits 64 bits with room to spare, and
-/// no ultrasound machine comes near.
+/// The longest side of a frame, in pixels. Any product of sides and bytes below it fits 64 bits by a wide margin, and
+/// ultrasound machines are far below.
 pub const MAX_SIDE: usize = 16_384;
 
-/// How a pixel lies in memory.
+/// How a pixel is stored in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PixelFormat {
@@ -42,7 +43,7 @@ pub enum PixelFormat {
 }
 
 impl PixelFormat {
-    /// Bytes that one pixel takes.
+    /// The number of bytes of one pixel.
     pub const fn bytes_per_pixel(self) -> usize {
         match self {
             Self::Gray8 => 1,
@@ -53,16 +54,16 @@ impl PixelFormat {
     }
 }
 
-/// A rectangle of whole pixels; `x` and `y` are its left and upper edge.
+/// A rectangle of complete pixels; `x` and `y` are its left and upper edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Region {
     /// The left edge, in pixels.
     pub x: usize,
     /// The upper edge, in pixels.
     pub y: usize,
-    /// In pixels.
+    /// The width, in pixels.
     pub width: usize,
-    /// In pixels.
+    /// The height, in pixels.
     pub height: usize,
 }
 
@@ -72,7 +73,7 @@ impl Region {
         Self { x: 0, y: 0, width, height }
     }
 
-    /// In pixels.
+    /// The area, in pixels.
     pub const fn area(&self) -> usize {
         self.width * self.height
     }
@@ -103,7 +104,7 @@ pub enum FrameError {
         region.width, region.height, region.x, region.y
     )]
     Region { region: Region, width: usize, height: usize },
-    #[error("{value:?} mm per pixel is no pixel size: both numbers have to be finite and above zero")]
+    #[error("{value:?} mm per pixel is not a pixel size: both numbers have to be finite and above zero")]
     PixelSize { value: [f32; 2] },
     #[error("the network's input is {size} pixels a side: give 1 to {MAX_SIDE}")]
     InputSize { size: usize },
@@ -115,7 +116,7 @@ pub enum FrameError {
     Map { shape: [usize; 2], size: usize },
 }
 
-/// Pixels that somebody else owns: a screen buffer, a decoded file, a frame grabber's memory.
+/// Pixels that the caller owns: a screen buffer, a decoded file, a frame grabber's memory.
 ///
 /// ```
 /// use causalclipseg::frame::{Frame, PixelFormat, Region};
@@ -150,7 +151,7 @@ impl<'a> Frame<'a> {
     /// its stride need not be filled.
     ///
     /// # Errors
-    /// A side of zero or above [`MAX_SIDE`], a stride shorter than a row, a buffer shorter than the rows.
+    /// A side is zero or above [`MAX_SIDE`], the stride is shorter than a row, or the buffer is shorter than the rows.
     pub fn new(
         data: &'a [u8],
         format: PixelFormat,
@@ -185,7 +186,7 @@ impl<'a> Frame<'a> {
         Self::new(data, format, width, height, width.saturating_mul(format.bytes_per_pixel()))
     }
 
-    /// Limits what the network sees to `region`: the scan without the machine's menus, say.
+    /// Limits what the network sees to `region`: for example the scan without the machine's menus.
     ///
     /// # Errors
     /// [`FrameError::Region`] where the region is empty or leaves the frame.
@@ -209,51 +210,51 @@ impl<'a> Frame<'a> {
         Ok(self)
     }
 
-    /// States whether the source vouches for the picture, as it does unless this says otherwise. A recorder keeps a place
-    /// for each frame that it lost; what is found there is flagged as [`InvalidFrame`](crate::mask::Flag::InvalidFrame).
+    /// States whether the source marks the picture as valid, which is the default. A recorder keeps a place for each
+    /// frame that it lost; a result on such a frame is flagged as [`InvalidFrame`](crate::mask::Flag::InvalidFrame).
     pub fn with_valid(mut self, valid: bool) -> Self {
         self.valid = valid;
         self
     }
 
-    /// States how the pixels are turned to be upright. The network sees them so; results lie on the pixels as they are
-    /// stored, and region, sizes and coordinates are those of the stored pixels too.
+    /// Sets how the pixels are turned to be upright. The network gets them upright; results, region, sizes and
+    /// coordinates are those of the stored pixels.
     pub fn with_orientation(mut self, orientation: Orientation) -> Self {
         self.orientation = orientation;
         self
     }
 
-    /// How its pixels lie in memory.
+    /// The format of its pixels.
     pub fn format(&self) -> PixelFormat {
         self.format
     }
 
-    /// In pixels, 1 to [`MAX_SIDE`].
+    /// The width in pixels, 1 to [`MAX_SIDE`].
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// In pixels, 1 to [`MAX_SIDE`].
+    /// The height in pixels, 1 to [`MAX_SIDE`].
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// What the network sees of the frame; all of it unless [`Frame::with_region`] said otherwise.
+    /// The part of the frame that the network sees; all of it unless [`Frame::with_region`] limits it.
     pub fn region(&self) -> Region {
         self.region
     }
 
-    /// `[x, y]`, where it is known.
+    /// The size of a pixel in millimetres, `[x, y]`, where it is known.
     pub fn mm_per_pixel(&self) -> Option<[f32; 2]> {
         self.mm_per_pixel
     }
 
-    /// Whether the source vouches for the picture.
+    /// Whether the source marks the picture as valid.
     pub fn is_valid(&self) -> bool {
         self.valid
     }
 
-    /// [`Orientation::Upright`] unless [`Frame::with_orientation`] said otherwise.
+    /// The orientation; [`Orientation::Upright`] unless [`Frame::with_orientation`] sets another.
     pub fn orientation(&self) -> Orientation {
         self.orientation
     }
@@ -265,7 +266,7 @@ impl<'a> Frame<'a> {
         &self.data[start..start + self.region.width * pixel]
     }
 
-    /// One pixel of the whole frame as 8-bit red, green and blue, for drawing.
+    /// One pixel of the complete frame as 8-bit red, green and blue, for drawing.
     pub(crate) fn rgb(&self, x: usize, y: usize) -> [u8; 3] {
         let at = y * self.stride_bytes + x * self.format.bytes_per_pixel();
         match self.format {

@@ -1,13 +1,13 @@
-//! How a picture's rows and columns lie to what they show.
+//! The orientation of a picture's stored rows and columns.
 //!
-//! A file may say beside its pixels that they are mirrored or turned: EXIF and TIFF by one of eight numbers, PLUS by the
-//! directions of its axes. The network's input is turned upright, and its maps are turned back: masks, contours and
+//! A file may say beside its pixels that they are mirrored or turned: EXIF and TIFF by one of eight numbers, PLUS by
+//! the directions of its axes. The network's input is turned upright, and its maps are turned back: masks, contours and
 //! overlays stay in the file's own order, pixel on pixel.
 
 use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
-/// What is done to the stored pixels to see them upright. The numbers are those of EXIF and TIFF.
+/// The transformation of stored pixels that makes them upright. The numbers are those of EXIF and TIFF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -25,14 +25,14 @@ pub enum Orientation {
     Transposed = 5,
     /// Turned by 90 degrees clockwise.
     Rotated90 = 6,
-    /// Rows become columns, both from the other end.
+    /// Rows become columns, both in reverse order.
     TransposedAcross = 7,
     /// Turned by 90 degrees counterclockwise.
     Rotated270 = 8,
 }
 
 impl Orientation {
-    /// In the order of their EXIF numbers.
+    /// All orientations, in the order of their EXIF numbers.
     pub const ALL: [Self; 8] = [
         Self::Upright,
         Self::MirroredHorizontally,
@@ -44,14 +44,14 @@ impl Orientation {
         Self::Rotated270,
     ];
 
-    /// From the number that EXIF and TIFF write, 1 to 8.
+    /// Converts the number of EXIF and TIFF, 1 to 8.
     pub fn from_exif(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|orientation| *orientation as u32 == number)
     }
 
-    /// From PLUS's `UltrasoundImageOrientation`, such as `MF` or `UNA`: where columns and rows lead to, marked or unmarked
-    /// side, far or near the transducer. Upright is what has the transducer at the top; which side the mark is on is left
-    /// as it is. `None` where the letters are none of these.
+    /// Converts PLUS's `UltrasoundImageOrientation`, such as `MF` or `UNA`: where columns and rows lead to, marked or
+    /// unmarked side, far from or near the transducer. Upright means that the transducer is at the top; the side of the
+    /// mark is left as it is. `None` for other letters.
     pub fn from_plus(letters: &str) -> Option<Self> {
         let mut letters = letters.trim().chars();
         let axes = (letters.next()?.to_ascii_uppercase(), letters.next()?.to_ascii_uppercase());
@@ -64,12 +64,12 @@ impl Orientation {
         }
     }
 
-    /// The number that EXIF and TIFF write, 1 to 8.
+    /// The number of EXIF and TIFF, 1 to 8.
     pub fn to_exif(self) -> u8 {
         self as u8
     }
 
-    /// What undoes it.
+    /// The inverse transformation.
     pub fn inverse(self) -> Self {
         match self {
             Self::Rotated90 => Self::Rotated270,
@@ -78,12 +78,12 @@ impl Orientation {
         }
     }
 
-    /// Whether width and height change places.
+    /// Whether width and height are exchanged.
     pub fn swaps_sides(self) -> bool {
         self as u8 >= 5
     }
 
-    /// Whether rows run from right to left, and columns from the bottom, once rows and columns have changed places.
+    /// Whether rows run from right to left, and columns from the bottom, once rows and columns have been exchanged.
     fn flips(self) -> [bool; 2] {
         match self {
             Self::Upright | Self::Transposed => [false, false],
@@ -108,7 +108,7 @@ impl Orientation {
         stored
     }
 
-    /// Turns a square map of `size` x `size` values upright in its own memory.
+    /// Turns a square map of `size` x `size` values upright in place.
     pub(crate) fn apply_to_square(self, map: &mut [f32], size: usize) {
         if self.swaps_sides() {
             for y in 0..size {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use ndarray::{Array2, array};
 
-    /// What each of the eight makes of one picture, as the EXIF standard draws them.
+    /// The result of each of the eight for one picture, as in the EXIF standard.
     #[test]
     fn eight_ways() {
         let stored = array![[1, 2, 3], [4, 5, 6]];
@@ -201,7 +201,7 @@ mod tests {
         for letters in ["", "M", "XX", "MM", "FN"] {
             assert_eq!(Orientation::from_plus(letters), None, "{letters}");
         }
-        // Columns that lead to the transducer are rows from the bottom: what is stored last is seen first.
+        // Columns that lead to the transducer are rows from the bottom: the last stored row is the first upright one.
         let stored = array![[3, 2, 1]];
         assert_eq!(Orientation::from_plus("NM").unwrap().apply(stored.view()), array![[1], [2], [3]]);
     }

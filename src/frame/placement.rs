@@ -1,16 +1,16 @@
-//! Where a frame's region lies in the network's input, and the way back.
+//! The position of a frame's region in the network's input, and the way back.
 
 use super::{Fit, Frame, FrameError, Orientation, Region};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
-/// Columns whose source positions are computed together and used for every row: enough to pay for themselves, few
-/// enough to stay in registers' reach and off the heap.
+/// The number of columns whose source positions are computed together and used for every row: enough to pay for
+/// themselves, few enough to stay in cache and off the heap.
 const TILE: usize = 64;
-/// Columns of the map that a tile looks at, at most, to have two rows mixed before: a region that is half as wide as the input
-/// looks at this many.
+/// The most columns of the map that a tile reads and that are blended from two rows in advance: a region half as wide
+/// as the input reads this many.
 const LINE: usize = 2 * TILE;
 
-/// Where the region of a frame lies in the network's square input.
+/// The position of a frame's region in the network's square input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     input_size: usize,
@@ -20,7 +20,7 @@ pub struct Placement {
     orientation: Orientation,
 }
 
-/// Two neighbouring sources and how much of the second is taken.
+/// Two neighbouring sources and the weight of the second.
 #[derive(Clone, Copy, Default)]
 struct Between {
     low: usize,
@@ -43,7 +43,7 @@ impl Placement {
         self.input_size
     }
 
-    /// Width and height of the whole frame, in its own pixels.
+    /// Width and height of the complete frame, in its own pixels.
     pub fn frame_size(&self) -> [usize; 2] {
         self.frame
     }
@@ -53,17 +53,17 @@ impl Placement {
         self.region
     }
 
-    /// Where that part lies in the input, in the input's pixels, before the input is turned upright; the rest of the input
-    /// is padding.
+    /// The position of that part in the input, in the input's pixels, before the input is turned upright; the rest of
+    /// the input is padding.
     pub fn fitted(&self) -> Region {
         self.fitted
     }
 
-    /// Brings a map of the network's input (S x S, rows first) to the region's own size, height x width.
+    /// Resamples a map of the network's input (S x S, rows first) to the region's own size, height x width.
     ///
-    /// Bilinear between pixel centres. Padding is cut off and never mixed in: at the border the outermost values of the
-    /// fitted part continue. Where the input was turned upright, the map is turned back.
-    /// `out` is given its shape; it allocates only where that shape is new.
+    /// Bilinear between pixel centres. Padding is cut off and never blended in: at the border the outermost values of
+    /// the fitted part are repeated. Where the input was turned upright, the map is turned back.
+    /// `out` is reshaped; it allocates only where that shape is new.
     ///
     /// # Errors
     /// [`FrameError::Map`] where the map is not S x S.
@@ -84,7 +84,7 @@ impl Placement {
         Ok(())
     }
 
-    /// Fills `out` from an upright map: two of its rows are mixed into one, and that is resampled sideways.
+    /// Fills `out` from an upright map: two of its rows are blended into one, which is resampled along the width.
     fn interpolate(&self, map: ArrayView2<'_, f32>, mut out: ArrayViewMut2<'_, f32>) {
         let Region { width, height, .. } = self.region;
         let mut columns = [Between::default(); TILE];
@@ -103,7 +103,7 @@ impl Placement {
             for (y, mut row) in out.rows_mut().into_iter().enumerate() {
                 let rows = between(y, height, self.fitted.y, self.fitted.height);
                 let (upper, lower) = (map.row(rows.low), map.row(rows.high));
-                // Of an input that is much wider than the region, most columns are not looked at.
+                // Where the input is much wider than the region, most columns are not read.
                 let Some(line) = line.get_mut(..map.ncols()) else {
                     let down = |x: usize| mix(upper[x], lower[x], rows.fraction);
                     for (value, column) in row.iter_mut().zip(columns.iter()) {
@@ -111,7 +111,7 @@ impl Placement {
                     }
                     continue;
                 };
-                // Maps of several heads lie between each other.
+                // Maps of several heads are interleaved.
                 match (upper.as_slice(), lower.as_slice()) {
                     (Some(upper), Some(lower)) => mix_rows(line, upper, lower, rows.fraction),
                     _ => mix_rows(line, upper, lower, rows.fraction),
@@ -174,7 +174,7 @@ mod tests {
         Placement::new(&frame, size, &fit)
     }
 
-    /// Every output pixel by itself, in f64.
+    /// Every output pixel separately, in f64.
     fn naive(placement: &Placement, map: &Array2<f32>) -> Array2<f32> {
         let (region, fitted) = (placement.region, placement.fitted);
         let source = |i: usize, from: usize, to: usize| {
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn restores_as_the_plain_formula() {
         let inner = Region { x: 3, y: 5, width: 70, height: 31 };
-        // The larger one is shrunk, so that a tile has more source columns than there is room for.
+        // The larger one is shrunk, so that a tile has more source columns than the line holds.
         for (size, fit) in [(32, Fit::Stretch), (32, LETTERBOX), (512, Fit::Stretch), (512, LETTERBOX)] {
             let map = Array2::from_shape_fn((size, size), |(y, x)| ((y * 37 + x * 101) % 64) as f32 / 7.0 - 3.0);
             for (width, height, region) in [
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(out, map.t());
     }
 
-    /// A map of one head among two is read in its place.
+    /// A map of one head among two is read without a copy.
     #[test]
     fn how_a_map_lies_changes_no_bit() {
         for (size, width, height) in [(32, 70, 31), (512, 50, 40)] {

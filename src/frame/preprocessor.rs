@@ -1,8 +1,8 @@
-//! From a frame's bytes to the network's input.
+//! Converts a frame's bytes to the network's input.
 //!
-//! Rows are mixed first: it runs along memory, byte for byte, whatever the format, and leaves one line of floats to
-//! resample sideways. So the only scratch is that line, and grey is resampled once though the network takes three
-//! channels.
+//! Rows are blended first: this runs along memory, byte for byte, whatever the format, and leaves one line of floats to
+//! resample along the width. So the only working memory is that line, and grey is resampled once although the network
+//! has three channels.
 
 use super::resample::Axis;
 use super::{Fit, Frame, FrameError, MAX_SIDE, Normalisation, Orientation, PixelFormat, Placement, Region};
@@ -23,7 +23,7 @@ pub struct Preprocessor {
     line: Vec<f32>,
 }
 
-/// From a raw sample of one channel to the network's number.
+/// The conversion of a raw sample of one channel to the network's number.
 #[derive(Clone, Copy)]
 struct Affine {
     scale: f32,
@@ -31,10 +31,10 @@ struct Affine {
 }
 
 impl Preprocessor {
-    /// For a network whose input is `input_size` pixels a side.
+    /// Creates one for a network whose input is `input_size` pixels a side.
     ///
     /// # Errors
-    /// A size of zero or above [`MAX_SIDE`]; a mean or padding that is not finite; a std that is not above zero.
+    /// The size is zero or above [`MAX_SIDE`], the mean or padding is not finite, or the std is not above zero.
     pub fn new(input_size: usize, normalisation: Normalisation, fit: Fit) -> Result<Self, FrameError> {
         if input_size == 0 || input_size > MAX_SIDE {
             return Err(FrameError::InputSize { size: input_size });
@@ -47,7 +47,7 @@ impl Preprocessor {
         if !finite || normalisation.std.iter().any(|std| *std <= 0.0) {
             return Err(FrameError::Normalisation);
         }
-        // All instruction sets give the same bits here, so one that can't be had is the engine's to complain of.
+        // All instruction sets give the same bits here; the engine reports one that is not available.
         let kernels = Kernels::detect().unwrap_or(Kernels::generic());
         let (columns, rows) = Default::default();
         Ok(Self { input_size, normalisation, fit, kernels, columns, rows, line: Vec::new() })
@@ -58,11 +58,11 @@ impl Preprocessor {
         self.input_size
     }
 
-    /// Writes the frame's region into `out`: 3 x S x S, red plane first, `(value - mean) / std` of values in 0..1.
-    /// Grey fills all three planes; 16-bit grey counts 65535 as 1. A frame that is stored otherwise is turned upright.
+    /// Writes the frame's region into `out`: 3 x S x S, red plane first, `(value - mean) / std` of values in 0..1. Grey
+    /// fills all three planes; 16-bit grey counts 65535 as 1. A frame that is not stored upright is turned upright.
     ///
     /// # Errors
-    /// [`FrameError::Output`] where `out` is not 3 x S x S long.
+    /// The length of `out` is not 3 x S x S ([`FrameError::Output`]).
     pub fn prepare(&mut self, frame: &Frame<'_>, out: &mut [f32]) -> Result<Placement, FrameError> {
         let size = self.input_size;
         if out.len() != 3 * size * size {
@@ -78,7 +78,7 @@ impl Preprocessor {
             PixelFormat::Bgra8 => self.resample::<4>(frame, [2, 1, 0], placement.fitted(), out),
         }
         if frame.orientation() != Orientation::Upright {
-            // The input is square, so that it is turned in its own memory; and small, whatever the frame's size.
+            // The input is square, so it is turned in place; and small, whatever the frame's size.
             out.chunks_exact_mut(size * size).for_each(|plane| frame.orientation().apply_to_square(plane, size));
         }
         Ok(placement)
@@ -101,7 +101,7 @@ impl Preprocessor {
         Affine { scale: 1.0 / (white * std[channel]), offset: -mean[channel] / std[channel] }
     }
 
-    /// `SAMPLES` lie interleaved in a pixel; `order` says which of them is red, green and blue.
+    /// `SAMPLES` are interleaved in a pixel; `order` gives the positions of red, green and blue.
     fn resample<const SAMPLES: usize>(
         &mut self,
         frame: &Frame<'_>,
@@ -182,7 +182,8 @@ mod tests {
         }
     }
 
-    /// The triangle's height over the centre of every source pixel, normalised; no support computed at all.
+    /// The triangle's height over the centre of every source pixel, normalised; the filter's support is not computed at
+    /// all.
     fn naive_weights(position: usize, input: usize, output: usize) -> Vec<f64> {
         let step = input as f64 / output as f64;
         let centre = (position as f64 + 0.5) * step;
@@ -238,7 +239,7 @@ mod tests {
             (64, 48, 2, Some(Region { x: 5, y: 7, width: 37, height: 23 })),
         ];
         for fit in [Fit::Stretch, LETTERBOX] {
-            // One preprocessor for all, so that its caches meet changing sizes.
+            // One preprocessor for all cases, so that its caches meet changing sizes.
             let mut preprocessor = Preprocessor::new(size, Normalisation::CLIP, fit).unwrap();
             for (width, height, gap, region) in shapes {
                 for format in FORMATS {
@@ -304,8 +305,8 @@ mod tests {
         }
     }
 
-    /// All eight orientations: the network sees what it sees of the upright picture, and a map of what it saw comes back on
-    /// the pixels as they are stored.
+    /// All eight orientations: the network's input equals that of the upright picture, and its map is restored on the
+    /// pixels as they are stored.
     #[test]
     fn a_turned_frame_is_seen_upright_and_answered_as_stored() {
         let upright = ndarray::Array2::from_shape_vec((14, 20), noise(14 * 20)).unwrap();

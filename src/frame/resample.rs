@@ -1,22 +1,22 @@
 //! One axis of a separable resampling with the triangle filter.
 //!
-//! Growing, it is bilinear interpolation between pixel centres. Shrinking, the triangle widens with the step, so that
-//! every source pixel counts: the "bilinear" of Pillow and of torchvision with `antialias=True`, which networks of this
-//! family are trained with. Taps that would fall outside the picture are dropped and the others scaled up.
+//! Upsampling, it is bilinear interpolation between pixel centres. Downsampling, the triangle widens with the step, so
+//! that every source pixel counts: the "bilinear" of Pillow and of torchvision with `antialias=True`, which networks of
+//! this family are trained with. Taps outside the picture are dropped and the others scaled up.
 
-/// The taps of every output position; rebuilt only when a length changes, in the memory of the last ones.
+/// The taps of every output position; rebuilt only when a length changes, in the same memory.
 #[derive(Debug, Default)]
 pub(super) struct Axis {
     input: usize,
     output: usize,
     first: Vec<usize>,
-    /// `weights[ends[i - 1]..ends[i]]` belong to output `i`.
+    /// The ends of each output's weights: `weights[ends[i - 1]..ends[i]]` belong to output `i`.
     ends: Vec<usize>,
     weights: Vec<f32>,
 }
 
 impl Axis {
-    /// Makes this the axis from `input` to `output` pixels; both above zero.
+    /// Sets the axis to `input` and `output` pixels; both above zero.
     pub(crate) fn resize(&mut self, input: usize, output: usize) {
         if (self.input, self.output) == (input, output) {
             return;
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn cases_worked_by_hand() {
-        // Growing by two: quarters between the centres, ends held.
+        // Upsampling by two: quarters between the centres, ends repeated.
         assert_close(&resample(&[0.0, 4.0], 4), &[0.0, 1.0, 3.0, 4.0]);
         // Shrinking by two: centres at 1 and 3, half-width 2. Left: |x + 0.5 - 1| / 2 = 1/4, 1/4, 3/4, so weights
         // 3, 3, 1 of 7; right the mirror image.

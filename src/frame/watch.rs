@@ -1,34 +1,34 @@
-//! What is wrong with frames themselves, whatever is found on them: nothing to see, noise, standing still.
+//! Checks frames themselves, whatever is found on them: no contrast, noise, frozen.
 
 use super::{Frame, PixelFormat, Region};
 
-/// Below this standard deviation of brightness, of 255, a frame shows nothing: a lost signal, a frozen black screen.
-/// Ultrasound images have 20 to 60.
+/// The standard deviation of brightness, of 255, below which a frame shows nothing: a lost signal, a frozen black
+/// screen. Ultrasound images have 20 to 60.
 const BLANK_DEVIATION: f64 = 4.0;
 
-/// Below this correlation of neighbouring pixels a frame is noise: ultrasound's speckle spreads over several pixels and
-/// gives 0.8 to 0.99, white noise 0.
+/// The correlation of neighbouring pixels below which a frame is noise: ultrasound's speckle spreads over several
+/// pixels and gives 0.8 to 0.99, white noise 0.
 const NOISE_CORRELATION: f64 = 0.6;
 
-/// What is wrong with a frame's region of interest, whatever is found on it.
+/// Defects of a frame's region of interest, whatever is found on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FrameCondition {
     /// No contrast: nothing can be seen.
     pub blank: bool,
-    /// Neighbouring pixels have little to do with each other.
+    /// Neighbouring pixels are hardly correlated.
     pub noise: bool,
-    /// The last frame again, pixel for pixel.
+    /// The frame equals the one before, pixel for pixel.
     pub frozen: bool,
 }
 
-/// Looks at the frames themselves, one after the other; it remembers a digest of the last one.
+/// Checks frames one after the other; it keeps a digest of the last one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FrameWatch {
     last: Option<u64>,
 }
 
 impl FrameWatch {
-    /// Looks at the next frame.
+    /// Checks the next frame.
     pub(crate) fn look(&mut self, frame: &Frame<'_>) -> FrameCondition {
         let seen = Content::of(frame);
         let frozen = self.last.replace(seen.digest) == Some(seen.digest);
@@ -37,17 +37,17 @@ impl FrameWatch {
     }
 }
 
-/// What a region of a frame looks like, in numbers.
+/// The content of a frame's region in numbers.
 struct Content {
-    /// Of brightness, 0 to 255.
+    /// The standard deviation of brightness, 0 to 255.
     deviation: f64,
-    /// Of brightness between neighbours in a row, -1 to 1; 1 where there is no contrast.
+    /// The correlation of brightness between neighbours in a row, -1 to 1; 1 where there is no contrast.
     correlation: f64,
-    /// Equal for equal pixels, and by chance only for others.
+    /// Equal for equal pixels; for others equal only by chance.
     digest: u64,
 }
 
-/// Of a frame's rows, one in so many is looked at for contrast; for the digest all are.
+/// The contrast is computed from one in so many rows of a frame, the digest from all.
 const ROW_STEP: usize = 4;
 
 impl Content {
@@ -80,7 +80,7 @@ impl Content {
     }
 }
 
-/// Over grey values and over pairs of neighbours in a row.
+/// Sums over grey values and over pairs of neighbours in a row.
 #[derive(Default)]
 struct Sums {
     count: u64,
@@ -108,7 +108,7 @@ impl Sums {
     }
 }
 
-/// Fowler, Noll and Vo's hash, variant 1a, 64 bit, taken eight bytes at a time: fast, and no secret to keep.
+/// Fowler, Noll and Vo's hash, variant 1a, 64 bit, over eight bytes at a time: fast, and not meant to be secure.
 struct Fnv(u64);
 
 impl Default for Fnv {
@@ -127,7 +127,7 @@ impl Fnv {
     }
 
     fn mix(&mut self, value: u64) {
-        // Only low bits reach high ones in a product; the rotation brings them back.
+        // In a product only low bits affect high ones; the rotation moves them back.
         self.0 = (self.0 ^ value).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
     }
 }
@@ -169,7 +169,7 @@ mod tests {
         };
         let mut watch = FrameWatch::default();
         assert_eq!(look(&data, &mut watch), BLANK);
-        // A clock beside the scan ticks on.
+        // A clock beside the scan keeps running.
         data[7] = 0;
         assert_eq!(look(&data, &mut watch), FrameCondition { frozen: true, ..BLANK });
     }

@@ -36,7 +36,7 @@ const fn tables() -> [[u64; 256]; 8] {
 pub struct Crc64(u64);
 
 impl Crc64 {
-    /// Of one piece.
+    /// The checksum of one piece.
     pub fn of(bytes: &[u8]) -> u64 {
         let mut crc = Self::default();
         crc.update(bytes);

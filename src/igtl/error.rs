@@ -3,7 +3,7 @@
 use super::header::TypeName;
 use std::time::Duration;
 
-/// What is wrong with bytes that should be a message.
+/// The reason why bytes are not a valid message.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ProtocolError {
     #[error("the bytes are not an OpenIGTLink header ({what}): check which program is connected")]

@@ -1,4 +1,4 @@
-//! What header version 2 adds to a body: an extended header before the content, metadata after it.
+//! The parts that header version 2 adds to a body: an extended header before the content, metadata after it.
 //!
 //! ```text
 //! body, version 1:   content
@@ -9,12 +9,12 @@ use super::fields::Fields;
 use super::text::{decode_text, encoding_of};
 use super::{Limits, ProtocolError};
 
-/// Of the extended header that we write.
+/// The size of the extended header that is written.
 const EXTENDED_BYTES: u16 = 12;
-/// Of one entry of the metadata index: length of key, character set and length of value.
+/// The size of one entry of the metadata index: length of key, character set and length of value.
 const INDEX_BYTES: usize = 8;
 
-/// A body of version 2 taken apart.
+/// A parsed body of version 2.
 pub(super) struct Extended<'a> {
     pub message_id: u32,
     pub content: &'a [u8],
@@ -23,7 +23,7 @@ pub(super) struct Extended<'a> {
 
 impl<'a> Extended<'a> {
     /// # Errors
-    /// Sizes that contradict each other or the body's, more metadata than the limits allow, keys that are not text.
+    /// Sizes contradict each other or the body's, there is more metadata than the limits allow, or keys are not text.
     pub(crate) fn parse(body: &'a [u8], limits: &Limits) -> Result<Self, ProtocolError> {
         let mut fields = Fields::new("extended header", body);
         let (own, index, texts) = (fields.u16()?, fields.u16()?, fields.u32()?);
@@ -66,7 +66,7 @@ fn parse_metadata(index: &[u8], texts: &[u8], limits: &Limits) -> Result<Vec<(St
     entries.collect()
 }
 
-/// Writes the extended header, what `content` writes, and metadata. Entries beyond what the index can count, and keys
+/// Writes the extended header, the output of `content`, and metadata. Entries beyond what the index can count, and keys
 /// longer than 65,535 bytes, are left out.
 pub(super) fn write_extended(
     message_id: u32,
@@ -137,13 +137,13 @@ mod tests {
         let good = body(&[("key", "value")]);
         for cut in 0..good.len() {
             let read = Extended::parse(&good[..cut], &limits);
-            // A cut moves what the sizes count from the end; it may leave a text that still is one.
+            // A cut moves what the sizes count from the end; the rest may still be valid text.
             if let Ok(extended) = read {
                 assert!(extended.content.len() < 7);
             }
         }
         assert!(Extended::parse(&body(&[("a", "b"), ("c", "d")]), &limits).is_err());
-        // No entry is made for texts that are not there.
+        // Texts that are not there get no entry.
         let mut many = body(&[("a", "b")]);
         let index = many.len() - 2 - INDEX_BYTES - 2;
         many[index..index + 2].copy_from_slice(&[0xff, 0xff]);

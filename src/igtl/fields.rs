@@ -2,14 +2,14 @@
 
 use super::ProtocolError;
 
-/// What is left to read of one part of a message.
+/// The unread rest of one part of a message.
 pub(super) struct Fields<'a> {
     part: &'static str,
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    /// `part` is what errors call the bytes.
+    /// Starts at the first byte; `part` is the name of the bytes in errors.
     pub(crate) fn new(part: &'static str, bytes: &'a [u8]) -> Self {
         Self { part, rest: bytes }
     }

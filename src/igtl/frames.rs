@@ -1,4 +1,4 @@
-//! IMAGE messages as frames that a network takes.
+//! Converts IMAGE messages to frames that a network takes.
 
 use super::{ByteOrder, DeviceName, Image, ImageHeader, ScalarType};
 use crate::frame::{Frame, FrameError, PixelFormat};
@@ -18,15 +18,16 @@ pub enum ImageError {
     Frame(#[from] FrameError),
 }
 
-/// Bits that sensors and converters use: white is the largest number of the smallest that holds all values seen.
+/// Bit depths of sensors and converters: white is the largest number of the smallest depth that holds all values seen.
 const DEPTHS: [u32; 7] = [8, 10, 12, 14, 16, 24, 32];
 
-/// Makes frames of one sender's images: puts parts into their whole, and brings wide pixels to 16 bits.
+/// Converts one sender's images to frames: assembles partial images, and converts components of more than 8 bits to 16
+/// bits.
 pub struct FrameAssembler {
     limit_bytes: u64,
-    /// Fixed by the caller.
+    /// The white level that the caller set.
     white: Option<f64>,
-    /// Of the image before: what parts are put into, and what white was found to be.
+    /// The state of the image before: the frame that parts are written into, and the white level so far.
     last: Option<Last>,
     pixels: Vec<u8>,
 }
@@ -41,18 +42,18 @@ struct Last {
 }
 
 impl FrameAssembler {
-    /// `limit_bytes` bounds a whole frame's memory. `white` is the value that is white in images whose components are not
-    /// bytes; by default the largest of the smallest of 8, 10, 12, 14, 16, 24 or 32 bits that holds everything that the
-    /// device has sent, or 1 for floating point up to 1.
+    /// `limit_bytes` bounds a complete frame's memory. `white` is the value that is white in images whose components
+    /// are not bytes; by default the largest of the smallest of 8, 10, 12, 14, 16, 24 or 32 bits that holds everything
+    /// that the device has sent, or 1 for floating point up to 1.
     pub fn new(limit_bytes: u64, white: Option<f64>) -> Self {
         Self { limit_bytes, white, last: None, pixels: Vec::new() }
     }
 
-    /// The frame with its pixel size, where the image has one. Whole images of bytes are borrowed, others copied. Of an image
-    /// that comes in parts, what has not come yet is black.
+    /// The frame with its pixel size, where the image has one. Complete images of bytes are borrowed, others copied. In
+    /// an image that comes in parts, the missing parts are black.
     ///
     /// # Errors
-    /// Volumes, vectors, and images beyond the limit.
+    /// The image is a volume, has vectors as pixels, or is beyond the limit.
     pub fn frame<'a>(&'a mut self, device: DeviceName, image: &Image<'a>) -> Result<Frame<'a>, ImageError> {
         let ImageHeader { components, scalar, size, .. } = image.header;
         let [width, height, slices] = size;
@@ -70,7 +71,7 @@ impl FrameAssembler {
         if bytes > self.limit_bytes {
             return Err(ImageError::TooLarge { bytes, limit: self.limit_bytes });
         }
-        // Once a device has sent a part, its whole images are kept as well: the next part goes into them.
+        // Once a device has sent a part, its complete images are kept as well: the next part is written into them.
         let kept = self.last.is_some_and(|last| last.device == device);
         let borrowed = image.header.is_whole() && !kept && matches!(format, PixelFormat::Gray8 | PixelFormat::Rgb8);
         let pixels = if borrowed {
@@ -84,7 +85,7 @@ impl FrameAssembler {
         Ok(frame.with_mm_per_pixel([mm_i, mm_j]).unwrap_or(frame))
     }
 
-    /// Converts the message's pixels to their place in the whole frame.
+    /// Converts the message's pixels and writes them to their position in the frame.
     fn place(&mut self, device: DeviceName, image: &Image<'_>, format: PixelFormat, bytes: usize) {
         let ImageHeader { components, scalar, byte_order, size, part_offset, part_size, .. } = image.header;
         let same =
@@ -122,7 +123,7 @@ impl FrameAssembler {
                 PixelFormat::Gray16Le => {
                     let target = target.as_chunks_mut::<2>().0;
                     for (target, source) in target.iter_mut().zip(source.chunks_exact(scalar.bytes())) {
-                        // A value that is not a number becomes 0.
+                        // NaN becomes 0.
                         let level = (read(source) / white).clamp(0.0, 1.0) * f64::from(u16::MAX);
                         *target = (level.round() as u16).to_le_bytes();
                     }
@@ -132,7 +133,7 @@ impl FrameAssembler {
     }
 }
 
-/// What white is where the largest value seen is `largest`; above zero.
+/// The white level where the largest value seen is `largest`; above zero.
 fn white_of(scalar: ScalarType, largest: f64) -> f64 {
     match scalar {
         ScalarType::Int8 => f64::from(i8::MAX),
@@ -141,7 +142,7 @@ fn white_of(scalar: ScalarType, largest: f64) -> f64 {
     }
 }
 
-/// Reads one component; given fewer bytes than it has, 0.
+/// A function that reads one component; 0 where it has too few bytes.
 fn reader(scalar: ScalarType, byte_order: ByteOrder) -> fn(&[u8]) -> f64 {
     macro_rules! number {
         ($kind:ty) => {
@@ -181,7 +182,7 @@ mod tests {
         DeviceName::new("Image").unwrap()
     }
 
-    /// The frame's pixels as they lie in memory.
+    /// The frame's pixels as they are stored.
     fn pixels(frame: &Frame<'_>) -> Vec<u8> {
         (0..frame.height()).flat_map(|y| frame.region_row(y).to_vec()).collect()
     }
@@ -198,7 +199,7 @@ mod tests {
         assert_eq!(pixels(&assembler.frame(device(), &colour).unwrap()), [3, 2, 1, 4, 7, 6, 5, 8]);
     }
 
-    /// Black, and a white that tells the depth, of every wide type in both byte orders.
+    /// Black, and a white that reveals the depth, for every type of more than 8 bits in both byte orders.
     #[test]
     fn wide_pixels_fill_sixteen_bits() {
         let numbers: [(ScalarType, f64, f64); 9] = [

@@ -1,26 +1,26 @@
-//! Where an image lies in space.
+//! The position of an image in space.
 //!
-//! An IMAGE carries three columns, each the direction of one index scaled by the pixel size along it, and the position of
+//! An IMAGE has three columns, each the direction of one index scaled by the pixel size along it, and the position of
 //! the image's *centre*; so a pixel's position depends on the image's size as well.
 
-/// The placement of an image, in millimetres of its coordinate system.
+/// The position, orientation and pixel size of an image, in millimetres of its coordinate system.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Geometry {
     /// For the indices i (to the right), j (down) and k (from slice to slice): the step from one pixel to the next.
     pub columns: [[f32; 3]; 3],
-    /// Of the image's centre.
+    /// The position of the image's centre.
     pub centre: [f32; 3],
 }
 
 impl Default for Geometry {
-    /// Pixels of one millimetre along the axes, the image's centre in the origin.
+    /// Pixels of one millimetre along the axes, the image's centre at the origin.
     fn default() -> Self {
         Self { columns: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], centre: [0.0; 3] }
     }
 }
 
 impl Geometry {
-    /// From pixel sizes in millimetres and directions of length 1.
+    /// Builds it from pixel sizes in millimetres and directions of length 1.
     pub fn new(spacing_mm: [f32; 3], directions: [[f32; 3]; 3], centre: [f32; 3]) -> Self {
         let scaled = |(direction, mm): ([f32; 3], f32)| direction.map(|part| part * mm);
         let [i, j, k] = directions;
@@ -28,12 +28,12 @@ impl Geometry {
         Self { columns: [scaled((i, mm_i)), scaled((j, mm_j)), scaled((k, mm_k))], centre }
     }
 
-    /// Of one pixel along i, j and k, in millimetres; 0 or not finite where the sender gave no size.
+    /// The size of one pixel along i, j and k, in millimetres; 0 or not finite where the sender gave no size.
     pub fn spacing_mm(&self) -> [f32; 3] {
         self.columns.map(|column| column.iter().map(|part| part * part).sum::<f32>().sqrt())
     }
 
-    /// Of i, j and k, each of length 1; `None` where a pixel has no size.
+    /// The directions of i, j and k, each of length 1; `None` where a pixel has no size.
     pub fn directions(&self) -> Option<[[f32; 3]; 3]> {
         let spacing = self.spacing_mm();
         let usable = spacing.iter().all(|mm| mm.is_finite() && *mm > 0.0);
@@ -41,7 +41,7 @@ impl Geometry {
         usable.then(|| [unit(0), unit(1), unit(2)])
     }
 
-    /// The position of an index, in millimetres. Whole indices are the centres of pixels; `size` is the image's.
+    /// The position of an index, in millimetres. Integer indices are the centres of pixels; `size` is the image's.
     pub fn position_mm(&self, index: [f64; 3], size: [u16; 3]) -> [f64; 3] {
         let mut position = self.centre.map(f64::from);
         for ((column, at), size) in self.columns.iter().zip(index).zip(size) {

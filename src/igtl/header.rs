@@ -4,27 +4,27 @@ use super::fields::Fields;
 use super::{ProtocolError, Timestamp};
 use std::fmt;
 
-/// Of the header, in bytes, in every version.
+/// The size of the header, in bytes, in every version.
 pub const HEADER_BYTES: usize = 58;
 
 /// A text field of fixed length, padded with zeros.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name<const N: usize>([u8; N]);
 
-/// What a message is, as in `IMAGE`.
+/// The type of a message, such as `IMAGE`.
 pub type TypeName = Name<12>;
-/// Which device, stream or tool a message is about, as in `Image_Reference`.
+/// The device, stream or tool that a message is about, such as `Image_Reference`.
 pub type DeviceName = Name<20>;
 
 impl<const N: usize> Name<N> {
-    /// `None` where the text is longer than the field or holds a zero.
+    /// A name; `None` where the text is longer than the field or contains a zero.
     pub fn new(text: &str) -> Option<Self> {
         let mut bytes = [0; N];
         bytes.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
         (!text.contains('\0')).then_some(Self(bytes))
     }
 
-    /// From a field: what follows the first zero, and spaces at the end, are padding.
+    /// Reads a field: bytes after the first zero, and spaces at the end, are padding.
     pub fn from_field(mut bytes: [u8; N]) -> Self {
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(N);
         let end = bytes[..end].iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
@@ -32,7 +32,7 @@ impl<const N: usize> Name<N> {
         Self(bytes)
     }
 
-    /// Without the padding.
+    /// The text without the padding.
     pub fn as_bytes(&self) -> &[u8] {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(N);
         &self.0[..end]
@@ -53,7 +53,7 @@ impl<const N: usize> PartialEq<&str> for Name<N> {
     }
 }
 
-/// What others put into a name may be no text: such bytes are escaped.
+/// A name may be invalid text: such bytes are escaped.
 impl<const N: usize> fmt::Display for Name<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.as_bytes().escape_ascii())
@@ -66,24 +66,24 @@ impl<const N: usize> fmt::Debug for Name<N> {
     }
 }
 
-/// What every message begins with.
+/// The beginning of every message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Of the header: 1, or 2 and above for bodies with an extended header and metadata. Protocol versions 1 and 2 have
-    /// header version 1, protocol version 3 has 2.
+    /// The header version: 1, or 2 and above for bodies with an extended header and metadata. Protocol versions 1 and 2
+    /// have header version 1, protocol version 3 has 2.
     pub version: u16,
     pub kind: TypeName,
     pub device: DeviceName,
     pub timestamp: Timestamp,
-    /// Of everything that follows, in bytes.
+    /// The size of the body, in bytes.
     pub body_bytes: u64,
     pub crc: u64,
 }
 
 impl Header {
     /// # Errors
-    /// [`ProtocolError::NotAHeader`] for bytes that no OpenIGTLink program writes: after them the place of the next message
-    /// is unknown.
+    /// [`ProtocolError::NotAHeader`] for bytes that no OpenIGTLink program writes: the position of the next message is
+    /// then unknown.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, ProtocolError> {
         let mut fields = Fields::new("header", bytes);
         let version = fields.u16()?;

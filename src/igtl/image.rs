@@ -3,7 +3,7 @@
 use super::fields::Fields;
 use super::{Geometry, ProtocolError};
 
-/// Of an IMAGE's own header, in bytes.
+/// The size of an IMAGE's own header, in bytes.
 pub(super) const IMAGE_HEADER_BYTES: usize = 72;
 
 /// How a component of a pixel is stored.
@@ -45,7 +45,7 @@ pub enum ByteOrder {
     Little,
 }
 
-/// Which way a patient's axes point. Passed on as it came: nothing here depends on it.
+/// The direction of a patient's axes. Passed on unchanged: nothing here depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CoordinateSystem {
     /// Right, anterior, superior.
@@ -56,25 +56,25 @@ pub enum CoordinateSystem {
     Other(u8),
 }
 
-/// What an IMAGE says of its pixels.
+/// An IMAGE's description of its pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImageHeader {
-    /// Interleaved: 1 for grey, 3 for red, green and blue.
+    /// The number of interleaved components: 1 for grey, 3 for red, green and blue.
     pub components: u8,
     pub scalar: ScalarType,
     pub byte_order: ByteOrder,
     pub coordinates: CoordinateSystem,
-    /// Of the whole image: width, height, slices.
+    /// The size of the complete image: width, height, slices.
     pub size: [u16; 3],
     pub geometry: Geometry,
-    /// Where the pixels of this message begin in the whole image.
+    /// The position of this message's pixels in the complete image.
     pub part_offset: [u16; 3],
-    /// Of the part whose pixels this message holds.
+    /// The size of the part whose pixels this message has.
     pub part_size: [u16; 3],
 }
 
 impl ImageHeader {
-    /// A whole two-dimensional image of bytes.
+    /// The header of a complete two-dimensional image of bytes.
     pub fn new(components: u8, width: u16, height: u16, geometry: Geometry) -> Self {
         let size = [width, height, 1];
         Self {
@@ -89,12 +89,12 @@ impl ImageHeader {
         }
     }
 
-    /// Whether the message holds all pixels of the image.
+    /// Whether the message has all pixels of the image.
     pub fn is_whole(&self) -> bool {
         self.part_size == self.size
     }
 
-    /// Of the pixels in the message, in bytes; fits 64 bits for any header.
+    /// The size of the pixels in the message, in bytes; fits 64 bits for any header.
     pub fn pixel_bytes(&self) -> u64 {
         let pixels: u64 = self.part_size.iter().map(|side| u64::from(*side)).product();
         pixels * u64::from(self.components) * self.scalar.bytes() as u64
@@ -123,13 +123,13 @@ impl ImageHeader {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Image<'a> {
     pub header: ImageHeader,
-    /// Row by row, `header.pixel_bytes()` of them.
+    /// The pixels row by row, `header.pixel_bytes()` bytes.
     pub pixels: &'a [u8],
 }
 
 impl<'a> Image<'a> {
     /// # Errors
-    /// A header that is cut short or contradicts itself, and pixels that are fewer or more than it says.
+    /// The header is cut short or contradicts itself, or there are fewer or more pixels than it says.
     pub(super) fn parse(content: &'a [u8]) -> Result<Self, ProtocolError> {
         let malformed = |what: String| ProtocolError::malformed("IMAGE", what);
         let mut fields = Fields::new("IMAGE header", content);
@@ -142,7 +142,7 @@ impl<'a> Image<'a> {
         let byte_order = match byte_order {
             1 => ByteOrder::Big,
             2 => ByteOrder::Little,
-            // Bytes have no order, and some senders leave the field alone.
+            // The order of single bytes means nothing, and some senders do not set the field.
             _ if scalar.bytes() == 1 => ByteOrder::Big,
             other => return Err(malformed(format!("its byte order is {other}, neither big (1) nor little (2)"))),
         };

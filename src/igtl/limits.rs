@@ -1,27 +1,27 @@
-//! How much a peer may make us hold, and for how long.
+//! Limits on how much memory and time a peer can use.
 
 use super::header::TypeName;
 use std::time::Duration;
 
-/// Room for an image's header and metadata beside its pixels.
+/// Bytes for an image's header and metadata beside its pixels.
 const BESIDE_PIXELS: u64 = 64 << 10;
 
 /// Bounds on what is read from a connection; sizes are compared before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The pixels of one IMAGE, the body of one POLYDATA, in bytes.
+    /// The largest size of the pixels of one IMAGE, or of the body of one POLYDATA, in bytes.
     pub frame_bytes: u64,
-    /// The body of any other message that is read, in bytes.
+    /// The largest body of any other message that is read, in bytes.
     pub text_bytes: u64,
-    /// The body of a message that is skipped, in bytes; more ends the connection.
+    /// The largest body of a message that is skipped, in bytes; more ends the connection.
     pub skipped_bytes: u64,
-    /// Metadata entries of one message.
+    /// The most metadata entries of one message.
     pub metadata_entries: u16,
-    /// A message that has begun may pause for so long.
+    /// The longest pause within a message that has begun.
     pub stall: Duration,
-    /// A message that has begun has to be complete after so long.
+    /// The longest time until a message that has begun is complete.
     pub message: Duration,
-    /// Whether bodies have to match their checksum. Off, for senders that leave it out.
+    /// Whether bodies have to match their checksum. Switch it off for senders that leave it out.
     pub check_crc: bool,
 }
 
@@ -39,7 +39,7 @@ impl Default for Limits {
     }
 }
 
-/// What is done with a body.
+/// How a body is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
     Read { limit: u64 },

@@ -1,4 +1,4 @@
-//! Whole messages: taken apart, and put together.
+//! Complete messages: parsing and writing.
 
 use super::extension::{Extended, write_extended};
 use super::header::HEADER_BYTES;
@@ -6,7 +6,7 @@ use super::query::Request;
 use super::text::{decode_string, encode_string};
 use super::{Crc64, DeviceName, Header, Image, Limits, PolyData, ProtocolError, Status, Timestamp, TypeName};
 
-/// What a message says.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content<'a> {
     Image(Image<'a>),
@@ -14,13 +14,13 @@ pub enum Content<'a> {
     Text(String),
     Status(Status),
     PolyData(PolyData),
-    /// GET_, STT_ or STP_ and the type that is asked for.
+    /// GET_, STT_ or STP_ and the requested type.
     Request(Request, TypeName),
-    /// RTS_ and another type: whether what was asked for is done.
+    /// RTS_ and another type: whether the request was carried out.
     Answer {
         done: bool,
     },
-    /// CAPABILITY: the types that a program sends and takes.
+    /// CAPABILITY: the types that a program sends and accepts.
     Capability(Vec<TypeName>),
 }
 
@@ -30,16 +30,16 @@ pub struct Message<'a> {
     pub header: Header,
     /// The sender's number for this message; 0 before protocol version 3.
     pub message_id: u32,
-    /// Keys and values, in the sender's order; none before protocol version 3.
+    /// Keys and values, in the sender's order; empty before protocol version 3.
     pub metadata: Vec<(String, String)>,
     pub content: Content<'a>,
 }
 
 impl<'a> Message<'a> {
-    /// Takes a body apart. The checksum is the reader's business.
+    /// Parses a body. The reader has checked the checksum.
     ///
     /// # Errors
-    /// A body that contradicts itself, or of a type that is not read here.
+    /// The body contradicts itself, or has a type that is not read here.
     pub fn decode(header: &Header, body: &'a [u8], limits: &Limits) -> Result<Self, ProtocolError> {
         let (message_id, content, metadata) = match header.version {
             0 | 1 => (0, body, Vec::new()),
@@ -75,7 +75,7 @@ fn decode_capability(content: &[u8]) -> Vec<TypeName> {
     names.iter().map(|name| TypeName::from_field(*name)).collect()
 }
 
-/// What a message says, to be written.
+/// The content of a message to write.
 #[derive(Clone, Copy, Debug)]
 pub enum Outgoing<'a> {
     Image(Image<'a>),
@@ -83,16 +83,16 @@ pub enum Outgoing<'a> {
     Status(&'a Status),
     PolyData(&'a PolyData),
     Capability(&'a [TypeName]),
-    /// Any type whose content is nothing: a request, for one.
+    /// Any type with an empty content, such as a request.
     Empty(TypeName),
     /// RTS_ and another type.
     Answer(TypeName, bool),
 }
 
-/// What is written around the content.
+/// The parts of a message around the content.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
-    /// Of the header: 1, or 2 with a message number and metadata.
+    /// The header version: 1, or 2 with a message number and metadata.
     pub version: u16,
     pub device: DeviceName,
     pub timestamp: Timestamp,
@@ -101,12 +101,12 @@ pub struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// Of version 1.
+    /// An envelope of version 1.
     pub fn new(device: DeviceName, timestamp: Timestamp) -> Self {
         Self { version: 1, device, timestamp, message_id: 0, metadata: &[] }
     }
 
-    /// Writes a message behind what `out` holds.
+    /// Appends a message to `out`.
     pub fn write(&self, content: Outgoing<'_>, out: &mut Vec<u8>) {
         let kind = match content {
             Outgoing::Image(_) => TypeName::new("IMAGE"),
@@ -130,7 +130,7 @@ impl Envelope<'_> {
         });
     }
 
-    /// The same with a content that `content` writes.
+    /// Writes a message whose content `content` writes.
     pub fn write_with(&self, kind: TypeName, out: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
         let start = out.len();
         out.extend([0; HEADER_BYTES]);

@@ -1,4 +1,4 @@
-//! OpenIGTLink, the protocol of image-guided therapy: messages, and a node that segments the images it is sent.
+//! OpenIGTLink, the protocol of image-guided therapy: messages, and a node that segments the images that it receives.
 //!
 //! ```text
 //! connection --MessageReader--> Message --FrameAssembler--> Frame --> Stream --> mask, contours, report
@@ -6,10 +6,10 @@
 //! connection <------------------ Envelope::write <----------------------+
 //! ```
 //!
-//! Protocol versions 1 to 3 (header versions 1 and 2), over the standard library's sockets and nothing else: the few
-//! messages that are needed are less code than a general library with its runtime brings. Sizes are compared with [`Limits`]
-//! before memory is taken, checksums are checked, and nothing that a peer sends makes anything panic.
-//! `docs/openigtlink.md` says which messages are taken and given.
+//! Protocol versions 1 to 3 (header versions 1 and 2), over the standard library's sockets only: the few messages that
+//! are needed are less code than a general library with its runtime. Sizes are compared with [`Limits`] before memory
+//! is allocated, checksums are checked, and nothing that a peer sends causes a panic. `docs/openigtlink.md` lists the
+//! messages that are accepted and sent.
 
 mod crc;
 mod error;

@@ -3,11 +3,11 @@
 use super::ProtocolError;
 use super::fields::Fields;
 
-/// Points in millimetres and lines over them. Vertices, polygons, strips and attributes of others are read past.
+/// Points in millimetres and lines over them. Vertices, polygons, strips and attributes are skipped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PolyData {
     pub points: Vec<[f32; 3]>,
-    /// Each a sequence of numbers of points; closed where it ends with its first.
+    /// The lines, each a sequence of indices of points; closed where it ends with its first.
     pub lines: Vec<Vec<u32>>,
 }
 
@@ -23,7 +23,7 @@ impl PolyData {
     }
 
     /// # Errors
-    /// Counts that contradict each other or the content's size, and lines over points that are not there.
+    /// Counts contradict each other or the content's size, or lines refer to points that do not exist.
     pub(super) fn parse(content: &[u8]) -> Result<Self, ProtocolError> {
         let malformed = |what: &str| ProtocolError::malformed("POLYDATA", what);
         let mut fields = Fields::new("POLYDATA", content);
@@ -46,12 +46,12 @@ impl PolyData {
             let bytes = (count as usize).checked_mul(4).ok_or_else(|| malformed("a line has too many points"))?;
             let line: Vec<u32> = cells.take(bytes)?.as_chunks::<4>().0.iter().map(|n| u32::from_be_bytes(*n)).collect();
             if line.iter().any(|point| *point >= point_count) {
-                return Err(malformed("a line goes over a point that is not there"));
+                return Err(malformed("a line refers to a point that does not exist"));
             }
             lines.push(line);
         }
         if lines.len() != line_count as usize {
-            return Err(malformed("the number of lines is another than announced"));
+            return Err(malformed("the number of lines differs from the announced one"));
         }
         Ok(Self { points, lines })
     }
@@ -89,7 +89,7 @@ mod tests {
         // A point beyond the last.
         let last = content.len() - 1;
         content[last] = 5;
-        assert!(PolyData::parse(&content).unwrap_err().to_string().contains("not there"));
+        assert!(PolyData::parse(&content).unwrap_err().to_string().contains("does not exist"));
         let mut empty = Vec::new();
         PolyData::default().write(&mut empty);
         assert_eq!(PolyData::parse(&empty).unwrap(), PolyData::default());

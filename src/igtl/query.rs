@@ -1,8 +1,8 @@
-//! Messages that ask for messages: their type is a prefix and another message's type.
+//! Messages that request messages: their type is a prefix and another message's type.
 
 use super::TypeName;
 
-/// What is asked for.
+/// The kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// One message.
@@ -16,7 +16,7 @@ pub enum Request {
 impl Request {
     const PREFIXES: [(&'static [u8], Self); 3] = [(b"GET_", Self::Get), (b"STT_", Self::Start), (b"STP_", Self::Stop)];
 
-    /// The request in a type name and what it is for: `STT_IMAGE` starts `IMAGE`.
+    /// The request in a type name and its subject: `STT_IMAGE` starts `IMAGE`.
     pub fn of(kind: &TypeName) -> Option<(Self, TypeName)> {
         let of_prefix = |(prefix, request): &(&[u8], Self)| {
             let subject = std::str::from_utf8(kind.as_bytes().strip_prefix(*prefix)?).ok()?;

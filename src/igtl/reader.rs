@@ -1,4 +1,4 @@
-//! Messages from a connection: in pieces as they come, sizes checked before memory is taken.
+//! Reads messages from a connection in pieces as they arrive; sizes are checked before memory is allocated.
 
 use super::header::HEADER_BYTES;
 use super::limits::Treatment;
@@ -6,18 +6,18 @@ use super::{Crc64, Header, Limits, Message, ProtocolError, ReadError};
 use std::io::{ErrorKind, Read};
 use std::time::Instant;
 
-/// Memory for a body grows with the bytes that arrive, from this on, and not with those that are announced.
+/// The first allocation for a body: memory grows with the bytes that arrive, not with those that are announced.
 const FIRST_BODY_BYTES: usize = 64 << 10;
-/// Bodies that nobody reads pass through so much memory.
+/// The size of the buffer that skipped bodies pass through.
 const SKIP_BYTES: usize = 16 << 10;
 
-/// What came next.
+/// The next event.
 #[derive(Debug)]
 pub enum Received<'a> {
     Message(Message<'a>),
-    /// A message of a type that is not read here; its body has passed.
+    /// A message of a type that is not read here; its body was skipped.
     Skipped(Header),
-    /// A message that can't be used; the next one can be read.
+    /// A message that cannot be used; the next one can be read.
     Damaged(Header, ProtocolError),
     /// Nothing for now: the source has no bytes, or its timeout has passed.
     Nothing,
@@ -27,12 +27,12 @@ pub enum Received<'a> {
     },
 }
 
-/// Where the reader is in a message.
+/// The reader's position in a message.
 enum State {
     Header,
     /// The body is kept.
     Body(Header),
-    /// So many bytes are still to be thrown away.
+    /// The number of bytes still to be skipped.
     Skip(Header, u64),
 }
 
@@ -49,10 +49,10 @@ pub struct MessageReader {
     state: State,
     header: [u8; HEADER_BYTES],
     body: Vec<u8>,
-    /// Bytes of the header, or of the body, that are there.
+    /// The number of bytes of the header, or of the body, that have arrived.
     filled: usize,
     crc: Crc64,
-    /// When the message began, and when its last bytes came.
+    /// When the message began, and when its last bytes arrived.
     begun: Instant,
     progress: Instant,
 }
@@ -72,11 +72,12 @@ impl MessageReader {
         }
     }
 
-    /// Reads until a message is complete or the source has nothing more. The source may block, better with a timeout.
+    /// Reads until a message is complete or the source has nothing more. The source may block, preferably with a
+    /// timeout.
     ///
     /// # Errors
-    /// A source that fails, bytes that are not a header, a body beyond the limits, a message that does not go on. None of
-    /// them can be got over: the place of the next message is unknown.
+    /// The source fails, bytes are not a header, a body is beyond the limits, or a message stalls. All of them are
+    /// fatal: the position of the next message is unknown.
     pub fn next(&mut self, source: &mut impl Read) -> Result<Received<'_>, ReadError> {
         Ok(match self.advance(source)? {
             Progress::Nothing => Received::Nothing,
@@ -88,7 +89,7 @@ impl MessageReader {
                     let error = ProtocolError::Checksum { kind: header.kind, announced: header.crc, actual };
                     return Ok(Received::Damaged(header, error));
                 }
-                // As many as the header says, which `begin_body` has found to be within the limits.
+                // As many as the header says, which `begin_body` has checked against the limits.
                 let body = &self.body[..header.body_bytes as usize];
                 match Message::decode(&header, body, &self.limits) {
                     Ok(message) => Received::Message(message),
@@ -98,7 +99,7 @@ impl MessageReader {
         })
     }
 
-    /// Memory for bodies that the reader keeps, in bytes.
+    /// The memory for bodies that the reader keeps, in bytes.
     pub fn kept_bytes(&self) -> usize {
         self.body.capacity()
     }
@@ -146,7 +147,7 @@ impl MessageReader {
         }
     }
 
-    /// Reads once into what is being filled.
+    /// Reads once into the buffer that is being filled.
     fn read(&mut self, source: &mut impl Read) -> std::io::Result<usize> {
         match &mut self.state {
             State::Header => {
@@ -185,7 +186,7 @@ impl MessageReader {
             Treatment::Read { limit } => (limit, State::Body(header)),
             Treatment::Skip { limit } => (limit, State::Skip(header, header.body_bytes)),
         };
-        // On a machine whose addresses are shorter than a body's size, no such body is taken.
+        // Where addresses are shorter than a body's size, no such body is accepted.
         if header.body_bytes > limit || usize::try_from(header.body_bytes).is_err() {
             return Err(ProtocolError::TooLarge { kind: header.kind, bytes: header.body_bytes, limit });
         }

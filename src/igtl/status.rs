@@ -19,11 +19,11 @@ pub mod status_code {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub code: u16,
-    /// The sender's own.
+    /// The sender's own code.
     pub subcode: i64,
-    /// A short name of the state, `OK` for one.
+    /// A short name of the state, such as `OK`.
     pub name: Name<20>,
-    /// For people.
+    /// The message for people.
     pub message: String,
 }
 
@@ -44,7 +44,7 @@ impl Status {
     }
 
     /// # Errors
-    /// A content shorter than the fixed fields.
+    /// The content is shorter than the fixed fields.
     pub(super) fn parse(content: &[u8]) -> Result<Self, ProtocolError> {
         let mut fields = Fields::new("STATUS", content);
         let (code, subcode) = (fields.u16()?, fields.u64()?.cast_signed());

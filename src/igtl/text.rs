@@ -1,4 +1,4 @@
-//! Texts and how their characters are encoded, and the STRING message.
+//! Texts, their character encodings, and the STRING message.
 
 use super::ProtocolError;
 use super::fields::Fields;
@@ -11,8 +11,8 @@ const UTF_16_BE: u16 = 1013;
 const UTF_16_LE: u16 = 1014;
 
 /// # Errors
-/// [`ProtocolError::Malformed`] for a character set other than ASCII, ISO 8859-1, UTF-8, UTF-16BE and UTF-16LE, and bytes
-/// that are not of it.
+/// [`ProtocolError::Malformed`] for a character set other than ASCII, ISO 8859-1, UTF-8, UTF-16BE and UTF-16LE, and for
+/// bytes that are invalid in it.
 pub(super) fn decode_text(part: &'static str, encoding: u16, bytes: &[u8]) -> Result<String, ProtocolError> {
     let malformed = |what: String| ProtocolError::malformed(part, what);
     let wide = |unit: fn([u8; 2]) -> u16| {
@@ -21,7 +21,7 @@ pub(super) fn decode_text(part: &'static str, encoding: u16, bytes: &[u8]) -> Re
         text.ok().filter(|_| rest.is_empty()).ok_or_else(|| malformed("it is not valid UTF-16".into()))
     };
     match encoding {
-        // Programs that say ASCII by default send UTF-8 when they have to.
+        // Programs that declare ASCII by default send UTF-8 when they have to.
         US_ASCII | UTF_8 => String::from_utf8(bytes.to_vec()).map_err(|_| malformed("it is not valid UTF-8".into())),
         ISO_8859_1 => Ok(bytes.iter().map(|byte| char::from(*byte)).collect()),
         UTF_16_BE => wide(u16::from_be_bytes),
@@ -30,7 +30,7 @@ pub(super) fn decode_text(part: &'static str, encoding: u16, bytes: &[u8]) -> Re
     }
 }
 
-/// The smallest character set that holds a text.
+/// The smallest character set that can represent a text.
 pub(super) fn encoding_of(text: &str) -> u16 {
     if text.is_ascii() { US_ASCII } else { UTF_8 }
 }
@@ -38,7 +38,7 @@ pub(super) fn encoding_of(text: &str) -> u16 {
 /// Reads a STRING's content.
 ///
 /// # Errors
-/// A content that is shorter than it says; see also [`decode_text`].
+/// The content is shorter than it says; see also [`decode_text`].
 pub(super) fn decode_string(content: &[u8]) -> Result<String, ProtocolError> {
     let mut fields = Fields::new("STRING", content);
     let (encoding, bytes) = (fields.u16()?, fields.u16()?);

@@ -1,4 +1,4 @@
-//! Points in time as messages carry them.
+//! Timestamps of messages.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,10 +12,10 @@ impl Timestamp {
         Self((since.as_secs() << 32) | ((u64::from(since.subsec_nanos()) << 32) / 1_000_000_000))
     }
 
-    /// From microseconds since 1970; wraps after the year 2106, as the format does.
+    /// Converts microseconds since 1970; wraps after the year 2106, as the format does.
     pub fn from_micros(micros: u64) -> Self {
         let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
-        // Rounded up, so that the way back, which rounds to the nearest, gives the same microsecond.
+        // Rounded up, so that converting back, which rounds to the nearest, gives the same microsecond.
         Self(seconds << 32 | (rest << 32).div_ceil(1_000_000))
     }
 

@@ -1,14 +1,14 @@
-//! What PLUS says of single frames, in MetaImage and NRRD alike: `Seq_Frame0007_Timestamp` is `Timestamp` of frame 7.
+//! PLUS's fields of single frames, in MetaImage and NRRD alike: `Seq_Frame0007_Timestamp` is `Timestamp` of frame 7.
 
 use super::source::FrameBuffer;
 use std::collections::BTreeMap;
 
-/// By frame, `key, value` in the file's order.
+/// Fields by frame, `key, value` in the file's order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct FrameFields(BTreeMap<u64, Vec<(String, String)>>);
 
 impl FrameFields {
-    /// Takes a field that is about a single frame; gives any other back.
+    /// Takes a field about a single frame; returns any other.
     pub fn take(&mut self, key: &str, value: String) -> Option<String> {
         let named = key.strip_prefix("Seq_Frame").and_then(|rest| rest.split_once('_'));
         let Some((frame, name)) = named.and_then(|(number, name)| Some((number.parse().ok()?, name))) else {
@@ -22,7 +22,7 @@ impl FrameFields {
         self.0.is_empty()
     }
 
-    /// Notes in the buffer what is said of a frame.
+    /// Writes the fields of a frame into the buffer.
     pub fn note(&self, frame: u64, into: &mut FrameBuffer) {
         let Some(fields) = self.0.get(&frame) else { return };
         let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());

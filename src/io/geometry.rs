@@ -1,12 +1,12 @@
-//! Where pixels lie in millimetres: kept from a source to the label map that lies on it.
+//! The position of pixels in millimetres: copied from a source to its label map.
 
-/// The grid of a picture, of a volume, or of pictures one behind the other, in patient coordinates as DICOM and ITK have
-/// them: to the left, to the back, to the head.
+/// The sampling of a picture, of a volume, or of a stack of pictures, in patient coordinates as in DICOM and ITK: to
+/// the left, to the back, to the head.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Geometry {
-    /// From a pixel to the next along columns, rows and frames; 1 where it is unknown.
+    /// The distance from a pixel to the next along columns, rows and frames; 1 where it is unknown.
     pub spacing_mm: [f64; 3],
-    /// Of length 1: where the columns, the rows and the frames lead to.
+    /// The directions of columns, rows and frames, each of length 1.
     pub directions: [[f64; 3]; 3],
     /// The centre of the first pixel.
     pub origin_mm: [f64; 3],
@@ -21,8 +21,8 @@ impl Default for Geometry {
 }
 
 impl Geometry {
-    /// From steps along each axis, in millimetres: their lengths are the spacing. A step that is missing or no step keeps
-    /// the default.
+    /// A geometry from the steps along each axis, in millimetres: their lengths are the spacing. A step that is missing
+    /// or zero keeps the default.
     pub(super) fn from_steps(steps: [Option<[f64; 3]>; 3], origin_mm: [f64; 3]) -> Self {
         let mut geometry = Self { origin_mm, ..Self::default() };
         for (axis, step) in steps.into_iter().enumerate() {
@@ -36,7 +36,7 @@ impl Geometry {
         geometry
     }
 
-    /// The size of a pixel. PLUS and ITK write 1 x 1 where it is unknown, so that is no size.
+    /// The size of a pixel. PLUS and ITK write 1 x 1 where it is unknown, so that does not count as a size.
     pub(super) fn mm_per_pixel(&self) -> Option<[f32; 2]> {
         let [x, y, _] = self.spacing_mm;
         let size = [x as f32, y as f32];

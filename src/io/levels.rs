@@ -1,13 +1,13 @@
-//! What is black and what is white where samples have more than eight bits.
+//! Black and white levels where samples have more than eight bits.
 //!
-//! Cameras and converters store ten or twelve bits in sixteen, or floats of any range, and say so nowhere. Seen as they are
-//! such pictures are black. The rule, for all frames of a file alike:
+//! Cameras and converters store ten or twelve bits in sixteen, or floats of any range, without stating it. Displayed
+//! unchanged, such pictures are black. The rule, for all frames of a file alike:
 //!
-//! * whole numbers from zero: white is the largest number of as many bits as the largest sample has, eight at least;
-//! * floats from zero: white is 1, or 255, where no sample is larger, else as for whole numbers;
+//! * integers from zero: white is the largest number of as many bits as the largest sample has, eight at least;
+//! * floats from zero: white is 1, or 255, where no sample is larger, otherwise as for integers;
 //! * numbers below zero: black is the smallest sample, and white the largest.
 
-/// The smallest and the largest sample of a file. What is not a number does not count.
+/// The smallest and the largest sample of a file. NaN does not count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct SampleRange {
     min: f64,
@@ -15,7 +15,7 @@ pub(super) struct SampleRange {
     floats: bool,
 }
 
-/// Two samples between which greys lie.
+/// The two samples that are black and white.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Levels {
     pub black: f64,
@@ -23,7 +23,7 @@ pub(super) struct Levels {
 }
 
 impl SampleRange {
-    /// Of no samples yet, whole numbers or floats.
+    /// The range without any sample yet, for integers or floats.
     pub fn new(floats: bool) -> Self {
         Self { min: f64::INFINITY, max: f64::NEG_INFINITY, floats }
     }
@@ -50,7 +50,7 @@ impl SampleRange {
             return Levels { black: 0.0, white: 255.0 };
         }
         if min < 0.0 {
-            // One value alone is grey of no kind.
+            // A single value has no grey scale.
             let white = if max > min { max } else { min + 1.0 };
             return Levels { black: min, white };
         }
@@ -66,7 +66,7 @@ impl SampleRange {
 }
 
 impl Levels {
-    /// Between black, 0, and white, 1. What is not a number is black.
+    /// The grey of a sample, from 0, black, to 1, white. NaN is black.
     pub fn of(&self, sample: f64) -> f64 {
         let level = (sample - self.black) / (self.white - self.black);
         if level.is_nan() { 0.0 } else { level.clamp(0.0, 1.0) }
@@ -80,7 +80,7 @@ impl Levels {
         (self.of(sample) * 65_535.0).round() as u16
     }
 
-    /// For people; empty where samples are taken as they are.
+    /// The levels, for people; empty where samples are used unchanged.
     pub fn describe(&self) -> String {
         match (self.black, self.white) {
             (0.0, 65_535.0) => String::new(),

@@ -1,4 +1,4 @@
-//! How the files that are written here are told from others': each says in its first bytes who wrote it.
+//! The mark by which files that are written here are recognised: each names its writer in its first bytes.
 
 use flate2::Crc;
 use serde::Serialize;
@@ -6,16 +6,16 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Who writes.
+/// The writer's name.
 pub(super) const WRITER: &str = "causalclipseg";
 
 /// A key of a MetaImage header.
 pub(super) const META_IMAGE_KEY: &str = "WrittenBy";
 
-/// What is read of a file to find the mark.
+/// The bytes of a file that are read to find the mark.
 const START_BYTES: u64 = 4096;
 
-/// Where a PNG's first chunk ends: behind the signature and the header.
+/// The end of a PNG's first chunk: behind the signature and the header.
 const PNG_HEADER_BYTES: usize = 8 + 25;
 
 /// JSON with the mark as its first key.
@@ -32,7 +32,8 @@ impl<'a, T> Marked<'a, T> {
     }
 }
 
-/// Whether a file is a result that was written here: a picture, JSON, MetaImage, NRRD or DICOM. `false` for what cannot be read.
+/// Whether a file is a result that was written here: a picture, JSON, MetaImage, NRRD or DICOM. `false` for unreadable
+/// files.
 pub fn is_own_result(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(START_BYTES).read_to_end(&mut start));
@@ -66,7 +67,7 @@ pub(super) fn nrrd_comment() -> String {
     format!("# Written by {WRITER}.\n")
 }
 
-/// Puts the mark into a PNG file's bytes, behind the header, where readers expect text.
+/// Inserts the mark into a PNG file's bytes, behind the header, where readers expect text.
 pub(super) fn mark_png(png: &mut Vec<u8>) {
     let text = png_text();
     let mut crc = Crc::new();
@@ -136,7 +137,7 @@ mod tests {
         assert!(!is_own_result(folder.path()) && !is_own_result(&folder.path().join("missing")));
     }
 
-    /// What readers make of a marked picture is what they made of it before.
+    /// A marked picture decodes to the same pixels as before.
     #[test]
     fn a_marked_picture_is_a_picture() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Files: pictures, clips and pipes in; masks, probabilities, overlays, JSON, DICOM SEG and SR, MetaImage and NRRD out.
 //!
-//! Nothing is half-written: every file is complete beside its name before it takes the name.
+//! Nothing is half-written: every file is completed under a temporary name before it takes its name.
 
 mod description;
 #[cfg(feature = "dicom")]

@@ -1,16 +1,17 @@
-//! What results are called.
+//! The file names of results.
 //!
-//! Of a picture: `<stem>[_<prompt number>]_{mask,prob,overlay}.png`, `<stem>[_<prompt number>].json`,
+//! For a picture: `<stem>[_<prompt number>]_{mask,prob,overlay}.png`, `<stem>[_<prompt number>].json`,
 //! `<stem>[_<prompt number>]_mask.{mha,nrrd}` and, for all prompts together, `<stem>_frame.png`, `<stem>_seg.dcm` and
-//! `<stem>_sr.dcm`. Of a sequence the pictures carry the frame's number, `<stem>_f0001[_<prompt number>]_mask.png`; the JSON,
-//! the DICOM files, the MetaImage and the NRRD, `<stem>[_<prompt number>]_mask.seq.mha` (`.seq.nrrd`), hold all frames.
+//! `<stem>_sr.dcm`. For a sequence, pictures have the frame's number, `<stem>_f0001[_<prompt number>]_mask.png`; the
+//! JSON, the DICOM files, the MetaImage and the NRRD, `<stem>[_<prompt number>]_mask.seq.mha` (`.seq.nrrd`), contain
+//! all frames.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-/// The paths of one input's results. Prompts count from 0 here and from 1 in names, where there is more than one; frames
-/// of a sequence do so too, and stills have none.
+/// The paths of one input's results. Prompts count from 0 here and from 1 in names, where there is more than one;
+/// frames of a sequence do so too, and stills have none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputNames {
     folder: PathBuf,
@@ -23,7 +24,7 @@ pub struct OutputNames {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum NameError {
-    #[error("{}: has no file name to call its results by; give a file", .0.display())]
+    #[error("{}: has no file name to name its results after; give a file", .0.display())]
     NoStem(PathBuf),
     #[error(
         "{} and {} would write the same results; give each input once, or rename one",
@@ -38,23 +39,24 @@ impl OutputNames {
     /// The results of `input` under `prompts` prompts, in `folder`.
     ///
     /// # Errors
-    /// [`NameError::NoStem`] where the path ends in no name, as `..` does.
+    /// The path ends in no name, as `..` does ([`NameError::NoStem`]).
     pub fn new(folder: impl Into<PathBuf>, input: &Path, prompts: usize) -> Result<Self, NameError> {
         let stem = input.file_stem().ok_or_else(|| NameError::NoStem(input.into()))?.to_owned();
         Ok(Self { folder: folder.into(), stem, prompts })
     }
 
-    /// The names of several inputs, none of which would overwrite another's results or an input. Inputs of one name carry the
-    /// names of their folders too, `a_x` and `b_x`, or what kind of file they are, `x_png` and `x_dcm`.
+    /// The names of several inputs, none of which would overwrite another's results or an input. Inputs with equal
+    /// names are extended by the names of their folders, `a_x` and `b_x`, or by their kind of file, `x_png` and
+    /// `x_dcm`.
     ///
     /// # Errors
-    /// Beside [`OutputNames::new`]'s, one input given twice, and an input that a result would replace.
+    /// In addition to [`OutputNames::new`]'s: an input is given twice, or a result would replace an input.
     pub fn for_inputs(folder: &Path, inputs: &[PathBuf], prompts: usize) -> Result<Vec<Self>, NameError> {
         Self::in_subfolders(folder, inputs, &[], prompts)
     }
 
-    /// The same with the results of each input in a folder of its own below `folder`: of `subfolders`, that with the input's
-    /// place.
+    /// As [`OutputNames::for_inputs`], with the results of each input in a folder of its own below `folder`: the
+    /// element of `subfolders` with the input's index.
     ///
     /// # Errors
     /// As [`OutputNames::for_inputs`].
@@ -87,10 +89,10 @@ impl OutputNames {
         Self::distinct(names, inputs)
     }
 
-    /// The names of several inputs by their place among them, `0001` and on: names of files often tell a patient's.
+    /// The names of several inputs by their index, `0001` and on, since file names often identify patients.
     ///
     /// # Errors
-    /// An input that a result would replace.
+    /// A result would replace an input.
     pub fn numbered(folder: &Path, inputs: &[PathBuf], prompts: usize) -> Result<Vec<Self>, NameError> {
         let number = |index: usize| Self { folder: folder.into(), stem: format!("{:04}", index + 1).into(), prompts };
         Self::distinct((0..inputs.len()).map(number).collect(), inputs)
@@ -110,57 +112,57 @@ impl OutputNames {
         }
     }
 
-    /// Where the results go.
+    /// The folder of the results.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What all names begin with.
+    /// The beginning of all names.
     pub fn stem(&self) -> &OsStr {
         &self.stem
     }
 
-    /// The frame itself, under all prompts.
+    /// The path of the frame itself, the same for all prompts.
     pub fn frame(&self, frame: Option<usize>) -> PathBuf {
         self.path(frame, None, "_frame.png")
     }
 
-    /// Of the mask of a frame, counted from 0 (`None`: a still), under a prompt, counted from 0.
+    /// The path of the mask of a frame, counted from 0 (`None`: a still), under a prompt, counted from 0.
     pub fn mask(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
         self.path(frame, Some(prompt), "_mask.png")
     }
 
-    /// Of the probability picture; arguments as for the mask.
+    /// The path of the probability picture; arguments as for the mask.
     pub fn probability(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
         self.path(frame, Some(prompt), "_prob.png")
     }
 
-    /// Of the overlay; arguments as for the mask.
+    /// The path of the overlay; arguments as for the mask.
     pub fn overlay(&self, frame: Option<usize>, prompt: usize) -> PathBuf {
         self.path(frame, Some(prompt), "_overlay.png")
     }
 
-    /// Of the record of a prompt.
+    /// The path of a prompt's record.
     pub fn json(&self, prompt: usize) -> PathBuf {
         self.path(None, Some(prompt), ".json")
     }
 
-    /// 3D Slicer tells sequences from volumes by their ending.
+    /// The path of a prompt's MetaImage. 3D Slicer distinguishes sequences from volumes by the file name's ending.
     pub fn meta_image(&self, sequence: bool, prompt: usize) -> PathBuf {
         self.path(None, Some(prompt), if sequence { "_mask.seq.mha" } else { "_mask.mha" })
     }
 
-    /// As [`OutputNames::meta_image`].
+    /// The path of a prompt's NRRD, as [`OutputNames::meta_image`].
     pub fn nrrd(&self, sequence: bool, prompt: usize) -> PathBuf {
         self.path(None, Some(prompt), if sequence { "_mask.seq.nrrd" } else { "_mask.nrrd" })
     }
 
-    /// Of all prompts.
+    /// The path of the segmentation, for all prompts.
     pub fn dicom_segmentation(&self) -> PathBuf {
         self.path(None, None, "_seg.dcm")
     }
 
-    /// Of all prompts.
+    /// The path of the report, for all prompts.
     pub fn dicom_report(&self) -> PathBuf {
         self.path(None, None, "_sr.dcm")
     }
@@ -177,7 +179,7 @@ impl OutputNames {
         self.folder.join(name)
     }
 
-    /// All but the numbered pictures of sequences, whose count is not known yet.
+    /// All paths except the numbered pictures of sequences, whose count is unknown before the end.
     fn all(&self) -> impl Iterator<Item = PathBuf> {
         let of_prompt = |prompt| {
             [
@@ -196,17 +198,17 @@ impl OutputNames {
     }
 }
 
-/// What tells inputs of one name apart.
+/// How inputs with equal names are distinguished.
 #[derive(Clone, Copy)]
 struct Disambiguation {
-    /// So many of the folders above each.
+    /// The number of parent folders in the name.
     folders: usize,
-    /// The endings of their names.
+    /// Whether the name has the file's extension.
     ending: bool,
 }
 
 impl Disambiguation {
-    /// From the shortest on.
+    /// All ways, from the shortest on.
     fn all() -> impl Iterator<Item = Self> {
         const MOST_FOLDERS: usize = 16;
         let by_folders = |ending| (0..=MOST_FOLDERS).map(move |folders| Self { folders, ending });
@@ -235,7 +237,7 @@ impl Disambiguation {
     }
 }
 
-/// The same for two spellings of one place, as far as its folder exists.
+/// The same path for two spellings of it, as far as its folder exists.
 fn resolved(path: &Path) -> PathBuf {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());

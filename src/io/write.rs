@@ -1,4 +1,4 @@
-//! Results as pictures and JSON.
+//! Writes results as pictures and JSON.
 
 use super::mark::{Marked, mark_png};
 use super::source::FrameBuffer;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// How finely probabilities are written.
+/// The bit depth of probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
     /// 255 is 1.
@@ -36,7 +36,7 @@ pub fn write_frame(path: &Path, buffer: &FrameBuffer) -> Result<(), WriteError> 
     match frame.format() {
         PixelFormat::Gray8 => write_png(path, pixels, size, ExtendedColorType::L8),
         PixelFormat::Gray16Le => {
-            // The encoder takes the machine's own byte order.
+            // The encoder expects the machine's own byte order.
             let (samples, _) = pixels.as_chunks();
             let samples: Vec<u8> = samples.iter().flat_map(|pair| u16::from_le_bytes(*pair).to_ne_bytes()).collect();
             write_png(path, &samples, size, ExtendedColorType::L16)
@@ -60,7 +60,7 @@ pub fn write_probability(path: &Path, probability: &Probability, depth: Depth) -
             write_png(path, &bytes, values.dim(), ExtendedColorType::L8)
         }
         Depth::Sixteen => {
-            // The encoder takes the machine's own byte order.
+            // The encoder expects the machine's own byte order.
             let bytes: Vec<u8> = scaled(65_535.0).flat_map(|p| (p as u16).to_ne_bytes()).collect();
             write_png(path, &bytes, values.dim(), ExtendedColorType::L16)
         }
@@ -81,7 +81,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError>
     })
 }
 
-/// The same of a result, an object whose first key says that it is one.
+/// As [`write_json`], for a result: an object whose first key marks it as one.
 pub fn write_result_json(path: &Path, value: &impl Serialize) -> Result<(), WriteError> {
     write_json(path, &Marked::new(value))
 }
@@ -93,7 +93,7 @@ fn write_png(
     colour: ExtendedColorType,
 ) -> Result<(), WriteError> {
     replace_file(path, |file| {
-        // Sides were checked when the frame came in; a mask made by hand may be larger still.
+        // Sides were checked when the frame came in; a mask from the caller may be larger still.
         let side = |length: usize| u32::try_from(length).map_err(io::Error::other);
         let expected = (width * height) as u64 * u64::from(colour.bits_per_pixel()) / 8;
         if expected != pixels.len() as u64 || expected == 0 {
@@ -148,7 +148,7 @@ mod tests {
         assert!(write_frame(&path, &buffer).is_err());
         for (format, stored, written) in [
             (PixelFormat::Gray8, vec![7, 8], vec![7, 8]),
-            // The largest sample has sixteen bits, so that white is what it was.
+            // The largest sample has sixteen bits, so that white is unchanged.
             (PixelFormat::Gray16Le, vec![1, 2, 3, 244], vec![1, 2, 3, 244]),
             (PixelFormat::Rgb8, vec![1, 2, 3, 4, 5, 6], vec![1, 2, 3, 4, 5, 6]),
             (PixelFormat::Bgra8, vec![1, 2, 3, 0, 4, 5, 6, 9], vec![3, 2, 1, 6, 5, 4]),
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(entries(folder.path()), 1);
     }
 
-    /// The system's own error of a full disk, from the device that is always full.
+    /// The system's own error for a full disk, from the device that is always full.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_is_told_apart() {

@@ -2,15 +2,15 @@
 
 use super::format_cores;
 
-/// Why a thread cannot be kept to some cores.
+/// Why a thread cannot be pinned to some cores.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AffinityError {
-    #[error("no core is named")]
+    #[error("the list of cores is empty")]
     Empty,
-    #[error("core {core} is above {most}, the largest that can be asked for")]
+    #[error("core {core} is above {most}, the largest possible number")]
     Range { core: usize, most: usize },
-    #[error("the system does not keep this thread to the cores {} ({reason})", format_cores(cores))]
+    #[error("this thread cannot be pinned to the cores {} ({reason})", format_cores(cores))]
     Refused { cores: Vec<usize>, reason: String },
 }
 
@@ -19,17 +19,17 @@ pub fn allowed_cores() -> Option<Vec<usize>> {
     system::allowed()
 }
 
-/// Keeps the calling thread, and those that it will start, to these cores.
+/// Restricts the calling thread, and those that it will start, to these cores.
 ///
 /// # Errors
-/// No core, one that does not exist or is not ours to use, or a system that has no such call.
+/// The list is empty, a core does not exist or is not available to this process, or the system has no such call.
 pub fn restrict_to(cores: &[usize]) -> Result<(), AffinityError> {
     if cores.is_empty() {
         return Err(AffinityError::Empty);
     }
     let refuse = |reason: String| AffinityError::Refused { cores: cores.to_vec(), reason };
     system::restrict(cores)?;
-    // Linux drops cores that do not exist without a word, as long as one is left.
+    // Linux silently drops cores that do not exist, as long as one is left.
     match system::allowed() {
         Some(allowed) if cores.iter().all(|core| allowed.contains(core)) => Ok(()),
         Some(allowed) => Err(refuse(format!("it gave {}", format_cores(&allowed)))),
@@ -79,7 +79,7 @@ mod system {
 mod tests {
     use super::*;
 
-    /// In a thread of its own, whose end takes the restriction with it.
+    /// Runs work in a separate thread, with which the restriction ends.
     fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         std::thread::scope(|scope| scope.spawn(work).join().unwrap())
     }

@@ -1,17 +1,17 @@
-//! Which cores there are, which are the fast ones, and how people write them down.
+//! Which cores there are, which are the fast ones, and how lists of them are written.
 
 use super::Machine;
 use std::collections::BTreeSet;
 
-/// Core numbers above this are taken for a slip; Linux itself is built for at most 8,192.
+/// The largest core number. A larger one is taken for a mistake; Linux itself supports at most 8,192 cores.
 const MAX_CORE: usize = 8191;
-/// A core with at least this share of the fastest one's capacity is a big one. It keeps a phone's middle cluster, and
-/// sets an efficiency core apart.
+/// The share of the fastest core's capacity from which a core counts as a big one. It includes a phone's middle cluster
+/// and excludes efficiency cores.
 const BIG_SHARE: f64 = 0.8;
 
 /// A list of cores that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no list of cores; write numbers and ranges, such as 0,2 or 4-7")]
+#[error("`{0}` is not a list of cores; write numbers and ranges, such as 0,2 or 4-7")]
 pub struct CoreListError(pub String);
 
 /// Reads a list such as `0,2` or `4-7,10`; the result is sorted, each core once.
@@ -49,9 +49,9 @@ pub fn format_cores(cores: &[usize]) -> String {
 }
 
 impl Machine {
-    /// The fast ones among `cores`: those with at least four fifths of the fastest one's capacity, which Linux tells on
-    /// big.LITTLE, or of its highest frequency. On a machine with one kind of cores that is all of them. `None` where
-    /// the system tells neither.
+    /// The fast ones among `cores`: those with at least four fifths of the fastest one's capacity, which Linux reports
+    /// on big.LITTLE, or of its highest frequency. On a machine with one kind of cores that is all of them. `None`
+    /// where the system reports neither.
     pub fn big_cores(&self, cores: &[usize]) -> Option<Vec<usize>> {
         let of_all = |file: &str| -> Option<Vec<f64>> {
             let each = cores.iter().map(|core| self.read_number(format!("sys/devices/system/cpu/cpu{core}/{file}")));

@@ -1,4 +1,4 @@
-//! Which CPU and which board.
+//! The names of the CPU and the board.
 
 use super::Machine;
 use std::collections::BTreeSet;
@@ -44,7 +44,7 @@ impl Machine {
         (!named.is_empty()).then_some(named).or_else(|| values("Hardware").next().map(str::to_string))
     }
 
-    /// The board's name where a device tree tells it, as on a Jetson.
+    /// The board's name where a device tree reports it, as on a Jetson.
     pub fn board(&self) -> Option<String> {
         self.read("proc/device-tree/model")
     }

@@ -1,10 +1,10 @@
-//! How fast the cores run, and who decides it.
+//! How fast the cores run, and the governor that decides it.
 
 use super::Machine;
 use std::collections::BTreeSet;
 
 impl Machine {
-    /// The frequency of these cores at this moment, their mean in MHz. `None` if any of them does not tell.
+    /// The current frequency of these cores, their mean in MHz. `None` if it is unknown for any of them.
     pub fn frequency_mhz(&self, cores: &[usize]) -> Option<f64> {
         if cores.is_empty() {
             return None;
@@ -17,7 +17,7 @@ impl Machine {
         Some(each.sum::<Option<f64>>()? / cores.len() as f64)
     }
 
-    /// The frequency governor of these cores; where they have several, all of them with a plus.
+    /// The frequency governor of these cores; where they have several, all of them joined by a plus.
     pub fn governor(&self, cores: &[usize]) -> Option<String> {
         let path = |core| format!("sys/devices/system/cpu/cpu{core}/cpufreq/scaling_governor");
         let names: BTreeSet<String> = cores.iter().map(|core| self.read(path(core))).collect::<Option<_>>()?;
@@ -25,7 +25,7 @@ impl Machine {
     }
 }
 
-/// What `/proc/cpuinfo` says on x86, where a virtual machine often has nothing else.
+/// The frequency in `/proc/cpuinfo` on x86, often the only source in a virtual machine.
 fn cpuinfo_mhz(cpuinfo: &str, core: usize) -> Option<f64> {
     let mut is_this_core = false;
     for (key, value) in cpuinfo.lines().filter_map(|line| line.split_once(':')) {

@@ -1,14 +1,14 @@
-//! What memory this process took.
+//! The memory of this process.
 
 use super::Machine;
 
 impl Machine {
-    /// The most memory that was ever resident for this process, mapped files included, in bytes.
+    /// The peak of this process's resident memory, mapped files included, in bytes.
     pub fn peak_resident_bytes(&self) -> Option<u64> {
         self.status_bytes("VmHWM")
     }
 
-    /// What is resident now, mapped files included, in bytes.
+    /// The resident memory now, mapped files included, in bytes.
     pub fn resident_bytes(&self) -> Option<u64> {
         self.status_bytes("VmRSS")
     }

@@ -1,7 +1,7 @@
-//! What the operating system says of the machine: its CPU and cores, how fast and how hot they are, what memory this
-//! process took; and which cores a thread may run on.
+//! The operating system's information about the machine: its CPU and cores, their frequency and temperature, the memory
+//! of this process; and the cores that a thread may run on.
 //!
-//! Whatever a system does not tell is `None`, never zero: a figure that is not known must not look like a good one.
+//! An unavailable figure is `None`, never zero: an unknown figure must not look like a good one.
 
 mod affinity;
 mod cores;
@@ -15,8 +15,8 @@ pub use cores::{CoreListError, format_cores, parse_cores};
 
 use std::path::{Path, PathBuf};
 
-/// The files through which Linux tells about itself (`/proc`, `/sys`). On other systems there are none, and everything
-/// is unknown.
+/// The files through which Linux reports about itself (`/proc`, `/sys`). On other systems there are none, and
+/// everything is unknown.
 #[derive(Clone, Debug)]
 pub struct Machine {
     root: PathBuf,
@@ -28,12 +28,12 @@ impl Machine {
         Self::at("/")
     }
 
-    /// A machine whose `proc` and `sys` lie under `root`: another machine's copy, or a test's.
+    /// A machine whose `proc` and `sys` are below `root`: a copy of another machine's, or a test's.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// A file's text without white space around it; `None` where it is missing, unreadable or empty.
+    /// A file's text without surrounding white space; `None` where it is missing, unreadable or empty.
     fn read(&self, path: impl AsRef<Path>) -> Option<String> {
         let text = std::fs::read(self.root.join(path)).ok()?;
         // The device tree ends its strings with a zero.

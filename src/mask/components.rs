@@ -1,4 +1,4 @@
-//! Connected parts of a mask. Pixels that touch at a corner belong together, as in [`super::Contour`].
+//! Connected parts of a mask. Pixels that touch at a corner are connected, as in [`super::Contour`].
 
 use ndarray::{Array2, ArrayView2};
 
@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Components {
     labels: Array2<u32>,
-    /// Of label 1, 2, ...
+    /// The areas of labels 1, 2, ...
     areas_px: Vec<usize>,
 }
 
@@ -40,17 +40,17 @@ impl Components {
         components
     }
 
-    /// How many parts there are.
+    /// The number of parts.
     pub fn count(&self) -> usize {
         self.areas_px.len()
     }
 
-    /// Height x width of the mask.
+    /// The labels, height x width of the mask.
     pub fn labels(&self) -> ArrayView2<'_, u32> {
         self.labels.view()
     }
 
-    /// In pixels; 0 for a label that no part has.
+    /// The area of a part, in pixels; 0 for a label that no part has.
     pub fn area_px(&self, label: u32) -> usize {
         (label as usize).checked_sub(1).and_then(|index| self.areas_px.get(index)).copied().unwrap_or(0)
     }

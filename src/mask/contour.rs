@@ -1,7 +1,7 @@
 //! Boundaries of a mask as closed polygons along pixel edges.
 //!
-//! Along edges, not through centres: a single pixel then is a square and not a point, and the area that the polygons
-//! enclose, holes taken away, is the mask's area exactly. Pixels that touch at a corner are connected, so a boundary may
+//! Along edges, not through centres: a single pixel is then a square and not a point, and the area that the polygons
+//! enclose, minus holes, is exactly the mask's area. Pixels that touch at a corner are connected, so a boundary may
 //! pass through such a corner twice.
 
 use ndarray::ArrayView2;
@@ -10,18 +10,19 @@ use serde::{Deserialize, Serialize};
 /// One closed boundary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contour {
-    /// Whether this is the rim of a hole. Outer boundaries run clockwise on the screen, holes counter-clockwise.
+    /// Whether this is the border of a hole. Outer boundaries run clockwise on the screen, holes counter-clockwise.
     pub hole: bool,
     /// Corners `[x, y]` in pixels, 0 to width and 0 to height; the last joins the first. Neighbours differ in one
     /// coordinate only.
     pub points: Vec<[u32; 2]>,
 }
 
-/// Where a walk along the edges heads: right, down, left, up. The mask lies on its right hand.
+/// The directions of a walk along the edges: right, down, left, up. The mask is on its right.
 const STEPS: [[isize; 2]; 4] = [[1, 0], [0, 1], [-1, 0], [0, -1]];
 
 impl Contour {
-    /// Follows every boundary of `pixels` (height x width; not zero is inside) once, in reading order of its first edge.
+    /// Follows every boundary of `pixels` (height x width; not zero is inside) once, in reading order of its first
+    /// edge.
     pub(super) fn of(pixels: ArrayView2<'_, u8>) -> Vec<Self> {
         let (height, width) = pixels.dim();
         let mut contours = Vec::new();
@@ -67,7 +68,7 @@ fn follow(pixels: ArrayView2<'_, u8>, start: [usize; 2], seen: &mut [bool]) -> C
         }
         x += STEPS[heading][0];
         y += STEPS[heading][1];
-        // The pixels ahead of the corner just reached, on the left and on the right hand.
+        // The pixels ahead of the corner just reached, on the left and on the right.
         let [left, right] = match heading {
             0 => [[x, y - 1], [x, y]],
             1 => [[x, y], [x - 1, y]],
@@ -90,7 +91,7 @@ fn follow(pixels: ArrayView2<'_, u8>, start: [usize; 2], seen: &mut [bool]) -> C
             break;
         }
     }
-    // The walk starts in reading order, so a first corner that the path turned at closes the list; begin with it.
+    // The walk starts in reading order, so a first corner where the path turned closes the list; begin with it.
     points.rotate_right(1);
     Contour { hole: Contour::doubled_area(&points) < 0, points }
 }

@@ -1,4 +1,4 @@
-//! What a reader writes into a report: areas, place, diameters.
+//! Measurements for a report: areas, position, diameters.
 
 use super::{Contour, Mask, MaskError, Probability};
 use serde::{Deserialize, Serialize};
@@ -6,30 +6,31 @@ use serde::{Deserialize, Serialize};
 /// A straight line across a lesion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Diameter {
-    /// In pixels.
+    /// The length in pixels.
     pub length_px: f64,
-    /// `None` where the pixels' size is unknown.
+    /// The length in millimetres; `None` where the pixels' size is unknown.
     pub length_mm: Option<f64>,
     /// Its ends `[x, y]`, in pixels.
     pub ends: [[f64; 2]; 2],
 }
 
-/// Numbers of one mask. All of an empty mask's are zero or `None`.
+/// Measurements of one mask. For an empty mask all are zero or `None`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurements {
-    /// Pixels of the mask.
+    /// The number of pixels of the mask.
     pub area_px: usize,
-    /// 0 to 1, of the region of interest: of the whole frame where there is none.
+    /// The share of the region of interest that the mask covers, 0 to 1; of the complete frame where there is no
+    /// region.
     pub area_fraction: f64,
-    /// `None` where the pixels' size is unknown.
+    /// The area in square millimetres; `None` where the pixels' size is unknown.
     pub area_mm2: Option<f64>,
-    /// `[x, y, width, height]` in pixels.
+    /// The bounding box, `[x, y, width, height]` in pixels.
     pub bbox: Option<[usize; 4]>,
-    /// Of the pixels inside the mask, 0 to 1; `None` also where no probabilities were given.
+    /// The mean probability of the pixels inside the mask, 0 to 1; `None` also where no probabilities were given.
     pub mean_probability: Option<f64>,
     /// Mean of the pixels' centres, `[x, y]` in pixels.
     pub centroid: Option<[f64; 2]>,
-    /// The longest line between two points on the rim of the largest part, as calipers measure it.
+    /// The longest line between two points on the border of the largest part, as calipers measure it.
     pub longest_diameter: Option<Diameter>,
     /// The longest chord of that part's convex hull at a right angle to the longest diameter.
     pub perpendicular_diameter: Option<Diameter>,
@@ -40,7 +41,7 @@ impl Measurements {
     /// `mm_per_pixel` is `[x, y]`. Where pixels are not square, diameters are the longest in millimetres.
     ///
     /// # Errors
-    /// [`MaskError::Size`] where the probabilities have another size than the mask.
+    /// The probabilities have another size than the mask ([`MaskError::Size`]).
     pub fn of(
         mask: &Mask,
         contours: &[Contour],
@@ -57,7 +58,7 @@ impl Measurements {
         Ok(Self::of_same_size(mask, contours, probability, mm_per_pixel))
     }
 
-    /// [`Self::of`] maps that are known to have one size.
+    /// [`Self::of`] for maps that are known to have the mask's size.
     pub(crate) fn of_same_size(
         mask: &Mask,
         contours: &[Contour],
@@ -143,7 +144,7 @@ fn convex_hull(mut points: Vec<Point>) -> Vec<Point> {
     hull
 }
 
-/// By comparing all pairs: a hull on a pixel grid has few corners, some hundred in the largest frames.
+/// Compares all pairs: a hull of pixels has few corners, some hundred in the largest frames.
 fn farthest_pair(hull: &[Point]) -> Option<[Point; 2]> {
     let pairs = hull.iter().enumerate().flat_map(|(i, a)| hull[i + 1..].iter().map(move |b| [*a, *b]));
     pairs.max_by(|a, b| distance(a[0], a[1]).total_cmp(&distance(b[0], b[1])))

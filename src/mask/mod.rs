@@ -1,8 +1,8 @@
-//! From logits to what a person asked for: probabilities, a mask, its contours and measurements, a picture.
+//! Results from logits: probabilities, a mask, its contours and measurements, a picture.
 //!
-//! Everything here has the size of the caller's frame and speaks in its pixels: `x` to the right, `y` down, (0, 0) the
-//! upper left *corner* of the first pixel, so that a pixel's centre lies at half numbers and a contour along pixel edges
-//! at whole ones.
+//! Everything here has the size of the caller's frame and uses its pixel coordinates: `x` to the right, `y` down,
+//! (0, 0) the upper left *corner* of the first pixel, so that a pixel's centre has half-integer coordinates and a contour
+//! along pixel edges integer ones.
 
 mod components;
 mod contour;
@@ -22,7 +22,7 @@ pub use record::{Record, SequenceRecord, contours_in_mm};
 
 use crate::frame::FrameError;
 
-/// Why a result is not given.
+/// Why there is no result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]

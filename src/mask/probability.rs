@@ -6,11 +6,11 @@ use crate::kernels::elementwise::sigmoid;
 use causalclipseg_bundle::is_threshold;
 use ndarray::{Array2, ArrayView2, s};
 
-/// The one check of a threshold, for options, commands and the C interface: above 0 and below 1. At the ends every pixel would
-/// be lesion, or none.
+/// The one check of a threshold, for options, commands and the C interface: above 0 and below 1. At either limit, all
+/// pixels would be lesion, or none.
 ///
 /// # Errors
-/// [`MaskError::Threshold`] outside of it, and where it is not a number.
+/// The threshold is outside this range, or NaN ([`MaskError::Threshold`]).
 pub fn check_threshold(threshold: f32) -> Result<f32, MaskError> {
     if is_threshold(threshold) { Ok(threshold) } else { Err(MaskError::Threshold(threshold)) }
 }
@@ -23,7 +23,7 @@ pub struct Probability {
 }
 
 impl Probability {
-    /// From a network's logits (S x S) at the frame's own size. Errors as [`Probability::update`].
+    /// Converts a network's logits (S x S) to probabilities at the frame's own size. Errors as [`Probability::update`].
     #[doc(hidden)]
     pub fn from_logits(logits: ArrayView2<'_, f32>, placement: &Placement) -> Result<Self, MaskError> {
         let mut probability = Self::default();
@@ -31,13 +31,14 @@ impl Probability {
         Ok(probability)
     }
 
-    /// The same in the memory of an earlier frame; it allocates only where the frame's size is new.
+    /// As [`Probability::from_logits`], in the memory of an earlier frame; it allocates only where the frame's size is
+    /// new.
     ///
-    /// The logits are interpolated and the sigmoid comes after: a logit is what the network is linear in, and the
-    /// contour at 0.5 then is the interpolated zero crossing, unmoved by how sure the network is on either side.
+    /// The logits are interpolated before the sigmoid: the network is linear in its logits, and the contour at 0.5 then
+    /// is the interpolated zero crossing, independent of how confident the network is on either side.
     ///
     /// # Errors
-    /// Logits of another shape than the placement's input, or not finite. The earlier content is lost then.
+    /// The logits have another shape than the placement's input, or are not finite. The earlier content is then lost.
     #[doc(hidden)]
     pub fn update(&mut self, logits: ArrayView2<'_, f32>, placement: &Placement) -> Result<(), MaskError> {
         if !logits.iter().all(|logit| logit.is_finite()) {
@@ -58,8 +59,8 @@ impl Probability {
         Ok(())
     }
 
-    /// Exponential smoothing over frames: becomes `share` of `memory`, the smoothed map of the frames before, and the rest
-    /// its own; `memory` then is that too. A memory of another size or region is forgotten.
+    /// Exponential smoothing over frames: the map becomes `share` of `memory`, the smoothed map of the frames before,
+    /// plus the rest of itself; `memory` becomes the same. A memory with another size or region is discarded.
     #[doc(hidden)]
     pub fn smooth(&mut self, memory: &mut Self, share: f32) {
         if memory.values.dim() != self.values.dim() {
@@ -73,12 +74,12 @@ impl Probability {
         memory.region = self.region;
     }
 
-    /// Height x width of the frame.
+    /// The probabilities, height x width of the frame.
     pub fn values(&self) -> ArrayView2<'_, f32> {
         self.values.view()
     }
 
-    /// What the network saw of the frame.
+    /// The part of the frame that the network saw.
     pub fn region(&self) -> Region {
         self.region
     }
@@ -105,7 +106,7 @@ impl Mask {
         Self { pixels: pixels.mapv_into(|pixel| if pixel == 0 { 0 } else { 255 }), region }
     }
 
-    /// Takes the pixels whose probability is above `threshold`, in the memory of an earlier mask.
+    /// Marks the pixels whose probability is above `threshold`, in the memory of an earlier mask.
     ///
     /// # Errors
     /// As [`check_threshold`].
@@ -119,12 +120,12 @@ impl Mask {
         Ok(())
     }
 
-    /// Height x width of the frame, 255 or 0.
+    /// The pixels, height x width of the frame, 255 or 0.
     pub fn pixels(&self) -> ArrayView2<'_, u8> {
         self.pixels.view()
     }
 
-    /// What the network saw of the frame; outside it the mask is 0.
+    /// The part of the frame that the network saw; outside it the mask is 0.
     pub fn region(&self) -> Region {
         self.region
     }
@@ -139,7 +140,7 @@ impl Mask {
         Contour::of(self.pixels.view())
     }
 
-    /// Clears connected parts of fewer than `least_area_px` pixels: specks that no reader would call a lesion.
+    /// Clears connected parts of fewer than `least_area_px` pixels: specks that are too small to be a lesion.
     pub fn drop_smaller_than(&mut self, least_area_px: usize) {
         let components = self.components();
         self.keep(&components, |label| components.area_px(label) >= least_area_px);

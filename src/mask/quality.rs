@@ -1,4 +1,4 @@
-//! How far a result can be trusted, from what the network and the frame themselves say.
+//! How far a result can be trusted, estimated from the network's output and the frame.
 
 use super::{Mask, MaskError, Probability};
 use ndarray::ArrayView2;
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 /// Thresholds whose areas are compared: a mask that hardly changes between them has a sharp border.
 pub const STABILITY_THRESHOLDS: [f32; 3] = [0.3, 0.5, 0.7];
 
-/// A probability above this counts as response of the confounder map.
+/// The probability above which a pixel of the confounder map counts as a response.
 const RESPONSE: f32 = 0.5;
 
-/// Below this score a result is not to be relied on. Chosen on BUS-BRA's validation images with the shipped model, where it
-/// marks one result in ten and most of those with a Dice below 0.5 (docs/formats.md).
+/// The score below which a result is not reliable. Chosen on BUS-BRA's validation images with the shipped model, where
+/// it marks one result in ten and most of those with a Dice below 0.5 (docs/formats.md).
 pub const LOW_SCORE: f64 = 0.7;
 
-/// What makes a result doubtful.
+/// A reason to doubt a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flag {
     /// The frame has no contrast: nothing can be seen on it.
     BlankFrame,
-    /// The frame is the last one, pixel for pixel: the source stands still.
+    /// The frame equals the one before, pixel for pixel: the source is frozen.
     FrozenFrame,
-    /// Neighbouring pixels have little to do with each other: not an ultrasound image.
+    /// Neighbouring pixels are hardly correlated: not an ultrasound image.
     NoiseFrame,
-    /// The frame looks like none of the images that the model was trained on.
+    /// The frame does not resemble the images that the model was trained on.
     UnfamiliarFrame,
     /// The source itself says that the frame was lost.
     InvalidFrame,
@@ -32,48 +32,48 @@ pub enum Flag {
     NothingFound,
     /// The score is below [`LOW_SCORE`].
     LowScore,
-    /// The prompt has words that the model's training never showed it.
+    /// The prompt has words that were not in the model's training.
     UnknownWords,
 }
 
 /// The quality of one result. Probabilities and shares are 0 to 1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quality {
-    /// One number for all: the mean probability inside the mask times [`Self::stability`]; 0 where nothing was found. It
-    /// orders results by how well they agree with a reader; it is no probability.
+    /// A summary: the mean probability inside the mask times [`Self::stability`]; 0 where nothing was found. It orders
+    /// results by how well they agree with a reader; it is not a probability.
     pub score: f64,
-    /// Inside the mask.
+    /// The mean probability inside the mask.
     pub mean_probability: Option<f64>,
-    /// Inside the mask.
+    /// The smallest probability inside the mask.
     pub min_probability: Option<f64>,
-    /// Of the frame's region, wherever it is.
+    /// The largest probability in the frame's region, inside the mask or not.
     pub max_probability: f64,
-    /// Pixels above each of [`STABILITY_THRESHOLDS`].
+    /// The number of pixels above each of [`STABILITY_THRESHOLDS`].
     pub area_px_at: [usize; 3],
-    /// The area at the highest of the thresholds over that at the lowest, which holds it: the intersection of both masks
-    /// over their union. 0 where there is none.
+    /// The area at the highest of the thresholds over that at the lowest, which contains it: the intersection of both
+    /// masks over their union. 0 where the mask is empty.
     pub stability: f64,
-    /// Of the mask, how much the confounder map also claims; `None` without a map, or without a mask.
+    /// The share of the mask that the confounder map also covers; `None` without a map, or without a mask.
     pub confounder_share: Option<f64>,
-    /// The Dice that answers of this score had on images that the model was not trained on; `None` where the model does not
-    /// tell, and where nothing was found.
+    /// The Dice that results with this score had on images that the model was not trained on; `None` where the model
+    /// has no such data, and where nothing was found.
     #[serde(default)]
     pub expected_dice: Option<f64>,
-    /// Whether what was asked for is in the image at all, by [`Self::max_probability`] and the model's threshold for it; `None`
-    /// where the model does not tell.
+    /// Whether the target is in the image at all, by [`Self::max_probability`] and the model's threshold for it; `None`
+    /// where the model has no threshold for it.
     #[serde(default)]
     pub present: Option<bool>,
-    /// What makes the result doubtful; empty where nothing does.
+    /// Reasons to doubt the result; empty where there are none.
     pub flags: Vec<Flag>,
 }
 
 impl Quality {
-    /// Measures a mask, the probabilities it came from, and the confounder map where there is one, in the memory of an
-    /// earlier result; what was there is lost. Flags are not given here, but by the session that knows the frame, the prompt
-    /// and the model too.
+    /// Measures a mask, the probabilities that it came from, and the confounder map where there is one, in the memory
+    /// of an earlier result, which is lost. Flags are not set here, but by the session, which also knows the frame, the
+    /// prompt and the model.
     ///
     /// # Errors
-    /// [`MaskError::Size`] where they differ in size.
+    /// Their sizes differ ([`MaskError::Size`]).
     pub(crate) fn measure(
         &mut self,
         mask: &Mask,
@@ -122,14 +122,14 @@ impl Quality {
     }
 }
 
-/// What is counted over a map.
+/// Sums over a map.
 struct Tally {
     area_px_at: [usize; 3],
     inside: usize,
-    /// Of the probabilities inside, and the least of them.
+    /// The sum of the probabilities inside the mask, and the smallest of them.
     sum: f64,
     least: f32,
-    /// Of all probabilities.
+    /// The largest of all probabilities.
     most: f32,
 }
 
@@ -140,7 +140,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Adds one row. Lanes are independent of each other, which is what makes this fast: a live stream does it with every
+    /// Adds one row. Lanes are independent of each other, which makes this fast: a live stream does it with every
     /// frame.
     fn add(&mut self, pixels: &[u8], values: &[f32]) {
         const LANES: usize = 16;

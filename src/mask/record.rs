@@ -1,15 +1,15 @@
-//! What is written for programs to read: one JSON object for each input and prompt.
+//! The output for programs: one JSON object for each input and prompt.
 
 use super::{Contour, Measurements, Quality};
 use crate::frame::{Orientation, Region};
 use serde::{Deserialize, Serialize};
 
-/// One input under one prompt. What is unknown is `null`. Coordinates are pixels of the input, from its upper left corner.
+/// One input under one prompt. Unknown values are `null`. Coordinates are pixels of the input, from its upper left corner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The input as the caller named it.
     pub input: String,
-    /// What was looked for.
+    /// The text of the prompt.
     pub prompt: String,
     /// `area_px`, `area_fraction`, `area_mm2`, `bbox`, `mean_probability`, `centroid` and the two diameters.
     #[serde(flatten)]
@@ -20,60 +20,60 @@ pub struct Record {
     /// pixels' size is unknown.
     #[serde(default)]
     pub contours_mm: Option<Vec<Vec<[f64; 2]>>>,
-    /// How far to trust all this.
+    /// How reliable the result is.
     #[serde(default)]
     pub quality: Option<Quality>,
-    /// Of a sequence, from 1; absent where the input is a single picture.
+    /// The number of the frame in a sequence, from 1; absent where the input is a single picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame: Option<usize>,
     /// When the frame was taken, by its source's clock; absent where the source does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp_s: Option<f64>,
-    /// Of the input, in pixels.
+    /// The width of the input, in pixels.
     pub width: usize,
-    /// Of the input, in pixels.
+    /// The height of the input, in pixels.
     pub height: usize,
-    /// What the network saw of it.
+    /// The part of the input that the network saw.
     pub region: Region,
-    /// `[x, y]`.
+    /// The size of a pixel in millimetres, `[x, y]`.
     pub mm_per_pixel: Option<[f32; 2]>,
-    /// How the input's pixels were turned for the network to see them upright; absent where they are stored so. All
-    /// coordinates, and masks, are of the pixels as they are stored.
+    /// How the input's pixels were turned to be upright for the network; absent where they are stored upright. All
+    /// coordinates, and masks, refer to the pixels as they are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orientation: Option<Orientation>,
     /// A pixel is lesion where its probability is above this.
     pub threshold: f32,
     /// The model's name.
     pub model: Option<String>,
-    /// From pixels to mask, reading and writing files left out.
+    /// The time from pixels to mask, without reading and writing files.
     pub seconds: Option<f64>,
-    /// What ran the network: cpu or gpu.
+    /// The device that ran the network: cpu or gpu.
     #[serde(default)]
     pub device: Option<String>,
-    /// Why the CPU stood in for a GPU that was asked for; absent where all is as asked.
+    /// Why the model fell back to the CPU although a GPU was requested; absent where it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_fallback: Option<String>,
-    /// What the input holds or says and is not used, such as a second scan region; absent where there is nothing, and in the
-    /// frames of a sequence, which says it once.
+    /// The contents of the input that are not used, such as a second scan region; absent where there are none, and in
+    /// the frames of a sequence, which has them once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
 }
 
-/// A sequence under one prompt: what stands in its JSON file.
+/// A sequence under one prompt: the content of its JSON file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SequenceRecord {
     /// The input as the caller named it.
     pub input: String,
-    /// What was looked for.
+    /// The text of the prompt.
     pub prompt: String,
-    /// As [`Record::ignored`], of the whole input.
+    /// As [`Record::ignored`], for the complete input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
-    /// In the sequence's order.
+    /// The frames, in the sequence's order.
     pub frames: Vec<Record>,
 }
 
-/// Corners in millimetres, where a pixel's size `[x, y]` is known.
+/// The corners in millimetres, where a pixel's size `[x, y]` is known.
 pub fn contours_in_mm(contours: &[Contour], mm_per_pixel: Option<[f32; 2]>) -> Option<Vec<Vec<[f64; 2]>>> {
     let [unit_x, unit_y] = mm_per_pixel?.map(f64::from);
     let corners = |contour: &Contour| {

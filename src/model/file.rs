@@ -1,4 +1,4 @@
-//! What a model is opened from: a bundle, or (feature `onnx`) an interchange file.
+//! The file that a model is opened from: a bundle, or (feature `onnx`) an interchange file.
 
 use crate::bundle::{Bundle, BundleError, ModelDescription, Sha256};
 #[cfg(feature = "onnx")]
@@ -46,7 +46,7 @@ impl ModelFile {
     /// Opens a `.ccs` file or, where the name ends in `.onnx`, an interchange file with its `tokenizer.json` beside it.
     ///
     /// # Errors
-    /// A file that cannot be read, is damaged, or holds no network with the inputs and outputs of ours.
+    /// The file cannot be read, is damaged, or contains no network with this program's inputs and outputs.
     pub fn open(path: &Path) -> Result<Self, ModelFileError> {
         #[cfg(feature = "onnx")]
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
@@ -55,7 +55,7 @@ impl ModelFile {
         Ok(Bundle::open(path)?.into())
     }
 
-    /// What the packer or the exporter says of the model: sizes, threshold, provenance.
+    /// The packer's or the exporter's description of the model: sizes, threshold, provenance.
     pub fn description(&self) -> &ModelDescription {
         match self {
             ModelFile::Bundle(bundle) => &bundle.manifest().model,
@@ -64,8 +64,8 @@ impl ModelFile {
         }
     }
 
-    /// The bundle that runs: the file itself or, of an interchange file whose network is known, one in memory. `None` where
-    /// plain tract runs the file as it is.
+    /// The bundle that runs: the file itself or, for an interchange file whose network is known, one in memory. `None`
+    /// where plain tract runs the file unchanged.
     pub fn bundle(&self) -> Option<&Arc<Bundle>> {
         match self {
             ModelFile::Bundle(bundle) => Some(bundle),
@@ -80,7 +80,7 @@ impl ModelFile {
     /// The tokenizer's definition, unpacked.
     ///
     /// # Errors
-    /// A bundle whose tokenizer cannot be unpacked.
+    /// The tokenizer of a bundle cannot be unpacked.
     pub fn tokenizer_json(&self) -> Result<Cow<'_, [u8]>, BundleError> {
         match self {
             ModelFile::Bundle(bundle) => bundle.tokenizer_json(),
@@ -92,7 +92,7 @@ impl ModelFile {
         }
     }
 
-    /// Of the whole file, to name it in reports.
+    /// The SHA-256 sum of the complete file, to identify it in reports.
     pub fn sha256(&self) -> Sha256 {
         match self {
             ModelFile::Bundle(bundle) => bundle.sha256(),

@@ -1,4 +1,4 @@
-//! A model ready to run: an opened file, its network planned, and the sentences that it encoded.
+//! A model ready to run: an opened file, its planned network, and the sentences that it encoded.
 
 mod file;
 mod options;
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Why a model can't be made ready, or does not encode a sentence.
+/// Why a model cannot be planned, or does not encode a sentence.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -76,7 +76,7 @@ impl Model {
     /// Opens a `.ccs` file or, with the feature `onnx`, an interchange file; see [`ModelFile::open`].
     ///
     /// # Errors
-    /// A file that is not opened, a network that no engine runs, and one that needs more than the cap on memory.
+    /// The file cannot be opened, no engine runs the network, or it needs more memory than the cap.
     pub fn open(path: &Path, options: ModelOptions) -> Result<Self, ModelError> {
         Self::from_file(ModelFile::open(path)?, options)
     }
@@ -113,20 +113,21 @@ impl Model {
         Ok(model)
     }
 
-    /// What the packer says of the model: sizes, threshold, provenance.
+    /// The packer's description of the model: sizes, threshold, provenance.
     pub fn description(&self) -> &ModelDescription {
         &self.description
     }
 
-    /// Of the whole file: which model a result came from. The first call reads a bundle once.
+    /// The SHA-256 sum of the complete file: which model a result came from. The first call reads a bundle once.
     pub fn sha256(&self) -> Sha256 {
         self.file.sha256()
     }
 
-    /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied), the
-    /// weights beside it, the tensors of a frame and of a prompt, the network's input and its logits. Not in it: the
-    /// tokenizer (some 20 MB), cached prompts (a few KB each), what comes with the size of frames (five bytes a pixel and
-    /// prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, which does not say.
+    /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied),
+    /// the weights beside it, the tensors of a frame and of a prompt, the network's input and its logits. Not included:
+    /// the tokenizer (some 20 MB), cached prompts (a few KB each), what depends on the size of frames (five bytes a
+    /// pixel and prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, whose
+    /// memory is unknown.
     pub fn memory_bytes(&self, prompts: usize) -> Option<u64> {
         let input = 3 * self.description.input_size * self.description.input_size * size_of::<f32>();
         let bundle = self.file.bundle()?.file_bytes();
@@ -136,14 +137,14 @@ impl Model {
     /// Encodes a sentence, or finds it among those encoded before.
     ///
     /// # Errors
-    /// An empty sentence, or one of more tokens than the network reads.
+    /// The sentence is empty, or has more tokens than the network reads.
     pub fn prompt(&self, text: &str) -> Result<Prompt, ModelError> {
         let tokens = self.tokenizer.encode_prompt(text, self.engine.context())?;
         self.encode(text, tokens)
     }
 
-    /// What the network makes of no words at all, of the start and the end of text alone: to measure what a sentence adds.
-    /// Nobody looks for nothing, so [`Self::prompt`] refuses it.
+    /// The prompt without any words, of the start and the end of text alone: to measure what a sentence adds.
+    /// [`Self::prompt`] refuses an empty sentence, since it describes no target.
     pub fn empty_prompt(&self) -> Result<Prompt, ModelError> {
         self.encode("", self.tokenizer.encode("", self.engine.context())?)
     }
@@ -155,7 +156,7 @@ impl Model {
         Ok(Prompt::new(text, kernel, &self.engine, has_unknown_words))
     }
 
-    /// Why the CPU stands in for a GPU that was asked for; `None` as long as everything is as asked.
+    /// Why the model fell back to the CPU although a GPU was requested; `None` as long as it did not.
     pub fn fallback(&self) -> Option<&str> {
         self.engine.fallback()
     }
@@ -166,21 +167,21 @@ impl Model {
         &self.engine
     }
 
-    /// What the model's training images look like, where the file tells.
+    /// The statistics of the model's training images, where the file has them.
     pub(crate) fn familiar(&self) -> Option<&Arc<FamiliarInputs>> {
         self.familiar.as_ref()
     }
 
-    /// What its answers were worth on other images, where the file tells.
+    /// How reliable its results were on other images, where the file says so.
     pub(crate) fn reliability(&self) -> Option<&Arc<Reliability>> {
         self.reliability.as_ref()
     }
 
-    /// Runs the bundle's self-test. Yields the largest deviation of any logit from what the packing machine got, as a
-    /// fraction of the largest, or `None` where the bundle carries no vectors.
+    /// Runs the bundle's self-test. Yields the largest deviation of any logit from the packing machine's, as a fraction
+    /// of the largest, or `None` where the bundle has no vectors.
     ///
     /// # Errors
-    /// A deviation beyond what the bundle allows.
+    /// The deviation is larger than the bundle allows.
     pub fn self_test(&self) -> Result<Option<f32>, ModelError> {
         let mut worst = None;
         for vector in &self.self_test.vectors {
@@ -209,7 +210,7 @@ fn plan(file: &ModelFile, options: &ModelOptions) -> Result<Engine, ModelError> 
     if options.engine.confounders && bundle.graph().find(stage::PRED_AD).is_err() {
         return Err(ModelError::NoConfounders);
     }
-    // What is too large by itself is not planned first.
+    // A model that is too large by itself is refused before planning.
     check_memory(bundle.file_bytes() as u64, options.memory_cap_bytes)?;
     Ok(Engine::new(bundle.graph(), bundle, options.engine.clone())?)
 }

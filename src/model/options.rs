@@ -1,17 +1,17 @@
-//! How a model is made ready.
+//! How a model is planned.
 
 use crate::engine::{Device, EngineOptions};
 
-/// How a [`Model`](super::Model) is made ready: `ModelOptions::default().with_threads(2)`.
+/// How a [`Model`](super::Model) is planned: `ModelOptions::default().with_threads(2)`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ModelOptions {
-    /// What runs the network, and how. All sessions of a model share its threads.
+    /// The options of the engine. All sessions of a model share its threads.
     pub engine: EngineOptions,
-    /// Prompts whose encoding is kept; the least recently used one gives way. 64 by default.
+    /// The number of prompts whose encoding is kept; the least recently used one is dropped. 64 by default.
     pub cached_prompts: usize,
-    /// The most that [`Model::memory_bytes`](super::Model::memory_bytes) may be; a model that needs more is refused before it
-    /// runs. `None`: any.
+    /// The limit of [`Model::memory_bytes`](super::Model::memory_bytes); a model that needs more is refused before it
+    /// runs. `None`: no limit.
     pub memory_cap_bytes: Option<u64>,
 }
 

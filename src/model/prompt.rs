@@ -1,11 +1,11 @@
-//! A sentence, encoded.
+//! An encoded sentence.
 
 use crate::engine::{Engine, PromptKernel};
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-/// A sentence, encoded by one model: what a [`Session`](crate::Session) of that model looks for. Cheap to clone. Made by
-/// [`Model::prompt`](super::Model::prompt); a session of another model refuses it.
+/// A sentence, encoded by one model: what a [`Session`](crate::Session) of that model looks for. Cheap to clone.
+/// Created by [`Model::prompt`](super::Model::prompt); a session of another model refuses it.
 ///
 /// ```
 /// use causalclipseg::{Model, ModelError, ModelOptions, PromptError};
@@ -20,7 +20,7 @@ use std::sync::{Arc, Weak};
 pub struct Prompt {
     text: Arc<str>,
     kernel: Arc<PromptKernel>,
-    /// What encoded it, and alone can run it. It does not keep the engine alive.
+    /// The engine that encoded it, and that alone can run it. It does not keep the engine alive.
     engine: Weak<Engine>,
     has_unknown_words: bool,
 }
@@ -35,7 +35,7 @@ impl Prompt {
         &self.text
     }
 
-    /// Whether it has words that the model's training never showed it, as far as the bundle tells.
+    /// Whether it has words that were not in the model's training, as far as the bundle tells.
     pub fn has_unknown_words(&self) -> bool {
         self.has_unknown_words
     }

@@ -1,32 +1,32 @@
-//! What an exporter of ours writes into a file beside its ONNX graph: the network as this program knows it.
+//! The description that our exporter writes into a file beside its ONNX graph: the network as this program knows it.
 
 use crate::bundle::ModelDescription;
 use crate::graph::Graph;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The key of the file's metadata (`metadata_props`) under which the description stands, as JSON.
+/// The key of the file's metadata (`metadata_props`) whose value is the description, as JSON.
 pub const NETWORK_KEY: &str = "causalclipseg_network";
-/// Of [`NetworkDescription`]; another one is not read.
+/// The version of [`NetworkDescription`]; another one is not read.
 pub const DESCRIPTION_VERSION: u32 = 1;
 
 /// The network that a file's graph computes, and where in the file its weights are.
 ///
-/// It is a claim: a loader holds it against the file's own graph before it uses it.
+/// It is a claim: a loader compares it with the file's own graph before it uses it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkDescription {
     pub version: u32,
     pub model: ModelDescription,
-    /// From `image` and `tokens` to `pred`, with the grids that the file rounds to.
+    /// The graph from `image` and `tokens` to `pred`, with the scales and zero points that the file rounds to.
     pub graph: Graph,
-    /// By the names of the graph's parameters.
+    /// The parts of each weight, by the names of the graph's parameters.
     pub weights: BTreeMap<String, Vec<WeightPart>>,
 }
 
 /// Rows of a parameter (along its first axis), and the file's initializer that holds them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WeightPart {
-    /// Of f32, or of i8 or i32 and then with a scale.
+    /// The name of an f32 initializer, or of one of i8 or i32, which then has a scale.
     pub tensor: String,
     /// The f32 initializer of one scale for each row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -37,13 +37,13 @@ pub struct WeightPart {
     /// Whether the initializer, a matrix, holds the rows as columns.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub transposed: bool,
-    /// Elements of the initializer that stand before the rows.
+    /// Elements of the initializer that precede the rows.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skip: usize,
 }
 
 impl WeightPart {
-    /// A parameter's first `rows` rows as they are.
+    /// The first `rows` rows of a parameter, unchanged.
     pub fn rows(tensor: impl Into<String>, first_row: usize, rows: usize) -> Self {
         Self { tensor: tensor.into(), scale: None, first_row, rows, transposed: false, skip: 0 }
     }
@@ -55,10 +55,10 @@ fn is_zero(value: &usize) -> bool {
 }
 
 impl NetworkDescription {
-    /// Reads what the metadata hold.
+    /// Reads the value in the metadata.
     ///
     /// # Errors
-    /// Why it can't be used; the rest of the file may be good.
+    /// Why it cannot be used; the rest of the file may be good.
     pub(super) fn read(json: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Version {

@@ -6,12 +6,12 @@ use crate::engine::EngineError;
 use std::fmt;
 use std::path::PathBuf;
 
-/// A refused file, and what is wrong with it.
+/// A refused file, and the reason.
 #[derive(Debug)]
 pub struct OnnxError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason.
     pub problem: Box<OnnxProblem>,
 }
 
@@ -21,7 +21,7 @@ impl fmt::Display for OnnxError {
     }
 }
 
-/// Messages quote names out of the file, which may hold anything: what comes out is one line without control characters.
+/// A name out of the file, which may contain anything, as one line without control characters.
 pub(super) fn printable(text: &str) -> String {
     text.chars().take(MAX_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -34,7 +34,7 @@ impl std::error::Error for OnnxError {
     }
 }
 
-/// What is wrong with an interchange file.
+/// The reason why an interchange file is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnnxProblem {
@@ -48,7 +48,7 @@ pub enum OnnxProblem {
     TooLarge(u64),
     #[error("is not an ONNX file ({0}); copy or export it again")]
     Format(String),
-    #[error("has {0} nodes, and at most {MAX_NODES} are read")]
+    #[error("has {0} nodes, and at most {MAX_NODES} are read; export a smaller network")]
     Nodes(usize),
     #[error("holds a tensor `{tensor}` that is not usable: {reason}; export the model again")]
     Tensor { tensor: String, reason: String },
@@ -71,5 +71,5 @@ pub enum OnnxProblem {
     Bundle(#[from] BundleError),
 }
 
-/// What the loader looks for beside an interchange file.
+/// The name of the tokenizer's file beside an interchange file.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";

@@ -1,4 +1,4 @@
-//! From a described file to a bundle in memory, which every engine runs; and the proof that it is the same network.
+//! Converts a described file to a bundle in memory, which every engine runs, and checks that it is the same network.
 
 use super::description::{NETWORK_KEY, NetworkDescription};
 use super::probe::{Distance, Probe};
@@ -16,26 +16,27 @@ use std::sync::Arc;
 use std::time::Instant;
 use tract_onnx::pb::ModelProto;
 
-/// Of f32 logits, as a share of the largest: other sums, same numbers. What the engines' own tests allow. An int8 file is
-/// compared without rounding, with the weights and biases that its integers stand for, so the same holds there.
+/// The tolerance of f32 logits, as a share of the largest: the sums differ in order only. The engines' own tests allow
+/// as much. An int8 file is compared without rounding, with the weights and biases that its integers represent, so the
+/// same holds there.
 const F32_TOLERANCE: f32 = 1e-4;
-/// Of int8 against the same network without rounding, as a relative error: some fifty layers round, and the probe is no
-/// image that the grids were made for. It finds an engine or a grid that is broken, not one that is a little off; what
-/// the numbers are was compared before.
+/// The tolerance of int8 against the same network without rounding, as a relative error: some fifty layers round, and
+/// the scales were not calibrated on the probe. It finds an engine or a scale that is broken, not one that is slightly
+/// off; the numbers themselves were compared before.
 const INT8_ERROR: f32 = 0.5;
 
 /// A file whose network this program knows.
 pub(super) struct Lifted {
     pub bundle: Arc<Bundle>,
-    /// The largest difference of any logit from the file's own, as a share of the largest. Of int8: without rounding.
+    /// The largest difference of any logit from the file's own, as a share of the largest. In int8: without rounding.
     pub deviation: f32,
 }
 
-/// Reads the description, and the weights where it says they are, and holds the network that results against the file's
-/// own graph on plain tract.
+/// Reads the description, and the weights that it refers to, and compares the resulting network with the file's own
+/// graph on plain tract.
 ///
 /// # Errors
-/// Why the file has to run as it is, on one line.
+/// Why the file has to run unchanged, on one line.
 pub(super) fn lift(
     proto: &mut ModelProto,
     interface: Interface,
@@ -44,7 +45,7 @@ pub(super) fn lift(
 ) -> Result<Lifted, String> {
     let json = properties
         .get(NETWORK_KEY)
-        .ok_or("it carries no description of its network, as other programs' files do not")?;
+        .ok_or("it has no description of its network, as is usual for other programs' files")?;
     let description = NetworkDescription::read(json)?;
     check(&description, interface)?;
     let Some(file) = &mut proto.graph else { return Err("it holds no graph".into()) };
@@ -57,8 +58,8 @@ pub(super) fn lift(
     if is_rounded { claim.lift_int8() } else { claim.lift_f32() }
 }
 
-/// What plain tract makes of the file on the probe. Two int8 engines differ by their roundings, which would hide what is
-/// wrong: what the file rounds is let through as it is.
+/// The logits of plain tract for the file on the probe. Two int8 engines differ by their roundings, which would hide an
+/// error: values that the file rounds are passed through unrounded.
 fn unrounded_logits(proto: &mut ModelProto, is_rounded: bool, probe: &Probe) -> Result<Vec<Array2<f32>>, EngineError> {
     let mut as_it_was = None;
     if let Some(file) = proto.graph.as_mut().filter(|_| is_rounded) {
@@ -77,12 +78,12 @@ fn unrounded_logits(proto: &mut ModelProto, is_rounded: bool, probe: &Probe) -> 
     logits
 }
 
-/// A description, what the file holds of it, and what it has to agree with.
+/// A description, the parts of the file that it refers to, and the logits that it has to agree with.
 struct Claim<'a> {
     description: NetworkDescription,
     weights: FileWeights,
     probe: Probe,
-    /// The file's own, with nothing rounded.
+    /// The file's own logits, with nothing rounded.
     expected: Vec<Array2<f32>>,
     tokenizer_json: &'a [u8],
 }
@@ -141,7 +142,7 @@ fn line(error: impl Display) -> String {
     error.to_string()
 }
 
-/// Refuses what would be absurd to run, and a description of another interface than the file's.
+/// Refuses sizes that are too large to run, and a description with another interface than the file's.
 fn check(description: &NetworkDescription, interface: Interface) -> Result<(), String> {
     let NetworkDescription { model, graph, .. } = description;
     let invalid = |reason: String| format!("its description of the network is not valid ({reason})");

@@ -1,15 +1,15 @@
 //! Interchange files: a network in ONNX, as `causalclipseg-convert export` and other programs write it.
 //!
-//! tract reads the file. Where an exporter of ours described its network beside the graph
-//! ([`NetworkDescription`]), the described network becomes a bundle in memory, and runs like one: rewritten, lowered, on
-//! the fast engine. The description is a claim: what it says is first compared with what plain tract makes of the file's
-//! own graph, on one image and two sentences. Where there is none, or it is not true, plain tract runs the file as it
-//! is, slowly, with a line in the log that says why.
+//! tract reads the file. Where our exporter described its network beside the graph ([`NetworkDescription`]), the
+//! described network becomes a bundle in memory, and runs like one: rewritten, lowered, on the fast engine. The
+//! description is a claim: it is first compared with the results of plain tract on the file's own graph, on one image
+//! and two sentences. Where there is none, or it is wrong, plain tract runs the file unchanged, slowly, with a line in
+//! the log that says why.
 //!
 //! # What is checked
-//! A file is untrusted. Its tensors must hold what their shapes promise, no number is read from another file, control flow
-//! is refused, and whatever panics inside of tract comes out as an error. What remains: a file of another program's making
-//! may ask tract for more memory than the machine has.
+//! A file is untrusted. Its tensors must have the elements that their shapes promise, no number is read from another
+//! file, control flow is refused, and a panic inside tract is returned as an error. What remains: a file written by
+//! another program may make tract need more memory than the machine has.
 
 mod description;
 mod error;
@@ -35,9 +35,9 @@ use tract_core::internal::{TractResult, TypedModel, ensure};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::InferenceModelExt;
 
-/// Protocol buffers hold no more.
+/// The largest size of a file; protocol buffers allow no more.
 pub const MAX_FILE_BYTES: u64 = i32::MAX as u64;
-/// Nodes of a graph, and tensors.
+/// The most nodes of a graph, and the most tensors.
 pub const MAX_NODES: usize = 1 << 16;
 
 /// An opened interchange file.
@@ -47,13 +47,13 @@ pub struct OnnxFile {
     file_bytes: usize,
 }
 
-/// What runs a file's network.
+/// How a file's network runs.
 pub enum OnnxNetwork {
     /// A network of this program's kind, as a bundle in memory.
     Known {
         bundle: Arc<Bundle>,
-        /// The largest difference of any logit from what plain tract makes of the file, as a share of the largest. Of an int8
-        /// file: with nothing rounded on either side.
+        /// The largest difference of any logit from plain tract's result for the file, as a share of the largest. For
+        /// an int8 file: with nothing rounded on either side.
         deviation: f32,
     },
     /// The file's own graph, on plain tract.
@@ -71,7 +71,7 @@ impl OnnxFile {
     /// large one.
     ///
     /// # Errors
-    /// A file that is no ONNX, damaged, or of another interface; see [`OnnxProblem`].
+    /// The file is not ONNX, is damaged, or has another interface; see [`OnnxProblem`].
     pub fn open(path: &Path) -> Result<Self, OnnxError> {
         Self::read(path).map_err(|problem| OnnxError { path: path.into(), problem: Box::new(problem) })
     }
@@ -114,12 +114,12 @@ impl OnnxFile {
         }
     }
 
-    /// Of the ONNX file's bytes.
+    /// The SHA-256 sum of the ONNX file.
     pub fn sha256(&self) -> Sha256 {
         self.sha256
     }
 
-    /// Of the ONNX file.
+    /// The size of the ONNX file, in bytes.
     pub fn file_bytes(&self) -> usize {
         self.file_bytes
     }
@@ -160,7 +160,7 @@ fn check_sizes(model: &TypedModel) -> TractResult<()> {
     Ok(())
 }
 
-/// What is known of a model whose description can't be used: what its metadata say, or what is usual.
+/// The description of a model without a usable network description: from its metadata, or from usual values.
 fn describe(
     path: &Path,
     interface: Interface,
@@ -194,7 +194,7 @@ fn describe(
         normalisation,
         fit: Fit::Stretch,
         threshold: provenance.threshold_or_default(),
-        // Who exports a model from elsewhere and asks for its masks has trained it.
+        // Whoever exports a model from elsewhere and segments with it has trained it.
         trained: provenance.trained().unwrap_or(true),
         gmac: 0.0,
         provenance,

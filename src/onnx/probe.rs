@@ -5,9 +5,9 @@ use crate::engine::{Engine, EngineError, PromptKernel, WholeNetwork, Workspace};
 use crate::graph::{Graph, Op};
 use ndarray::Array2;
 
-/// Of the image's formula.
+/// The seed of the image's formula.
 const SEED: u64 = 41;
-/// Of the short sentence, start and end of text included.
+/// The length of the short sentence in tokens, start and end of text included.
 const SHORT: usize = 5;
 
 /// One image, and two sentences: one as long as the network reads, so that every position counts, and a short one.
@@ -16,7 +16,7 @@ pub(super) struct Probe {
     prompts: [Vec<u32>; 2],
 }
 
-/// How far two engines' logits are from each other.
+/// The distance between two engines' logits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Distance {
     /// The largest difference, as a share of the largest logit.
@@ -26,7 +26,8 @@ pub(super) struct Distance {
 }
 
 impl Probe {
-    /// Made for a graph's vocabulary. The same for everybody: ids step through the vocabulary by a prime.
+    /// Creates the probe for a graph's vocabulary. It is the same everywhere: ids step through the vocabulary by a
+    /// prime.
     pub(crate) fn new(graph: &Graph, size: usize, context: usize) -> Self {
         let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
             Op::Embed { vocabulary, .. } => Some(vocabulary),
@@ -42,7 +43,7 @@ impl Probe {
         Self { pixels, prompts: [sentence(context, 7919), sentence(SHORT.min(context), 104_729)] }
     }
 
-    /// The file's own answers.
+    /// The file's own logits.
     pub(crate) fn run_file(&self, network: &WholeNetwork) -> Result<Vec<Array2<f32>>, EngineError> {
         self.prompts.iter().map(|tokens| network.run(&self.pixels, tokens)).collect()
     }
@@ -57,7 +58,7 @@ impl Probe {
 }
 
 impl Distance {
-    /// The larger of the prompts'; infinite where a logit is not finite.
+    /// The larger of the prompts' distances; infinite where a logit is not finite.
     pub(crate) fn between(found: &[Array2<f32>], expected: &[Array2<f32>]) -> Self {
         let mut worst = Self { largest: 0.0, relative_error: 0.0 };
         for (found, expected) in found.iter().zip(expected) {
@@ -68,7 +69,7 @@ impl Distance {
                 largest: pairs().fold(0.0, |most: f32, difference| most.max(difference)) / largest,
                 relative_error: (pairs().map(|difference| difference * difference).sum::<f32>() / power).sqrt(),
             };
-            // A maximum passes over NaN.
+            // `max` ignores NaN.
             let is_finite = found.dim() == expected.dim() && of_prompt.relative_error.is_finite();
             worst.largest = worst.largest.max(if is_finite { of_prompt.largest } else { f32::INFINITY });
             worst.relative_error =

@@ -1,7 +1,7 @@
-//! The file as a message: read, checked, and cut down to what one prompt needs.
+//! The file as a message: read, checked, and reduced to what one prompt needs.
 //!
-//! tract trusts a file in several places. What is checked here is what would otherwise make it panic, read other files,
-//! or take memory that the file does not have.
+//! tract trusts a file in several places. These checks refuse what would make it panic, read other files, or allocate
+//! memory out of proportion to the file.
 
 use super::error::OnnxProblem;
 use super::{MAX_FILE_BYTES, MAX_NODES};
@@ -13,7 +13,7 @@ use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::Framework;
 
-/// Operators that run graphs of their own, or numbers that nobody chose: no network of this kind needs one.
+/// Operators that run graphs of their own, or random numbers: no network of this kind needs one.
 const REFUSED_OPERATORS: [&str; 11] = [
     "If",
     "Loop",
@@ -27,14 +27,14 @@ const REFUSED_OPERATORS: [&str; 11] = [
     "Bernoulli",
     "NonMaxSuppression",
 ];
-/// Numbers of an attribute, and characters of a name.
+/// The most numbers of an attribute, and the most characters of a name.
 const MAX_LIST: usize = 1 << 20;
-/// Axes of a tensor.
+/// The most axes of a tensor.
 const MAX_RANK: usize = 8;
 
 /// The bytes of a file that is no longer than ONNX allows.
 pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, OnnxProblem> {
-    // Opening a pipe would wait, and a folder opens on some systems: ask before.
+    // Opening a pipe would wait, and some systems open folders: check before.
     let metadata = std::fs::metadata(path).map_err(OnnxProblem::Read)?;
     if !metadata.is_file() {
         return Err(OnnxProblem::NotAFile);
@@ -46,7 +46,7 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, OnnxProblem> {
     }
 }
 
-/// The message, checked. What comes out names no other file and holds every number that it promises.
+/// The checked message. It refers to no other file and has every number that its shapes promise.
 pub(super) fn parse(bytes: &[u8]) -> Result<ModelProto, OnnxProblem> {
     let mut reader = bytes;
     let decoded = tract_onnx::onnx().proto_model_for_read(&mut reader);
@@ -72,7 +72,7 @@ fn check(graph: &GraphProto) -> Result<(), OnnxProblem> {
     let mut known: HashSet<&str> = HashSet::new();
     known.extend(graph.input.iter().map(|input| input.name.as_str()));
     known.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
-    // tract wires nodes in the order in which they stand, and ONNX demands that order.
+    // tract wires nodes in the order of the file, and ONNX requires that order.
     for node in &graph.node {
         if let Some(missing) = node.input.iter().find(|input| !input.is_empty() && !known.contains(input.as_str())) {
             let reason = format!("nothing before it yields its input `{missing}`");
@@ -80,7 +80,7 @@ fn check(graph: &GraphProto) -> Result<(), OnnxProblem> {
         }
         for output in node.output.iter().filter(|output| !output.is_empty()) {
             if !known.insert(output) {
-                let reason = format!("`{output}` is there already");
+                let reason = format!("`{output}` exists already");
                 return Err(OnnxProblem::Node { node: label(node), reason });
             }
         }
@@ -157,7 +157,7 @@ fn elements(tensor: &TensorProto) -> Option<usize> {
     (elements <= MAX_ELEMENTS && is_bounded).then_some(elements)
 }
 
-/// Of the types that a network's weights and shapes have.
+/// The size of an element, for the types of a network's weights and shapes.
 fn element_bytes(data_type: i32) -> Option<usize> {
     Some(match DataType::try_from(data_type).ok()? {
         DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
@@ -168,7 +168,7 @@ fn element_bytes(data_type: i32) -> Option<usize> {
     })
 }
 
-/// What a file takes.
+/// The sizes of a file's inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Interface {
     /// Side of the image, in pixels.
@@ -176,7 +176,7 @@ pub(super) struct Interface {
     pub context: usize,
 }
 
-/// Finds image, tokens and logits, and makes of any number of prompts one. What the file says of other shapes is dropped:
+/// Finds image, tokens and logits, and replaces any number of prompts by one. Other shapes in the file are dropped:
 /// tract infers them.
 pub(super) fn fix_interface(graph: &mut GraphProto) -> Result<Interface, OnnxProblem> {
     let initializers: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();

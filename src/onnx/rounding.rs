@@ -8,7 +8,8 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 const QUANTIZE: &str = "QuantizeLinear";
 const DEQUANTIZE: &str = "DequantizeLinear";
 
-/// Holds the grids of a described graph against the file's: each must be there with the same numbers, and no other.
+/// Compares the scales and zero points of a described graph with the file's: each must be there with the same numbers,
+/// and no other.
 ///
 /// # Errors
 /// Where they differ.
@@ -24,7 +25,7 @@ pub(super) fn check_grids(graph: &Graph, file: &GraphProto) -> Result<(), String
         let node = node.ok_or_else(|| format!("it does not round `{name}`, which its description does"))?;
         let [_, scale, zero_point] = &node.input[..] else { return Err(format!("`{name}` is rounded in another way")) };
         if initializers.scalar(scale) != Some(grid.scale) || initializers.byte(zero_point) != Some(grid.zero_point) {
-            return Err(format!("it rounds `{name}` to another grid than its description says"));
+            return Err(format!("it rounds `{name}` with another scale or zero point than its description says"));
         }
     }
     match quantizers.len() {
@@ -33,7 +34,7 @@ pub(super) fn check_grids(graph: &Graph, file: &GraphProto) -> Result<(), String
     }
 }
 
-/// Lets values pass as they are: a `DequantizeLinear` of what a `QuantizeLinear` yields becomes an `Identity`. Weights
+/// Passes values through unrounded: a `DequantizeLinear` of a `QuantizeLinear`'s output becomes an `Identity`. Weights
 /// that are stored as integers stay so.
 pub(super) fn without_rounding(nodes: &[NodeProto]) -> Vec<NodeProto> {
     let given: HashMap<&str, &str> = nodes

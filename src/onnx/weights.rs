@@ -1,4 +1,4 @@
-//! The weights that a description names, read out of the file's initializers.
+//! The weights that a description names, read from the file's initializers.
 
 use super::description::{NetworkDescription, WeightPart};
 use crate::bundle::{MAX_ELEMENTS, Problem, StoredTensor};
@@ -10,7 +10,7 @@ use std::ops::Range;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, TensorProto};
 
-/// A file's initializers by name. Each holds what its shape promises.
+/// A file's initializers by name. Each has the elements that its shape promises.
 pub(super) struct Initializers<'p>(HashMap<&'p str, &'p TensorProto>);
 
 /// Numbers as an initializer stores them, row-major.
@@ -24,15 +24,15 @@ enum Numbers<'p> {
 pub(super) struct Int8Weight {
     shape: Vec<usize>,
     stored: Vec<i8>,
-    /// One for each index of the first axis.
+    /// One scale for each index of the first axis.
     scales: Vec<f32>,
 }
 
-/// What a described graph computes with.
+/// The weights of a described graph.
 pub(super) struct FileWeights {
-    /// All of it in f32, integers times their scales.
+    /// All weights in f32, integers multiplied by their scales.
     pub values: Weights,
-    /// Those that the file stores as integers of 8 bits.
+    /// The weights that the file stores as 8-bit integers.
     pub integers: BTreeMap<String, Int8Weight>,
 }
 
@@ -52,7 +52,7 @@ impl<'p> Initializers<'p> {
             Ok(DataType::Int32) => Numbers::I32(Cow::Borrowed(&tensor.int32_data)),
             Ok(DataType::Int8) if is_raw => Numbers::I8(Cow::Borrowed(bytemuck::cast_slice(&tensor.raw_data))),
             Ok(DataType::Int8) => Numbers::I8(tensor.int32_data.iter().map(|value| *value as i8).collect()),
-            _ => return Err(format!("the tensor `{name}` is of no type that weights have")),
+            _ => return Err(format!("the tensor `{name}` has a type that weights cannot have")),
         })
     }
 
@@ -112,19 +112,19 @@ impl FileWeights {
 }
 
 impl Int8Weight {
-    /// As a bundle stores it; `for_kernels`: in their order.
+    /// The weight as a bundle stores it; `for_kernels`: in the kernels' order.
     pub(crate) fn store(&self, name: &str, for_kernels: bool) -> Result<Vec<StoredTensor>, Problem> {
         StoredTensor::int8(name, &self.shape, &self.stored, &self.scales, for_kernels)
     }
 }
 
-/// A parameter that is put together from its parts.
+/// A parameter that is assembled from its parts.
 struct Assembly {
     shape: Vec<usize>,
-    /// Numbers of one index of the first axis.
+    /// The number of elements of one index of the first axis.
     width: usize,
     values: Vec<f32>,
-    /// Beside the values, as long as every part is of 8-bit integers.
+    /// The integers and scales beside the values, as long as every part has 8-bit integers.
     stored: Option<(Vec<i8>, Vec<f32>)>,
     is_there: Vec<bool>,
 }
@@ -182,8 +182,8 @@ impl Assembly {
                 let values = stored.iter().enumerate();
                 (values.map(|(at, value)| *value as f32 * of_row(at).unwrap_or(1.0)).collect(), None)
             }
-            (_, Some(_)) => return Err(format!("`{tensor}` has scales and is not of integers")),
-            (_, None) => return Err(format!("`{tensor}` is of integers and has no scales")),
+            (_, Some(_)) => return Err(format!("`{tensor}` has scales but is not of integers")),
+            (_, None) => return Err(format!("`{tensor}` is of integers but has no scales")),
         };
         if let Some(value) = values.iter().find(|value| !value.is_finite()) {
             return Err(format!("`{tensor}` holds {value}"));
@@ -201,7 +201,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Whether the file holds all rows that somebody reads; the others stay zero.
+    /// Checks that the file has all rows that a node reads; the others stay zero.
     fn check(&self, needed: &[Range<usize>]) -> Result<(), String> {
         let missing =
             needed.iter().flat_map(Clone::clone).find(|row| !self.is_there.get(*row).is_some_and(|there| *there));
@@ -218,7 +218,7 @@ fn short(tensor: &str, length: usize) -> String {
     format!("`{tensor}` does not hold the {length} numbers that are described")
 }
 
-/// Where a part's numbers lie in its initializer.
+/// The position of a part's numbers in its initializer.
 struct Layout {
     skip: usize,
     rows: usize,
@@ -237,7 +237,7 @@ impl Layout {
     }
 }
 
-/// Rows that nodes read, of parameters that they read in part.
+/// The rows that nodes read, for parameters that are read in part.
 fn rows_read(graph: &Graph) -> HashMap<String, Vec<Range<usize>>> {
     let mut read: HashMap<String, Vec<Range<usize>>> = HashMap::new();
     let context = graph.nodes.iter().find_map(|node| match node.shape {

@@ -1,13 +1,13 @@
-//! Keeps what was last computed for a few prompts.
+//! Keeps recent results for a few prompts.
 
 use super::Tokens;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A cache of bounded size, by token ids, for any number of threads; the entry that was used longest ago makes room for a new
-/// one. While a value is computed nobody else waits: what is kept already is found meanwhile.
+/// A cache of bounded size, by token ids, for any number of threads; a new entry replaces the one that was used longest
+/// ago. While a value is computed no other thread waits: kept values can be found in the meantime.
 ///
-/// Room for a frame loop's prompts is a handful of entries, so finding the oldest is a scan, and a hit is one look-up.
+/// A frame loop has a handful of prompts, so finding the oldest is a scan, and a hit is one look-up.
 #[derive(Debug)]
 pub struct PromptCache<V> {
     entries: Mutex<Entries<V>>,
@@ -27,24 +27,24 @@ struct Entry<V> {
 }
 
 impl<V: Clone> PromptCache<V> {
-    /// Room for `capacity` prompts, at least one.
+    /// A cache for `capacity` prompts, at least one.
     pub fn new(capacity: usize) -> Self {
         let entries = Entries { by_tokens: HashMap::new(), clock: 0 };
         Self { entries: Mutex::new(entries), capacity: capacity.max(1) }
     }
 
-    /// What is kept for these ids.
+    /// The value for these ids.
     pub fn get(&self, ids: &[u32]) -> Option<V> {
         self.lock().get(ids)
     }
 
-    /// What is kept for these tokens, or what `compute` makes of them, kept. An error keeps nothing. Of two threads that
-    /// compute one prompt at the same time, both get what the first of them kept.
+    /// The value for these tokens, or the result of `compute`, which is then kept. An error keeps nothing. If two
+    /// threads compute one prompt at the same time, both get the value that was kept first.
     pub fn get_or_insert_with<E>(&self, tokens: Tokens, compute: impl FnOnce(&Tokens) -> Result<V, E>) -> Result<V, E> {
         if let Some(kept) = self.get(tokens.ids()) {
             return Ok(kept);
         }
-        // Without the lock: this takes as long as a frame.
+        // Without the lock, since this takes as long as a frame.
         let value = compute(&tokens)?;
         let mut entries = self.lock();
         if let Some(kept) = entries.get(tokens.ids()) {
@@ -70,7 +70,7 @@ impl<V: Clone> Entries<V> {
         Some(entry.value.clone())
     }
 
-    /// Yields the entry that had to go.
+    /// Yields the entry that was evicted.
     fn insert(&mut self, tokens: Tokens, value: V, capacity: usize) -> Option<Entry<V>> {
         let mut evicted = None;
         if self.by_tokens.len() >= capacity {

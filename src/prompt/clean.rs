@@ -1,15 +1,16 @@
-//! Text cleaning as CLIP's tokenizer does it before it splits words: ftfy's repairs, HTML references, lower case. What a
-//! tokenizer.json can express (composition to NFC, white space) is left to it.
+//! Text cleaning as in CLIP's tokenizer before it splits words: ftfy's repairs, HTML references, lower case. Steps that
+//! a tokenizer.json can express (composition to NFC, white space) are left to it.
 //!
-//! Of ftfy's repairs one is left out: text that was decoded by the wrong character set (`donâ€™t`) stays as it is.
+//! One of ftfy's repairs is left out: text that was decoded with the wrong character set (`donâ€™t`) stays as it is.
 
 use super::entities::{unescape, windows_1252};
 use tokenizers::NormalizedString;
 
-/// Text is escaped once or twice by accident; more rounds than this only a hostile text needs, and each costs its length.
+/// The most rounds: text is escaped once or twice by accident; only a hostile text needs more, and each costs its
+/// length.
 const MAX_ROUNDS: usize = 64;
 
-/// Cleans a prompt. The result may still hold runs of white space.
+/// Cleans a prompt. The result may still have runs of white space.
 pub(super) fn clean(text: &str) -> String {
     // A tag means that the line is HTML, in which the first step would turn escaped text into tags.
     let mut text: String = text.split_inclusive('\n').map(|line| repair(line, !line.contains('<'))).collect();
@@ -21,7 +22,7 @@ pub(super) fn clean(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
-/// Repairs until nothing changes: what was escaped twice is read twice.
+/// Repairs until nothing changes: text that was escaped twice is unescaped twice.
 fn repair(text: &str, is_plain: bool) -> String {
     let mut text = text.to_string();
     for _ in 0..MAX_ROUNDS {
@@ -37,7 +38,7 @@ fn repair(text: &str, is_plain: bool) -> String {
     NormalizedString::from(text).nfc().get().to_string()
 }
 
-/// Reads only references that end in a semicolon, so that `AT&T` stays.
+/// Replaces only references that end in a semicolon, so that `AT&T` stays.
 fn unescape_closed(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -78,7 +79,8 @@ fn drop_terminal_escapes(text: &str) -> String {
     out
 }
 
-/// Writes a character in its plain form: ligatures apart, C1 codes as Windows meant them, full-width forms narrow, curly quotes straight, controls gone.
+/// Writes a character in its plain form: ligatures are split, C1 codes read as Windows-1252, full-width forms become
+/// narrow and curly quotes straight, controls are dropped.
 fn push_plain(c: char, out: &mut String) {
     let ligature = match c {
         'Ĳ' => "IJ",

@@ -1,15 +1,15 @@
 //! HTML character references, by the rules of the HTML standard (13.5, named character references; 13.2.5.80, numeric
-//! ones) in the reading of Python's `html.unescape`, which CLIP's tokenizer calls.
+//! ones) in the version of Python's `html.unescape`, which CLIP's tokenizer calls.
 
 use std::sync::LazyLock;
 
-/// Names in byte order, with or without their semicolon, and the code points that each stands for.
+/// Names in byte order, with or without their semicolon, and the code points of each.
 static NAMED: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
     let table = include_str!("html_entities.txt");
     table.lines().filter_map(|line| line.split_once(' ')).map(|(name, points)| (name, characters(points))).collect()
 });
 
-/// What a control code from 0x80 to 0x9F was meant to be; any other character is itself.
+/// The Windows-1252 meaning of a control code from 0x80 to 0x9F; any other character is unchanged.
 pub(super) fn windows_1252(c: char) -> char {
     match u32::from(c) {
         point @ 0x80..=0x9F => WINDOWS_1252[point as usize - 0x80],
@@ -17,7 +17,7 @@ pub(super) fn windows_1252(c: char) -> char {
     }
 }
 
-/// What browsers read the C1 control codes 0x80 to 0x9F as: Windows-1252, where it assigns them.
+/// The meaning of the C1 control codes 0x80 to 0x9F in browsers: Windows-1252, where it assigns them.
 const WINDOWS_1252: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
     '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
@@ -55,7 +55,7 @@ pub(super) fn unescape(text: &str) -> String {
     out
 }
 
-/// Reads what stands after an ampersand: the characters, and what follows the reference.
+/// Reads the text after an ampersand: the characters, and what follows the reference.
 fn read_named(text: &str) -> Option<(String, &str)> {
     let stops = |c: char| matches!(c, '\t' | '\n' | '\u{c}' | ' ' | '<' | '&' | '#' | ';');
     let length = text.chars().take(LONGEST_NAME).take_while(|c| !stops(*c)).map(char::len_utf8).sum::<usize>();
@@ -67,7 +67,7 @@ fn read_named(text: &str) -> Option<(String, &str)> {
     ends.into_iter().find_map(|end| Some((named(&text[..end])?.to_string(), &text[end..])))
 }
 
-/// The same after `&#`.
+/// Reads the text after `&#`.
 fn read_numeric(text: &str) -> Option<(String, &str)> {
     let (digits, radix) = match text.strip_prefix(['x', 'X']) {
         Some(digits) => (digits, 16),
@@ -88,7 +88,7 @@ fn numbered(point: u32) -> String {
     match point {
         0x80..=0x9F => char::from_u32(point).map(windows_1252).unwrap_or('\u{fffd}').into(),
         0 => "\u{fffd}".into(),
-        // Control codes and noncharacters stand for nothing.
+        // Control codes and noncharacters are dropped.
         0x01..=0x08 | 0x0B | 0x0E..=0x1F | 0x7F | 0xFDD0..=0xFDEF => String::new(),
         _ if point & 0xFFFE == 0xFFFE => String::new(),
         _ => char::from_u32(point).unwrap_or('\u{fffd}').into(),

@@ -1,4 +1,4 @@
-//! From a sentence to token ids, and a cache for what was computed from them.
+//! Converts a sentence to token ids, and caches what was computed from them.
 
 mod cache;
 mod clean;
@@ -10,7 +10,7 @@ pub use causalclipseg_bundle::{KnownWords, WORDS_KEY, words};
 
 use std::borrow::Borrow;
 
-/// The longest prompt that is looked at, in bytes of UTF-8. 77 tokens of ordinary text are a tenth of that.
+/// The longest prompt that is read, in bytes of UTF-8. 77 tokens of ordinary text are a tenth of that.
 pub const MAX_PROMPT_BYTES: usize = 8192;
 
 const START_OF_TEXT: &str = "<|startoftext|>";
@@ -29,7 +29,7 @@ pub struct Tokenizer {
 pub struct Tokens(Box<[u32]>);
 
 impl Tokens {
-    /// For callers that bring their own ids; the start of text comes first, the end of text last.
+    /// Tokens from the caller's own ids; the start of text comes first, the end of text last.
     pub fn from_ids(ids: impl Into<Box<[u32]>>) -> Self {
         Self(ids.into())
     }
@@ -42,13 +42,13 @@ impl Tokens {
         self.0.len()
     }
 
-    /// Whether nothing stands between start and end of text.
+    /// Whether there is nothing between start and end of text.
     pub fn is_empty(&self) -> bool {
         self.0.len() <= 2
     }
 }
 
-// Lets a cache look up ids without making a key of them. Slices and boxes of slices hash and compare alike.
+// Lets a cache look up ids without building a key. Slices and boxes of slices hash and compare alike.
 impl Borrow<[u32]> for Tokens {
     fn borrow(&self) -> &[u32] {
         &self.0
@@ -76,7 +76,7 @@ impl Tokenizer {
     /// largest id, because the network finds it by that.
     pub fn from_json(json: &[u8]) -> Result<Self, PromptError> {
         let unusable = |error: tokenizers::Error| PromptError::Tokenizer(error.to_string());
-        // Without the file's own cutting and padding, which would hide a prompt that is too long.
+        // Without the file's own truncation and padding, which would hide a prompt that is too long.
         let inner = tokenizer_json::read(json).map_err(unusable)?;
         let id = |token: &str| {
             inner.token_to_id(token).ok_or_else(|| PromptError::Tokenizer(format!("it has no token `{token}`")))
@@ -107,10 +107,10 @@ impl Tokenizer {
         if tokens.is_empty() { Err(PromptError::Empty) } else { Ok(tokens) }
     }
 
-    /// The ids that OpenAI's tokenizer gives, start and end of text included, without padding: at most `context`
-    /// (CLIP reads 77). Empty text gives the start and the end.
+    /// The ids of OpenAI's tokenizer, start and end of text included, without padding: at most `context` (CLIP reads
+    /// 77). Empty text gives the start and the end.
     pub fn encode(&self, text: &str, context: usize) -> Result<Tokens, PromptError> {
-        // Before any work: a book as a prompt must not cost the time to tokenize it.
+        // Before any work: a very long prompt must not cost the time to tokenize it.
         if text.len() > MAX_PROMPT_BYTES {
             return Err(PromptError::TooLarge { bytes: text.len() });
         }

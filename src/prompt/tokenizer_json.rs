@@ -1,5 +1,5 @@
-//! Reads a tokenizer.json with a BPE model, in a third of the time that the library's own reader takes: that one keeps
-//! the whole table of tokens and merges in an intermediate form twice, since a file's model may be of several kinds.
+//! Reads a tokenizer.json with a BPE model, in a third of the time of the library's own reader, which keeps the
+//! complete table of tokens and merges in an intermediate form twice, since a file's model may be of several kinds.
 
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -23,7 +23,7 @@ struct File<'a> {
 
 #[derive(Deserialize)]
 struct Model<'a> {
-    /// Files of the first versions leave it out.
+    /// The type of the model. Files of the first versions leave it out.
     #[serde(borrow, rename = "type", default = "bpe")]
     kind: Cow<'a, str>,
     dropout: Option<f32>,
@@ -48,7 +48,7 @@ fn bpe() -> Cow<'static, str> {
     "BPE".into()
 }
 
-/// `"a b"` or `["a", "b"]`.
+/// A merge, `"a b"` or `["a", "b"]`.
 struct Merge<'a>(Cow<'a, str>, Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Merge<'a> {
@@ -92,9 +92,9 @@ fn split<E: serde::de::Error>(text: &str) -> Result<(&str, &str), E> {
     pair.ok_or_else(|| E::custom(format!("`{text}` is not two tokens with a space between")))
 }
 
-/// Makes the tokenizer. What a file says of truncation and padding is left out.
+/// Builds the tokenizer. The file's truncation and padding are ignored.
 pub(super) fn read(json: &[u8]) -> Result<Tokenizer, Error> {
-    // Checked as text once, and not string by string.
+    // The text is validated once, and not string by string.
     let file: File = serde_json::from_str(std::str::from_utf8(json)?)?;
     if file.version != "1.0" {
         return Err(format!("its version is {}, and 1.0 is read", file.version).into());
@@ -105,7 +105,7 @@ pub(super) fn read(json: &[u8]) -> Result<Tokenizer, Error> {
     }
     let merges = model.merges.into_iter().map(|Merge(first, second)| (first.into_owned(), second.into_owned()));
     let mut builder = BPE::builder()
-        // Whole prompts are cached by us, so words need not be.
+        // Complete prompts are cached elsewhere, so words need not be.
         .cache_capacity(0)
         .vocab_and_merges(model.vocab, merges.collect())
         .fuse_unk(model.fuse_unk)

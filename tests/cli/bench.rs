@@ -1,7 +1,7 @@
-//! `bench` as a user types it: what it prints, what it refuses, and that its figures are those of the model it ran.
+//! `bench` as a user types it: its output, its errors, and that its figures belong to the model it ran.
 //!
-//! Others use this machine too, so nothing here depends on how long a frame takes; that the figures are right is proven in
-//! the command's own tests, on a clock that they drive.
+//! Other programs use the machine too, so nothing here depends on how long a frame takes; the figures are verified in
+//! the command's own tests, with a clock that they control.
 
 use super::desk::Desk;
 use super::schema::violations;
@@ -16,7 +16,7 @@ fn schema() -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// `bench` on the toy model, few frames of it.
+/// Runs `bench` on the toy model with few frames.
 fn bench(desk: &Desk, arguments: &[&str]) -> Command {
     let mut command = causalclipseg();
     command.args(["bench", "--frame", "64x48", "--warmup", "1", "--rounds", "2", "-m"]).arg(desk.bundle());
@@ -47,7 +47,7 @@ fn rows_hold_the_contract_and_the_cross_product() {
         );
         assert_eq!((&row["device"], &row["frame"]), (&json!("cpu"), &json!([64, 48])));
         assert_eq!(row["model_sha256"].as_str().unwrap().len(), 64);
-        // Not asked for, so not known.
+        // Not requested, so unknown.
         assert!(row["deadline_misses"].is_null() && row["rate_hz"].is_null() && row["affinity"].is_null());
         let latency = |key: &str| row["latency_ms"][key].as_f64().unwrap();
         let in_order = ["min", "p50", "p90", "p95", "p99", "p999", "max"].map(latency);
@@ -83,7 +83,7 @@ fn the_schema_refuses_other_rows() {
         ("a count is a fraction", |row| row["runs"] = json!(1.5)),
         ("a percentile is gone", |row| drop(row["latency_ms"].as_object_mut().unwrap().remove("p999"))),
         ("a latency is negative", |row| row["samples_ms"][0][0] = json!(-1.0)),
-        ("a device is none", |row| row["device"] = json!("tpu")),
+        ("a device is unknown", |row| row["device"] = json!("tpu")),
     ];
     for (what, damage) in damages {
         let mut damaged = good.clone();
@@ -119,7 +119,7 @@ fn every_format_says_the_same() {
 #[test]
 fn a_fixed_rate_counts_its_deadlines() {
     let desk = Desk::new();
-    // A hundred thousandth of a millisecond is missed by everything, an hour by nothing.
+    // Everything takes more than a hundred thousandth of a millisecond, and nothing takes an hour.
     let missed = measure(&desk, &["--rate", "200", "--runs", "6", "--deadline-ms", "0.00001"]);
     assert_eq!((&missed[0]["deadline_misses"], &missed[0]["rate_hz"]), (&json!(6), &json!(200.0)));
     let kept = measure(&desk, &["--rate", "200", "--duration", "0.05", "--deadline-ms", "3600000"]);
@@ -146,7 +146,7 @@ fn budgets_and_baselines_decide_the_exit_code() {
         std::fs::write(desk.path(name), Value::Array(rows.clone()).to_string()).unwrap();
         desk.text_path(name)
     };
-    // A thousandth of the time, and then a thousand times of that of today: far outside any noise.
+    // A thousandth of today's time, and then a thousand times: far outside any noise.
     let fast = baseline("fast.json", 1e-3, &mut rows);
     let slow = baseline("slow.json", 1e6, &mut rows);
     let against = |baseline: &str| bench(&desk, &["--runs", "12", "--baseline", baseline, "--max-regression", "50"]);
@@ -174,7 +174,7 @@ fn accuracy_stands_beside_speed() {
     let check = &rows[0]["check"];
     assert_eq!((&check["images"], &check["masks"], &check["dice_mean"]), (&json!(2), &json!(4), &json!(1.0)));
     assert_eq!((&check["probability_difference_max"], &check["both_empty"]), (&json!(0.0), &json!(0)));
-    // Another model's masks are not these.
+    // Another model's masks differ from these.
     let other = shipped();
     let rows = measure(&desk, &["--runs", "2", "--check", &scans, "--check-against", other.to_str().unwrap()]);
     assert!(rows[0]["check"]["dice_mean"].as_f64().unwrap() < 0.9, "{}", rows[0]["check"]);
@@ -196,7 +196,7 @@ fn steps_traces_and_plots_are_written() {
     assert!(complete().all(|event| event["ts"].is_number() && event["dur"].is_number() && event["pid"] == 0));
     let plot = std::fs::read_to_string(&plot).unwrap();
     assert!(plot.starts_with("<svg") && plot.matches("<circle").count() == 3);
-    // Not asked for, so not there.
+    // Not requested, so absent.
     assert!(measure(&desk, &["--runs", "2"])[0].get("layers").is_none());
     let before = listing(desk.folder());
     let nowhere = desk.text_path("no/such/folder/plot.svg");
@@ -261,7 +261,7 @@ fn bad_input_is_one_line() {
         assert!(error.starts_with("error: ") && error.lines().count() == 1 && error.contains(part), "{error}");
         assert_eq!(text(&refused.get_output().stdout), "");
     }
-    // One model that is not there does not take the others' figures away.
+    // A missing model does not suppress the others' figures.
     let mixed = bench(&desk, &["-m", "missing.ccs", "--runs", "2"]).assert().code(1);
     assert!(
         text(&mixed.get_output().stdout).contains("toy") && text(&mixed.get_output().stderr).contains("missing.ccs")
@@ -288,7 +288,7 @@ fn it_stays_on_the_cores_that_it_was_given() {
     measure(&desk, &["--runs", "2", "--big-cores"]);
 }
 
-/// Asked to stop in the middle, it prints what it has.
+/// Interrupted while it measures, it prints the results so far.
 #[cfg(unix)]
 #[test]
 fn an_interrupt_prints_what_is_there() {
@@ -296,7 +296,7 @@ fn an_interrupt_prints_what_is_there() {
     use std::time::{Duration, Instant};
     let desk = Desk::new();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_causalclipseg"));
-    // A week of frames, of which the first round never ends by itself.
+    // A week of frames; the first round does not end by itself.
     command.args([
         "bench",
         "--frame",

@@ -4,7 +4,7 @@ use causalclipseg::frame::{CameraFormat, CameraLayout};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// ffmpeg's conversion of one raw frame; colours that are halved are repeated, as ours are.
+/// ffmpeg's conversion of one raw frame; halved chroma is repeated, as in ours.
 fn ffmpeg([from, to]: [&str; 2], [width, height]: [usize; 2], pixels: &[u8]) -> Option<Vec<u8>> {
     let size = format!("{width}x{height}");
     let scale = "scale=flags=neighbor+accurate_rnd+full_chroma_int+full_chroma_inp";
@@ -23,7 +23,7 @@ fn as_ffmpeg_converts() {
         println!("skipped: ffmpeg is not installed");
         return;
     }
-    // Of odd sides, ffmpeg stretches colours over the picture and repeats none.
+    // With odd sides, ffmpeg stretches chroma over the picture and repeats nothing.
     for [width, height] in [[64, 48], [66, 50], [2, 2]] {
         let shade =
             |at: usize| [40 + at % width, 60 + at / width * 2, 230 - at % width - at / width].map(|value| value as u8);
@@ -43,7 +43,7 @@ fn as_ffmpeg_converts() {
             layout.convert(&camera, &mut found).unwrap();
             let worst = found.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(worst <= Some(1), "{name} {width} x {height}: {worst:?}");
-            // The colours are there: ffmpeg's way back is as far from the picture as ours.
+            // The colours are correct: ffmpeg's own inverse conversion differs from the picture as much as ours.
             let back = found.iter().zip(&rgb).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(back <= Some(6), "{name} {width} x {height}: {back:?}");
         }

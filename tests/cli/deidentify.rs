@@ -1,4 +1,4 @@
-//! `segment --deidentify`: an identifier in every attribute of a file and in its pixels, and none in what is written.
+//! `segment --deidentify`: an identifier in every attribute of a file and in its pixels, and none in the results.
 
 use super::causalclipseg;
 use super::desk::Desk;
@@ -15,7 +15,7 @@ const SIDE: usize = 32;
 const SCAN: usize = 24;
 
 const WORD: &str = "DOEPLANT";
-/// What is planted, by the kind of attribute. Each is long enough not to turn up by chance.
+/// The planted identifiers, by kind of attribute. Each is long enough not to appear by chance.
 const PLANTED: [&str; 6] = [WORD, "19610416", "040506.471147", "47114711", "4711.4711", "1.2.826.0.4711."];
 
 /// Attributes that decide how the file is read.
@@ -34,7 +34,7 @@ const KEPT: &[Tag] = &[
     tags::MODALITY_LUT_SEQUENCE,
     tags::VOILUT_SEQUENCE,
     tags::LOSSY_IMAGE_COMPRESSION,
-    // A number that goes on into a segmentation; the method beside it is text.
+    // A number that is copied into a segmentation; the method beside it is text.
     tags::LOSSY_IMAGE_COMPRESSION_RATIO,
     tags::SEQUENCE_OF_ULTRASOUND_REGIONS,
 ];
@@ -54,7 +54,7 @@ fn planted(tag: Tag, vr: VR) -> Option<PrimitiveValue> {
     Some(PrimitiveValue::from(text))
 }
 
-/// Attributes that nest: a sequence in a sequence, private ones beside them.
+/// Nested attributes: a sequence in a sequence, private ones beside them.
 fn nested(depth: usize) -> InMemDicomObject {
     let mut item = InMemDicomObject::new_empty();
     for (tag, vr) in [
@@ -79,7 +79,7 @@ fn nested(depth: usize) -> InMemDicomObject {
 /// Every attribute of the dictionary that can hold text, a number in text, a date or a UID, and private ones.
 fn plant_everywhere(object: &mut InMemDicomObject) -> usize {
     let before = object.iter().count();
-    // All even groups of the standard that a data set may hold, and the first of the repeating ones.
+    // All even groups of the standard that a data set may contain, and the first of the repeating ones.
     let groups =
         (0x0008..0x0090).step_by(2).chain([0x0100, 0x0400, 0x2000, 0x2010, 0x2020, 0x2030, 0x2040, 0x2050, 0x2100]);
     let groups =
@@ -108,7 +108,7 @@ fn plant_everywhere(object: &mut InMemDicomObject) -> usize {
     object.iter().count() - before
 }
 
-/// Three frames, white in the left half of the scan; beside the scan, in the pixels, what `burned_in` says.
+/// Three frames, white in the left half of the scan; beside the scan, `burned_in` as pixels.
 fn clip(burned_in: &[u8; SIDE - SCAN]) -> InMemDicomObject {
     let mut object = InMemDicomObject::new_empty();
     let count = plant_everywhere(&mut object);
@@ -180,7 +180,7 @@ fn results(desk: &Desk, input: &Path, deidentify: bool) -> Vec<(String, Vec<u8>)
     let log = output.get_output().stderr.clone();
     let files = desk.results().into_iter().map(|name| (name.clone(), desk.result(&name)));
     let mut all: Vec<_> = files.collect();
-    // The path that was typed is told in the terminal alone; what else is told there counts.
+    // The input path is shown in the terminal only; the rest of the output is searched too.
     let told = String::from_utf8_lossy(&log).replace(input.to_str().unwrap(), "");
     all.push(("log".into(), told.into_bytes()));
     all
@@ -205,7 +205,7 @@ fn planted_file(desk: &Desk, burned_in: &[u8; SIDE - SCAN]) -> PathBuf {
 fn no_identifier_of_any_attribute_is_written() {
     let desk = Desk::new();
     let input = planted_file(&desk, WORD.as_bytes().try_into().unwrap());
-    // The search finds what there is to find.
+    // The search finds identifiers where they are present.
     let identified = results(&desk, &input, false);
     for name in ["DOEPLANT_19610416_seg.dcm", "DOEPLANT_19610416_sr.dcm"] {
         for word in [WORD, "19610416", "040506.471147", "1.2.826.0.4711."] {
@@ -219,7 +219,7 @@ fn no_identifier_of_any_attribute_is_written() {
     assert_eq!(names, ["0001.json", "0001_mask.seq.mha", "0001_seg.dcm", "0001_sr.dcm", "log"]);
     assert_eq!(desk.json("0001.json")["input"], "0001");
 
-    // The report refers to the segmentation, and both to one source under one new number.
+    // The report refers to the segmentation, and both to one source with one new number.
     let [seg, sr] =
         ["0001_seg.dcm", "0001_sr.dcm"].map(|name| dicom_object::open_file(desk.path("out").join(name)).unwrap());
     let uid = |tag| seg.element(tag).unwrap().to_str().unwrap().trim_end_matches('\0').to_string();
@@ -243,7 +243,7 @@ fn what_is_burned_in_beside_the_scan_is_not_written() {
     };
     assert_eq!(pictures(&burned_in).len(), 3 * 4 + 1);
     assert!(pictures(&burned_in) == pictures(&blank));
-    // Without the flag it is shown.
+    // Without the flag it appears.
     let shown = results(&desk, &planted_file(&desk, WORD.as_bytes().try_into().unwrap()), false);
     let frame = shown.iter().find(|(name, _)| name.ends_with("_f0001_frame.png")).unwrap();
     let frame = image::load_from_memory(&frame.1).unwrap().into_luma8();

@@ -1,4 +1,4 @@
-//! What a user has before them: a folder with inputs, models and, in `out`, results.
+//! A user's working folder: inputs, models and, in `out`, results.
 
 use super::{listing, text, toy};
 use assert_cmd::Command;
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A folder of its own for each test, removed with it.
+/// A separate folder for each test, removed with it.
 pub struct Desk {
     folder: TempDir,
 }
@@ -18,7 +18,7 @@ impl Desk {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// With the toy model, whose frames take next to nothing.
+    /// Creates a folder with the toy model, whose frames take almost no time.
     pub fn new() -> Self {
         let desk = Self::empty();
         toy::write(desk.folder());
@@ -57,7 +57,7 @@ impl Desk {
         listing(&self.path("out"))
     }
 
-    /// What lies before them and in `out`; an `out` without results is none.
+    /// The names of the files in the folder and in `out`; a missing `out` counts as empty.
     fn files(&self) -> [BTreeSet<String>; 2] {
         let mut names = listing(self.folder());
         names.remove("out");
@@ -72,7 +72,7 @@ impl Desk {
         serde_json::from_slice(&self.result(name)).unwrap()
     }
 
-    /// Asserts that a command fails as it should: one line that holds these parts, and nothing left behind.
+    /// Asserts that a command fails as it should: one line that contains these parts, and no file left.
     pub fn refused(&self, command: &mut Command, parts: &[&str]) {
         let before = self.files();
         let output = command.assert().code(1).get_output().clone();

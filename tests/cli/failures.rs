@@ -1,4 +1,4 @@
-//! Whatever a user gives: one line of what, why and what to do, and nothing left behind.
+//! Bad inputs of every kind: one line with the problem, its reason and a remedy, and no file left.
 
 use super::desk::Desk;
 use super::{causalclipseg, listing, text, toy};
@@ -8,7 +8,7 @@ use image::GrayImage;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// With a good picture and an empty folder for results.
+/// A folder with a valid picture, and an empty folder for results.
 fn desk() -> Desk {
     let desk = Desk::new();
     desk.save("good.png", GrayImage::new(48, 40));
@@ -22,7 +22,7 @@ fn segment(desk: &Desk, input: &Path, bundle: &Path, prompt: &str) -> Command {
     command
 }
 
-/// A PNG of nothing but a header, which promises `width` x `height` grey pixels.
+/// A PNG that is only a header, for `width` x `height` grey pixels.
 fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut crc_of_header = b"IHDR".to_vec();
     crc_of_header.extend(width.to_be_bytes());
@@ -133,21 +133,21 @@ fn places_that_cannot_be_written_to() {
         command.arg("segment").arg(&input).arg("-m").arg(&bundle).args(["-p", "a cyst", "-o"]).arg(output);
         command
     };
-    desk.refused(&mut segment_into(&input), &["cannot make the folder"]);
-    desk.refused(&mut segment_into(&desk.path("good.png/below")), &["cannot make the folder"]);
-    // Results that would meet, or take an input's place.
+    desk.refused(&mut segment_into(&input), &["cannot create the folder"]);
+    desk.refused(&mut segment_into(&desk.path("good.png/below")), &["cannot create the folder"]);
+    // Results with the same name, or with the name of an input.
     let mut twins = segment(&desk, &input, &bundle, "a cyst");
     desk.refused(twins.arg(&input), &["would write the same results", "give each input once"]);
     fs::copy(&input, desk.path("good_mask.png")).unwrap();
     let mut over = segment_into(desk.folder());
     desk.refused(over.arg(desk.path("good_mask.png")), &["good_mask.png", "write to another folder"]);
-    // A folder stands where a result should go.
+    // A folder has the name of a result.
     fs::create_dir_all(desk.path("taken/good_mask.png")).unwrap();
     desk.refused(&mut segment_into(&desk.path("taken")), &["already exists and is not a regular file"]);
     assert_eq!(listing(&desk.path("taken")).len(), 1);
 }
 
-/// The system stops every write to a file, as a full disk does.
+/// The system stops every write to a file, like a full disk.
 #[cfg(unix)]
 #[test]
 fn a_disk_that_takes_nothing() {
@@ -164,7 +164,7 @@ fn a_disk_that_takes_nothing() {
     }
 }
 
-/// Someone who pipes into `head` has seen enough; a full disk behind `>` is a failure.
+/// A closed pipe, as by `head`, is a normal end; a full disk behind `>` is a failure.
 #[cfg(target_os = "linux")]
 #[test]
 fn standard_output_may_be_closed_or_full() {

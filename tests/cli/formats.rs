@@ -1,4 +1,4 @@
-//! What ultrasound machines write, through `segment`: clips, sequences, pipes, folders, and the results that fit them.
+//! Output of ultrasound machines as input of `segment`: clips, sequences, pipes, folders, and the matching results.
 
 use super::desk::Desk;
 use super::{causalclipseg, text};
@@ -20,7 +20,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 
 const SIDE: usize = 32;
 
-/// Frames of 32 x 32: the first white on the left, the second black, the third as the second.
+/// Frames of 32 x 32: the first white on the left, the second black, the third like the second.
 fn clip() -> Vec<u8> {
     let first = (0..SIDE * SIDE).map(|at| if at % SIDE < SIDE / 2 { 255 } else { 0 });
     first.chain(vec![0; 2 * SIDE * SIDE]).collect()
@@ -74,7 +74,7 @@ fn a_sequence_has_numbered_pictures_and_one_json() {
     }
 }
 
-/// A result of one run is an input of the next: the masks as frames give themselves back.
+/// A result of one run is an input of the next: the masks are read as a sequence of as many frames.
 #[test]
 fn masks_are_sequences_again() {
     let desk = Desk::new();
@@ -100,7 +100,7 @@ fn raw_frames_come_through_a_pipe() {
     let mut short = segment(&desk, Path::new("-"), "json");
     desk.refused(short.args(raw).write_stdin(&clip()[..1500]), &["ends within a frame, 476 bytes of 1024"]);
     let mut empty = segment(&desk, Path::new("-"), "json");
-    desk.refused(empty.args(raw).write_stdin(""), &["holds no frame"]);
+    desk.refused(empty.args(raw).write_stdin(""), &["contains no frame"]);
     desk.refused(segment(&desk, Path::new("-"), "json").write_stdin(clip()), &["as in --raw 640x480:gray8"]);
     desk.refused(segment(&desk, &desk.write("x.mha", meta_image()), "json").args(raw), &["give `-` as the input"]);
 }
@@ -134,7 +134,7 @@ fn what_is_ignored_is_said_in_json() {
         let file = [header.as_bytes(), &vec![7; 8 * frames]].concat();
         segment(&desk, &desk.write(name, file), "json").assert().success();
         let json = desk.json(&name.replace("mha", "json"));
-        assert_eq!(json["ignored"], serde_json::json!(["the fourth channel, taken for transparency"]));
+        assert_eq!(json["ignored"], serde_json::json!(["the fourth channel, treated as transparency"]));
         assert!(frames == 1 || json["frames"][0].get("ignored").is_none());
         assert_eq!(json["written_by"], "causalclipseg");
     }
@@ -180,7 +180,7 @@ mod dicom {
     use dicom_dictionary_std::{tags, uids};
     use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
 
-    /// The three frames as ultrasound of Jane Doe, the scan in the left three quarters. Nothing but `DOE` names her.
+    /// The three frames as ultrasound of Jane Doe, the scan in the left three quarters. Only `DOE` is the name.
     fn ultrasound() -> Vec<u8> {
         let mut object = InMemDicomObject::from_element_iter([
             DataElement::new(tags::SOP_CLASS_UID, VR::UI, uids::ULTRASOUND_MULTI_FRAME_IMAGE_STORAGE),
@@ -251,7 +251,7 @@ mod dicom {
         // Two thirds of the region are white.
         let fraction = frame["area_fraction"].as_f64().unwrap();
         assert!((fraction - 2.0 / 3.0).abs() < 0.05, "{fraction}");
-        // What the user says counts more.
+        // The user's option takes precedence.
         segment(&desk, &input, "json").args(["--mm-per-pixel", "2", "--region", "0,0,32,32"]).assert().success();
         let frame = &desk.json("clip.json")["frames"][0];
         assert_eq!((&frame["mm_per_pixel"][0], &frame["region"]["width"]), (&2.0.into(), &32.into()));
@@ -272,7 +272,7 @@ mod dicom {
             }
             assert_eq!(desk.results().len(), 3 * 4 + 4);
             for name in desk.results() {
-                // The DICOM objects are the patient's own, unless they must not be.
+                // The DICOM objects contain the patient's data, except with `--deidentify`.
                 let expected = name.ends_with(".dcm") && !deidentify;
                 for word in ["DOE", "19610416"] {
                     assert_eq!(contains(&desk.result(&name), word), expected, "{word} in {name}");
@@ -280,7 +280,7 @@ mod dicom {
                 assert!(!contains(&desk.result(&name), "HOSPITAL"), "{name}");
             }
         }
-        // A damaged file is not quoted.
+        // The contents of a damaged file are not quoted.
         let mut bytes = ultrasound();
         bytes.truncate(bytes.len() - 2000);
         let cut = desk.write("cut.dcm", &bytes);

@@ -1,6 +1,6 @@
-//! Image files as cameras, converters and research tools write them, through `inspect` and `segment`: what was understood,
-//! and masks that lie on the stored pixels. The same kinds are made here, and read from `../shared/cases/formats` where that
-//! folder is there.
+//! Image files as cameras, converters and research tools write them, through `inspect` and `segment`: the description
+//! of the file, and masks in the coordinates of the stored pixels. The same kinds are generated here, and read from
+//! `../shared/cases/formats` where that folder exists.
 
 use super::desk::Desk;
 use super::{causalclipseg, text};
@@ -28,7 +28,7 @@ fn corner(x: u32, y: u32) -> u8 {
     if x < 20 && y < 8 { 255 } else { 0 }
 }
 
-/// A TIFF file of grey pages with their orientations, low byte first, not compressed.
+/// An uncompressed little-endian TIFF file of grey pages with their orientations.
 fn tiff(pages: &[(&GrayImage, u8)]) -> Vec<u8> {
     let mut file = b"II*\0\0\0\0\0".to_vec();
     let mut link = 4;
@@ -59,8 +59,8 @@ fn tiff(pages: &[(&GrayImage, u8)]) -> Vec<u8> {
     file
 }
 
-/// Of each of the eight orientations: the mask lies on the stored pixels, and so do box, contours and label map; the file
-/// says how it was turned.
+/// For each of the eight orientations, the mask, the box, the contours and the label map are in the coordinates of the
+/// stored pixels; the file says how it was turned.
 #[test]
 fn masks_lie_on_the_stored_pixels_whatever_way_they_are_turned() {
     let desk = Desk::new();
@@ -100,13 +100,13 @@ fn pages_are_frames() {
     assert_eq!((frames, desk.results().len()), (3, 4));
     assert_eq!(desk.json("clip.json")["frames"][1]["area_px"], 0);
     assert_eq!(inspect(&input)["frames"], 3);
-    // A still beside it is still one.
+    // A still image beside it is still one frame.
     let still = desk.write("still.tif", tiff(&[(&white, 1)]));
     segment(&desk, &still, "mask").assert().success();
     assert!(desk.results().contains("still_mask.png"));
 }
 
-/// A volume's masks keep its place in space, in both formats.
+/// The masks of a volume keep its position in space, in both formats.
 #[test]
 fn volumes_keep_their_geometry() {
     let desk = Desk::new();
@@ -192,8 +192,8 @@ fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
 }
 
-/// Small real and made files of kinds that were read wrongly once. The phantom in them is the same: its pixels are the last
-/// bytes of the plainest file.
+/// Small real and generated files of kinds that were read wrongly once. The phantom in them is the same: its pixels are
+/// the last bytes of the plainest file.
 #[test]
 fn cases_that_were_read_wrongly() {
     let Some(folder) = cases() else { return };

@@ -1,4 +1,4 @@
-//! `inspect` and `verify`: what they say of good bundles, and of bundles signed by whomever.
+//! `inspect` and `verify`: their output for valid bundles, and for bundles signed with any key.
 
 use super::{causalclipseg, shipped, text, toy};
 use causalclipseg::bundle::{SelfTest, SelfTestVector, SigningKey};
@@ -77,7 +77,7 @@ fn signatures_are_good_absent_or_another_keys() {
     assert!(with(&short, &signed).contains("neither 32 bytes nor 64 hexadecimal digits"));
     assert!(with(&path("none"), &signed).contains("cannot read the public key"));
 
-    // Changed after signing, with every sum right.
+    // Changed after signing, with every checksum correct.
     let changed = toy::forged(&fs::read(&signed).unwrap(), |manifest| manifest["model"]["threshold"] = 0.25.into());
     fs::write(&signed, changed).unwrap();
     assert!(with(&public, &signed).contains("wrong signature"));

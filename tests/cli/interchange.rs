@@ -1,4 +1,4 @@
-//! Interchange files wherever a bundle goes. What an export of ours does is tested with the converter.
+//! Interchange files in place of bundles. Our own exports are tested with the converter.
 
 use super::desk::Desk;
 use super::{causalclipseg, shipped, text};
@@ -8,7 +8,7 @@ use image::{GrayImage, Luma};
 use prost::Message;
 use toy_networks::foreign;
 
-/// With a foreign file, a tokenizer, and a picture that is white on the left.
+/// A folder with a foreign file, a tokenizer, and a picture that is white on the left.
 fn desk() -> Desk {
     let desk = Desk::empty();
     let tokenizer = Bundle::open(&shipped()).unwrap().tokenizer_json().unwrap().into_owned();
@@ -17,7 +17,7 @@ fn desk() -> Desk {
     desk
 }
 
-/// A command that says everything that it usually says.
+/// A command with its usual messages.
 fn command(desk: &Desk, arguments: &[&str]) -> Command {
     let mut command = causalclipseg();
     command.env_remove("RUST_LOG").current_dir(desk.folder()).args(arguments);
@@ -32,7 +32,7 @@ fn out(desk: &Desk, arguments: &[&str]) -> (String, String) {
 fn refused(desk: &Desk, arguments: &[&str], expected: &str) {
     let output = command(desk, arguments).assert().code(1).get_output().clone();
     let error = text(&output.stderr);
-    // Before it, a line may say that plain tract runs the file.
+    // A line before it may say that plain tract runs the file.
     let lines: Vec<&str> = error.lines().filter(|line| !line.contains("runs on plain tract")).collect();
     assert!(lines.len() == 1 && lines[0].starts_with("error: ") && lines[0].contains(expected), "{error}");
     assert!(output.stdout.is_empty());
@@ -44,7 +44,7 @@ fn a_foreign_file_segments() {
     let prompts = ["-p", "a bright spot", "-p", "a dark spot"];
     let arguments = [&["segment", "picture.png", "-m", "model.onnx", "-o", "out"], &prompts[..]].concat();
     let (_, warning) = out(&desk, &arguments);
-    assert!(warning.contains("runs on plain tract, slowly: it carries no description"), "{warning}");
+    assert!(warning.contains("runs on plain tract, slowly: it has no description"), "{warning}");
     assert_eq!(warning.lines().count(), 1, "{warning}");
     let white = |number: u32| {
         let mask = image::open(desk.path(&format!("out/picture_{number}_mask.png"))).unwrap().into_luma8();
@@ -53,7 +53,7 @@ fn a_foreign_file_segments() {
             .filter(|as_expected| *as_expected)
             .count()
     };
-    // The border is blurred by the way to 32 pixels and back.
+    // Resampling to 32 pixels and back blurs the border.
     assert!(white(1) >= 63 * 48 && white(2) >= 63 * 48, "{} {}", white(1), white(2));
 }
 
@@ -68,7 +68,7 @@ fn the_other_commands_take_it_too() {
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&shown["manifest"]["model"]["input_size"], &shown["layers"]), (&32.into(), &serde_json::Value::Null));
     let (said, _) = out(&desk, &["verify", "model.onnx"]);
-    assert!(said.contains("records no sums") && said.contains("self-test   none, plain tract runs"), "{said}");
+    assert!(said.contains("records no checksums") && said.contains("self-test   none, plain tract runs"), "{said}");
     let (row, _) = out(&desk, &["bench", "-m", "model.onnx", "--runs", "3", "--warmup", "1", "--format", "json"]);
     let rows: serde_json::Value = serde_json::from_str(&row).unwrap();
     let found = rows.to_string();
@@ -93,9 +93,9 @@ fn what_cannot_be_used_is_one_line() {
         &["segment", "picture.png", "-m", "model.onnx", "-p", "a mass", "--confounders"],
         "no head of the confounders",
     );
-    refused(&desk, &["verify", "model.onnx", "--public-key", "key"], "carry no signature");
+    refused(&desk, &["verify", "model.onnx", "--public-key", "key"], "have no signature");
     refused(&desk, &["bench", "-m", "model.onnx", "--size", "64"], "takes 32 x 32 pixels, not 64 x 64");
-    // tract panics on an axis that is not there, and nobody hears of it but by the error.
+    // tract panics on an axis that does not exist; the user sees only the error.
     let mut model = foreign::model();
     model.graph.as_mut().unwrap().node[3].attribute[0].ints = vec![9];
     desk.write("odd.onnx", model.encode_to_vec());

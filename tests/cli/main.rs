@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use toy_networks::toy;
 
-/// The command, quiet about what is no error: the toy network is one that only the reference engine runs, which it says.
+/// The command, without warnings: only the reference engine runs the toy network, and the command reports that.
 fn causalclipseg() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_causalclipseg"));
     command.env("RUST_LOG", "error");
@@ -34,7 +34,7 @@ fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs")
 }
 
-/// Names in a folder, hidden ones too; none where it does not exist.
+/// Names in a folder, hidden ones too; empty where it does not exist.
 fn listing(folder: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()

@@ -1,5 +1,4 @@
-//! What a user may expect of any command: nothing of theirs is lost, results are not taken for inputs, output
-//! can be read by programs.
+//! Rules for all commands: no user's file is lost, results are not read as inputs, output can be parsed by programs.
 
 use super::desk::Desk;
 use super::{causalclipseg, text};
@@ -40,24 +39,24 @@ fn files_of_others_are_not_replaced() {
     desk.save("benign (1).png", picture(200));
     let mask = desk.save("benign (1)_mask.png", picture(9));
     let theirs = fs::read(&mask).unwrap();
-    // In the default place, and before anything else is written.
+    // In the default folder, and before anything else is written.
     let run = |more: &[&str]| {
         segment(&desk, &["benign (1).png"]).args(["--format", "json,mask"]).args(more).output().unwrap()
     };
     let refused = run(&[]);
     assert_eq!(refused.status.code(), Some(1));
     let error = text(&refused.stderr);
-    assert!(error.contains("benign (1)_mask.png: is there already") && error.contains("--overwrite"), "{error}");
+    assert!(error.contains("benign (1)_mask.png: already exists") && error.contains("--overwrite"), "{error}");
     assert_eq!(fs::read(&mask).unwrap(), theirs);
     assert!(!desk.path("benign (1).json").exists());
     assert!(run(&["--overwrite"]).status.success());
     assert_ne!(fs::read(&mask).unwrap(), theirs);
-    // Its own results are replaced without a word.
+    // Its own results are replaced without a message.
     assert!(run(&[]).status.success());
     desk.write("benign (1).json", "{\"theirs\": true}");
     assert_eq!(run(&[]).status.code(), Some(1));
     assert_eq!(fs::read_to_string(desk.path("benign (1).json")).unwrap(), "{\"theirs\": true}");
-    // Results of other kinds, and numbered ones, are looked at as well.
+    // Results of other kinds, and numbered ones, are examined as well.
     desk.write(
         "x.mha",
         "ObjectType = Image\nNDims = 3\nDimSize = 4 2 2\nElementType = MET_UCHAR\nKinds = domain domain list\n\
@@ -92,7 +91,7 @@ fn a_folder_twice_segments_what_it_did_before() {
     assert!(second.status.success(), "{}", text(&second.stderr));
     assert_eq!(text(&second.stdout).lines().count(), 3);
     assert_eq!(tree(desk.folder()), before);
-    // A result that is named is an input.
+    // A result that is named explicitly is an input.
     assert!(segment(&desk, &["a_mask.png"]).args(["-o", "out"]).output().unwrap().status.success());
     fs::create_dir(desk.path("results")).unwrap();
     fs::rename(desk.path("a_mask.png"), desk.path("results/a_mask.png")).unwrap();
@@ -112,7 +111,7 @@ fn folders_within_folders() {
     assert_eq!(tree(&desk.path("out")), BTreeSet::from(["y.json".to_string()]));
     assert!(segment(&desk, &["in", "--recursive"]).args(json).output().unwrap().status.success());
     assert_eq!(tree(&desk.path("out")), ["a/x.json", "b/x.json", "y.json"].map(String::from).into());
-    // Files of one name that are given by name.
+    // Files with the same name, given explicitly.
     fs::remove_dir_all(desk.path("out")).unwrap();
     assert!(segment(&desk, &["in/a/x.png", "in/b/x.png"]).args(json).output().unwrap().status.success());
     assert_eq!(tree(&desk.path("out")), ["a_x.json", "b_x.json"].map(String::from).into());
@@ -182,7 +181,7 @@ fn completions_and_manual_pages() {
     let wrong = causalclipseg().args(["man", "bench-worker"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("not a command"));
-    // The formats of frames without a header are where they are looked for.
+    // The help of raw frame formats is where users look for it.
     for command in ["segment", "stream"] {
         let help = out(&[command, "--help"]);
         assert!(["gray16", "bgr24", "i420", "uyvy"].iter().all(|format| help.contains(format)), "{help}");

@@ -1,8 +1,8 @@
-//! Checks JSON against the schema that the repository keeps: the keywords that it uses, no others.
+//! Checks JSON against the repository's schema: only the keywords that it uses.
 
 use serde_json::Value;
 
-/// Every place where `value` is not as `schema` says, with the path to it.
+/// Every place where `value` does not match `schema`, with the path to it.
 pub fn violations(schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     check(schema, schema, value, "$", &mut found);

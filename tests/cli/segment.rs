@@ -1,4 +1,4 @@
-//! `segment`: which files it writes, and that they say what the model found.
+//! `segment`: which files it writes, and that they match the model's result.
 
 use super::desk::Desk;
 use super::{causalclipseg, shipped, text, toy};
@@ -22,7 +22,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| name.to_string()).collect()
 }
 
-/// White left of the middle, black from there on.
+/// White left of the middle, black right of it.
 fn half_white(width: u32, height: u32) -> GrayImage {
     GrayImage::from_fn(width, height, |x, _| Luma([if x < width / 2 { 255 } else { 0 }]))
 }
@@ -66,11 +66,11 @@ fn results_lie_on_the_input() {
             .enumerate_pixels()
             .filter(|(x, _, pixel)| pixel.0[0] == if *x < left { 255 } else { 0 });
         let share = right.count() as f64 / f64::from(width * height);
-        // The network's own grid is coarser than a wide picture's.
+        // The network's map is coarser than a large picture's.
         assert!(share >= 0.97, "{stem}: {share}");
         let prob = result(&desk, &format!("{stem}_prob.png"));
         assert_eq!((prob.width(), prob.height(), prob.color()), (width, height, ColorType::L8), "{stem}");
-        // Small pictures are enlarged for the legend to be read.
+        // Small pictures are enlarged so that the legend is readable.
         let overlay = result(&desk, &format!("{stem}_overlay.png"));
         assert!(overlay.width() >= width && overlay.height() >= height && overlay.color() == ColorType::Rgb8, "{stem}");
         let json = desk.json(&format!("{stem}.json"));
@@ -121,7 +121,7 @@ fn many_prompts_share_one_image_pass() {
     let log = text(&output.get_output().stderr);
     let passes = |what: &str| log.lines().filter(|line| line.contains(what)).count();
     assert_eq!((passes("] image: "), passes("] head: ")), (1, 3), "{log}");
-    // Case and spaces do not make another prompt.
+    // Case and spaces do not make a different prompt.
     assert_eq!(passes("] prompt of "), 2, "{log}");
     let expected =
         ["scan_1.json", "scan_1_mask.png", "scan_2.json", "scan_2_mask.png", "scan_3.json", "scan_3_mask.png"];
@@ -170,7 +170,7 @@ fn confounders_change_the_overlay_alone() {
     assert!(plain != heated);
 }
 
-/// On the shipped network, whose maps are large enough for the threads to share them.
+/// On the shipped network, whose maps are large enough for threads to share them.
 #[test]
 fn threads_change_nothing() {
     let desk = Desk::new();

@@ -1,4 +1,4 @@
-//! `stream`: however it ends, its summary is printed and its exit code says what happened.
+//! `stream`: after any kind of end, its summary is printed and its exit code gives the reason.
 
 use super::desk::Desk;
 use super::{causalclipseg, text};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const FRAME: [u8; 32 * 32] = [200; 32 * 32];
 
-/// `stream` on frames of 32 x 32 pixels that the test writes.
+/// Runs `stream` on frames of 32 x 32 pixels that the test writes.
 fn stream(desk: &Desk, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_causalclipseg"));
     command
@@ -20,7 +20,7 @@ fn stream(desk: &Desk, more: &[&str]) -> Command {
     command
 }
 
-/// Waits at most so long: a command that does not end is a failure, and no test that hangs.
+/// Waits for a limited time: a command that does not end is a failure, instead of a test that hangs.
 fn ended(mut child: Child) -> (Option<i32>, String, String) {
     let mut out = child.stdout.take();
     let reading = std::thread::spawn(move || {
@@ -44,7 +44,7 @@ fn ended(mut child: Child) -> (Option<i32>, String, String) {
     (status.code(), reading.join().unwrap(), error)
 }
 
-/// The summary, which is the last that was printed.
+/// The summary, which is printed last.
 fn summary(out: &str, format: &str) -> Value {
     let text = if format == "jsonl" { out.lines().last().unwrap_or_default() } else { out };
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {out}"))
@@ -91,7 +91,7 @@ fn when_the_camera_dies() {
     }
 }
 
-/// While the source gives nothing.
+/// Signals arrive while the source sends nothing.
 #[cfg(unix)]
 #[test]
 fn by_signals() {
@@ -126,7 +126,7 @@ fn by_signals() {
     }
 }
 
-/// An endless source, and a reader that has seen enough: the stream ends by itself.
+/// An endless source, and a reader that closes its pipe: the stream ends by itself.
 #[test]
 fn when_the_reader_goes_away() {
     let desk = Desk::new();
@@ -151,7 +151,7 @@ fn when_the_disk_is_full() {
         let mut child = stream(&desk, &["--format", format]).stdout(full).spawn().unwrap();
         let mut camera = child.stdin.take().unwrap();
         let feeding = std::thread::spawn(move || {
-            // Endless where lines are written as frames come.
+            // Endless where lines are written as frames arrive.
             let frames = if format == "jsonl" { u64::MAX } else { 2 };
             (0..frames).take_while(|_| camera.write_all(&FRAME).is_ok()).count()
         });
@@ -163,7 +163,7 @@ fn when_the_disk_is_full() {
     }
 }
 
-/// Frames that come faster than they are segmented are dropped, and those of a file come by its times.
+/// Frames that arrive faster than they are segmented are dropped, and those of a file arrive at its times.
 #[test]
 fn at_the_sources_own_pace() {
     let desk = Desk::new();

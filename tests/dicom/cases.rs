@@ -1,7 +1,8 @@
-//! Files that were read wrongly or refused before, where they lie beside the repository; each has its right answer.
+//! Files that were read wrongly or refused before, where they are available beside the repository; each has one correct
+//! result.
 //!
-//! With CAUSALCLIPSEG_REFERENCE, the folder that tests/interop/dicom_reference.py wrote, every frame is also held against
-//! pydicom's, within one grey level.
+//! With CAUSALCLIPSEG_REFERENCE, the folder that tests/interop/dicom_reference.py wrote, every frame is also compared
+//! with pydicom's, within one grey level.
 
 use super::{Region, in_eight_bits};
 use causalclipseg::io::dicom::{Algorithm, DicomClip, Segmentation};
@@ -9,10 +10,10 @@ use causalclipseg::io::source::{FrameBuffer, FrameSource, Source};
 use causalclipseg::mask::Mask;
 use std::path::{Path, PathBuf};
 
-/// The one right answer to a file.
+/// The correct result for a file.
 struct Answer {
     file: &'static str,
-    /// Whether each frame can be trusted.
+    /// Whether each frame is valid.
     valid: &'static [bool],
     shows: Shows,
     region: Option<[usize; 4]>,
@@ -21,11 +22,11 @@ struct Answer {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Shows {
-    /// The phantom in grey, its inverse, or in colour, as the plain files of each have it.
+    /// The phantom in grey, inverted, or in colour, as in the plain files of each kind.
     Grey,
     Inverse,
     Colour,
-    /// Whatever the reference says.
+    /// Only the reference defines the picture.
     Other,
 }
 
@@ -132,14 +133,14 @@ fn every_case_has_its_right_answer() {
         for (index, (found, expected)) in found.iter().zip(expected.chunks(found[0].len())).enumerate() {
             if frames[index].valid {
                 let worst = differ(found, expected);
-                // Of halved chromas in a lossy JPEG, readers differ by up to three levels among themselves.
+                // With halved chroma in a lossy JPEG, readers differ by up to three levels among themselves.
                 let most = if name.starts_with("jpeg3") { 2 } else { 1 };
                 assert!(worst <= most, "{name}, frame {index}: {worst} levels");
             }
         }
         println!("{name}: as the reference");
     }
-    // Both regions are told, and which one is used.
+    // Both regions are reported, and the one that is used.
     let biplane = DicomClip::open(&path("region_two_equal_biplane")).unwrap();
     assert_eq!(biplane.description().regions.len(), 2);
     assert!(biplane.description().ignored.iter().any(|note| note.contains("--region")), "{:?}", biplane.description());

@@ -1,7 +1,8 @@
-//! Compressed frames, decoded to the last bit.
+//! Compressed frames, decoded exactly.
 //!
-//! The coded pictures show one pattern of numbers: 10 x 6, with a flat field for runs. JPEG-LS is CharLS's, JPEG 2000 is
-//! OpenJPEG's, lossless JPEG is coded here. The first two lie in tests/golden, where fuzzing takes its seeds from too.
+//! The coded pictures show one pattern of numbers: 10 x 6, with a flat field for runs. CharLS wrote the JPEG-LS files,
+//! OpenJPEG the JPEG 2000 files; lossless JPEG is encoded here. The first two are in tests/golden, where fuzzing takes
+//! its seeds from too.
 
 use super::writer::*;
 use super::{frames, pixels, refused};
@@ -76,9 +77,9 @@ fn jpeg_2000() {
         assert_eq!(of(&in_colour(photometric), JPEG_2000, &stored("rgb.j2k")), pattern_in_colour());
     }
     let lossy = of(&in_colour("YBR_ICT"), JPEG_2000_LOSSY, &stored("rgb_lossy.j2k"));
-    // OpenJPEG's own decoder is as far off.
+    // OpenJPEG's own decoder has an error of the same size.
     assert!(lossy.iter().zip(pattern_in_colour()).all(|(a, b)| a.abs_diff(b) <= 4), "{lossy:?}");
-    // Cut short, and alone: refused.
+    // Truncated, and alone: refused.
     let coded = stored("grey.j2k");
     refused(&in_grey().encapsulated(JPEG_2000, &[], &[&coded[..150]]), "frame 1 of 1 is damaged");
     assert_eq!(of(&in_grey(), JPEG_2000, &coded[..coded.len() - 2]), pattern());
@@ -101,7 +102,7 @@ fn lossless_jpeg() {
     ] {
         assert_eq!(of(&picture, JPEG_LOSSLESS, &stored(name)), shown, "{name}");
     }
-    // The process is told by the frame, not by the transfer syntax.
+    // The frame determines the process, not the transfer syntax.
     assert_eq!(of(&in_grey(), JPEG, &lossless(&grey, 1, 8, 1)), pattern());
 }
 
@@ -116,7 +117,7 @@ fn frames_of_another_kind_than_described_are_refused() {
     refused(&in_grey().encapsulated(JPEG_LS, &[], &[&stored("grey12.jls")]), "not what the file describes");
 }
 
-/// Whatever is cut or changed: an error, or a frame; never a panic, and a clip goes on.
+/// Truncated or changed data yields an error or a frame, never a panic, and the clip continues.
 #[test]
 fn damage_never_panics() {
     let coded = [
@@ -144,7 +145,7 @@ fn damage_never_panics() {
 
 #[test]
 fn rle_of_sixteen_bits_in_colour() {
-    // Six planes of one byte each: high and low of red, green and blue.
+    // Six planes of one byte each: high and low bytes of red, green and blue.
     let planes: Vec<u8> = [0x12, 0x34, 0x56, 0x78, 0xff, 0xff].iter().flat_map(|byte| [0, *byte]).collect();
     let head = [6, 64, 66, 68, 70, 72, 74].into_iter().chain([0; 9]).flat_map(u32::to_le_bytes);
     let coded: Vec<u8> = head.chain(planes).collect();

@@ -1,4 +1,4 @@
-//! How elements are written: UN, other encodings than announced, missing preambles and delimiters, regions.
+//! Encodings of elements: UN, another encoding than announced, missing preambles and delimiters, regions.
 
 use super::writer::*;
 use super::{Region, open, pixels, refused, says, scan};
@@ -56,7 +56,7 @@ fn deflated_files_are_unpacked() {
     assert_eq!(pixels(&whole), SHADES);
     assert_eq!(open(&whole).unwrap().description().transfer_syntax, DEFLATED);
     refused(&whole[..whole.len() - 20], "cannot be unpacked");
-    // A bomb of zeros beyond the limit of one frame.
+    // Zeros that decompress to more than the limit of one frame.
     let mut bomb = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     for _ in 0..513 {
         bomb.write_all(&vec![0; 1 << 20]).unwrap();
@@ -64,7 +64,7 @@ fn deflated_files_are_unpacked() {
     refused(&file(DEFLATED, &bomb.finish().unwrap()), "more than 512 MiB");
 }
 
-/// Regions in every way that a sequence can be written.
+/// Regions in every encoding that a sequence can have.
 #[test]
 fn regions_are_read_however_they_are_written() {
     let explicit = region(PLAIN, [1, 0, 3, 1], 0.5);
@@ -74,7 +74,7 @@ fn regions_are_read_however_they_are_written() {
         write(&mut w);
         Picture { before: w.bytes, ..picture(PLAIN) }.native(&SHADES)
     };
-    // An item of another sequence's, whatever it holds, is passed over.
+    // An item of another sequence, whatever it contains, is skipped.
     let private = |w: &mut Writer, inner: &[u8]| {
         w.head(0x0019_1001, "UN", UNDEFINED).item(UNDEFINED).bytes.extend(inner);
         w.item_end().sequence_end();
@@ -85,7 +85,7 @@ fn regions_are_read_however_they_are_written() {
             w.head(REGIONS, "SQ", UNDEFINED).item(UNDEFINED).bytes.extend(&explicit);
             w.item_end().sequence_end();
         }),
-        // UN, of defined length and not; implicit inside as the standard has it, or explicit.
+        // UN, of defined length or not; inside it implicit as in the standard, or explicit.
         with(&|w| {
             w.head(REGIONS, "UN", implicit.len() as u32 + 8).item(implicit.len() as u32).bytes.extend(&implicit);
         }),
@@ -114,7 +114,7 @@ fn regions_are_read_however_they_are_written() {
         }),
         with(&|w| {
             w.sequence(REGIONS, std::slice::from_ref(&explicit));
-            // Sequences within it, UN too.
+            // Sequences within it, also as UN.
             let mut inner = Writer::new(IMPLICIT_FORM);
             private(&mut inner, &implicit);
             private(w, &inner.bytes);
@@ -142,7 +142,7 @@ fn regions_without_an_area_are_no_regions() {
         says(&file, "were ignored");
     }
     assert_eq!(scan(&with(&[[0, 0, 0, 0], [0, 0, 2, 1]])).0, Region { x: 0, y: 0, width: 3, height: 2 });
-    // Two of one size: the first, and a word about the other.
+    // Two of the same size: the first, and a note about the other.
     let biplane = with(&[[0, 0, 1, 2], [2, 0, 3, 2]]);
     assert_eq!(scan(&biplane).0, Region { x: 0, y: 0, width: 2, height: 3 });
     says(&biplane, "--region 2,0,2,3");
@@ -189,7 +189,7 @@ fn pixels_of_another_length_than_described_are_refused() {
         let read = |bytes: usize| super::frames(&picture.native(&vec![7; bytes]));
         let name = picture.photometric;
         assert!(read(needed).is_ok(), "{name}");
-        // To four bytes, as some pad.
+        // Padded to four bytes, as some programs do.
         assert!(read(needed + 1).is_ok() && read(needed + 3).is_ok(), "{name}");
         for surplus in [4, needed / 2 + 4, needed, 2 * needed] {
             refused(&picture.native(&vec![7; needed + surplus]), "contradicts itself");
@@ -198,7 +198,7 @@ fn pixels_of_another_length_than_described_are_refused() {
             refused(&picture.native(&vec![7; needed - missing]), "are announced");
         }
     }
-    // Two frames where one is announced are no padding.
+    // Two frames where one is announced are not padding.
     let clip = Picture { frames: Some("2"), ..grey(4, 4) };
     assert!(super::frames(&clip.native(&[7; 32])).is_ok());
     refused(&clip.native(&[7; 34]), "contradicts itself");
@@ -218,7 +218,7 @@ fn three_bytes_a_pixel_are_not_halved() {
 
 #[test]
 fn odd_frames_of_big_endian_words() {
-    // Three pixels a frame, in words: the bytes of each change places, and a frame may begin within one.
+    // Three pixels a frame, in 16-bit words: the bytes of each are swapped, and a frame may begin within one.
     let mut w = Picture { form: BIG_FORM, frames: Some("2"), ..grey(3, 1) }.attributes();
     w.raw(0x7fe0_0010, "OW", &[2, 1, 4, 3, 6, 5]);
     let found = super::frames(&file(BIG_ENDIAN, &w.bytes)).unwrap();

@@ -1,4 +1,4 @@
-//! JPEG frames: fragments, marks, and what is missing.
+//! JPEG frames: fragments, markers, and missing data.
 
 use super::writer::*;
 use super::{frames, open, refused, says};
@@ -26,7 +26,7 @@ fn clip(frames: &'static str) -> Picture {
     Picture { frames: Some(frames), ..colour("YBR_FULL_422", SIDE, SIDE) }
 }
 
-/// Frames that are what these JPEGs hold, in this order.
+/// Asserts that the frames equal the contents of these JPEGs, in this order.
 fn hold(file: &[u8], jpegs: &[&[u8]]) {
     let found = frames(file).unwrap();
     let one = |jpeg: &[u8]| frames(&clip("1").encapsulated(JPEG, &[], &[jpeg])).unwrap().remove(0);
@@ -61,7 +61,7 @@ fn frames_are_told_by_their_marks() {
         says(&file, "announces 5 frames and has 3");
         hold(&clip("0").encapsulated(JPEG, &[], fragments), &all[..1]);
     }
-    // A picture that is three, whatever its table says.
+    // One picture in three fragments, whatever its table says.
     for table in [&[][..], &[0]] {
         let file = clip("1").encapsulated(JPEG, table, &all);
         hold(&file, &all[..1]);
@@ -87,7 +87,8 @@ fn a_frame_that_is_cut_short_is_flagged_and_a_picture_refused() {
         assert_eq!(found[0].pixels(), found[2].pixels());
         refused(&clip("1").encapsulated(JPEG, &[], &[&cut]), "frame 1 of 1 is damaged");
     }
-    // No frame at all comes out as black, flagged; a clip without a frame that is any better is no clip.
+    // A frame that cannot be decoded at all becomes black and is flagged; a clip without any decodable frame is
+    // refused.
     let broken = vec![0xff; 40];
     let found = frames(&clip("2").encapsulated(JPEG, &[], &[&broken, &a])).unwrap();
     assert_eq!((found[0].valid, found[1].valid), (false, true));
@@ -99,7 +100,8 @@ fn a_frame_that_is_cut_short_is_flagged_and_a_picture_refused() {
 
 #[test]
 fn unmarked_rgb_is_not_transformed() {
-    // The encoder stores luma and chromas and marks them by JFIF. Without the mark, and called RGB, they are what they are.
+    // The encoder stores luma and chroma and adds a JFIF marker. Without the marker, and announced as RGB, the values
+    // are kept.
     let marked = jpeg(4);
     assert_eq!(marked[2..4], [0xff, 0xe0]);
     let length = usize::from(u16::from_be_bytes([marked[4], marked[5]]));
@@ -113,11 +115,11 @@ fn unmarked_rgb_is_not_transformed() {
     let transformed = of("YBR_FULL_422", &marked);
     let raw = of("RGB", &unmarked);
     assert_eq!(of("YBR_FULL_422", &unmarked), transformed);
-    // Marks win.
+    // Markers take precedence.
     assert_eq!(of("RGB", &marked), transformed);
     assert_eq!(of("RGB", &adobe(1)), transformed);
     assert_eq!(of("RGB", &adobe(0)), raw);
-    // What is stored is luma and chromas of the picture.
+    // The stored values are luma and chroma of the picture.
     let pixels = noise(4);
     let luma = |rgb: &[u8]| 0.299 * f64::from(rgb[0]) + 0.587 * f64::from(rgb[1]) + 0.114 * f64::from(rgb[2]);
     let error = |found: &[u8]| {
@@ -131,7 +133,7 @@ fn unmarked_rgb_is_not_transformed() {
 fn other_transfer_syntaxes_are_refused_by_name() {
     let mpeg = clip("1").encapsulated("1.2.840.10008.1.2.4.100", &[], &[&[0, 0, 1, 0xb3]]);
     refused(&mpeg, "its transfer syntax is 1.2.840.10008.1.2.4.100");
-    // Big-endian pixels under a private syntax of its maker's.
+    // Big-endian pixels under a vendor's private syntax.
     refused(&grey(2, 1).native_as("1.2.840.113619.5.2", &[1, 2]), "1.2.840.113619.5.2");
     assert!(open(&clip("1").encapsulated(EXPLICIT, &[], &[&jpeg(1)])).is_err());
 }

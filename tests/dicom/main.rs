@@ -1,6 +1,7 @@
-//! DICOM files as carts, archives and researchers write them: each kind with the one right answer.
+//! DICOM files as ultrasound machines, archives and researchers write them: each kind with its correct result.
 //!
-//! The kinds are made here, byte by byte. Where real and reported files lie beside the repository, `cases.rs` reads them too.
+//! The files are generated here, byte by byte. Where real and reported files are available beside the repository,
+//! `cases.rs` reads them too.
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod cases;
@@ -58,13 +59,13 @@ fn scan(bytes: &[u8]) -> (Region, Option<[f32; 2]>) {
     (frame.region(), frame.mm_per_pixel())
 }
 
-/// The error is one line that holds `part`.
+/// Asserts that the error is one line that contains `part`.
 fn refused(bytes: &[u8], part: &str) {
     let error = frames(bytes).err().unwrap_or_else(|| panic!("read, and should be refused: {part}")).to_string();
     assert!(error.contains(part) && error.lines().count() == 1, "`{part}` is not in: {error}");
 }
 
-/// What was ignored says `part`.
+/// Asserts that the list of ignored items contains `part`.
 fn says(bytes: &[u8], part: &str) {
     let clip = open(bytes).unwrap();
     let ignored = &clip.description().ignored;

@@ -1,4 +1,5 @@
-//! Names and numbers of patients, through to segmentation and report: byte for byte, in any of the standard's character sets.
+//! Names and numbers of patients, copied to segmentation and report byte for byte, in every character set of the
+//! standard.
 
 use super::open;
 use super::writer::*;
@@ -65,7 +66,7 @@ const EXAMPLES: &[(&str, &[u8])] = &[
     ("ISO_IR 192", "Wang^XiaoDong=\u{738b}^\u{5c0f}\u{6771}=".as_bytes()),
 ];
 
-/// What is copied, with its VR.
+/// The copied attributes, with their VRs.
 const COPIED: &[(u32, &str)] = &[
     (0x0008_0020, "DA"),
     (0x0008_0030, "TM"),
@@ -137,7 +138,7 @@ fn even(value: &[u8]) -> Vec<u8> {
     value
 }
 
-/// The set that a copy has to name: the source's, or UTF-8 where the text reads the same in it.
+/// The set that a copy has to name: the source's, or UTF-8 where the text is the same in it.
 fn set_of_copy(file: &[u8]) -> String {
     value(file, 0x0008_0005, "CS").map(|set| String::from_utf8_lossy(set).trim().to_string()).unwrap_or_default()
 }
@@ -196,7 +197,7 @@ fn any_text_in_any_set_is_copied_unchanged() {
     }
 }
 
-/// Plain text in every fourth round; else the upper half and escapes as well.
+/// ASCII text in every fourth round; otherwise the upper half and escapes as well.
 fn byte(random: &mut impl Rng, round: u32) -> u8 {
     match random.random_range(0..20u32) {
         0 if !round.is_multiple_of(4) => 0x1b,
@@ -205,7 +206,7 @@ fn byte(random: &mut impl Rng, round: u32) -> u8 {
     }
 }
 
-/// An implicit file can hold what no element of an explicit one can.
+/// An implicit file can have text that is too long for any element of an explicit file.
 #[test]
 fn text_that_is_longer_than_any_is_left_out() {
     let values = [(0x0010_0010, "PN", vec![b'x'; 70_000]), (0x0010_0020, "LO", b"4711".to_vec())];
@@ -244,7 +245,7 @@ fn lossy_compression_is_said_for_good() {
     assert_eq!(value(&lossy, 0x0028_2110, "CS"), Some(&b"01"[..]));
     assert_eq!(value(&lossy, 0x0028_2112, "DS"), Some(&b"7.5 "[..]));
     assert_eq!(value(&lossy, 0x0028_2114, "CS"), Some(&b"ISO_10918_1 "[..]));
-    // A file that forgot to say so.
+    // A file that lacks the attribute.
     let mut jpeg = Vec::new();
     image::codecs::jpeg::JpegEncoder::new(&mut jpeg).encode(&[9; 64], 8, 8, image::ExtendedColorType::L8).unwrap();
     let lossy = write(&open(&grey(8, 8).encapsulated(JPEG, &[], &[&jpeg])).unwrap());

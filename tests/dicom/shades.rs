@@ -1,4 +1,4 @@
-//! From stored values to shades: tables, windows, scales, palettes, bits.
+//! From stored values to grey levels: tables, windows, rescaling, palettes, bits.
 
 use super::writer::*;
 use super::{PixelFormat, frames, in_eight_bits, pixels, refused, says};
@@ -11,7 +11,7 @@ fn with(write: impl Fn(&mut Writer)) -> Picture {
     Picture { after: w.bytes, ..grey(4, 1) }
 }
 
-/// A table that inverts 8 bits: words, or bytes two in each.
+/// A table that inverts 8 bits: as words, or as bytes, two in each word.
 fn table(bits: u16, packed: bool) -> Vec<u8> {
     let mut w = Writer::new(PLAIN);
     w.us(0x0028_3002, &[256, 0, bits]);
@@ -35,7 +35,7 @@ fn tables_and_shapes_invert() {
     }
     let inverse = |w: &mut Writer| w.text(0x2050_0020, "CS", "INVERSE").end();
     assert_eq!(pixels(&with(inverse).native(&STORED)), inverted);
-    // Both say the same: MONOCHROME1 has to have the shape INVERSE where it has one.
+    // Both mean the same: MONOCHROME1 must have the shape INVERSE where it has one.
     let both = Picture { photometric: "MONOCHROME1", ..with(inverse) };
     assert_eq!(pixels(&both.native(&STORED)), inverted);
     // Both transforms, one after the other.
@@ -89,18 +89,18 @@ fn sixteen_bits_are_scaled_to_what_is_there() {
         assert_eq!(found[0].frame().unwrap().format(), PixelFormat::Gray16Le);
         assert_eq!(in_eight_bits(&found[0]), expected, "{stored:?}");
     }
-    // Signed: from zero where none is below it, else zero is in the middle.
+    // Signed: from zero where no value is below it, otherwise zero is in the middle.
     let words = |values: [i16; 4]| values.map(|value| value as u16);
     assert_eq!(pixels(&deep(16, 1).native_words(&words([0, 10, 128, 255]))), [0, 10, 128, 255]);
     assert_eq!(pixels(&deep(16, 1).native_words(&words([-128, 0, 64, 127]))), [0, 128, 192, 255]);
     assert_eq!(pixels(&deep(12, 1).native_words(&words([-2048, 0, 1024, 2047]))), [0, 128, 191, 255]);
-    // With a window, a value below zero is one.
+    // With a window, a value below zero is below zero.
     let mut windowed = deep(16, 1);
     let mut w = Writer::new(PLAIN);
     w.text(0x0028_1050, "DS", "0.5").text(0x0028_1051, "DS", "201");
     windowed.after = w.bytes;
     assert_eq!(pixels(&windowed.native_words(&words([-300, -100, 0, 100]))), [0, 0, 128, 255]);
-    // One scale for all frames after the brightest.
+    // One scale for all frames, from the brightest.
     let clip = Picture { frames: Some("3"), ..deep(16, 0) };
     let found = frames(&clip.native_words(&[255, 0, 0, 0, 1023, 0, 0, 0, 255, 0, 0, 0])).unwrap();
     assert_eq!(found.iter().map(|frame| in_eight_bits(frame)[0]).collect::<Vec<_>>(), [255, 255, 64]);

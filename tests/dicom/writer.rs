@@ -1,4 +1,4 @@
-//! Writes DICOM files byte by byte, well formed or not.
+//! Writes DICOM files byte by byte, well formed or malformed.
 
 pub const IMPLICIT: &str = "1.2.840.10008.1.2";
 pub const EXPLICIT: &str = "1.2.840.10008.1.2.1";
@@ -13,7 +13,7 @@ pub const JPEG_2000_LOSSY: &str = "1.2.840.10008.1.2.4.91";
 pub const RLE: &str = "1.2.840.10008.1.2.5";
 pub const UNDEFINED: u32 = u32::MAX;
 
-/// How elements are written.
+/// Encoding of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     pub explicit: bool,
@@ -110,7 +110,7 @@ impl Writer {
         self.head(0xfffe_e0dd, "", 0)
     }
 
-    /// For closures that yield nothing.
+    /// Ends a chain of calls in closures that return nothing.
     pub fn end(&mut self) {}
 
     /// A sequence of items, all of defined length.
@@ -124,7 +124,7 @@ impl Writer {
     }
 }
 
-/// What a file says of its pixels. Elements go in by their tags.
+/// The file's description of its pixels. Elements are sorted by their tags.
 #[derive(Clone)]
 pub struct Picture {
     pub form: Form,
@@ -185,7 +185,7 @@ impl Picture {
         w
     }
 
-    /// A file of `syntax` with these bytes of Pixel Data as they are.
+    /// A file of `syntax` with these bytes as Pixel Data.
     pub fn native_as(&self, syntax: &str, pixels: &[u8]) -> Vec<u8> {
         let mut w = self.attributes();
         w.raw(0x7fe0_0010, if self.bits[0] == 16 { "OW" } else { "OB" }, pixels);
@@ -200,7 +200,7 @@ impl Picture {
         self.native(&pixels.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>())
     }
 
-    /// Without the delimiter at the end.
+    /// A file without the delimiter at the end.
     pub fn encapsulated_open(&self, syntax: &str, table: &[u32], fragments: &[&[u8]]) -> Vec<u8> {
         let mut w = self.attributes();
         w.head(0x7fe0_0010, "OB", UNDEFINED).item(4 * table.len() as u32);
@@ -221,7 +221,7 @@ impl Picture {
     }
 }
 
-/// Preamble and the file's own attributes before `dataset`.
+/// The preamble and the file's own attributes before `dataset`.
 pub fn file(syntax: &str, dataset: &[u8]) -> Vec<u8> {
     [vec![0; 128], b"DICM".to_vec(), meta(syntax), dataset.to_vec()].concat()
 }

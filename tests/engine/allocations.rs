@@ -1,4 +1,5 @@
-//! Once warm, a frame allocates nothing, and an engine holds what it says: counted by the allocator of this test program.
+//! After the first frame, a frame allocates nothing, and an engine holds as much memory as it reports: counted by this
+//! program's allocator.
 #![expect(unsafe_code, reason = "the trait of allocators is unsafe")]
 
 use super::{PROMPTS, engine};
@@ -10,20 +11,20 @@ use std::cell::Cell;
 use toy_networks::networks::{image, mini};
 
 thread_local! {
-    /// Of this thread alone: other tests run beside this one.
+    /// Counts of this thread alone: other tests run at the same time.
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-    /// Bytes that it made and that nobody freed here.
+    /// Bytes that this thread allocated, minus the bytes that it freed.
     static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
 
-// SAFETY: every call goes to the system's allocator as it is.
+// SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
         LIVE.with(|live| live.set(live.get() + layout.size() as isize));
-        // SAFETY: the caller's promises are the system's conditions.
+        // SAFETY: the caller's guarantees are those that the system's allocator requires.
         unsafe { System.alloc(layout) }
     }
 
@@ -50,7 +51,7 @@ fn a_warm_frame_allocates_nothing() {
     let pixels = image(64);
     let before = counted();
     fast.run(&mut workspace, &pixels, kernels.iter()).unwrap();
-    assert!(counted() > before, "the first frame makes room, and the counter sees it");
+    assert!(counted() > before, "the first frame allocates, and the counter registers it");
     let before = counted();
     for count in [3, 1, 2, 3] {
         fast.run(&mut workspace, &pixels, kernels[..count].iter()).unwrap();
@@ -69,12 +70,12 @@ fn an_engine_holds_what_it_says() {
         fast.run(&mut workspace, &pixels, kernels[..count].iter()).unwrap();
         let held = (LIVE.with(Cell::get) - before) as f64;
         let said = fast.memory_bytes(count).unwrap() as f64;
-        // What it does not count are names, shapes and biases.
+        // Names, shapes and biases are not counted.
         assert!(said <= held && held <= 1.1 * said, "{count} prompts: said {said}, held {held}");
     }
 }
 
-/// With everything that a live stream does to a frame: masks, confounders, smoothing, quality and flags.
+/// All steps of a live stream's frame are on: masks, confounders, smoothing, quality and flags.
 #[test]
 fn a_warm_session_allocates_nothing() {
     let bundle = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs");
@@ -88,7 +89,7 @@ fn a_warm_session_allocates_nothing() {
             90 + (state >> 26) as u8
         })
         .collect();
-    // Whatever flags a frame comes to, there is room for them.
+    // The memory suffices for any flags of a frame.
     let frames = [(&speckle, true), (&speckle, true), (&vec![0; 320 * 240], false), (&speckle, false)];
     let mut flags = 0;
     let mut run = |(pixels, is_valid): (&Vec<u8>, bool), prompts: &[Prompt]| {
@@ -98,7 +99,7 @@ fn a_warm_session_allocates_nothing() {
     };
     let before = counted();
     run(frames[0], &prompts);
-    assert!(counted() > before, "the first frame makes room, and the counter sees it");
+    assert!(counted() > before, "the first frame allocates, and the counter registers it");
     let before = counted();
     for _ in 0..2 {
         frames.into_iter().for_each(|frame| run(frame, &prompts));

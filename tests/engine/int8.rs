@@ -1,4 +1,5 @@
-//! A network in int8: on the fast engine's integers, and on the reference engine, which rounds to the same grids in f32.
+//! A network in int8: on the fast engine in integers, and on the reference engine, which rounds to the same steps in
+//! f32.
 
 use super::{PROMPTS, engine, logits};
 use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Provenance, StoredTensor};
@@ -12,13 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use toy_networks::networks::{Network, image, mini, open_mini};
 
-/// Grids from the range of each value on one image and one prompt.
+/// Sets scales and zero points from the range of each value on one image and one prompt.
 fn with_grids(network: &Network, size: usize) -> Graph {
     let mut graph = network.graph.clone();
     let everything = Graph { outputs: graph.ids().filter(|id| !is_input(&graph, id.0)).collect(), ..graph.clone() };
     let plan = ReferencePlan::new(&everything, &network.weights).unwrap();
     let pixels = ArrayD::from_shape_vec(IxDyn(&[3, size, size]), image(size)).unwrap();
-    // Inputs are given in the order in which the graph holds them: the image stands before the tokens.
+    // Inputs are given in the order of the graph: the image comes before the tokens.
     let values = plan.run(&[Value::Array(&pixels), Value::Tokens(PROMPTS[0])]).unwrap();
     let mut ranges = vec![(-1.5f32, 1.5f32); graph.nodes.len()];
     for (id, values) in everything.outputs.iter().zip(&values) {
@@ -105,8 +106,8 @@ fn relative_error(found: &Array2<f32>, expected: &Array2<f32>) -> f32 {
     (power(&(found - expected)) / power(expected)).sqrt()
 }
 
-/// A sum that differs in its last bit may round to the next step, and some fifty layers spread that: whole networks agree
-/// about as well as int8 agrees with f32. `stages` compares value by value.
+/// A sum that differs in its last bit may round to the next step, and some fifty layers spread that: complete networks
+/// agree about as well as int8 agrees with f32. `stages` compares value by value.
 #[test]
 fn whole_networks_in_int8_stay_near() {
     for (bundle, size) in [(int8_mini(64), 64), (int8_mini(96), 96), (int8_open_mini(64), 64)] {
@@ -124,7 +125,7 @@ fn whole_networks_in_int8_stay_near() {
                 println!("{size} px on {}: relative error {error:.1e}", kernels.isa());
                 assert!(error <= 0.1, "{size} px on {}: {error}", kernels.isa());
             }
-            // Integers sum to the same on every instruction set; what f32 there is, differs in its last bits.
+            // Integers sum to the same on every instruction set; the remaining f32 steps differ in their last bits.
             let first = first.get_or_insert_with(|| found.clone());
             for (found, first) in found.iter().zip(first.iter()) {
                 let error = relative_error(found, first);

@@ -1,4 +1,4 @@
-//! The fast engine against the reference engine on whole networks, and what it promises beside equal answers.
+//! The fast engine against the reference engine on complete networks, and its other guarantees.
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod allocations;
@@ -11,7 +11,7 @@ use causalclipseg::kernels::Kernels;
 use ndarray::Array2;
 use toy_networks::networks::{self, image, mini, open_mini, tiny};
 
-/// Sentences of the mini network's vocabulary, of which 511 is the end of text.
+/// Sentences in the mini network's vocabulary, where 511 is the end of text.
 const PROMPTS: [&[u32]; 3] = [&[510, 3, 77, 511], &[510, 511], &[510, 9, 8, 7, 6, 5, 4, 300, 200, 100, 511]];
 
 fn engine<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, options: EngineOptions) -> Engine {
@@ -104,7 +104,7 @@ fn a_workspace_serves_any_number_of_prompts_in_turn() {
     assert!(error.to_string().contains("257 prompts"), "{error}");
 }
 
-/// The published form has steps that only the rewrites take away.
+/// The published form has steps that only the rewrites remove.
 #[test]
 fn unknown_networks_fall_back_to_the_reference() {
     let network = networks::published_mini();

@@ -1,4 +1,4 @@
-//! Every value that the fast engine stores, against the reference engine's from the same inputs.
+//! Every value that the fast engine stores, against the reference engine's result for the same inputs.
 
 use super::int8::{int8_mini, int8_open_mini};
 use causalclipseg::engine::cpu::stored_value;
@@ -9,7 +9,8 @@ use ndarray::{ArrayD, IxDyn};
 use std::collections::HashMap;
 use toy_networks::networks::{image, mini, open_mini};
 
-/// Compares each stored value with what the reference makes of the stored values before it. Yields how many there were.
+/// Compares each stored value with what the reference computes from the stored values before it. Returns the number of
+/// values.
 fn compare(graph: &Graph, source: WeightSource, weights: &Weights, size: usize, kernels: Kernels) -> usize {
     let pixels = image(size);
     let by_tokens = graph.dependents(graph.find("tokens").unwrap());

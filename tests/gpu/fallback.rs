@@ -1,4 +1,4 @@
-//! The CPU standing in: from the start, and in the middle of a stream.
+//! Fallback to the CPU: from the start, and in the middle of a stream.
 
 use super::{assert_close, has_adapter, logits, on_gpu};
 use causalclipseg::engine::{Device, Engine, GpuPrecision, RanOn, Workspace};
@@ -79,7 +79,7 @@ fn an_adapter_that_is_not_there_is_no_failure() {
     assert_eq!(workspace.ran_on(), RanOn::Cpu);
 }
 
-/// A GPU of its own silicon or the CPU, and a driver in software is neither.
+/// `auto` selects a hardware GPU or the CPU without a fallback, never a software driver.
 #[test]
 fn auto_is_as_asked_whatever_is_there() {
     let network = mini(64);
@@ -90,7 +90,7 @@ fn auto_is_as_asked_whatever_is_there() {
     assert_eq!(engine.gpu().is_none(), is_software);
 }
 
-/// The published form has steps that no shader is known for.
+/// The published form has steps without a shader.
 #[test]
 fn unknown_networks_run_on_the_cpu() {
     if !has_adapter() {

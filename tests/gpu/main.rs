@@ -1,5 +1,5 @@
-//! Whole networks on a GPU, against the engines of the CPU; and the CPU standing in. Where there is no adapter the tests say
-//! so and pass. Debian's `mesa-vulkan-drivers` has one in software.
+//! Complete networks on a GPU, against the engines of the CPU; and the fallback to the CPU. Without an adapter the
+//! tests say so and pass. Debian's `mesa-vulkan-drivers` has a software adapter.
 
 mod fallback;
 mod shipped;

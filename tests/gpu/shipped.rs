@@ -1,4 +1,5 @@
-//! The model inside the command, which is int8: integers on the GPU, sums in float, and masks of synthetic images.
+//! The model that is embedded in the command, which is int8: integers on the GPU, sums in float, and masks of synthetic
+//! images.
 
 use super::{assert_close, has_adapter, on_gpu};
 use causalclipseg::bundle::Bundle;
@@ -33,8 +34,8 @@ fn phantom(size: usize, seed: u64) -> Vec<u8> {
         .collect()
 }
 
-/// The bundle on the GPU in f32 is the network with the same weights in float: the CPU's f32 engine of the graph without its
-/// grids.
+/// The bundle on the GPU in f32 is the network with the same weights in float: the CPU's f32 engine with the graph
+/// without its scales and zero points.
 #[test]
 fn integers_of_the_shipped_model_are_its_weights() {
     if !has_adapter() {

@@ -1,4 +1,5 @@
-//! Peers that send rubbish, half messages, huge sizes, or nothing, and peers that never read: the node goes on.
+//! Peers that send invalid data, incomplete messages, huge sizes or nothing, and peers that never read: the node
+//! continues.
 
 use super::client::{Client, PATIENCE};
 use super::node::{start, toy_model};
@@ -20,10 +21,10 @@ fn message() -> Vec<u8> {
     message
 }
 
-/// The node still answers others.
+/// Asserts that the node still answers other peers.
 fn still_serves(address: SocketAddr) {
     let mut client = Client::connect(address);
-    // Frames of others that are still on their way may be newer, and take the place of this one.
+    // Frames of other peers that are still on their way may be newer, and replace this one.
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         client.socket.write_all(&message()).unwrap();
@@ -40,17 +41,17 @@ fn nothing_that_a_peer_sends_stops_the_node() {
     let (node, address) =
         start(toy_model(), &["a bright mass"], NodeOptions { limits, max_peers: 64, ..NodeOptions::default() });
 
-    // Rubbish, and another protocol.
+    // Invalid data, and another protocol.
     let rubbish: Vec<u8> = (0..5000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     for bytes in [&rubbish[..], b"GET / HTTP/1.1\r\nHost: cart\r\nAccept: */*\r\nConnection: close\r\n\r\n"] {
         let mut client = Client::connect(address);
-        // The node may close while this is on its way.
+        // The node may close while this is being sent.
         let _ = client.socket.write_all(bytes);
         client.wait_for_end();
         still_serves(address);
     }
 
-    // Half a message, then silence; the peer is told, and given up.
+    // Half a message, then silence; the peer gets a status and is disconnected.
     for sent in [10, 58, 200] {
         let mut client = Client::connect(address);
         client.socket.write_all(&message()[..sent]).unwrap();
@@ -68,7 +69,7 @@ fn nothing_that_a_peer_sends_stops_the_node() {
     }
     still_serves(address);
 
-    // Gigabytes announced.
+    // A size of gigabytes.
     for body_bytes in [1 << 31, u64::MAX] {
         let mut client = Client::connect(address);
         let (kind, device) = (TypeName::new("IMAGE").unwrap(), DeviceName::new("Image").unwrap());
@@ -79,7 +80,7 @@ fn nothing_that_a_peer_sends_stops_the_node() {
     }
     still_serves(address);
 
-    // A wrong checksum costs that message alone.
+    // After a wrong checksum only that message is lost.
     let mut client = Client::connect(address);
     let mut damaged = message();
     *damaged.last_mut().unwrap() ^= 0x10;
@@ -88,7 +89,7 @@ fn nothing_that_a_peer_sends_stops_the_node() {
     client.socket.write_all(&message()).unwrap();
     assert_eq!(client.mask(), [1; 1024]);
 
-    // Gone at once, many times; and one that says nothing at all.
+    // Peers that disconnect at once, many times; and one that sends nothing at all.
     let silent = Client::connect(address);
     for _ in 0..20 {
         drop(Client::connect(address));
@@ -102,7 +103,7 @@ fn nothing_that_a_peer_sends_stops_the_node() {
     assert_eq!(statistics.stream.failed, 0);
 }
 
-/// A peer that sends images and never reads its results: its results give way, and others get theirs.
+/// A peer sends images and never reads its results: its results are dropped, and others get theirs.
 #[test]
 fn a_peer_that_never_reads_holds_nobody_up() {
     let limits = Limits { stall: Duration::from_secs(60), ..Limits::default() };

@@ -1,4 +1,4 @@
-//! A peer of a node, as a test drives it.
+//! A peer of a node, controlled by a test.
 
 use causalclipseg::igtl::{
     Content, DeviceName, Envelope, Geometry, Header, Image, ImageHeader, Limits, MessageReader, Outgoing, PolyData,
@@ -8,10 +8,10 @@ use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes on a loaded machine.
+/// Longer than any step takes on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a node sent.
+/// A message of a node.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Image(ImageHeader, Vec<u8>),
@@ -33,7 +33,7 @@ pub struct Incoming {
 pub struct Client {
     pub socket: TcpStream,
     reader: MessageReader,
-    /// Of the headers to write.
+    /// Version of the headers to write.
     pub version: u16,
     pub message_id: u32,
 }
@@ -102,7 +102,7 @@ impl Client {
         panic!("the node sends nothing of `{device}`");
     }
 
-    /// A mask, if one comes in this time.
+    /// Returns a mask if one arrives within this time.
     pub fn mask_within(&mut self, patience: Duration) -> Option<Vec<u8>> {
         let begun = Instant::now();
         while begun.elapsed() < patience {
@@ -123,7 +123,7 @@ impl Client {
         }
     }
 
-    /// The next status of this code that says so.
+    /// Waits for the next status of this code that contains `part`.
     pub fn status(&mut self, code: u16, part: &str) -> Status {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {

@@ -1,4 +1,4 @@
-//! The command itself.
+//! The `igtl` command.
 
 use super::client::{Answer, Client};
 use causalclipseg::igtl::{Geometry, Timestamp};

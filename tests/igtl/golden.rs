@@ -61,7 +61,7 @@ fn messages_of_another_implementation_are_read() {
                 Content::Image(image) => {
                     check_image(&image.header, &fields);
                     let mut assembler = FrameAssembler::new(1 << 20, Some(1.0));
-                    // Values 0, 1, 2 ... with 1 as white: read rightly, all but the first are white.
+                    // Values 0, 1, 2 ... with 1 as white: read correctly, all but the first are white.
                     if image.header.components == 1 && image.header.scalar != ScalarType::Uint8 {
                         let frame = assembler.frame(header.device, image).unwrap();
                         assert_eq!((frame.width(), frame.height()), (3, 2));
@@ -96,7 +96,7 @@ fn check_image(header: &ImageHeader, fields: &Value) {
     }
 }
 
-/// What we write of what we read is what the other implementation wrote, byte for byte.
+/// A message that was read and written again equals the other implementation's, byte for byte.
 #[test]
 fn messages_are_written_as_another_implementation_writes_them() {
     let mut written_again = 0;

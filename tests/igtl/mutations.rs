@@ -8,7 +8,7 @@ use causalclipseg::igtl::{
 use std::io::{self, Cursor, Read};
 use std::time::Duration;
 
-/// As many bytes at a time as `pieces` says, over and over, with nothing in between.
+/// Yields as many bytes at a time as `pieces` says, over and over, without pauses.
 struct Pieces<'a> {
     rest: &'a [u8],
     pieces: Vec<usize>,
@@ -30,7 +30,8 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// Reads all there is, as a node does, and counts what came: messages, skipped, damaged, and whether it ended within one.
+/// Reads to the end, as a node does, and counts messages, skipped and damaged ones, and whether the data ended within
+/// one.
 fn read_all(source: &mut impl Read, limits: Limits) -> ([usize; 3], Result<bool, ReadError>) {
     let mut reader = MessageReader::new(limits);
     let mut assembler = FrameAssembler::new(limits.frame_bytes, None);
@@ -87,8 +88,8 @@ fn messages_cut_at_any_byte_are_never_taken() {
     }
 }
 
-/// Every byte of every message becomes other values, with and without the checksum in the way: nothing panics, and what a
-/// checksum covers is never taken.
+/// Every byte of every message is replaced with other values, with a wrong and with a corrected checksum: nothing
+/// panics, and with a wrong checksum the contents are never used.
 #[test]
 fn mutations_never_panic() {
     let limits = Limits { frame_bytes: 4096, text_bytes: 4096, skipped_bytes: 4096, ..Limits::default() };
@@ -128,7 +129,7 @@ fn a_damaged_message_is_reported_and_the_next_one_read() {
     assert!(matches!(reader.next(&mut source), Ok(Received::Closed { within_message: false })));
 }
 
-/// The size in a header is believed only as far as the limits go, and memory comes with the bytes.
+/// The size in a header is believed only within the limits, and memory grows with the received bytes.
 #[test]
 fn huge_sizes_are_refused_before_memory_is_taken() {
     let limits = Limits::default();
@@ -150,7 +151,7 @@ fn huge_sizes_are_refused_before_memory_is_taken() {
             assert_eq!((source.position(), reader.kept_bytes()), (58, 0), "{kind}");
         }
     }
-    // Within the limits, and nothing of it comes.
+    // Within the limits, but the contents never arrive.
     let header = Header {
         version: 1,
         kind: TypeName::new("IMAGE").unwrap(),
@@ -181,7 +182,7 @@ fn a_message_that_does_not_go_on_is_given_up() {
         let error = reader.next(&mut source).unwrap_err();
         assert!(matches!(error, ReadError::Stalled { .. }), "{sent}: {error}");
     }
-    // One byte after the other is not for ever either.
+    // A message that arrives byte by byte has a time limit too.
     let limits = Limits { message: Duration::from_millis(50), ..Limits::default() };
     let long = vec![0; 1 << 20];
     let mut message = Vec::new();

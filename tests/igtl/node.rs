@@ -1,4 +1,4 @@
-//! A node and peers that behave.
+//! A node and peers that behave correctly.
 
 use super::client::{Answer, Client, Incoming, PATIENCE};
 use super::{shipped, toy};
@@ -29,7 +29,7 @@ pub fn start(model: Arc<Model>, prompts: &[&str], options: NodeOptions) -> (Node
     (node, address)
 }
 
-/// What a session of the library finds in a grey frame. The one place here that knows its interface.
+/// The mask of a library session for a grey frame. Only this function uses its interface.
 fn mask_of(model: &Model, pixels: &[u8], [width, height]: [u16; 2], prompt: &str) -> Mask {
     let frame = Frame::packed(pixels, PixelFormat::Gray8, usize::from(width), usize::from(height)).unwrap();
     let mut session = Session::new(model, SessionOptions::default()).unwrap();
@@ -44,7 +44,7 @@ fn phantom() -> (Vec<u8>, [u16; 2]) {
     (picture.into_raw(), size)
 }
 
-/// Oblique, with pixels that are not square.
+/// An oblique plane with pixels that are not square.
 fn geometry() -> Geometry {
     let (sine, cosine) = 0.3f32.sin_cos();
     let directions = [[cosine, sine, 0.0], [0.0, 0.0, -1.0], [-sine, cosine, 0.0]];
@@ -97,7 +97,7 @@ fn the_mask_is_the_sessions_and_lies_where_the_image_lies() {
     assert_eq!((stream.processed, images, connections, stream.failed), (2, 2, 2, 0));
 }
 
-/// Each corner is the mask's own, half a pixel up and left of a pixel's centre, through the image's matrix.
+/// Each corner must be the mask's own, half a pixel up and left of a pixel's centre, mapped by the image's matrix.
 fn check_contours(mask: &Mask, points: &[[f32; 3]], lines: &[Vec<u32>], [width, height]: [u16; 2]) {
     let contours = mask.contours();
     assert_eq!(lines.len(), contours.len());
@@ -136,14 +136,14 @@ fn prompts_change_while_images_come() {
     client.send("Prompt", Timestamp(0), Outgoing::Text("a dark mass"));
     client.status(status_code::OK, "looking for: a dark mass");
     assert_eq!((labels(&mut client, 5), labels(&mut client, 35)), (0, 1));
-    // What can't be looked for leaves all as it is.
+    // An invalid prompt changes nothing.
     client.send("Prompt", Timestamp(0), Outgoing::Text("  \n"));
     client.status(status_code::CONFIGURATION, "holds no prompt");
     client.send("Prompt3", Timestamp(0), Outgoing::Text("a mass"));
     client.status(status_code::CONFIGURATION, "one after the other");
     client.send("Note", Timestamp(0), Outgoing::Text("a bright mass"));
     assert_eq!((labels(&mut client, 5), labels(&mut client, 35)), (0, 1));
-    // A second prompt has results of its own.
+    // A second prompt has separate results.
     client.send("Prompt2", Timestamp(0), Outgoing::Text("a bright mass"));
     client.status(status_code::OK, "a dark mass | a bright mass");
     client.send_image(&half_white(), SIZE, Geometry::default(), Timestamp(1));
@@ -166,7 +166,7 @@ fn who_sends_no_images_sees_all_results() {
     let mut third = Client::connect(address);
     third.status(status_code::BUSY, "2 peers are connected already");
     third.wait_for_end();
-    // One who leaves makes room.
+    // A peer that leaves frees its connection.
     drop(sender);
     let begun = Instant::now();
     while node.statistics().peers > 1 {
@@ -176,7 +176,7 @@ fn who_sends_no_images_sees_all_results() {
     let mut third = Client::connect(address);
     third.status(status_code::OK, "looking for");
     assert_eq!(node.stop().turned_away, 1);
-    // Everybody is told that the node ends.
+    // All peers are told that the node ends.
     viewer.status(status_code::EXITING, "ends");
     viewer.wait_for_end();
 }
@@ -246,7 +246,7 @@ fn unusable_images_are_refused_with_a_reason() {
     client.status(status_code::UNKNOWN_INSTRUCTION, "more than the limit");
     client.send("", Timestamp(0), Outgoing::Empty(TypeName::new("VIDEO").unwrap()));
     client.status(status_code::UNKNOWN_INSTRUCTION, "VIDEO messages are not decoded");
-    // Of another device, and a mask of ours that comes back: neither is answered.
+    // An image of another device, and one of our own masks sent back: neither is answered.
     let header = ImageHeader::new(1, 40, 30, Geometry::default());
     for device in ["Other", "LesionMask"] {
         client.send(device, Timestamp(0), Outgoing::Image(Image { header, pixels: &half_white() }));

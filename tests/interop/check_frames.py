@@ -1,7 +1,7 @@
-"""Compares frames that causalclipseg reads with those of the reference readers, pixel for pixel.
+"""Compares frames that causalclipseg reads with those of the reference readers, pixel by pixel.
 
-Makes files with Pillow, tifffile, SimpleITK, pynrrd and nibabel, has the example `frames` read them, and fails where a pixel
-differs by more than one grey level of 256 from what the writing library holds:
+Writes files with Pillow, tifffile, SimpleITK, pynrrd and nibabel, reads them with the example `frames`, and fails where a pixel
+differs by more than one grey level of 256 from the writing library's:
 
     cargo build --example frames
     python tests/interop/check_frames.py target/debug/examples/frames
@@ -39,7 +39,7 @@ SIGNED = GREY.astype(np.int16) * 8 - 1000
 
 
 def between(values):
-    """From the smallest to the largest number, in 8 bits."""
+    """Scales the range from the smallest to the largest number to 8 bits."""
     return (values - values.min()) / (values.max() - values.min()) * 255
 
 
@@ -69,7 +69,7 @@ def oriented(image, number):
 
 
 def cases():
-    """Name, writer, frames as 8-bit numbers, EXIF's number of the orientation or its name."""
+    """Yields name, writer, frames as 8-bit numbers, and the orientation as EXIF's number or by name."""
     grey, rgb = Image.fromarray(GREY), Image.fromarray(RGB)
     palette = rgb.quantize(64)
     deep = DEEP / 4095 * 255
@@ -78,7 +78,7 @@ def cases():
     yield "rgb.png", pillow(rgb), [RGB]
     yield "palette.png", pillow(palette), [np.array(palette.convert("RGB"))]
     yield "alpha.png", pillow(rgb.convert("RGBA")), [RGB]
-    # Its greys are a palette, which is read as colours.
+    # Its grey levels are a palette, which is read as colours.
     yield "grey.bmp", pillow(grey), [np.stack([GREY] * 3, -1)]
     for compression in ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"]:
         yield f"{compression}.tif", pillow(rgb, compression=compression), [RGB]
@@ -127,7 +127,7 @@ def cases():
 
 
 def jpegs():
-    """What Pillow's decoder makes of its own JPEG files: others round differently, by a level or two in colour."""
+    """Decodes Pillow's JPEG files with Pillow: other decoders round differently, by a level or two in colour."""
     for quality in [60, 95]:
         for image, name in [(Image.fromarray(GREY), "grey"), (Image.fromarray(RGB), "rgb")]:
             for progressive in [False, True]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks what `segment --format mask,dicom-seg,mha` wrote for one DICOM file, with readers that others wrote.
+"""Checks the results of `segment --format mask,dicom-seg,mha` for one DICOM file with third-party readers.
 
 needs: pydicom, highdicom, numpy, pillow; SimpleITK for the MetaImage files
 usage: check_segmentation.py SOURCE.dcm FOLDER
@@ -14,7 +14,7 @@ from PIL import Image
 
 
 def masks_as_written(folder, stem, frames, prompts):
-    """Of every prompt, the masks of all frames from the PNG files: prompts x frames x rows x columns of 0 and 1."""
+    """The masks of all prompts and frames from the PNG files: prompts x frames x rows x columns of 0 and 1."""
 
     def mask(frame, prompt):
         name = stem + (f"_f{frame + 1:04}" if frames > 1 else "") + (f"_{prompt + 1}" if prompts > 1 else "")

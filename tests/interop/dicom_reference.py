@@ -24,7 +24,7 @@ def frames(path):
         return (apply_color_lut(pixels, dataset) >> 8).astype(numpy.uint8)
     has_window = "VOILUTSequence" in dataset or float(dataset.get("WindowWidth", 0) or 0) >= 1
     if not has_window:
-        # The bits that the values take are the scale.
+        # The bits that the values need are the scale.
         bits = max(8, int(pixels.max()).bit_length())
         shown = pixels.astype(float) * 255 / ((1 << bits) - 1)
     else:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/openigtlink.json: messages as pyigtl packs them, in hexadecimal, with the numbers that they hold.
+"""Writes tests/golden/openigtlink.json: messages packed by pyigtl, in hexadecimal, with their values.
 
 needs: pyigtl, numpy
 usage: igtl_golden.py > tests/golden/openigtlink.json
@@ -16,7 +16,7 @@ SCALARS = {"int8": 2, "uint8": 3, "int16": 4, "uint16": 5, "int32": 6, "uint32":
 
 
 class BigEndianImage(pyigtl.ImageMessage):
-    """pyigtl reads pixels in both byte orders and writes them in one."""
+    """Writes big-endian pixels: pyigtl reads both byte orders but writes only one."""
 
     def _pack_content(self):
         content = bytearray(super()._pack_content())

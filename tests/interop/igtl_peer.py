@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Drives `causalclipseg igtl` with another implementation of OpenIGTLink, in both directions.
+"""Tests `causalclipseg igtl` with another implementation of OpenIGTLink, in both directions.
 
 needs: pyigtl, numpy
 usage: igtl_peer.py COMMAND [--plus FOLDER] [--rate HZ] [--frames N]
@@ -61,7 +61,7 @@ message_type_to_class_constructor.update(STATUS=StatusMessage, POLYDATA=PolyData
 
 
 class Peer:
-    """A connection on which every message is taken apart by pyigtl, its checksum compared."""
+    """A connection whose messages are all parsed by pyigtl, with their checksums compared."""
 
     def __init__(self, connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -95,7 +95,7 @@ class Peer:
             self.messages.put(None)
 
     def send(self, message, version=1, stamp=None):
-        """Sends a message; the time before its first byte went out."""
+        """Sends a message; returns the time before its first byte was sent."""
         message.header_version, message.message_id = version, 99
         packed = message.pack()
         return self.send_packed(packed, stamp)
@@ -108,7 +108,7 @@ class Peer:
         return begun
 
     def wait(self, device, patience=30.0, stamp=None):
-        """The next message of a device, unpacked; others before it are checked and dropped."""
+        """Returns the next message of a device, unpacked; others before it are checked and dropped."""
         end = time.monotonic() + patience
         while True:
             message = self.messages.get(timeout=max(0.01, end - time.monotonic()))
@@ -125,7 +125,7 @@ def check(message):
 
 
 def scan(width, height, step=0):
-    """Speckle with a dark ellipse: something to segment."""
+    """Speckle with a dark ellipse to segment."""
     noise = np.random.default_rng(1).integers(70, 130, (height, width), dtype=np.uint8)
     y, x = np.mgrid[:height, :width]
     inside = ((x - width / 2 - step) / (width / 6)) ** 2 + ((y - height / 2) / (height / 6)) ** 2 < 1
@@ -157,7 +157,7 @@ def address_of(node):
 
 
 def check_exchange(peer):
-    """One image in each header version: what comes back fits it; and the prompt changes."""
+    """Sends one image in each header version and checks its results; then changes the prompt."""
     image = scan(320, 240)
     for version in (1, 2):
         stamp = (1_700_000_000 << 32) + version
@@ -189,7 +189,7 @@ def check_exchange(peer):
 
 
 def check_contour(contour, mask):
-    """The corners, brought back to pixels, enclose as many pixels as the mask has."""
+    """Checks that the corners, mapped back to pixels, enclose as many pixels as the mask has."""
     inverse = np.linalg.inv(mask.ijk_to_world_matrix)
     area = 0.0
     for line in contour.lines:
@@ -201,7 +201,7 @@ def check_contour(contour, mask):
 
 
 def measure(peer, frames, period_s, name):
-    """Sends frames at their times and prints how long the label maps took, beside the engine's own time."""
+    """Sends frames at their times and prints the latency of the label maps and the engine's own time."""
     messages = []
     for frame in frames:
         message = pyigtl.ImageMessage(frame, ijk_to_world_matrix=MATRIX, device_name="Image")
@@ -278,7 +278,7 @@ def main():
     node = start(options.command, "listen", "127.0.0.1:0")
     peer = Peer(socket.create_connection(address_of(node)))
     print("listen: found", check_exchange(peer), "pixels; images, masks, contours, reports and prompts agree")
-    # pyigtl's own client, as its users write it.
+    # pyigtl's own client, in its usual form.
     client = pyigtl.OpenIGTLinkClient(*peer.connection.getpeername())
     client.send_message(pyigtl.ImageMessage(scan(64, 48), device_name="Image"))
     mask = client.wait_for_message("LesionMask", timeout=30)
@@ -294,7 +294,7 @@ def main():
     assert summary["failed"] == summary["damaged_messages"] == summary["broken_connections"] == 0, summary
     print("listen: ended with a summary,", {key: summary[key] for key in ("processed", "dropped", "superseded_results")})
 
-    # The node connects to us, and again when we go away.
+    # The node connects to us, and again after we disconnect.
     server = socket.create_server(("127.0.0.1", 0))
     node = start(options.command, "connect", f"127.0.0.1:{server.getsockname()[1]}")
     for _ in range(2):
@@ -306,7 +306,7 @@ def main():
     server.close()
     print("connect: two connections, the same checks;", end(node)["connections"], "connections counted")
 
-    # pyigtl's own server, as its users write it.
+    # pyigtl's own server, in its usual form.
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = pyigtl.OpenIGTLinkServer(port=port, local_server=True)

@@ -1,4 +1,4 @@
-"""Frames as other readers see them: pydicom, ITK and Pillow. 8-bit grey or RGB, one array a frame."""
+"""Frames as other readers decode them: pydicom, ITK and Pillow. 8-bit grey or RGB, one array per frame."""
 import gzip
 import re
 import struct
@@ -33,10 +33,10 @@ def dicom(path):
         raise CannotRead(f"pydicom: {error}") from error
     photometric = dataset.PhotometricInterpretation
     announced = int(dataset.get("NumberOfFrames", 1) or 1)
-    # pydicom reads frames beyond those that are announced, too.
+    # pydicom also reads frames beyond the announced number.
     frames = list(array)[:announced] if announced > 1 else [array]
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        # Colours are not signed, whatever is written.
+        # Colours are not signed, whatever the attribute says.
         frames = [frame.view(np.uint8) if frame.dtype == np.int8 else frame for frame in frames]
     if photometric == "PALETTE COLOR":
         # Tables have 16 bits, of which some files use eight.
@@ -55,7 +55,7 @@ def dicom(path):
             bits = dataset.VOILUTSequence[0].LUTDescriptor[2] if "VOILUTSequence" in dataset else dataset.BitsStored
             values = full_range(values, 0, 2**bits - 1)
         else:
-            # By the bits that the values take, as those that are announced are often not used.
+            # By the bits that the values need, as the announced ones are often not used.
             values = full_range(values, 0, 2 ** max(8, int(values.max()).bit_length()) - 1)
         shown.append(255 - values if inverted else values)
     return shown
@@ -67,14 +67,14 @@ def picture(path):
         frames = []
         for index in range(getattr(image, "n_frames", 1)):
             image.seek(index)
-            # Results lie on the pixels as they are stored, whatever is noted beside them.
+            # Results are in the coordinates of the stored pixels, whatever the orientation.
             frame = image.copy()
             if frame.mode.startswith("I"):
                 frames.append(np.asarray(frame, dtype=float))
             else:
                 frames.append(np.asarray(frame.convert("L" if frame.mode in ("L", "1") else "RGB")))
         if frames[0].dtype == float:
-            # By the bits that the values of all pages take.
+            # By the bits that the values of all pages need.
             white = 2 ** max(8, int(max(frame.max() for frame in frames)).bit_length()) - 1
             frames = [full_range(frame, 0, white) for frame in frames]
         return frames
@@ -83,7 +83,7 @@ def picture(path):
 
 
 def gzip_meta_image(path):
-    """A grey MetaImage with a gzip stream, which ITK 5.4 takes for one and leaves undecoded; None for any other."""
+    """A grey MetaImage with a gzip stream, which ITK 5.4 does not decompress; None for any other."""
     header, found, pixels = path.read_bytes().partition(b"ElementDataFile = LOCAL\n")
     if not found or not pixels.startswith(b"\x1f\x8b") or b"MET_UCHAR" not in header:
         return None
@@ -122,7 +122,7 @@ def luma(frame):
 
 
 def limit(path):
-    """By how many grey levels readers may differ. Colours of half the resolution are smoothed by each in its own way: Pillow and
+    """The number of grey levels by which readers may differ. Each smooths chroma of half the resolution differently: Pillow and
     ffmpeg differ by 2.2 levels on one of the sample files."""
     if path.suffix == ".dcm":
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)

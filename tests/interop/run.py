@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Runs `segment` over DICOM sources of every kind, and over sample files where they are at hand, and checks with readers and
-validators that others wrote what it saw and what it wrote.
+"""Runs `segment` on DICOM sources of every kind, and on sample files where they are available, and checks the decoded frames and
+the results with third-party readers and validators.
 
     python3 -m venv venv && venv/bin/pip install pydicom highdicom SimpleITK pillow numpy \
         pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pyjpegls
     apt install dicom3tools dcmtk
     cargo build && venv/bin/python tests/interop/run.py
 
-For every file: the frames are those that pydicom, ITK or Pillow read, within one grey level (two in a lossy JPEG whose colours
-have half the resolution: the readers differ as much among themselves); DICOM SEG and SR open in
-highdicom, masks and measurements equal to the PNG and JSON files; dciodvfy has no error to report, dsrdump reads the SR. The same
-once more with --deidentify. Says at its end what was skipped, and why. Exit status 1 where anything was wrong.
+For every file: the frames equal those of pydicom, ITK or Pillow, within one grey level (two in a lossy JPEG whose chroma
+has half the resolution: the readers differ as much among themselves); DICOM SEG and SR open in
+highdicom, with masks and measurements equal to the PNG and JSON files; dciodvfy reports no error, dsrdump reads the SR. The same
+again with --deidentify. Prints the skipped checks at the end, with reasons. Exit status 1 if any check failed.
 """
 import argparse
 import contextlib
@@ -33,7 +33,7 @@ from check_segmentation import check_dicom, masks_as_written
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPTS = ["a nodule near the bottom of the image", "the lesion"]
-# Cut short: refusing them is right.
+# Truncated files, which must be refused.
 MAY_BE_REFUSED = {"trunc.jpg", "jpeg3_last_frame_truncated.dcm"}
 
 
@@ -54,7 +54,7 @@ def segment(command, path, out, formats, *more):
 
 
 def check_frames(path, out, stem, records):
-    """The pictures that were read, but for those that are flagged as damaged. Yields the largest difference, in grey levels."""
+    """Compares the decoded pictures, except those flagged as damaged. Returns the largest difference, in grey levels."""
     expected = reference.frames(path)
     count, most = len(records), reference.limit(path)
     expect(len(expected) == count, f"{count} frames, and the reference reader has {len(expected)}")
@@ -121,7 +121,7 @@ def check_report(path, out, stem, records, segmentation):
 
 
 def check_placed(source, segmentation):
-    """Sizes of pixels, and places where the source has them."""
+    """Checks sizes of pixels, and positions where the source has them."""
     shared = segmentation.SharedFunctionalGroupsSequence[0]
     expect("PixelMeasuresSequence" in shared, "no Pixel Measures")
     if "FrameOfReferenceUID" not in source:
@@ -142,7 +142,7 @@ def check_placed(source, segmentation):
 
 
 def check_file(command, path, folder, skipped):
-    """Yields a line about one file."""
+    """Returns a line about one file."""
     out, stem = folder / "out", path.stem
     shutil.rmtree(out, ignore_errors=True)
     is_dicom = path.suffix == ".dcm"
@@ -177,16 +177,16 @@ def check_file(command, path, folder, skipped):
     try:
         source = pydicom.dcmread(path, force=True)
     except Exception:
-        skipped.append(f"{path.name}: SEG not held against its source, which pydicom does not open")
+        skipped.append(f"{path.name}: SEG not compared with its source, which pydicom does not open")
         return told + ", SEG" + ", SR" * with_report
     if count == int(source.get("NumberOfFrames", 1) or 1):
-        # With what pydicom makes of the source's names.
+        # Compared with the source's names as pydicom decodes them.
         with contextlib.redirect_stdout(io.StringIO()):
             check_dicom(source, written[0], masks_as_written(out, stem, count, len(PROMPTS)))
     if with_report:
         check_placed(source, segmentation)
         check_report(written[1], out, stem, records, segmentation)
-        # The same on its own, without a segmentation to refer to.
+        # The same without a segmentation to refer to.
         ran = segment(command, path, out, "dicom-sr")
         expect(ran.returncode == 0 and not validated(written[1]), "an SR without a SEG")
         check_report(written[1], out, stem, records, None)
@@ -217,7 +217,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--command", default=ROOT / "target/debug/causalclipseg", type=Path)
     parser.add_argument("--cases", default=ROOT / "../shared/cases/formats", type=Path, help="a folder of sample files")
-    parser.add_argument("--only", help="files whose name holds this")
+    parser.add_argument("--only", help="check only files whose names contain this text")
     arguments = parser.parse_args()
     for tool in ("dciodvfy", "dsrdump"):
         if not shutil.which(tool):
@@ -232,14 +232,14 @@ def main():
         if arguments.cases.is_dir():
             paths += sorted(path for path in arguments.cases.iterdir() if path.suffix != ".md")
         else:
-            skipped.append(f"sample files: {arguments.cases} is not there; --cases names a folder of some")
+            skipped.append(f"sample files: {arguments.cases} does not exist; --cases names a folder of sample files")
         for path in paths:
             if arguments.only and arguments.only not in path.name:
                 continue
             checked += 1
             try:
                 print(f"ok     {path.name}: {check_file(arguments.command, path, folder, skipped)}")
-            # Readers fail in their own ways on what they do not take.
+            # Readers raise different exceptions on unsupported files.
             except Exception as error:
                 wrong += 1
                 kind = "" if isinstance(error, Wrong) else f"{type(error).__name__}: "

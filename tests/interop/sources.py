@@ -1,4 +1,4 @@
-"""Sources of every kind that a DICOM result may lie on, made with pydicom from one picture."""
+"""Sources of every kind that a DICOM result may refer to, generated with pydicom from one picture."""
 import io
 
 import numpy as np
@@ -111,7 +111,7 @@ def make(picture):
     source.ConversionType, source.PixelSpacing = "WSD", [0.25, 0.2]
     yield "secondary_capture", source
 
-    # As a tracked probe gives it: a place in the patient.
+    # As from a tracked probe: a position in the patient.
     source = region(pixels(patient(UltrasoundImageStorage), grey, "MONOCHROME2"))
     source.FrameOfReferenceUID, source.PositionReferenceIndicator = generate_uid(PREFIX), ""
     source.ImagePositionPatient, source.ImageOrientationPatient = [-10.5, 20, 3], [0, 1, 0, 0, 0, -1]

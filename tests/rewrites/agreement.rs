@@ -1,4 +1,4 @@
-//! What the rewrites' tests share: random weights, and the proof that two graphs compute the same.
+//! Shared by the tests of the rewrites: random weights, and the check that two graphs compute the same.
 
 use causalclipseg::engine::{ReferencePlan, Value};
 use causalclipseg::graph::{Graph, Op, Shape, Weights};
@@ -21,7 +21,7 @@ pub fn conv(prefix: &str, out_channels: usize, kernel: usize, padding: usize, bi
     }
 }
 
-/// Numbers in [-1, 1) from a linear congruence (Knuth's MMIX constants): repeatable, and no dependency.
+/// Numbers in [-1, 1) from a linear congruential generator (Knuth's MMIX constants): repeatable, without a dependency.
 fn random_array(shape: &[usize], seed: u64) -> ArrayD<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     ArrayD::from_shape_simple_fn(shape.to_vec(), || {

@@ -17,7 +17,7 @@ fn folds_with_and_without_a_bias() {
     }
 }
 
-/// A convolution that somebody else reads too must still yield its own value, and a pool is no convolution.
+/// A convolution with another reader must still yield its own value, and a pool is not a convolution.
 #[test]
 fn keeps_norms_that_cannot_be_folded() {
     let mut g = GraphBuilder::new();

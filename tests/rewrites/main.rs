@@ -1,4 +1,4 @@
-//! Every exact rewrite computes what the graph before it does, on the reference engine.
+//! Every exact rewrite computes the same as the graph before it, on the reference engine.
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod agreement;

@@ -1,4 +1,4 @@
-//! The 1x1 convolution before the sentence's own, folded into the layer of the prompt.
+//! The 1x1 convolution before the prompt's convolution, folded into the layer that yields the prompt's kernel.
 
 use super::agreement::{assert_agrees, conv, map};
 use causalclipseg::graph::{GraphBuilder, Op, Shape, TAPS};

@@ -1,4 +1,4 @@
-//! Products moved below an upsampling.
+//! Products moved before an upsampling.
 
 use super::agreement::{assert_agrees, conv, map};
 use causalclipseg::graph::{GraphBuilder, Op};

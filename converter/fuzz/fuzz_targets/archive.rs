@@ -1,4 +1,4 @@
-//! Any bytes as a file: torch archive, safetensors or neither.
+//! Reads any bytes as a file: torch archive, safetensors or neither.
 #![no_main]
 
 use causalclipseg_convert_fuzz::{limits, read::read};

@@ -1,4 +1,4 @@
-//! Any bytes as a pickle.
+//! Reads any bytes as a pickle.
 #![no_main]
 
 use causalclipseg_convert_fuzz::{limits, read::pickle};

@@ -1,4 +1,5 @@
-//! Any bytes as the pickle of an otherwise sound archive: checksums hold, so that what follows parsing is reached too.
+//! Reads any bytes as the pickle of an otherwise valid archive: checksums are correct, so that what follows parsing is
+//! reached too.
 #![no_main]
 
 use causalclipseg_convert_fuzz::{limits, read::read};

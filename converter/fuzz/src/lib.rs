@@ -5,7 +5,7 @@ pub mod read;
 
 use read::Limits;
 
-/// Tight enough that running into a limit is quick and never looks like a hang.
+/// Limits tight enough that reaching one is quick and never looks like a hang.
 pub fn limits() -> Limits {
     Limits {
         file_bytes: 1 << 24,

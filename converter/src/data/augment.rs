@@ -1,4 +1,4 @@
-//! Changes to one example that leave prompt and mask true: each is a function of its arguments, with no hidden chance.
+//! Changes to one example that keep prompt and mask true: each is a deterministic function of its arguments.
 
 use super::{Example, Picture, mirror_horizontal, mirror_vertical};
 use rand::{Rng, RngExt};
@@ -28,19 +28,19 @@ pub fn flip_vertical(example: &mut Example) {
 /// A rotation, a magnification and a shift about the picture's centre.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
-    /// Clockwise.
+    /// The rotation, clockwise.
     pub rotation_radians: f32,
-    /// Above 1 magnifies.
+    /// The magnification; above 1 magnifies.
     pub scale: f32,
-    /// Right and down, in parts of the picture's side.
+    /// The shift right and down, as a share of the picture's side.
     pub shift: [f32; 2],
 }
 
 impl Affine {
-    /// Moves nothing.
+    /// The identity.
     pub const NONE: Self = Self { rotation_radians: 0.0, scale: 1.0, shift: [0.0, 0.0] };
 
-    /// The way back on a picture of `size` pixels: its sines are reckoned once, not for each pixel.
+    /// The inverse on a picture of `size` pixels: its sines are computed once, not for each pixel.
     pub(super) fn inverse(&self, size: f32) -> Inverse {
         let (sin, cos) = self.rotation_radians.sin_cos();
         let scale = if self.scale > 0.0 { self.scale } else { 1.0 };
@@ -54,33 +54,33 @@ impl Affine {
     }
 }
 
-/// Where an [`Affine`] takes each pixel from.
+/// The inverse of an [`Affine`]: the source point of each pixel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inverse {
     center: f32,
-    /// Where the picture's centre lands.
+    /// The target of the picture's centre.
     target: [f32; 2],
-    /// Both over the scale.
+    /// The cosine and sine, divided by the scale.
     cos: f32,
     sin: f32,
 }
 
 impl Inverse {
-    /// The point of the source that lands on (x, y), in pixels.
+    /// The point of the source that is moved to (x, y), in pixels.
     pub fn source_of(&self, x: f32, y: f32) -> (f32, f32) {
         let (dx, dy) = (x - self.target[0], y - self.target[1]);
         (self.center + self.cos * dx + self.sin * dy, self.center + self.cos * dy - self.sin * dx)
     }
 }
 
-/// Applies `affine` to picture and mask; what comes in from outside is black, as beside a scan.
+/// Applies `affine` to picture and mask; pixels from outside are black, as beside a scan.
 pub fn apply_affine(picture: &Picture, affine: Affine) -> Picture {
     let inverse = affine.inverse(picture.size as f32);
     resample(picture, |x, y| Some(inverse.source_of(x, y)))
 }
 
-/// Takes each pixel, its mask too, from the point of `picture` that `source` names for it, in pixels; black where it
-/// names none, or one outside.
+/// Takes each pixel, and its mask, from the point of `picture` that `source` returns for it, in pixels; black where it
+/// returns none, or one outside.
 pub(super) fn resample(picture: &Picture, source: impl Fn(f32, f32) -> Option<(f32, f32)>) -> Picture {
     let (size, area) = (picture.size, picture.area());
     let mut moved = picture.clone();
@@ -103,7 +103,7 @@ pub(super) fn resample(picture: &Picture, source: impl Fn(f32, f32) -> Option<(f
     moved
 }
 
-/// Four neighbours and where between them a point lies.
+/// Four neighbours and the position of a point between them.
 struct Corners {
     x: usize,
     y: usize,
@@ -137,7 +137,7 @@ pub fn apply_gamma(picture: &mut Picture, gamma: f32) {
     picture.pixels.iter_mut().for_each(|value| *value = table[usize::from(*value)]);
 }
 
-/// Multiplies brightness by `top` in the first row, `bottom` in the last and evenly between: a machine's gain and its
+/// Multiplies brightness by `top` in the first row, `bottom` in the last and evenly between: a scanner's gain and its
 /// time-gain compensation.
 pub fn apply_gain(picture: &mut Picture, top: f32, bottom: f32) {
     let size = picture.size;
@@ -148,8 +148,8 @@ pub fn apply_gain(picture: &mut Picture, top: f32, bottom: f32) {
     }
 }
 
-/// Multiplies each pixel by noise of mean 1 and the given standard deviation, the same in every channel, and smooth over
-/// two pixels sideways as speckle is.
+/// Multiplies each pixel by noise of mean 1 and the given standard deviation, the same in every channel, and smooth
+/// over two pixels sideways as speckle is.
 pub fn add_speckle(picture: &mut Picture, deviation: f32, rng: &mut impl Rng) {
     let area = picture.area();
     let mut previous = near_normal(rng);
@@ -165,7 +165,8 @@ pub fn add_speckle(picture: &mut Picture, deviation: f32, rng: &mut impl Rng) {
     }
 }
 
-/// Mean 0, deviation 1, close to normal: the sum of four bytes, each uniform with variance (256^2 - 1) / 12.
+/// A random number with mean 0 and deviation 1, close to normal: the sum of four bytes, each uniform with variance
+/// (256^2 - 1) / 12.
 pub(super) fn near_normal(rng: &mut impl Rng) -> f32 {
     let sum: f32 = rng.random::<u32>().to_le_bytes().iter().map(|byte| f32::from(*byte) - 127.5).sum();
     sum / (4.0f32 * 65_535.0 / 12.0).sqrt()

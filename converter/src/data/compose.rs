@@ -1,4 +1,4 @@
-//! Two images in one, and requests for what is not there: what teaches a network to read its prompt.
+//! Composes two images into one, and words requests for absent targets: both teach a network to read its prompt.
 
 use super::picture::LesionBox;
 use super::prompts::absent_thing_prompt;
@@ -6,7 +6,7 @@ use super::{Pathology, Picture, Place, image_prompt};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// How two pictures share one.
+/// How two pictures are arranged in one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrangement {
     /// The first is the left half, the second the right.
@@ -16,7 +16,7 @@ pub enum Arrangement {
 }
 
 impl Arrangement {
-    /// Where the first and the second picture are.
+    /// The places of the first and the second picture.
     pub fn places(self) -> [Place; 2] {
         match self {
             Self::SideBySide => [Place::Left, Place::Right],
@@ -25,11 +25,11 @@ impl Arrangement {
     }
 }
 
-/// One picture of two with the mask of each apart: `pictures[0]` has the first's lesion, `pictures[1]` the second's, and
-/// both have equal pixels.
+/// Composes one picture of two, with the mask of each separately: `pictures[0]` has the first's lesion, `pictures[1]`
+/// the second's, and both have equal pixels.
 ///
-/// A half shows a window of its picture around the lesion where the lesion fits, else the whole picture squeezed. The
-/// smaller size rules where they differ: pass pictures of one size, with one lesion each.
+/// A half shows a window of its picture around the lesion where the lesion fits, otherwise the complete picture
+/// squeezed. If sizes differ, the smaller one is used: pass pictures of one size, with one lesion each.
 pub fn compose_pair(first: &Picture, second: &Picture, arrangement: Arrangement, rng: &mut impl Rng) -> [Picture; 2] {
     let (mut first, mut second) = (first.clone(), second.clone());
     if first.channels != second.channels {
@@ -60,17 +60,17 @@ pub fn compose_pair(first: &Picture, second: &Picture, arrangement: Arrangement,
     })
 }
 
-/// What of a picture fills one half: along the divided side, `length` pixels from `start`, or all of them.
+/// The part of a picture that fills one half: along the divided side, `length` pixels from `start`, or all of them.
 struct Half {
     arrangement: Arrangement,
     start: usize,
-    /// How many source pixels a pixel of the half spans.
+    /// The number of source pixels per pixel of the half.
     step: f32,
 }
 
 impl Half {
     fn of(picture: &Picture, arrangement: Arrangement, length: usize, rng: &mut impl Rng) -> Self {
-        /// Part of the windows that are squeezed although their lesion would fit, so that both looks are known.
+        /// The share of the windows that are squeezed although their lesion would fit, so that training has both kinds.
         const SQUEEZED: f64 = 0.25;
         let size = picture.size;
         let window = match picture.lesion_box().map(|found| span(found, arrangement)) {
@@ -89,7 +89,7 @@ impl Half {
         }
     }
 
-    /// The source pixel for (x, y) of the joined picture, where this half begins at `offset`.
+    /// The source pixel for (x, y) of the composed picture, where this half begins at `offset`.
     fn source_of(&self, x: usize, y: usize, offset: usize) -> (usize, usize) {
         let along = |position: usize| self.start + ((position - offset) as f32 * self.step) as usize;
         match self.arrangement {
@@ -106,26 +106,26 @@ fn span(found: LesionBox, arrangement: Arrangement) -> (usize, usize) {
     }
 }
 
-/// What a picture does not show of what a prompt asks for.
+/// The reason why a picture lacks a requested target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// A lesion in a half without one.
+    /// The target is a lesion in a half without one.
     Place,
-    /// A lesion of a pathology that none has.
+    /// The target is a lesion with a pathology that none has.
     Pathology,
-    /// Another organ.
+    /// The target is another organ.
     Organ,
 }
 
-/// A prompt for something that `picture` does not show. Its mask is empty.
+/// A prompt for a target that `picture` does not show. Its mask is empty.
 ///
-/// `pathologies` are those of every lesion in the picture; one unknown forbids asking for a wrong one.
+/// `pathologies` are those of every lesion in the picture; if one is unknown, no wrong pathology is requested.
 pub fn wrong_request(picture: &Picture, pathologies: &[Option<Pathology>], rng: &mut impl Rng) -> (Absence, String) {
     let places = empty_halves(picture);
     let wrong = pathologies.first().copied().flatten().map(Pathology::opposite);
     let wrong = wrong.filter(|wrong| pathologies.iter().all(|p| p.is_some_and(|p| p != *wrong)));
     let place = places.choose(rng).copied();
-    // Places first: they are what a prompt can be held to in any image.
+    // Places first: they can be checked in any image.
     match (rng.random_range(0..10), place, wrong) {
         (0..=4, Some(place), _) => (Absence::Place, image_prompt(&[], Some(place), rng)),
         (0..=6, _, Some(wrong)) => (Absence::Pathology, image_prompt(&[wrong.adjective()], None, rng)),
@@ -133,7 +133,7 @@ pub fn wrong_request(picture: &Picture, pathologies: &[Option<Pathology>], rng: 
     }
 }
 
-/// The halves of a picture that no lesion reaches into.
+/// The halves of a picture without any part of a lesion.
 fn empty_halves(picture: &Picture) -> Vec<Place> {
     let middle = picture.size / 2;
     let Some(found) = picture.box_of_all_lesions() else { return Vec::new() };
@@ -176,7 +176,7 @@ mod tests {
                 assert_eq!(pair[0].pixels, pair[1].pixels);
                 assert_eq!(halves_with_lesion(&pair[0], arrangement), [true, false]);
                 assert_eq!(halves_with_lesion(&pair[1], arrangement), [false, true]);
-                // Grey 40 is lesion in these pictures: no lesion pixel is lost and none invented.
+                // Grey 40 is lesion in these pictures: no lesion pixel is lost and none is added.
                 for (index, pixel) in pair[0].pixels.iter().enumerate() {
                     assert_eq!(*pixel == 40, pair[0].mask[index] + pair[1].mask[index] == 1);
                 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Dataset {
     size: usize,
     detail: usize,
-    /// That samples name, each once.
+    /// The structures that samples name, each once.
     structures: Vec<String>,
     samples: Vec<Sample>,
     pictures: Vec<Picture>,
@@ -22,16 +22,16 @@ impl Dataset {
     /// once for each, from those threads.
     ///
     /// # Errors
-    /// That of the first sample, in their order, that cannot be prepared.
+    /// The error of the first sample, in their order, that cannot be prepared.
     pub fn prepare(samples: Vec<Sample>, size: usize, on_prepared: impl Fn() + Sync) -> Result<Self, DataError> {
         Self::prepare_detailed(samples, size, 1, on_prepared)
     }
 
-    /// The same with pictures of `detail` times the network's size, out of which smaller windows can be taken that are as
-    /// sharp as whole pictures.
+    /// As [`Self::prepare`], with pictures of `detail` times the network's size, from which smaller windows can be
+    /// taken that are as sharp as complete pictures.
     ///
     /// # Errors
-    /// That of the first sample, in their order, that cannot be prepared.
+    /// The error of the first sample, in their order, that cannot be prepared.
     pub fn prepare_detailed(
         samples: Vec<Sample>,
         size: usize,
@@ -75,7 +75,7 @@ impl Dataset {
         self.size
     }
 
-    /// How many pixels of a stored picture, along each side, make one of the network's.
+    /// The number of pixels of a stored picture, along each side, per pixel of the network's.
     pub fn detail(&self) -> usize {
         self.detail
     }
@@ -93,7 +93,7 @@ impl Dataset {
         self.samples.iter().zip(&self.pictures)
     }
 
-    /// Every index once, in an order that seed and epoch decide.
+    /// Every index once, in an order that depends on seed and epoch.
     pub fn order(&self, seed: u64, epoch: usize) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(epoch as u64);

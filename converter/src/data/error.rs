@@ -14,7 +14,7 @@ pub enum DataError {
     UnknownLayout { path: PathBuf },
     #[error("{path} does not exist, and the {layout} layout keeps the {split} split's {what} there; check --data")]
     Absent { path: PathBuf, layout: Layout, split: Split, what: &'static str },
-    #[error("the {split} split in {path} holds no sample; choose another split or fill it")]
+    #[error("the {split} split in {path} contains no sample; choose another split or fill it")]
     EmptySplit { path: PathBuf, split: Split },
     #[error("{path} is not a readable table: {reason}; save it again as .xlsx or .csv")]
     Table { path: PathBuf, reason: String },
@@ -50,7 +50,7 @@ pub enum DataError {
          or a column `Ground Truth` with the masks' names"
     )]
     PromptRows { path: PathBuf, image: String, rows: usize, samples: usize },
-    #[error("{folds} folds of {groups} patients cannot be made; ask for 2 to {groups}")]
+    #[error("{folds} folds of {groups} patients are not possible; give 2 to {groups}")]
     Folds { folds: usize, groups: usize },
     #[error("there is no fold {fold} of {folds}; count from 0")]
     Fold { fold: usize, folds: usize },

@@ -1,15 +1,17 @@
 //! Folds that keep a patient's images together.
 //!
-//! Two views of one breast look alike: with one in training and one in validation, validation measures memory.
+//! Two views of one breast look alike: with one in training and one in validation, validation would measure
+//! memorisation.
 
 use super::{DataError, Sample};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;
 
-/// Deals samples into `count` folds of about equal size, by patient: fold by fold the indices into `samples`, ascending.
+/// Distributes samples into `count` folds of about equal size, by patient: for each fold the indices into `samples`,
+/// ascending.
 ///
-/// The same seed deals the same folds, whatever the samples' order.
+/// The same seed gives the same folds, whatever the samples' order.
 pub fn folds(samples: &[Sample], count: usize, seed: u64) -> Result<Vec<Vec<usize>>, DataError> {
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, sample) in samples.iter().enumerate() {
@@ -20,7 +22,7 @@ pub fn folds(samples: &[Sample], count: usize, seed: u64) -> Result<Vec<Vec<usiz
     }
     let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
     groups.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    // Large groups first, each to the smallest fold: no fold ends more than one group ahead of another.
+    // Large groups first, each to the smallest fold: the folds' sizes differ by at most one group.
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
     let mut folds = vec![Vec::new(); count];
     for group in groups {
@@ -32,7 +34,7 @@ pub fn folds(samples: &[Sample], count: usize, seed: u64) -> Result<Vec<Vec<usiz
     Ok(folds)
 }
 
-/// The samples to train on and those to validate on when fold `fold` of `count`, counted from 0, is held back.
+/// The samples for training and those for validation when fold `fold` of `count`, counted from 0, is held back.
 pub fn split_fold(
     samples: Vec<Sample>,
     fold: usize,

@@ -1,11 +1,11 @@
-//! Tissue of a picture grafted over another part of it: over its lesion, which gives a whole frame without one, or beside
-//! it, so that grafts tell nothing.
+//! Copies tissue of a picture over another part of it: over its lesion, which gives a complete frame without one, or
+//! beside it, so that the presence of a copy reveals nothing.
 
 use super::Picture;
 use super::augment::to_byte;
 use rand::{Rng, RngExt};
 
-/// In pixels.
+/// A rectangle, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Rectangle {
     left: usize,
@@ -22,23 +22,23 @@ impl Rectangle {
             && other.top < self.top + self.height
     }
 
-    /// Random, of this size, in a picture of `size`.
+    /// A random rectangle of this size, in a picture of `size`.
     fn random(width: usize, height: usize, size: usize, rng: &mut impl Rng) -> Self {
         Self { left: rng.random_range(0..=size - width), top: rng.random_range(0..=size - height), width, height }
     }
 }
 
-/// How often a place is looked for.
+/// The number of attempts to find a place.
 const TRIES: usize = 64;
 
-/// Covers the lesion with tissue from elsewhere in the picture. False where there is no lesion, or it leaves no room; the
-/// picture is then as it was.
+/// Covers the lesion with tissue from elsewhere in the picture. False where there is no lesion, or no space beside it;
+/// the picture is then unchanged.
 pub(super) fn cover_lesion(picture: &mut Picture, rng: &mut impl Rng) -> bool {
     let Some(lesion) = lesion_of(picture) else { return false };
     let size = picture.size;
     let mut place = || {
         let mut found = Rectangle::random(lesion.width, lesion.height, size, rng);
-        // Layers lie at one depth: every other try stays there.
+        // Layers have a constant depth: every other attempt stays there.
         if rng.random_bool(0.5) {
             found.top = lesion.top;
         }
@@ -50,7 +50,7 @@ pub(super) fn cover_lesion(picture: &mut Picture, rng: &mut impl Rng) -> bool {
     true
 }
 
-/// Grafts tissue beside the lesion over other tissue beside it. Nothing where there is no room.
+/// Copies tissue beside the lesion over other tissue beside it. Does nothing where there is no space.
 pub(super) fn graft_beside(picture: &mut Picture, rng: &mut impl Rng) {
     let size = picture.size;
     let lesion = lesion_of(picture).unwrap_or(Rectangle { left: 0, top: 0, width: 0, height: 0 });
@@ -65,7 +65,7 @@ pub(super) fn graft_beside(picture: &mut Picture, rng: &mut impl Rng) {
     }
 }
 
-/// The box around all lesions with what their rims blur into; `None` of none, and of one that fills the picture.
+/// The box around all lesions with the blur around their borders; `None` without one, and where it fills the picture.
 fn lesion_of(picture: &Picture) -> Option<Rectangle> {
     let found = picture.box_of_all_lesions()?;
     let size = picture.size;
@@ -78,7 +78,7 @@ fn lesion_of(picture: &Picture) -> Option<Rectangle> {
     (width < size || height < size).then_some(Rectangle { left, top, width, height })
 }
 
-/// Copies `source` over `target`, as bright as what is around the target, blended over its rim.
+/// Copies `source` over `target`, with the brightness of the target's surroundings, blended at its border.
 fn graft(picture: &mut Picture, source: Rectangle, target: Rectangle, mirrored: bool) {
     let (size, area) = (picture.size, picture.area());
     let Rectangle { width, height, .. } = target;
@@ -114,7 +114,7 @@ fn graft(picture: &mut Picture, source: Rectangle, target: Rectangle, mirrored: 
     }
 }
 
-/// Rises from the rim to 1 over an eighth of the length.
+/// Rises from the border to 1 over an eighth of the length.
 fn ramp(position: usize, length: usize) -> f32 {
     let from_rim = position.min(length - 1 - position) as f32 + 0.5;
     (from_rim / (length as f32 / 8.0).max(1.0)).min(1.0)

@@ -1,8 +1,8 @@
-//! Data sets on disk, in the layouts that people have them in, and their preparation for training.
+//! Data sets on disk, in several layouts, and their preparation for training.
 //!
-//! A loader lists a split's [`Sample`]s: which image, which masks, which prompts. Nothing is decoded then. A [`Dataset`]
-//! decodes each once into a [`Picture`] of the network's size, small enough to keep thousands in memory. A [`Recipe`]
-//! draws augmented training examples from it, repeatably from a seed, an epoch and an index.
+//! A loader lists a split's [`Sample`]s: image, masks and prompts. Nothing is decoded then. A [`Dataset`] decodes each
+//! once into a [`Picture`] of the network's size, small enough to keep thousands in memory. A [`Recipe`] draws
+//! augmented training examples from it, repeatably from a seed, an epoch and an index.
 
 mod augment;
 mod compose;

@@ -12,15 +12,15 @@ pub struct Picture {
     pub size: usize,
     /// 1 (grey) or 3 (red, green, blue).
     pub channels: usize,
-    /// `[channels, size, size]`, 0..255.
+    /// The pixels, `[channels, size, size]`, 0..255.
     pub pixels: Vec<u8>,
-    /// `[size, size]`, 1 is lesion and 0 is not.
+    /// The mask, `[size, size]`, 1 is lesion and 0 is not.
     pub mask: Vec<u8>,
-    /// `[size, size]`, 1 is a lesion that the prompt does not name; `None` where no such lesion is known.
+    /// A mask, `[size, size]`, 1 is a lesion that the prompt does not name; `None` where no such lesion is known.
     pub other_lesions: Option<Vec<u8>>,
 }
 
-/// A picture with the prompt that its mask answers.
+/// A picture with the prompt of its mask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
     pub picture: Picture,
@@ -38,7 +38,7 @@ impl Picture {
         &self.pixels[start..start + self.area()]
     }
 
-    /// How much of the picture is lesion, 0..1.
+    /// The share of the picture that is lesion, 0..1.
     pub fn lesion_fraction(&self) -> f32 {
         self.mask.iter().map(|lesion| f32::from(*lesion)).sum::<f32>() / self.area() as f32
     }
@@ -48,7 +48,7 @@ impl Picture {
         self.box_around(|index| self.mask[index] != 0)
     }
 
-    /// The box around every lesion that is known, named or not.
+    /// The box around every known lesion, named or not.
     pub(super) fn box_of_all_lesions(&self) -> Option<LesionBox> {
         let others = self.other_lesions.as_deref().unwrap_or_default();
         self.box_around(|index| self.mask[index] != 0 || others.get(index).is_some_and(|lesion| *lesion != 0))
@@ -66,7 +66,7 @@ impl Picture {
         found
     }
 
-    /// Makes one pixel of each square of `factor` x `factor`: its mean, and lesion where at least half of it is.
+    /// Replaces each square of `factor` x `factor` pixels by one: its mean, and lesion where at least half of it is.
     pub(super) fn shrink(&mut self, factor: usize) {
         if factor <= 1 {
             return;
@@ -95,7 +95,7 @@ impl Picture {
         self.size = size;
     }
 
-    /// The same in colour, where another picture with which it is joined has colour.
+    /// The same picture in colour, where another picture with which it is combined has colour.
     pub(super) fn in_color(mut self) -> Self {
         if self.channels == 1 {
             self.pixels = self.pixels.repeat(3);
@@ -105,7 +105,7 @@ impl Picture {
     }
 }
 
-/// In pixels; `right` and `bottom` are the first outside.
+/// A box in pixels; `right` and `bottom` are the first outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LesionBox {
     pub left: usize,
@@ -114,7 +114,7 @@ pub(super) struct LesionBox {
     pub bottom: usize,
 }
 
-/// Decodes a sample and brings image and mask to `size` x `size` pixels; the aspect ratio is lost.
+/// Decodes a sample and scales image and mask to `size` x `size` pixels; the aspect ratio is lost.
 pub fn prepare(sample: &Sample, size: usize) -> Result<Picture, DataError> {
     if size == 0 || size > MAX_SIDE as usize {
         return Err(DataError::InputSize { size, max: MAX_SIDE as usize });
@@ -128,10 +128,10 @@ pub fn prepare(sample: &Sample, size: usize) -> Result<Picture, DataError> {
     Ok(Picture { size, channels, pixels, mask: stretch_mask(&mask), other_lesions: others.as_ref().map(stretch_mask) })
 }
 
-/// The image's planes at the network's size, by the runtime's own preprocessor: training sees what the runtime sees, to
-/// half a grey level.
+/// The image's planes at the network's size, by the runtime's own preprocessor: training and runtime have the same
+/// input, to half a grey level.
 fn stretch(image: &Image, size: usize) -> Result<(usize, Vec<u8>), FrameError> {
-    /// Leaves values in 0..1.
+    /// Keeps values in 0..1.
     const PLAIN: Normalisation = Normalisation { mean: [0.0; 3], std: [1.0; 3] };
     let (width, height) = image.size();
     let (channels, frame) = match image {
@@ -144,7 +144,7 @@ fn stretch(image: &Image, size: usize) -> Result<(usize, Vec<u8>), FrameError> {
     Ok((channels, planes.into_iter().map(|value| (value * 255.0).round() as u8).collect()))
 }
 
-/// A pixel of the small mask is lesion where at least half of what it covers is.
+/// A pixel of the small mask is lesion where at least half of its area is.
 fn stretch_mask(mask: &Mask, size: u32) -> Vec<u8> {
     let values = mask.lesion.iter().map(|lesion| if *lesion { 255 } else { 0 }).collect();
     let full = image::GrayImage::from_raw(mask.width as u32, mask.height as u32, values).unwrap_or_default();

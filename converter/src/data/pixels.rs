@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The longest side that is decoded, in pixels, as in the runtime.
 pub(super) const MAX_SIDE: u32 = 16_384;
-/// What a decoder may allocate, in bytes: an RGB picture of 10,000 x 10,000.
+/// The most memory that a decoder may allocate, in bytes: an RGB picture of 10,000 x 10,000.
 const MAX_DECODED_BYTES: u64 = 300_000_000;
 
 /// A decoded image, 0..255.
@@ -40,7 +40,7 @@ impl Mask {
         (self.width, self.height)
     }
 
-    /// In pixels.
+    /// The number of lesion pixels.
     pub fn area(&self) -> usize {
         self.lesion.iter().filter(|lesion| **lesion).count()
     }
@@ -65,7 +65,7 @@ pub fn load_image(path: &Path) -> Result<Image, DataError> {
 pub fn load_mask(path: &Path, rule: MaskRule) -> Result<Mask, DataError> {
     let decoded = decode(path)?;
     let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-    // 16 bits hold every depth without loss: 255 becomes 65535, and half of the range stays half.
+    // 16 bits represent every depth without loss: 255 becomes 65535, and half of the range stays half.
     let values: Vec<u16> = if decoded.color().has_color() {
         decoded.into_rgb16().pixels().map(|pixel| pixel.0[0].max(pixel.0[1]).max(pixel.0[2])).collect()
     } else {
@@ -88,12 +88,12 @@ fn threshold(values: &[u16], rule: MaskRule) -> u16 {
 /// The union of a sample's masks; an empty mask where it has none.
 ///
 /// # Errors
-/// An unreadable mask, or one of another size than `image_size` (width, height).
+/// A mask cannot be read, or has another size than `image_size` (width, height).
 pub fn load_masks(sample: &Sample, image_size: (usize, usize)) -> Result<Mask, DataError> {
     load_union(sample, &sample.masks, image_size)
 }
 
-/// The union of the masks of the lesions that the sample does not name; `None` where the data set knows of none.
+/// The union of the masks of the lesions that the sample does not name; `None` where the data set has none.
 pub(super) fn load_other_masks(sample: &Sample, image_size: (usize, usize)) -> Result<Option<Mask>, DataError> {
     match sample.other_masks.as_slice() {
         [] => Ok(None),
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// The image crate writes neither, so these are PNGs of 4 x 1 pixels made of their chunks: 0, 1, 1, 0.
+    /// PNGs that the image crate cannot write, of 4 x 1 pixels, assembled from their chunks: 0, 1, 1, 0.
     fn hand_made_png(bit_depth: u8, color_type: u8, palette: Option<&[u8]>) -> (tempfile::TempDir, PathBuf) {
         let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
         let mut chunk = |kind: &[u8; 4], data: &[u8]| {

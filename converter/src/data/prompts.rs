@@ -1,4 +1,4 @@
-//! The language of prompts: what they say, how a mirrored image changes them, and how new ones are worded.
+//! The language of prompts: their meaning, how a mirrored image changes them, and how new ones are worded.
 
 use super::requests::absent_request;
 use super::table::Table;
@@ -17,7 +17,7 @@ pub enum Pathology {
 }
 
 impl Pathology {
-    /// The one that a text names; none where it names both or neither.
+    /// The pathology that a text names; `None` where it names both or neither.
     pub fn named_in(text: &str) -> Option<Self> {
         let has = |wanted: &str| words(text).any(|word| word.eq_ignore_ascii_case(wanted));
         match (has("benign"), has("malignant")) {
@@ -27,7 +27,7 @@ impl Pathology {
         }
     }
 
-    /// As prompts say it.
+    /// The word in prompts.
     pub fn adjective(self) -> &'static str {
         match self {
             Self::Benign => "benign",
@@ -43,7 +43,7 @@ impl Pathology {
     }
 }
 
-/// A part of an image, as prompts tell it.
+/// A part of an image, as prompts name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -75,7 +75,7 @@ impl Place {
         }
     }
 
-    /// Where something is, after what it is: `on the left`.
+    /// Phrases after the target: `on the left`.
     fn phrases(self) -> &'static [&'static str] {
         match self {
             Self::Left => &[
@@ -127,7 +127,7 @@ impl Place {
         }
     }
 
-    /// Before what it is: `the left mass`.
+    /// The adjective before the target: `the left mass`.
     fn adjective(self) -> &'static str {
         match self {
             Self::Left => "left",
@@ -172,7 +172,7 @@ pub fn image_prompt(adjectives: &[&str], place: Option<Place>, rng: &mut impl Rn
     }
 }
 
-/// Things that an image of a breast does not hold.
+/// Targets that an image of a breast does not show.
 pub(super) const ABSENT_THINGS: [&str; 12] = [
     "the kidney",
     "the left ventricle of the heart",
@@ -236,7 +236,7 @@ pub fn mirror_vertical(prompt: &str) -> String {
     mirror_clock(&swap_words(prompt, &[HEIGHTS]), |hour| 6 - hour)
 }
 
-/// The prompt with each of its words for a place replaced by this place's: `upper`, of a corner as well.
+/// The prompt with each of its words for a place replaced by this place's: `upper` also for a corner.
 pub(super) fn move_place(prompt: &str, place: Place) -> String {
     const WORDS: [&str; 10] =
         ["left", "right", "upper", "lower", "center", "centre", "central", "middle", "top", "bottom"];
@@ -254,8 +254,8 @@ pub(super) fn move_place(prompt: &str, place: Place) -> String {
     [" ", "-"].iter().fold(moved, |text, gap| text.replace(&format!("{word}{gap}{word}"), word))
 }
 
-/// The prompt with everything turned into its opposite: sides, heights, pathology, size, brightness; the centre becomes
-/// a corner. `None` where it says nothing that has an opposite.
+/// The prompt with every word replaced by its opposite: sides, heights, pathology, size, brightness; the centre becomes
+/// a corner. `None` where no word has an opposite.
 pub fn contradict_prompt(prompt: &str) -> Option<String> {
     const CENTERS: [&str; 5] = ["center", "centre", "central", "middle", "centrally"];
     let opposite = swap_words(prompt, &[SIDES, HEIGHTS, QUALITIES]);
@@ -265,7 +265,7 @@ pub fn contradict_prompt(prompt: &str) -> Option<String> {
     (opposite != prompt).then_some(opposite)
 }
 
-/// The prompt's words in another order, which the rng decides.
+/// The prompt's words in random order.
 pub fn shuffle_words(prompt: &str, rng: &mut impl Rng) -> String {
     let mut words: Vec<&str> = prompt.split_whitespace().collect();
     words.shuffle(rng);
@@ -313,7 +313,7 @@ fn with_case_of(word: &str, model: &str) -> String {
     }
 }
 
-/// Moves clock positions (`at 10 o'clock`) to where the mirrored dial has them.
+/// Mirrors clock positions (`at 10 o'clock`).
 fn mirror_clock(text: &str, mirror: impl Fn(i32) -> i32) -> String {
     let mut result = text.to_string();
     let mut searched_to = 0;
@@ -340,7 +340,7 @@ fn mirror_clock(text: &str, mirror: impl Fn(i32) -> i32) -> String {
 /// Gives every sample the prompts of a table with the columns `Image` and `Description` (.xlsx or .csv), by file name.
 ///
 /// # Errors
-/// The table's own, and [`DataError::NoPrompt`] for a sample that has no row.
+/// The table's own errors, and [`DataError::NoPrompt`] for a sample without a row.
 pub fn replace_prompts(samples: &mut [Sample], path: &Path) -> Result<(), DataError> {
     let table = Table::read(path)?;
     let (image, text) = (table.column("Image")?, table.column("Description")?);
@@ -363,7 +363,8 @@ pub fn replace_prompts(samples: &mut [Sample], path: &Path) -> Result<(), DataEr
             samples[*index].prompts = rows.iter().map(|(_, prompt)| prompt.clone()).collect();
             continue;
         }
-        // Several samples of one image differ in their masks: each has its own rows, by the mask's name or by their order.
+        // Several samples of one image differ in their masks: each has its own rows, by the mask's name or by their
+        // order.
         let named = |index: usize| -> Vec<String> {
             let masks = &samples[index].masks;
             let is_named = |wanted: &str| masks.iter().any(|mask| mask.file_name().is_some_and(|name| name == wanted));

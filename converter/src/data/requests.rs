@@ -1,12 +1,12 @@
-//! Requests that name no place and no pathology, as people type them, and those that are kept out of training.
+//! Requests that name no place and no pathology, as people write them, and those that are kept out of training.
 
 use super::prompts::{ABSENT_THINGS, capitalised, pick, with_article};
 use rand::{Rng, RngExt};
 
 const NOUNS: [&str; 8] = ["lesion", "mass", "tumor", "tumour", "nodule", "growth", "lesion", "mass"];
 
-/// `{the}` is a noun with its article, `{a}` one with the other, `{A}` that at a sentence's beginning, `{n}` the bare noun, `{s}` its
-/// plural, `{w}` where, if anywhere.
+/// Sentence forms: `{the}` is a noun with its definite article, `{a}` with the indefinite one, `{A}` the same at a
+/// sentence's beginning, `{n}` the bare noun, `{s}` its plural, `{w}` an optional place.
 const FORMS: [&str; 44] = [
     "{n}",
     "{the}",
@@ -65,8 +65,8 @@ const WHERE: [&str; 8] = [
     " in this breast",
 ];
 
-/// Requests for any lesion, in words that training never asks in: with them `evaluate` measures whether a request is
-/// understood or learned by heart.
+/// Requests for any lesion, in words that training never uses: with them `evaluate` measures whether a request is
+/// understood or memorised.
 pub const HELD_OUT_REQUESTS: [&str; 12] = [
     "Locate the tumour.",
     "Point out the mass.",
@@ -82,7 +82,7 @@ pub const HELD_OUT_REQUESTS: [&str; 12] = [
     "Breast ultrasound with a mass.",
 ];
 
-/// Requests for any lesion in words that training asks in.
+/// Requests for any lesion in words that training uses.
 pub const PLAIN_REQUESTS: [&str; 8] = [
     "A mass in the breast.",
     "the lesion",
@@ -102,7 +102,7 @@ pub fn plain_request(rng: &mut impl Rng) -> String {
 
 /// Words a request for a structure: `the nerve`.
 pub fn structure_request(structure: &str, rng: &mut impl Rng) -> String {
-    // Every fourth in the words that things which no image shows are asked for, so that only the thing tells.
+    // Every fourth one uses the words of requests for absent targets, so that only the target distinguishes them.
     if rng.random_bool(0.25) {
         return thing_request(&with_the(structure), rng);
     }
@@ -116,7 +116,7 @@ pub fn structure_request(structure: &str, rng: &mut impl Rng) -> String {
     fill_form(form, structure, pick(&place, rng))
 }
 
-/// Words a request for something that a breast does not hold and that is not `shown` in the image either.
+/// Words a request for a target that a breast does not have and that is not `shown` in the image either.
 pub(super) fn absent_request(shown: Option<&str>, others: &[String], rng: &mut impl Rng) -> String {
     if !others.is_empty() && rng.random_bool(0.5) {
         return structure_request(&others[rng.random_range(0..others.len())], rng);

@@ -35,7 +35,7 @@ impl Split {
         }
     }
 
-    /// Reads the names that manifests use, in any case.
+    /// Reads the names in manifests, in any case.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "train" | "training" => Some(Self::Train),
@@ -52,36 +52,36 @@ impl fmt::Display for Split {
     }
 }
 
-/// Which values of a mask file are lesion. 16-bit values are compared on the scale of 8 bits.
+/// The values of a mask file that are lesion. 16-bit values are compared on the scale of 8 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskRule {
     /// Above 127 of 255. A 1-bit mask's 1 is 255.
     AboveHalf,
-    /// Anything but zero: label maps that count 0, 1.
+    /// Any value except zero: label maps that count 0, 1.
     Nonzero,
-    /// `Nonzero` where the file's largest value is 1, else `AboveHalf`: for masks of unknown making.
+    /// `Nonzero` where the file's largest value is 1, otherwise `AboveHalf`: for masks of unknown origin.
     LabelOrHalf,
 }
 
-/// One image of a data set, as its loader found it. The files have been seen, not decoded.
+/// One image of a data set, as its loader found it. The files exist and are not decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// The image file's name without its ending, unless the data set names cases itself.
+    /// The image file's name without its extension, unless the data set names cases itself.
     pub case_id: String,
     pub image: PathBuf,
-    /// The lesion is the union of these. None where the data set says there is no lesion.
+    /// The masks whose union is the lesion. Empty where the data set states that there is no lesion.
     pub masks: Vec<PathBuf>,
-    /// Of lesions in the same image that these prompts do not name.
+    /// The masks of lesions in the same image that these prompts do not name.
     pub other_masks: Vec<PathBuf>,
     pub mask_rule: MaskRule,
-    /// At least one. Any of them describes the mask; an empty one asks for whatever is there.
+    /// The prompts, at least one. Any of them describes the mask; an empty one requests everything that is there.
     pub prompts: Vec<String>,
     pub patient: Option<String>,
     pub pathology: Option<Pathology>,
-    /// What the mask shows where that is no lesion: `nerve`. Its image then has no lesion of the breast.
+    /// The structure in the mask where that is not a lesion: `nerve`. Its image then has no lesion of the breast.
     pub structure: Option<String>,
-    /// Every structure that the same image shows or may show; this one is among them.
+    /// Every structure that the same image shows or may show, including this one.
     pub shown_structures: Vec<String>,
     pub histology: Option<String>,
     pub device: Option<String>,
@@ -111,7 +111,7 @@ impl Sample {
         }
     }
 
-    /// What may not be torn apart between folds: the patient, or the case where no patient is known.
+    /// The unit that must not be split between folds: the patient, or the case where no patient is known.
     pub fn group(&self) -> &str {
         self.patient.as_deref().unwrap_or(&self.case_id)
     }

@@ -1,12 +1,12 @@
-//! What is known of a list of samples as a whole: which they are, and what looks wrong with them.
+//! Facts about a list of samples: its identity, and possible mistakes in it.
 
 use super::{DataError, Dataset, Sample};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Tells lists of samples apart by the names of their images and masks, their prompts and structures, in their order; not by
-/// where they lie or by their pixels. 64 hexadecimal digits.
+/// A digest that identifies lists of samples by the names of their images and masks, their prompts and structures, in
+/// their order; not by their paths or pixels. 64 hexadecimal digits.
 pub fn digest(lists: &[&[Sample]]) -> String {
     let mut digest = Sha256::new();
     let mut add = |text: &str| {
@@ -27,10 +27,10 @@ pub fn digest(lists: &[&[Sample]]) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Divides samples into those of other devices and those of one whose name holds `device`, in small or capital letters.
+/// Divides samples into those of other devices and those of one whose name contains `device`, in upper or lower case.
 ///
 /// # Errors
-/// [`DataError::Device`] where no sample, or every one, is of such a device.
+/// No sample, or every one, is of such a device ([`DataError::Device`]).
 pub fn split_device(samples: Vec<Sample>, device: &str) -> Result<(Vec<Sample>, Vec<Sample>), DataError> {
     let wanted = device.to_lowercase();
     let is_of = |sample: &Sample| sample.device.as_ref().is_some_and(|name| name.to_lowercase().contains(&wanted));
@@ -44,8 +44,8 @@ pub fn split_device(samples: Vec<Sample>, device: &str) -> Result<(Vec<Sample>, 
     Ok((others, held))
 }
 
-/// Sentences on what looks wrong: images that stand twice among the samples under other names, training images among the
-/// validation's, and data whose masks are all empty.
+/// Warnings about possible mistakes: images that occur twice among the samples under other names, training images among
+/// the validation's, and data whose masks are all empty.
 pub fn doubts(training: &Dataset, validation: &Dataset) -> Vec<String> {
     let mut doubts = Vec::new();
     let mut names: HashMap<Vec<u8>, &Path> = HashMap::new();
@@ -72,7 +72,7 @@ pub fn doubts(training: &Dataset, validation: &Dataset) -> Vec<String> {
         .collect();
     if let Some(first) = leaked.first() {
         doubts.push(format!(
-            "{} validation images are training images as well, first {}: validation will flatter",
+            "{} validation images are training images as well, first {}: validation will be too optimistic",
             leaked.len(),
             first.display()
         ));
@@ -86,7 +86,8 @@ pub fn doubts(training: &Dataset, validation: &Dataset) -> Vec<String> {
     doubts
 }
 
-/// Files of equal bytes have equal ones. Sizes kept for training and validation differ, so that pictures would not do.
+/// A digest of the file, equal for files of equal bytes. Sizes stored for training and validation differ, so pictures
+/// cannot be compared.
 fn content(image: &Path) -> Option<Vec<u8>> {
     Some(Sha256::digest(std::fs::read(image).ok()?).to_vec())
 }

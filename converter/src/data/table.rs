@@ -4,12 +4,12 @@ use super::DataError;
 use calamine::{Data, Reader, Xlsx};
 use std::path::{Path, PathBuf};
 
-/// A prompt table has three columns; more than these is another kind of file, or a hostile one.
+/// The most columns: a prompt table has three; more than this is another kind of file, or a hostile one.
 const MAX_COLUMNS: u32 = 256;
 const MAX_ROWS: usize = 1_000_000;
 
 pub(super) struct Row {
-    /// As a spreadsheet program counts: the header is row 1.
+    /// The row's number as in a spreadsheet program: the header is row 1.
     pub number: usize,
     cells: Vec<String>,
 }
@@ -24,12 +24,12 @@ impl Row {
 pub(super) struct Table {
     pub path: PathBuf,
     columns: Vec<String>,
-    /// Rows that hold anything at all.
+    /// The rows that are not empty.
     pub rows: Vec<Row>,
 }
 
 impl Table {
-    /// Reads the first sheet of a workbook, or a CSV file where the name ends so.
+    /// Reads the first sheet of a workbook, or a CSV file by its extension.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let is_csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
         let mut rows = if is_csv { read_csv(path)? } else { read_workbook(path)? };
@@ -42,7 +42,7 @@ impl Table {
         Ok(Self { path: path.into(), columns, rows })
     }
 
-    /// Where the column of this name stands, whatever its case.
+    /// The index of the column with this name, ignoring case.
     pub fn column(&self, name: &'static str) -> Result<usize, DataError> {
         self.find_column(name).ok_or_else(|| DataError::Header {
             path: self.path.clone(),
@@ -81,7 +81,7 @@ fn read_csv(path: &Path) -> Result<Vec<Row>, DataError> {
     Ok(rows)
 }
 
-/// Reads cell by cell: a range of calamine's would be as large as the sheet's farthest cell says.
+/// Reads cell by cell: calamine's range would be as large as the sheet's farthest cell.
 fn read_workbook(path: &Path) -> Result<Vec<Row>, DataError> {
     let file = std::fs::File::open(path).map_err(|source| DataError::Read { path: path.into(), source })?;
     let mut workbook =

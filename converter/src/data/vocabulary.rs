@@ -1,4 +1,4 @@
-//! The words of all prompts that training asks, so that a result can say when a prompt leaves them.
+//! The words of all training prompts, so that a result can say when a prompt has others.
 
 use super::prompts::absent_thing_prompt;
 use super::{Pathology, Place, Recipe, Sample, image_prompt, mirror_horizontal, plain_request, structure_request};
@@ -7,8 +7,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 
-/// Prompts that are worded of each place and pathology. The rarest choice of words comes once in a hundred of them, and
-/// most words come from many places: a thousand miss none.
+/// The number of prompts that are worded for each place and pathology. The rarest choice of words comes once in a
+/// hundred of them, and most words come from many places: a thousand miss none.
 const DRAWS: usize = 1000;
 
 const PLACES: [Place; 9] = [
@@ -23,8 +23,8 @@ const PLACES: [Place; 9] = [
     Place::LowerRight,
 ];
 
-/// In small letters: of the samples' own prompts, mirrored where the recipe flips, and of those that the recipe words
-/// itself. Things that are asked for because no image shows them count: the answer to them was taught as well.
+/// The words in lower case: those of the samples' own prompts, mirrored where the recipe flips, and those of the
+/// prompts that the recipe words itself. Targets that no image shows count: their empty masks were taught as well.
 pub fn prompt_words(samples: &[Sample], recipe: &Recipe) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for prompt in samples.iter().flat_map(|sample| &sample.prompts) {
@@ -33,10 +33,10 @@ pub fn prompt_words(samples: &[Sample], recipe: &Recipe) -> BTreeSet<String> {
             known.extend(words(&mirror_horizontal(prompt)));
         }
     }
-    // Nothing hangs on the seed: every choice of words comes many times.
+    // The result does not depend on the seed: every choice of words comes many times.
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     if recipe.rephrase > 0.0 || recipe.compose > 0.0 || recipe.absent > 0.0 || recipe.prompts > 1 {
-        // Another pathology than the lesion's is asked for as what is absent.
+        // A pathology other than the lesion's is requested as an absent target.
         let named = samples.iter().any(|sample| sample.pathology.is_some());
         let adjectives = [Pathology::Benign, Pathology::Malignant].map(|pathology| Some(pathology.adjective()));
         let adjectives = [None].into_iter().chain(adjectives.into_iter().filter(|_| named));
@@ -85,11 +85,11 @@ mod tests {
             ["gallbladder", "tumour", "delineate", "rightmost"].map(|word| known.contains(word))
                 == [true, true, true, false]
         );
-        // No sample says what its lesion is, so no prompt does.
+        // No sample states what its lesion is, so no prompt does.
         assert!(!known.contains("benign"));
     }
 
-    /// All that a recipe words by itself is among them, whatever it draws.
+    /// All words of a recipe are included, whatever it draws.
     #[test]
     fn no_word_is_missed() {
         let known = prompt_words(&[sample("a malignant mass")], &Recipe::default());

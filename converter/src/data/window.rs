@@ -5,14 +5,15 @@ use super::picture::LesionBox;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// The least side of a window, in parts of the picture's.
+/// The least side of a window, as a share of the picture's.
 const LEAST: f32 = 0.27;
-/// A window's sides differ at most by this factor, in parts of the picture's sides.
+/// The largest ratio of a window's sides, relative to the picture's sides.
 const MOST_UNEQUAL: f32 = 2.5;
-/// Between a window and a lesion beside it, in parts of the picture's side: outlines are drawn a little tightly.
+/// The gap between a window and a lesion beside it, as a share of the picture's side: outlines are drawn slightly too
+/// tight.
 const GAP: f32 = 0.03;
 
-/// A rectangle, in parts of the picture's side.
+/// A rectangle, as shares of the picture's side.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Window {
     pub left: f32,
@@ -24,7 +25,7 @@ pub(super) struct Window {
 impl Window {
     pub const WHOLE: Self = Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
 
-    /// One that no lesion of the picture reaches into; `None` where the lesions leave no room for one, or only black.
+    /// A window without any part of a lesion; `None` where there is no space beside the lesions, or only black.
     pub fn beside_lesions(picture: &Picture, rng: &mut impl Rng) -> Option<Self> {
         const TRIES: usize = 4;
         let Some(lesions) = picture.box_of_all_lesions().map(|found| Self::of_box(found, picture.size)) else {
@@ -41,7 +42,8 @@ impl Window {
         .filter(|room| room.width >= LEAST && room.height >= LEAST)
         .collect();
         for _ in 0..TRIES {
-            // Not by their area: most of what is free lies below the lesion, and skin, fat and gland lie beside it.
+            // Not weighted by their area: most of the free space is below the lesion, and skin, fat and gland are
+            // beside it.
             let window = Self::within(*room.choose(rng)?, rng);
             if window.is_scan(picture) {
                 return Some(window);
@@ -50,7 +52,7 @@ impl Window {
         None
     }
 
-    /// One that holds the whole lesion, or any where there is none.
+    /// A window with the complete lesion, or any window where there is none.
     pub fn around_lesion(picture: &Picture, rng: &mut impl Rng) -> Self {
         let Some(lesion) = picture.lesion_box().map(|found| Self::of_box(found, picture.size)) else {
             return Self::within(Self::WHOLE, rng);
@@ -84,7 +86,7 @@ impl Window {
         }
     }
 
-    /// Whether at least half of it is brighter than what lies beside a scan.
+    /// Whether at least half of it is brighter than the black beside a scan.
     fn is_scan(&self, picture: &Picture) -> bool {
         const BLACK: u8 = 6;
         const STEPS: usize = 12;
@@ -100,8 +102,8 @@ impl Window {
     }
 }
 
-/// A part of a picture that no lesion reaches into: left, top, width and height in parts of its side. `None` where there is
-/// no room for one.
+/// A part of a picture without any part of a lesion: left, top, width and height as shares of its side. `None` where
+/// there is no space for one.
 pub fn part_beside_lesions(picture: &Picture, rng: &mut impl Rng) -> Option<[f32; 4]> {
     Window::beside_lesions(picture, rng).map(|Window { left, top, width, height }| [left, top, width, height])
 }

@@ -1,7 +1,7 @@
 //! The upsampled convolution after its rewrite: tap products at low resolution, blended at full resolution.
 //!
-//! Five ways to say it in standard operators were timed (one thread, f32, 256 channels from 56 to 224 pixels; a machine
-//! under load, so that only the ratios count; the last two lack the zero border, which they can't express):
+//! Five ways to express it in standard operators were timed (one thread, f32, 256 channels from 56 to 224 pixels; a
+//! machine under load, so that only the ratios count; the last two lack the zero border, which they cannot express):
 //!
 //! | form | ONNX Runtime 1.32 | OpenVINO 2026.4 |
 //! |---|---|---|
@@ -16,15 +16,15 @@ use super::writer::{OnnxWriter, Site, WriteError};
 use causalclipseg::graph::TAPS;
 use causalclipseg::onnx::WeightPart;
 
-/// Taps along one side of the kernel.
+/// The number of taps along one side of the kernel.
 const SIDE: usize = 3;
 
 /// The tap that reads the pixel below it, and so never reads outside the frame.
 const CENTRE: usize = TAPS / 2;
 
 impl OnnxWriter<'_> {
-    /// Both blends are products with a constant matrix that holds the interpolation, the tap's shift and the zeros
-    /// outside the frame; a side's three taps lie along the inner dimension, so that the product sums them.
+    /// Both blends are products with a constant matrix of the interpolation, the tap's shift and the zeros outside the
+    /// frame; a side's three taps are along the inner dimension, so that the product sums them.
     pub(super) fn blend_taps(&mut self, site: &Site, scale: usize, bias: Option<&str>) -> Result<(), WriteError> {
         let [products, height, width] = site.map(0)?;
         let channels = products / TAPS;
@@ -59,8 +59,8 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    /// A constant stays itself under interpolation, so the bias can join the centre tap's product at low resolution,
-    /// where engines fold it into the convolution that made the products.
+    /// A constant is unchanged by interpolation, so the bias can be added to the centre tap's product at low
+    /// resolution, where engines fold it into the convolution that computed the products.
     fn add_at_centre(&mut self, site: &Site, bias: &str, channels: usize) -> Result<String, WriteError> {
         let bias_values: Vec<f32> = self.values(site, bias)?.iter().copied().collect();
         let name = format!("{bias}.at_centre_tap");
@@ -74,8 +74,8 @@ impl OnnxWriter<'_> {
     }
 }
 
-/// For each of `size * scale` outputs along one axis: the weight of each of `size` inputs of each of three taps
-/// (tap by tap). Tap k reads the bilinearly upsampled line (align_corners = false) at the output's place + k - 1.
+/// For each of `size * scale` outputs along one axis: the weight of each of `size` inputs of each of three taps (tap by
+/// tap). Tap k reads the bilinearly upsampled line (align_corners = false) at the output's position + k - 1.
 fn blend_matrix(size: usize, scale: usize) -> Vec<Vec<f32>> {
     let wide = size * scale;
     let blend_row = |output: usize| {

@@ -58,7 +58,7 @@ impl OnnxWriter<'_> {
     pub(super) fn upsample(&mut self, site: &Site, scale: usize) {
         let scales = self.floats(format!("upsample_x{scale}"), &[4], || vec![1.0, 1.0, scale as f32, scale as f32]);
         let attributes = vec![string("mode", "linear"), string("coordinate_transformation_mode", "half_pixel")];
-        // The empty name stands for the region of interest, which only another mode reads.
+        // The empty name means no region of interest, which only another mode reads.
         self.finish(site, "Resize", &[&site.inputs[0], "", &scales], attributes);
     }
 
@@ -79,8 +79,8 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    /// CARAFE's reassembly. ONNX has no unfold, so a convolution with nine one-hot kernels lays each channel's
-    /// neighbourhood out; the rest stays at the low resolution until the pixels of a cell are spread at the end.
+    /// CARAFE's reassembly. ONNX has no unfold, so a convolution with nine one-hot kernels extracts each channel's
+    /// neighbourhood; the rest stays at the low resolution until the pixels of a cell are placed at the end.
     pub(super) fn carafe(&mut self, site: &Site, scale: usize) -> Result<(), WriteError> {
         let [channels, height, width] = site.map(0)?.map(|size| size as i64);
         let (taps, cell) = (TAPS as i64, (scale * scale) as i64);

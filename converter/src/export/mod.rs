@@ -1,4 +1,4 @@
-//! Interchange files: the network in standard ONNX (operator set 17), split into its encoders and head and as a whole.
+//! Interchange files: the network in standard ONNX (operator set 17), split into its encoders and head, and complete.
 //!
 //! | file | inputs | outputs |
 //! |---|---|---|
@@ -9,9 +9,9 @@
 //! | `model.onnx` | `image`, `tokens` | `logits` |
 //! | `tokenizer.json` | a sentence | its `tokens` |
 //!
-//! Tokens are padded with zeros after the end of text. A file's metadata tells the edition, the form, the input's size
-//! and the mean and standard deviation to normalise with. `model.onnx` also carries a description of its network
-//! ([`NetworkDescription`]), by which the runtime opens it as it opens a bundle.
+//! Tokens are padded with zeros after the end of text. A file's metadata state the edition, the form, the input's size
+//! and the mean and standard deviation for normalisation. `model.onnx` also has a description of its network
+//! ([`NetworkDescription`]), with which the runtime opens it as it opens a bundle.
 
 mod blend;
 mod maps;
@@ -42,17 +42,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// Protocol buffers hold no more, and readers count in 32 bits with a sign.
+/// The largest size of a file: protocol buffers allow no more, and readers use 32-bit signed lengths.
 const LARGEST_FILE_BYTES: usize = i32::MAX as usize;
 
-/// The numbers that a file computes with.
+/// The number format of a file's computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Precision {
     F32,
     Int8,
 }
 
-/// What to export.
+/// Settings of an export.
 #[derive(Clone, Copy, Debug)]
 pub struct ExportOptions {
     pub form: Form,
@@ -61,14 +61,14 @@ pub struct ExportOptions {
     pub input_size: Option<usize>,
     /// Whether to export the adversarial head and the features that it reads, too.
     pub confounders: bool,
-    /// How frames come to fill the input, for the runtime.
+    /// How frames fill the input, for the runtime.
     pub fit: Fit,
 }
 
 /// Why an export fails. Nothing half-written is left behind.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    #[error("int8 is not available for this checkpoint, which holds no scales: quantise it first")]
+    #[error("int8 is not available for this checkpoint, which has no scales: quantise it first")]
     NotQuantized,
     #[error("this checkpoint was quantised in the {found} form; quantise it with --form {wanted}, or export that form")]
     Form { found: &'static str, wanted: &'static str },
@@ -88,15 +88,15 @@ pub enum ExportError {
     Node(#[from] WriteError),
     #[error("the network cannot be described ({0}); please report it")]
     Describe(String),
-    #[error("{file} would have {bytes} bytes, more than an ONNX file holds; choose a narrower network")]
+    #[error("{file} would have {bytes} bytes, more than an ONNX file can have; choose a narrower network")]
     TooLarge { file: &'static str, bytes: usize },
     #[error("cannot write {path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }
 
-/// Writes the files of an export into `directory`, which is made if it is missing, and returns their paths.
+/// Writes the files of an export into `directory`, which is created if it is missing, and returns their paths.
 ///
-/// `on_file` is told each file's name before the work on it begins. All files are complete before the first of them
+/// `on_file` receives each file's name before the work on it begins. All files are complete before the first of them
 /// takes its name.
 pub fn export(
     checkpoint: &Checkpoint,
@@ -119,7 +119,7 @@ pub fn export(
     write_parts(&contents, options.confounders, directory, &mut on_file)
 }
 
-/// The same of a quantised checkpoint: int8 with `QuantizeLinear` and `DequantizeLinear`.
+/// As [`export`], for a quantised checkpoint: int8 with `QuantizeLinear` and `DequantizeLinear`.
 pub fn export_quantised(
     checkpoint: &QuantisedCheckpoint,
     options: &ExportOptions,
@@ -150,13 +150,13 @@ pub fn export_quantised(
     write_parts(&contents, options.confounders, directory, &mut on_file)
 }
 
-/// What the files of an export are written from.
+/// The data that the files of an export are written from.
 struct Contents<'c> {
     graph: &'c Graph,
     weights: &'c Weights,
     quantised: &'c BTreeMap<String, QuantisedTensor>,
     properties: BTreeMap<String, String>,
-    /// Of the whole network, for the runtime.
+    /// The description of the complete network, for the runtime.
     model: ModelDescription,
 }
 
@@ -192,13 +192,13 @@ fn at_size(checkpoint: &Checkpoint, input_size: Option<usize>) -> Result<Cow<'_,
     }
 }
 
-/// The graph in the wanted form, and the weights that it reads.
+/// The graph in the requested form, and the weights that it reads.
 fn network<'c>(checkpoint: &'c Checkpoint, options: &ExportOptions) -> Result<(Graph, Cow<'c, Weights>), ExportError> {
     let published = checkpoint.architecture.describe()?.with_heads(options.confounders)?;
     match options.form {
         Form::Published => Ok((published, Cow::Borrowed(&checkpoint.weights))),
         Form::Rewritten => {
-            // Only what these parts read: the rewrites need weights of their own to change.
+            // Only the weights that these parts read: the rewrites need a copy to change.
             let read = published.parameters().into_iter();
             let weights = read.filter_map(|p| checkpoint.weights.get_key_value(&p.name));
             let weights = weights.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -264,7 +264,7 @@ fn write_part(part: &Part, contents: &Contents, directory: &Path) -> Result<Name
     write_bytes(&encoded, &directory.join(part.file_name))
 }
 
-/// Beside the file's place, to be renamed when all are there.
+/// Writes a temporary file, to be renamed when all files are complete.
 fn write_bytes(bytes: &[u8], path: &Path) -> Result<NamedTempFile, ExportError> {
     let write = |source| ExportError::Write { path: path.into(), source };
     let directory = path.parent().unwrap_or(Path::new("."));
@@ -274,7 +274,7 @@ fn write_bytes(bytes: &[u8], path: &Path) -> Result<NamedTempFile, ExportError> 
     Ok(file)
 }
 
-/// A temporary file is private to its owner by default; an exported one is for whoever the umask lets read it.
+/// A temporary file is private to its owner by default; an exported one gets the permissions of the umask.
 fn temporary_in(directory: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The files of an export: which part of the network each holds, and what its inputs and outputs are called.
+//! The files of an export: the part of the network in each, and the names of its inputs and outputs.
 
 use crate::model::stage;
 use causalclipseg::graph::{Graph, GraphError, NodeId, Parts};
@@ -15,17 +15,18 @@ const CONFOUNDERS: Port = (stage::CONFOUNDERS, "confounders");
 const LOGITS: Port = (stage::PRED, "logits");
 const CONFOUNDER_LOGITS: Port = (stage::PRED_AD, "logits");
 
-/// One file's share of the network.
+/// One file's part of the network.
 pub(super) struct Part {
     pub file_name: &'static str,
     pub graph: Graph,
     pub tensor_names: BTreeMap<NodeId, String>,
 }
 
-/// The file that holds the whole network, which the runtime opens.
+/// The file with the complete network, which the runtime opens.
 pub(super) const WHOLE: &str = "model.onnx";
 
-/// The text encoder, the image encoder with the neck, the head that joins them, and all three in one.
+/// Cuts the network into the text encoder, the image encoder with the neck, the head that joins them, and all three in
+/// one.
 pub(super) fn cut(graph: &Graph, confounders: bool) -> Result<Vec<Part>, GraphError> {
     let parts = Parts::at_stages(graph, confounders)?;
     let image_ports: &[Port] = if confounders { &[IMAGE, FEATURES, CONFOUNDERS] } else { &[IMAGE, FEATURES] };

@@ -1,8 +1,8 @@
 //! The convolution whose kernel the sentence generates, for any number of prompts over one map.
 //!
 //! It is written as nine products a prompt (one MatMul over the channels) and a constant convolution that shifts each
-//! to its tap's place and sums them. A plain `Conv` with a computed weight says the same in the same number of
-//! operations, but OpenVINO refuses a weight whose first dimension is open, and ONNX Runtime needs 71 ms instead of
+//! to its tap's position and sums them. A plain `Conv` with a computed weight expresses the same in the same number of
+//! operations, but OpenVINO refuses a weight whose first dimension is dynamic, and ONNX Runtime needs 71 ms instead of
 //! 18 ms for one prompt and 97 ms instead of 63 ms for eight (256 channels at 224 pixels, f32, one thread).
 
 use super::maps::one_hot_kernels;
@@ -34,7 +34,7 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    /// Cuts the prompt's vector into its kernels, the taps' constants where it has them, and the bias.
+    /// Splits the prompt's vector into its kernels, the taps' constants where it has them, and the bias.
     fn split_vector(&mut self, site: &Site, channels: usize, folded: bool) -> Vec<String> {
         let weights = (channels * TAPS) as i64;
         let (names, lengths): (&[&str], Vec<i64>) = match folded {

@@ -6,7 +6,7 @@ use tract_onnx::pb::{
     ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto,
 };
 
-/// The operator set that files are written in: the first with `LayerNormalization`, and read by every engine in use.
+/// The operator set of the files: the first with `LayerNormalization`, and supported by every engine in use.
 const OPSET: i64 = 17;
 
 /// The file format's version that belongs to operator set 17.
@@ -37,7 +37,7 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
 }
 
 pub(super) fn float_tensor(name: &str, dims: &[usize], values: impl Iterator<Item = f32>) -> TensorProto {
-    // ONNX fixes little-endian for raw data.
+    // ONNX requires little-endian for raw data.
     tensor(name, dims, DataType::Float, values.flat_map(f32::to_le_bytes).collect())
 }
 
@@ -70,7 +70,7 @@ fn tensor(name: &str, dims: &[usize], data_type: DataType, raw_data: Vec<u8>) ->
 /// One axis of a graph's input or output.
 pub(super) enum Axis {
     Fixed(usize),
-    /// As many as the caller has prompts.
+    /// The number of prompts, which the caller chooses.
     Prompts,
 }
 

@@ -1,5 +1,5 @@
-//! Int8 as every engine reads it: `QuantizeLinear` and `DequantizeLinear` around each rounded value, `DequantizeLinear`
-//! after each integer weight. Engines with int8 kernels join them to the operators between.
+//! Int8 in the form that every engine reads: `QuantizeLinear` and `DequantizeLinear` around each rounded value,
+//! `DequantizeLinear` after each integer weight. Engines with int8 kernels fuse them with the operators between.
 
 use super::proto::{int, int8_tensor, int32_tensor, uint8_scalar};
 use super::writer::{OnnxWriter, Site, WriteError, int8_part};
@@ -15,7 +15,7 @@ pub(super) struct Int8Layer<'a> {
     pub tensor: &'a QuantisedTensor,
     pub bias: Option<&'a str>,
     pub rows: Range<usize>,
-    /// The input's.
+    /// The scale and zero point of the input.
     pub grid: Grid,
 }
 
@@ -27,7 +27,7 @@ pub(super) fn int32_part(site: &Site, first_row: usize, rows: usize) -> WeightPa
 }
 
 impl OnnxWriter<'_> {
-    /// Rounds the tensor `from` to a grid; `to` is what its readers read.
+    /// Rounds the tensor `from` to a scale and zero point; `to` is the tensor for its readers.
     pub(super) fn round(&mut self, node: &str, from: &str, grid: Grid, to: String) {
         let scale = self.scalar(&format!("{node}/scale"), grid.scale);
         let zero_point = self.tensor(uint8_scalar(&format!("{node}/zero_point"), grid.zero_point));
@@ -48,7 +48,7 @@ impl OnnxWriter<'_> {
         self.dequantised(name, tensor.stored.shape(), values, &tensor.scales, 0)
     }
 
-    /// The same of a matrix, transposed.
+    /// As [`Self::int8_weight`], for a transposed matrix.
     pub(super) fn int8_columns(&mut self, name: &str, tensor: &QuantisedTensor) -> String {
         let transposed = tensor.stored.t();
         let values: Vec<i8> = transposed.iter().copied().collect();
@@ -70,7 +70,7 @@ impl OnnxWriter<'_> {
         output
     }
 
-    /// A linear layer over the rows of a map's pixels as one `Gemm`. ONNX Runtime joins a `MatMul` and an `Add` to a
+    /// A linear layer over the rows of a map's pixels as one `Gemm`. ONNX Runtime fuses a `MatMul` and an `Add` to a
     /// `Gemm` in f32 before it looks for integers.
     pub(super) fn int8_linear(
         &mut self,
@@ -99,10 +99,10 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    /// A bias in the steps of a layer's sums: the input's times each output's weight's.
+    /// A bias in units of a layer's sums: the scale of the input times that of each output's weights.
     pub(super) fn int32_bias(&mut self, site: &Site, bias: &[f32], input: Grid, weight: &QuantisedTensor) -> String {
         let scales: Vec<f32> = weight.scales.iter().map(|scale| (scale * input.scale).max(f32::MIN_POSITIVE)).collect();
-        // A float becomes an integer by saturation.
+        // A float to integer cast saturates.
         let values = bias.iter().zip(&scales);
         let values: Vec<i32> = values.map(|(value, scale)| (value / scale).round_ties_even() as i32).collect();
         let name = site.part("bias");
@@ -116,7 +116,7 @@ impl OnnxWriter<'_> {
         dequantised
     }
 
-    /// Rows of a table of integers, each times its own scale: the whole table is never dequantised.
+    /// Rows of a table of integers, each times its own scale: the complete table is never dequantised.
     pub(super) fn int8_embed(&mut self, site: &Site, table: &str, tensor: &QuantisedTensor) {
         let values: Vec<i8> = tensor.stored.iter().copied().collect();
         self.note(table, int8_part(table, 0, tensor.scales.len()));

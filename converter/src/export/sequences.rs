@@ -8,7 +8,7 @@ use causalclipseg::onnx::WeightPart;
 use ndarray::{Axis, Slice};
 use std::ops::Range;
 
-/// What the causal mask adds to a score: a softmax makes zero of it, and f16 makes it minus infinity.
+/// The number that the causal mask adds to a score: a softmax turns it into zero, and f16 into minus infinity.
 const MASKED: f32 = -1e9;
 
 impl OnnxWriter<'_> {
@@ -39,7 +39,7 @@ impl OnnxWriter<'_> {
         skip: usize,
     ) -> Result<(), WriteError> {
         let positions = match site.shapes[..] {
-            // A prompt may be shorter than the table, the padded one never is.
+            // A prompt may be shorter than the table, but the padded one never is.
             [Shape::Sequence { length, .. }] => self.weight_rows(site, table, skip..skip + self.rows(site, length)?)?,
             _ => return Err(site.refuse(&format!("it wants a sequence for {rows} positions"))),
         };
@@ -47,7 +47,8 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    /// x W^T + b: `Gemm` where the input is a row for each prompt, else `MatMul`, which wants W transposed.
+    /// A linear layer, x W^T + b: `Gemm` where the input is a row for each prompt, otherwise `MatMul`, which needs W
+    /// transposed.
     pub(super) fn linear(
         &mut self,
         site: &Site,
@@ -189,7 +190,7 @@ impl OnnxWriter<'_> {
     }
 }
 
-/// Zero where a row may look, and what hides it from later rows elsewhere.
+/// Zero where a row may attend, and [`MASKED`] for later rows.
 fn causal_mask(rows: usize) -> Vec<f32> {
     (0..rows).flat_map(|row| (0..rows).map(move |column| if column > row { MASKED } else { 0.0 })).collect()
 }

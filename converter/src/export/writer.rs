@@ -1,7 +1,7 @@
 //! Walks a graph and writes each of its operators in standard ONNX.
 //!
 //! An operator that ONNX has becomes one node under the graph node's own name; one that it lacks becomes several, named
-//! `<node>/<step>`, of which the last carries the node's name. Weights keep the checkpoint's names.
+//! `<node>/<step>`, of which the last has the node's name. Weights keep the checkpoint's names.
 
 use super::proto::{self, Axis, float_tensor, int_tensor, value_info};
 use crate::quantize::QuantisedTensor;
@@ -11,7 +11,7 @@ use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashSet};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataType};
 
-/// Why a graph can't be written.
+/// Why a graph cannot be written.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum WriteError {
     #[error("node `{node}` reads the weight `{weight}`, which the checkpoint lacks")]
@@ -24,20 +24,20 @@ pub enum WriteError {
     NoNode(usize),
 }
 
-/// A graph in ONNX, and where its weights went.
+/// A graph in ONNX, and the places of its weights.
 pub struct Written {
     pub model: ModelProto,
-    /// By the names of the graph's parameters.
+    /// The parts of each weight, by the names of the graph's parameters.
     pub parts: BTreeMap<String, Vec<WeightPart>>,
 }
 
-/// Writes a graph as an ONNX model. `quantised` has integers for some of the weights; `weights` holds the numbers that they
-/// stand for. `tensor_names` gives inputs and outputs other names than their nodes have.
+/// Writes a graph as an ONNX model. `quantised` has integers for some of the weights; `weights` has the numbers that
+/// they represent. `tensor_names` gives inputs and outputs other names than their nodes have.
 ///
 /// Maps that depend on the image alone are `[1, channels, height, width]`. Whatever depends on the sentence has a first
 /// axis `prompts` of any length: tokens (int64, padded with zeros to the context), vectors, and maps of logits.
 ///
-/// A node's grid becomes a pair of `QuantizeLinear` and `DequantizeLinear`.
+/// A node's scale and zero point become a pair of `QuantizeLinear` and `DequantizeLinear`.
 pub fn write_model(
     graph: &Graph,
     weights: &Weights,
@@ -75,7 +75,7 @@ pub fn write_model(
             _ => writer.lower(graph, id)?,
         }
     }
-    // An input that is an output too leaves as it came.
+    // An input that is an output too is passed through unchanged.
     let output = graph.outputs.iter().map(|id| value(&writer, *id)).collect::<Result<Vec<_>, _>>()?;
     let graph = GraphProto {
         name: "causalclipseg".to_string(),
@@ -97,7 +97,7 @@ pub fn write_model(
     Ok(Written { model, parts: writer.parts })
 }
 
-/// Refuses what the lowerings take for granted: shapes that fit each other, and every weight in its shape.
+/// Refuses graphs that violate what the lowerings assume: shapes that fit each other, and every weight in its shape.
 fn check(graph: &Graph, weights: &Weights) -> Result<(), WriteError> {
     if let Some(output) = graph.outputs.iter().find(|output| output.0 >= graph.nodes.len()) {
         return Err(WriteError::NoNode(output.0));
@@ -145,20 +145,20 @@ fn prompt_dependence(graph: &Graph) -> Vec<bool> {
     depends
 }
 
-/// A graph node on its way into ONNX.
+/// A graph node that is being written.
 pub(super) struct Site<'g> {
     pub node: &'g Node,
     /// The tensors that it reads, and their shapes without the batch.
     pub inputs: Vec<String>,
     pub shapes: Vec<Shape>,
-    /// The grids that they were rounded to.
+    /// The scales and zero points that they were rounded to.
     pub grids: Vec<Option<Grid>>,
     /// The tensor that it yields.
     output: String,
 }
 
 impl Site<'_> {
-    /// The name of a part of the node: of an intermediate tensor, or of a constant of its own.
+    /// The name of a part of the node: of an intermediate tensor, or of its constants.
     pub fn part(&self, step: &str) -> String {
         format!("{}/{step}", self.node.name)
     }
@@ -189,7 +189,7 @@ pub(super) struct OnnxWriter<'w> {
     pub quantised: &'w BTreeMap<String, QuantisedTensor>,
     /// The tensor name of each graph node's value.
     tensors: Vec<String>,
-    /// Tokens of a prompt, padding included, where the graph sees any.
+    /// The number of tokens of a prompt, padding included, where the graph reads any.
     context: Option<usize>,
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
@@ -248,7 +248,7 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    /// Rounds a value from outside for those who read it.
+    /// Rounds a value from outside for its readers.
     fn round_input(&mut self, graph: &Graph, id: NodeId) {
         let node = graph.node(id);
         if let Some(grid) = node.quantisation {
@@ -314,7 +314,7 @@ impl OnnxWriter<'_> {
         });
     }
 
-    /// A weight as the checkpoint has it.
+    /// A weight of the checkpoint.
     pub fn values(&self, site: &Site, weight: &str) -> Result<&ArrayD<f32>, WriteError> {
         let missing = || WriteError::NoWeight { node: site.node.name.clone(), weight: weight.to_string() };
         self.weights.get(weight).ok_or_else(missing)
@@ -336,7 +336,7 @@ impl OnnxWriter<'_> {
         Ok(weight.to_string())
     }
 
-    /// Keeps account of where a parameter's numbers went.
+    /// Records where a parameter's numbers were written.
     pub fn note(&mut self, parameter: &str, part: WeightPart) {
         let parts = self.parts.entry(parameter.to_string()).or_default();
         if !parts.contains(&part) {
@@ -369,7 +369,7 @@ impl OnnxWriter<'_> {
         name
     }
 
-    /// Whether the file holds a tensor of this name.
+    /// Whether the file has a tensor with this name.
     pub fn is_known(&self, name: &str) -> bool {
         self.known.contains(name)
     }
@@ -384,12 +384,12 @@ impl OnnxWriter<'_> {
         self.initializers.push(tensor);
     }
 
-    /// The rows of a sequence: of the map's pixels, or of the padded prompt.
+    /// The number of rows of a sequence: of the map's pixels, or of the padded prompt.
     pub fn rows(&self, site: &Site, length: Option<usize>) -> Result<usize, WriteError> {
-        length.or(self.context).ok_or_else(|| site.refuse("nothing in the graph says how many tokens it reads"))
+        length.or(self.context).ok_or_else(|| site.refuse("the graph does not say how many tokens it reads"))
     }
 
-    /// Type and axes of a value that the file's user gives or gets.
+    /// Type and axes of an input or output.
     fn external_axes(&self, node: &Node, for_prompts: bool) -> Result<(DataType, Vec<Axis>), WriteError> {
         use Axis::Fixed;
         let batch = if for_prompts { Axis::Prompts } else { Fixed(1) };
@@ -400,7 +400,7 @@ impl OnnxWriter<'_> {
             Shape::Sequence { length, width } => {
                 let rows = length.or(self.context).ok_or_else(|| WriteError::Inputs {
                     node: node.name.clone(),
-                    reason: "nothing in the graph says how many tokens it has".to_string(),
+                    reason: "the graph does not say how many tokens it has".to_string(),
                 })?;
                 (DataType::Float, vec![batch, Fixed(rows), Fixed(width)])
             }

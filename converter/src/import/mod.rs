@@ -1,5 +1,5 @@
-//! Makes a checkpoint of weights that others saved: CLIP alone (OpenAI's TorchScript archives and both projects'
-//! state dicts), or a whole CausalCLIPSeg network of the authors' layout.
+//! Converts weights of other programs to a checkpoint: CLIP alone (OpenAI's TorchScript archives and both projects'
+//! state dicts), or a complete CausalCLIPSeg network in the authors' layout.
 
 mod names;
 pub mod read;
@@ -22,14 +22,14 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// What the files do not say.
+/// Facts that the files do not contain.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     /// Height and width of the input in pixels, a multiple of 32; the size of the files' position table where `None`.
     pub input_size: Option<usize>,
-    /// Draws the weights of layers that CLIP does not have.
+    /// The seed of the weights of layers that CLIP does not have.
     pub seed: u64,
-    /// Channels of the decoder, for CLIP alone; the edition's where `None`.
+    /// The number of channels of the decoder, for CLIP alone; the edition's where `None`.
     pub decoder: Option<usize>,
     pub limits: Limits,
 }
@@ -44,7 +44,7 @@ pub enum ImportError {
         "the files hold no CLIP ResNet with a text encoder: `{missing}` is missing; add CLIP's weights (RN50 or RN101)"
     )]
     NoClip { missing: &'static str },
-    #[error("the files hold a CLIP vision transformer; the network stands on CLIP's ResNets, so give RN50 or RN101")]
+    #[error("the files hold a CLIP vision transformer; the network is based on CLIP's ResNets, so give RN50 or RN101")]
     VisionTransformer,
     #[error("`{name}` has shape {shape:?}, but {rank} dimensions are needed; give weights of CLIP's layout")]
     Rank { name: &'static str, shape: Vec<usize>, rank: usize },
@@ -54,23 +54,23 @@ pub enum ImportError {
     Positions { rows: usize },
     #[error("{} tensors hold NaN or infinite numbers: {}; give weights from before the training diverged", .0.len(), .0.join(", "))]
     NotFinite(Vec<String>),
-    #[error("{path} names sizes of no network: {source}; make the checkpoint again")]
+    #[error("{path} has sizes that are not a network's: {source}; make the checkpoint again")]
     Sizes { path: PathBuf, source: serde_json::Error },
     #[error("the metadata of {path} are not valid: {source}; correct them or make the checkpoint again")]
     Provenance { path: PathBuf, source: ProvenanceError },
-    #[error("the files do not fit the network: {0}; give the network's whole state dict, or CLIP alone")]
+    #[error("the files do not fit the network: {0}; give the network's complete state dict, or CLIP alone")]
     Weights(GraphError),
-    #[error("the weights' shapes make no valid network: {0}; give weights of CLIP's layout")]
+    #[error("the weights' shapes are not those of a valid network: {0}; give weights of CLIP's layout")]
     Architecture(#[from] ArchitectureError),
     #[error("{0}")]
     Resize(CheckpointError),
 }
 
-/// Reads the files and makes one checkpoint of them; where two hold the same tensor, the later file's counts.
+/// Reads the files and combines them to one checkpoint; where two contain the same tensor, the later file's is used.
 ///
-/// CLIP alone gets its missing layers at random from the seed and is marked `trained = false`; a file with any of the
-/// neck or the projectors must have all of them. Tensors that the network does not know are named in a warning.
-/// open_clip's own ResNets must have been trained with QuickGELU, as OpenAI's are: the weights do not tell.
+/// Layers that CLIP alone lacks are drawn at random from the seed, and the checkpoint is marked `trained = false`; a
+/// file with any of the neck or the projectors must have all of them. Unknown tensors are named in a warning.
+/// open_clip's own ResNets must have been trained with QuickGELU, as OpenAI's are: the weights do not show it.
 ///
 /// # Errors
 /// One [`ImportError`] for all files; missing and misshapen tensors are all named in it.
@@ -88,19 +88,19 @@ pub fn import(paths: &[PathBuf], options: &ImportOptions) -> Result<Checkpoint, 
     gathered.into_checkpoint(options)
 }
 
-/// Tensors under their published names, and what is known of their origin.
+/// Tensors under their published names, and their known origin.
 #[derive(Default)]
 struct Gathered {
     weights: Weights,
     unknown: Vec<String>,
     files: Vec<String>,
     digests: Vec<String>,
-    /// Sizes that one of this crate's own checkpoints carries.
+    /// The sizes in one of this crate's own checkpoints.
     architecture: Option<Architecture>,
     is_marked_untrained: bool,
-    /// Of the training prompts that this crate's own checkpoints tell of.
+    /// The words of the training prompts in this crate's own checkpoints.
     words: BTreeSet<String>,
-    /// What they say of how their training images look, and nothing else.
+    /// The statistics of their training images, and nothing else.
     inputs: Provenance,
 }
 
@@ -109,7 +109,7 @@ impl Gathered {
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         self.files.push(file);
         self.digests.push(digest);
-        // Other programs' files carry whatever they like; ours tell their sizes, and are held to what they say.
+        // Other programs' files have arbitrary metadata; ours state their sizes, which are then checked.
         if let Some(own) = contents.metadata.get(ARCHITECTURE_KEY) {
             let sizes = |source| ImportError::Sizes { path: path.into(), source };
             self.architecture = Some(serde_json::from_str(own).map_err(sizes)?);
@@ -162,7 +162,7 @@ impl Gathered {
         }
     }
 
-    /// Takes out what the network does not read, and says so.
+    /// Removes the tensors that the network does not read, with a warning.
     fn drop_unknown(&mut self, known: HashSet<String>) {
         let unknown = self.weights.extract_if(.., |name, _| !known.contains(name)).map(|(name, _)| name);
         self.unknown.extend(unknown);
@@ -172,7 +172,7 @@ impl Gathered {
         }
     }
 
-    /// Gives CLIP the layers that it lacks. A `connect` that the file does have is kept, or named if it has holes.
+    /// Adds the layers that CLIP lacks. A `connect` in the file is kept, or reported if it is incomplete.
     fn draw_new_layers(&mut self, architecture: &Architecture, seed: u64) -> Result<(), ImportError> {
         let has_connect = self.weights.keys().any(|name| name.starts_with(names::CONNECT));
         let mut drawn = architecture.random_weights(seed).map_err(ImportError::Weights)?;

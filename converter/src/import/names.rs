@@ -1,6 +1,6 @@
-//! From the names that files use to the published checkpoint's.
+//! Maps the names in files to the published checkpoint's.
 
-/// What wrappers put before every name: DistributedDataParallel, torch.compile, Lightning and plain attributes.
+/// Prefixes of wrappers: DistributedDataParallel, torch.compile, Lightning and plain attributes.
 const WRAPPERS: [&str; 6] = ["module.", "_orig_mod.", "model.", "network.", "net.", "clip."];
 
 /// The published network's own top level.
@@ -46,7 +46,7 @@ pub(super) fn published(name: &str) -> Option<String> {
     name.starts_with(CLIP_VISUAL).then(|| format!("{BACKBONE}{name}"))
 }
 
-/// Whether the published network, or CLIP, carries the tensor without using it here.
+/// Whether the published network, or CLIP, has the tensor without using it here.
 pub(super) fn is_unused(name: &str) -> bool {
     /// CLIP's sizes in TorchScript archives, its contrastive scale and bias, and a constant of its text encoder.
     const UNUSED: [&str; 6] =

@@ -1,4 +1,4 @@
-//! The network's sizes, read off its weights' shapes.
+//! Infers the network's sizes from its weights' shapes.
 
 use super::ImportError;
 use crate::model::{Architecture, Edition, ImageEncoder, Masks, TextEncoder};
@@ -7,17 +7,17 @@ use causalclipseg::graph::Weights;
 const POSITIONS: &str = "backbone.visual.attnpool.positional_embedding";
 const TEXT_POSITIONS: &str = "backbone.positional_embedding";
 
-/// Where the decoder's width stands, the surest place first.
+/// The weights that show the decoder's width, the most reliable first.
 const DECODER_WIDTH: [&str; 3] = ["neck_ad.aggr.0.weight", "neck_ad.f4_proj4.0.weight", "proj.vis.1.0.weight"];
 
-/// What the shapes do not tell, where a caller or a checkpoint's metadata does.
+/// Sizes that the shapes do not show, from a caller or a checkpoint's metadata.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
     pub decoder: Option<usize>,
     pub text_heads: Option<usize>,
 }
 
-/// Sizes that the weights imply; weights that then do not fit are for [`Graph::check_weights`] to name.
+/// Infers the sizes from the weights; [`Graph::check_weights`] then names the weights that do not fit.
 ///
 /// [`Graph::check_weights`]: causalclipseg::graph::Graph::check_weights
 pub(super) fn infer(weights: &Weights, known: Known) -> Result<Architecture, ImportError> {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use ndarray::ArrayD;
 
-    /// Zeros take no memory until they are touched, so whole editions are cheap here.
+    /// Zeros need no memory until they are touched, so complete editions are cheap here.
     fn zeros(architecture: &Architecture) -> Weights {
         let parameters = architecture.describe().unwrap().parameters();
         parameters.into_iter().map(|p| (p.name, ArrayD::zeros(p.shape))).collect()

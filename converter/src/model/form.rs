@@ -1,9 +1,9 @@
-//! The network as published, and as cheaply as it goes.
+//! The network as published, and in its cheapest form.
 
-/// Metadata of a quantised checkpoint: the form that its scales belong to.
+/// The metadata key of a quantised checkpoint's form, to which its scales belong.
 pub(crate) const FORM_KEY: &str = "quantised_form";
 
-/// Which graph of one function.
+/// The graph of the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
     /// The network as its authors wrote it.
@@ -21,7 +21,7 @@ impl Form {
         }
     }
 
-    /// Undoes [`Self::name`].
+    /// The inverse of [`Self::name`].
     pub fn from_name(name: &str) -> Option<Self> {
         [Form::Published, Form::Rewritten].into_iter().find(|form| form.name() == name)
     }

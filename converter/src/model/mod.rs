@@ -1,5 +1,5 @@
-//! The network as checkpoints hold it. Its description is the runtime's ([`causalclipseg::network`]), which the benchmark
-//! needs too; what only conversion needs is here.
+//! The network of checkpoints. Its description is in the runtime ([`causalclipseg::network`]), where the benchmark
+//! needs it too; the parts for conversion only are here.
 
 mod form;
 mod heads;

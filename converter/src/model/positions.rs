@@ -3,10 +3,10 @@
 use ndarray::{Array2, ArrayView2, Axis, s};
 
 /// Resizes an attention pool's position table to `grid` x `grid` positions, bicubically (the kernel with a = -0.75,
-/// align_corners = false, edges repeated: what the published code's interpolation does).
+/// align_corners = false, edges repeated, as in the published code's interpolation).
 ///
-/// The table holds the class token's row, which is kept, and a square grid's rows after it. Returns `None` where the
-/// rows after the first make no square.
+/// The table has the class token's row, which is kept, and the rows of a square after it. Returns `None` where the rows
+/// after the first do not form a square.
 pub fn resize_positions(table: ArrayView2<f32>, grid: usize) -> Option<Array2<f32>> {
     let rows = table.nrows().checked_sub(1)?;
     let from = rows.isqrt();
@@ -56,8 +56,8 @@ fn cubic_weights(from: usize, to: usize) -> Vec<[(usize, f32); 4]> {
 mod tests {
     use super::*;
 
-    /// A constant stays, the class token's row stays, and a ramp of seven becomes what PyTorch 2.9's bicubic `interpolate`
-    /// (align_corners = false) makes of it.
+    /// A constant is unchanged, the class token's row is unchanged, and a ramp of seven equals PyTorch 2.9's bicubic
+    /// `interpolate` (align_corners = false).
     #[test]
     fn resizes_as_pytorch_does() {
         const RAMP: [f32; 14] = [

@@ -1,7 +1,7 @@
-//! What machines and people burn into images: calipers, measurements, labels, a depth scale.
+//! Annotations that scanners and people burn into images: calipers, measurements, labels, a depth scale.
 //!
-//! A network may learn to look for calipers instead of lesions, so phantoms have them at random: on any lesion, not only
-//! on the one that is asked for.
+//! A network may learn to look for calipers instead of lesions, so phantoms have them at random: on any lesion, not
+//! only on the one that the prompt names.
 
 use super::geometry::Geometry;
 use super::lesion::Lesion;
@@ -42,9 +42,9 @@ pub fn draw(pixels: &mut [u8], geometry: &Geometry, lesions: &[Lesion], rng: &mu
     }
 }
 
-/// A cross at both ends of one or two diameters, dots between, and the lengths in a corner.
+/// Draws a cross at both ends of one or two diameters, dots between, and the lengths in a corner.
 fn measure(canvas: &mut Canvas, lesion: &Lesion, height: i32, level: u8, rng: &mut impl Rng) {
-    /// A phantom is about this deep.
+    /// The depth of a phantom in centimetres, about.
     const DEPTH_CM: f32 = 4.0;
     let diameters = if rng.random_bool(0.5) { 2 } else { 1 };
     let dotted = rng.random_bool(0.7);
@@ -68,7 +68,7 @@ fn measure(canvas: &mut Canvas, lesion: &Lesion, height: i32, level: u8, rng: &m
     }
 }
 
-/// Ticks down the right edge, every fifth longer.
+/// Draws ticks along the right edge, every fifth longer.
 fn depth_scale(canvas: &mut Canvas, level: u8) {
     let (width, height) = (canvas.width as f32, canvas.height as f32);
     for tick in 1..20 {
@@ -101,7 +101,7 @@ impl Canvas<'_> {
         }
     }
 
-    /// `at` is where the first letter's baseline begins.
+    /// Draws text; `at` is the beginning of the first letter's baseline.
     pub fn text(&mut self, text: &str, at: Point, level: u8) {
         let style = MonoTextStyle::new(&FONT_6X10, Gray8::new(level));
         // A canvas cannot fail.

@@ -1,4 +1,4 @@
-//! From scattering to a B-mode image: speckle, attenuation, compression, scan conversion.
+//! Converts scattering to a B-mode image: speckle, attenuation, compression, scan conversion.
 
 use super::geometry::Geometry;
 use super::lesion::{Echogenicity, Lesion};
@@ -6,28 +6,28 @@ use super::noise::{between, complex_normal};
 use super::tissue::Tissue;
 use rand::Rng;
 
-/// What the display shows between black and white, in dB.
+/// The displayed dynamic range from black to white, in dB.
 const DYNAMIC_RANGE_DB: std::ops::Range<f32> = 50.0..62.0;
-/// Gain: what is added before compression, in dB.
+/// The gain that is added before compression, in dB.
 const GAIN_DB: std::ops::Range<f32> = -13.0..-4.0;
 /// The receiver's own noise, in dB.
 const NOISE_FLOOR_DB: f32 = -54.0;
 /// The mean of a lesion's surroundings, to which its contrast is added, in dB.
 const SURROUNDINGS_DB: f32 = -19.0;
-/// A machine's sliders for time-gain compensation.
+/// The number of a scanner's sliders for time-gain compensation.
 const SLIDERS: usize = 8;
 
 /// The scanner's settings for one image.
 struct Settings {
     dynamic_range_db: f32,
     gain_db: f32,
-    /// What compensation leaves of the attenuation, at the bottom.
+    /// The attenuation that compensation leaves, at the bottom, in dB.
     attenuation_db: f32,
     sliders_db: [f32; SLIDERS],
     /// The beam's width at its focus: the standard deviation of its profile, in samples.
     lateral: f32,
     axial: f32,
-    /// In parts of the depth.
+    /// The depth of the focus, as a share of the depth.
     focus: f32,
 }
 
@@ -47,7 +47,7 @@ impl Settings {
         }
     }
 
-    /// What depth (0..1) does to the signal after compensation, in dB.
+    /// The effect of depth (0..1) on the signal after compensation, in dB.
     fn depth_db(&self, depth: f32) -> f32 {
         let position = depth * (SLIDERS - 1) as f32;
         let (slider, part) = (position as usize, position.fract());
@@ -89,7 +89,7 @@ struct Field {
     values: Vec<(f32, f32)>,
 }
 
-/// Scatterers of random phase, as strong as the tissue, the sound that reaches them, and the way back allow.
+/// Scatterers of random phase, whose strength depends on the tissue, the sound that reaches them, and the way back.
 fn scatterers(
     geometry: &Geometry,
     tissue: &Tissue,
@@ -98,7 +98,7 @@ fn scatterers(
     rng: &mut impl Rng,
 ) -> Field {
     let (beams, samples) = (geometry.beams, geometry.samples);
-    // What lesions above have done to the sound of each beam.
+    // The effect of lesions above on the sound of each beam, in dB.
     let mut behind_db = vec![0f32; beams];
     let tilt_db = between(-2.5, 2.5, rng);
     let mut values = Vec::with_capacity(beams * samples);
@@ -127,7 +127,7 @@ fn scatterers(
     Field { beams, samples, values }
 }
 
-/// Beams are not knives: shadows and enhancement blur as they go deeper (one step of diffusion).
+/// Beams have a width: shadows and enhancement blur with depth (one step of diffusion).
 fn spread(behind_db: &mut [f32]) {
     const RATE: f32 = 0.2;
     let mut left = behind_db.first().copied().unwrap_or(0.0);
@@ -149,7 +149,7 @@ fn lesion_db(lesion: &Lesion, ratio: f32, outside_db: f32) -> f32 {
 }
 
 impl Field {
-    /// Smooths along the beams: the pulse's length.
+    /// Smooths along the beams, by the pulse's length.
     fn smooth_along(&mut self, deviation: f32) {
         let weights = bell(deviation);
         let radius = weights.len() / 2;
@@ -168,7 +168,7 @@ impl Field {
         }
     }
 
-    /// Smooths across the beams: the beam's width, least at the focus.
+    /// Smooths across the beams, by the beam's width, least at the focus.
     fn smooth_across(&mut self, settings: &Settings) {
         let mut source = Vec::new();
         for sample in 0..self.samples {
@@ -190,7 +190,7 @@ impl Field {
     }
 }
 
-/// A bell's weights with squares that sum to 1: independent values keep their power.
+/// Gaussian weights with squares that sum to 1: independent values keep their power.
 fn bell(deviation: f32) -> Vec<f32> {
     let radius = (2.5 * deviation).ceil() as i32;
     let weights: Vec<f32> =
@@ -199,7 +199,7 @@ fn bell(deviation: f32) -> Vec<f32> {
     weights.into_iter().map(|weight| weight / norm).collect()
 }
 
-/// Averages neighbours, weighted 1, 2, 1 both ways, as compounding and persistence on a machine thin out the speckle's
+/// Averages neighbours, weighted 1, 2, 1 both ways, as compounding and persistence of a scanner reduce the speckle's
 /// black grains.
 fn persist(compressed: &[u8], beams: usize) -> Vec<u8> {
     let last = compressed.len() / beams - 1;
@@ -217,7 +217,7 @@ fn persist(compressed: &[u8], beams: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Brings beams to where they lie in the image, blending the four nearest samples.
+/// Moves beams to their positions in the image, interpolating the four nearest samples.
 fn scan_convert(geometry: &Geometry, compressed: &[u8]) -> Vec<u8> {
     let (beams, samples) = (geometry.beams, geometry.samples);
     let at = |beam: usize, sample: usize| f32::from(compressed[sample.min(samples - 1) * beams + beam.min(beams - 1)]);

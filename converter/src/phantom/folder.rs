@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct WriteOptions {
     pub count: usize,
     pub seed: u64,
-    /// The part, 0..1, that goes into the validation split.
+    /// The share, 0..1, of the validation split.
     pub val_fraction: f64,
-    /// Width and height in pixels; they vary where not given.
+    /// Width and height in pixels; random where not given.
     pub size: Option<(usize, usize)>,
-    /// The part, 0..1, that shows no lesion. Where it is above 0, all phantoms have what imitates lesions, so that this
-    /// tells none from the others.
+    /// The share, 0..1, of phantoms without a lesion. Where it is above 0, all phantoms have look-alikes of lesions, so
+    /// that these do not distinguish them.
     pub lesion_free: f64,
 }
 
 impl WriteOptions {
-    /// Of every stretch of phantoms, about the part that was asked for has no lesion.
+    /// The content of a phantom: in every run of phantoms, about the requested share has no lesion.
     fn contents(&self, index: usize) -> Contents {
         let part = self.lesion_free.clamp(0.0, 1.0);
         let free_before = |index: usize| (index as f64 * part).floor();
@@ -32,7 +32,7 @@ impl WriteOptions {
 
 #[derive(Debug, thiserror::Error)]
 pub enum PhantomError {
-    #[error("{path} holds files already; name a folder that is empty or does not exist")]
+    #[error("{path} contains files already; name a folder that is empty or does not exist")]
     Occupied { path: PathBuf },
     #[error("cannot write {path}: {source}; check permissions and free space")]
     Write { path: PathBuf, source: std::io::Error },
@@ -40,8 +40,8 @@ pub enum PhantomError {
     Encode { path: PathBuf, reason: String },
 }
 
-/// Writes `count` phantoms below `folder`, which appears when all are there. `on_written` is called once for each, from
-/// several threads.
+/// Writes `count` phantoms below `folder`, which appears when all are complete. `on_written` is called once for each,
+/// from several threads.
 ///
 /// Equal options write equal bytes.
 pub fn write_folder(folder: &Path, options: &WriteOptions, on_written: impl Fn() + Sync) -> Result<(), PhantomError> {
@@ -55,7 +55,7 @@ pub fn write_folder(folder: &Path, options: &WriteOptions, on_written: impl Fn()
         move |source| PhantomError::Write { path, source }
     };
     std::fs::create_dir_all(parent).map_err(write(parent))?;
-    // Beside its place, so that the last step is a rename.
+    // In a temporary folder beside it, so that the last step is a rename.
     let beside = tempfile::Builder::new().prefix(".phantoms-").tempdir_in(parent).map_err(write(folder))?;
     let root = beside.path().join("data");
     let prompts = root.join("Prompts_Folder");
@@ -84,7 +84,8 @@ pub(crate) struct Row {
     pub prompt: String,
 }
 
-/// Writes images and masks of a split, on as many threads as there are cores; the table's rows in the files' order.
+/// Writes images and masks of a split, on as many threads as there are cores; returns the table's rows in the files'
+/// order.
 fn write_split(
     folder: &Path,
     split: Split,
@@ -120,8 +121,8 @@ fn write_split(
     Ok(rows.into_iter().flat_map(|(_, rows)| rows).collect())
 }
 
-/// One image, and a mask and a row for each lesion that can be asked for; for validation the first alone, so that every image
-/// counts once.
+/// Writes one image, and a mask and a row for each lesion that a prompt can name; for validation only the first, so
+/// that every image counts once.
 fn write_phantom(folder: &Path, split: Split, index: usize, options: &WriteOptions) -> Result<Vec<Row>, PhantomError> {
     let phantom = Phantom::with_contents(options.seed, index as u64, options.size, options.contents(index));
     let (width, height) = (phantom.width as u32, phantom.height as u32);
@@ -145,7 +146,7 @@ fn write_phantom(folder: &Path, split: Split, index: usize, options: &WriteOptio
 
 /// Writes the table; equal rows give equal bytes.
 pub(crate) fn write_prompts(path: &Path, rows: &[Row]) -> Result<(), PhantomError> {
-    // In memory first: the zip writer reports a full disk on stderr by itself.
+    // In memory first: the zip writer would report a full disk on stderr itself.
     let workbook = fill_workbook(rows)
         .and_then(|mut workbook| workbook.save_to_buffer())
         .map_err(|error| PhantomError::Encode { path: path.into(), reason: error.to_string() })?;
@@ -236,7 +237,7 @@ mod tests {
         let [first, second] = ["a", "b"].map(|name| {
             let folder = directory.path().join(name);
             write_folder(&folder, &OPTIONS, || ()).unwrap();
-            // A workbook that kept the time of its making would differ from one a second later.
+            // A workbook with its creation time would differ from one a second later.
             std::thread::sleep(std::time::Duration::from_millis(1100));
             files.map(|file| std::fs::read(folder.join(file)).unwrap())
         });

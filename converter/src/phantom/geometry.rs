@@ -1,4 +1,4 @@
-//! How beams lie in the image: side by side (linear probe) or fanned out (curved probe).
+//! The positions of beams in the image: parallel (linear probe) or fanned out (curved probe).
 
 use super::noise::between;
 use rand::{Rng, RngExt};
@@ -7,23 +7,23 @@ use rand::{Rng, RngExt};
 pub struct Geometry {
     pub width: usize,
     pub height: usize,
-    /// How many beams, and how many samples along each.
+    /// The number of beams, and of samples along each.
     pub beams: usize,
     pub samples: usize,
     fan: Option<Fan>,
 }
 
-/// A curved probe's face is part of a circle.
+/// A curved probe, whose face is part of a circle.
 #[derive(Clone, Debug)]
 struct Fan {
-    /// From the circle's centre, which lies above the image, to the probe's face, in pixels.
+    /// The distance from the circle's centre, which is above the image, to the probe's face, in pixels.
     radius: f32,
-    /// From the middle beam to the outermost.
+    /// The angle from the middle beam to the outermost.
     half_angle_radians: f32,
 }
 
 impl Geometry {
-    /// Linear three times of four.
+    /// A random geometry, linear in three of four cases.
     pub fn random(width: usize, height: usize, rng: &mut impl Rng) -> Self {
         let half_angle_radians = between(0.45, 0.62, rng);
         let wants_fan = rng.random_bool(0.25);
@@ -40,7 +40,7 @@ impl Geometry {
         Self { beams: beams.max(2), samples: samples.max(2), fan: Some(fan), ..linear }
     }
 
-    /// The pixel that a sample of a beam is taken at.
+    /// The pixel of a sample of a beam.
     pub fn pixel(&self, beam: f32, sample: f32) -> (f32, f32) {
         let Some(fan) = &self.fan else { return (beam, sample) };
         let angle = (2.0 * beam / (self.beams - 1) as f32 - 1.0) * fan.half_angle_radians;
@@ -75,7 +75,7 @@ impl Geometry {
 }
 
 impl Fan {
-    /// From the circle's centre down to the image's upper edge, which the face's ends touch.
+    /// The distance from the circle's centre down to the image's upper edge, which the face's ends touch.
     fn center_above(&self) -> f32 {
         self.radius * self.half_angle_radians.cos()
     }

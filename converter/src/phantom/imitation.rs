@@ -1,11 +1,12 @@
-//! What looks like a lesion and is none: vessels and ducts, ribs with their shadows, lobules of fat, shadows alone.
+//! Structures that look like a lesion but are not: vessels and ducts, ribs with their shadows, lobules of fat, shadows
+//! alone.
 
 use super::geometry::Geometry;
 use super::lesion::{Echogenicity, Lesion};
 use super::noise::between;
 use rand::{Rng, RngExt};
 
-/// One to five of them, clear of the lesions.
+/// Places one to five of them, away from the lesions.
 pub fn place(geometry: &Geometry, lesions: &[Lesion], rng: &mut impl Rng) -> Vec<Lesion> {
     const ATTEMPTS: usize = 60;
     let wanted = rng.random_range(1..=5);
@@ -55,7 +56,7 @@ fn random(geometry: &Geometry, rng: &mut impl Rng) -> Lesion {
             let radii = (between(0.06, 0.16, rng) * side, between(0.008, 0.02, rng) * side);
             Lesion::imitation(deep, radii, 0.3 * angle, (Echogenicity::Hyperechoic, 16.0), -45.0, 0.0)
         }
-        // A lobule of fat, hardly darker than what is around, in a bright capsule.
+        // A lobule of fat, hardly darker than its surroundings, in a bright capsule.
         3 | 4 => {
             let radius = between(0.05, 0.14, rng) * side;
             let radii = (radius, radius * between(0.35, 0.8, rng));

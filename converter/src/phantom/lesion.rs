@@ -1,18 +1,18 @@
-//! Lesions: where they are, their outline, and what they do to the sound.
+//! Lesions: their position, their outline, and their effect on the sound.
 
 use super::geometry::Geometry;
 use super::noise::between;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// How a lesion scatters, against the tissue around it.
+/// The scattering of a lesion, relative to the tissue around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Echogenicity {
-    /// A cyst: next to nothing.
+    /// A cyst, with hardly any scattering.
     Anechoic,
-    /// Less.
+    /// Weaker scattering.
     Hypoechoic,
-    /// More.
+    /// Stronger scattering.
     Hyperechoic,
 }
 
@@ -20,30 +20,30 @@ pub enum Echogenicity {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lesion {
     pub center: (f32, f32),
-    /// Half of its width and height, before it is turned and made uneven.
+    /// Half of its width and height, before rotation and deformation.
     pub radii: (f32, f32),
     pub rotation_radians: f32,
     pub echogenicity: Echogenicity,
-    /// What is added to the scattering of the tissue within, in dB.
+    /// The change of the scattering of the tissue within, in dB.
     pub contrast_db: f32,
-    /// What the sound gains (enhancement) or loses (shadow) behind the thickest part of the lesion, in dB.
+    /// The gain (enhancement) or loss (shadow) of the sound behind the thickest part of the lesion, in dB.
     pub behind_db: f32,
-    /// How far its margin blurs, in parts of its radius.
+    /// The blur of its margin, as a share of its radius.
     pub margin: f32,
-    /// A bright capsule, in dB.
+    /// The brightness of a capsule, in dB.
     pub capsule_db: f32,
-    /// Amplitude, in parts of the radius, and phase of the outline's waves: the first has two crests around.
+    /// Amplitude, as a share of the radius, and phase of the outline's waves: the first has two crests around.
     waves: [(f32, f32); 5],
 }
 
 impl Lesion {
-    /// A point's distance from the centre in units of the outline's: below 1 is inside.
+    /// A point's distance from the centre, relative to the outline's: below 1 is inside.
     pub fn radius_ratio(&self, x: f32, y: f32) -> f32 {
         let (sin, cos) = self.rotation_radians.sin_cos();
         let (dx, dy) = (x - self.center.0, y - self.center.1);
         let (a, b) = ((cos * dx + sin * dy) / self.radii.0, (cos * dy - sin * dx) / self.radii.1);
         let distance = a.hypot(b);
-        // Far away the outline's waves do not matter, and an arc tangent for every pixel would.
+        // Far away the outline's waves do not matter, and an arc tangent for every pixel would cost time.
         if distance > 2.5 {
             return distance;
         }
@@ -62,13 +62,13 @@ impl Lesion {
         std::f32::consts::PI * self.radii.0 * self.radii.1
     }
 
-    /// No point of it is farther from the centre than this.
+    /// The largest distance of any of its points from the centre.
     pub fn reach(&self) -> f32 {
         let crests: f32 = self.waves.iter().map(|(size, _)| size.abs()).sum();
         self.radii.0.max(self.radii.1) * (1.0 + crests)
     }
 
-    /// A body with an even outline that is no lesion.
+    /// A body with an even outline that is not a lesion.
     pub(super) fn imitation(
         center: (f32, f32),
         radii: (f32, f32),
@@ -123,7 +123,7 @@ impl Lesion {
     }
 }
 
-/// One to three lesions of different sizes, apart from each other, that no shadow hides.
+/// Places one to three lesions of different sizes, apart from each other, that no shadow hides.
 pub fn place(geometry: &Geometry, rng: &mut impl Rng) -> Vec<Lesion> {
     const ATTEMPTS: usize = 300;
     let (width, height) = (geometry.width as f32, geometry.height as f32);
@@ -152,7 +152,7 @@ pub fn place(geometry: &Geometry, rng: &mut impl Rng) -> Vec<Lesion> {
     lesions
 }
 
-/// A lesion with another one below it changes the sound behind it only a little.
+/// Weakens the effect of a lesion on the sound if there is another one below it.
 fn keep_shadows_off(lesions: &mut [Lesion]) {
     let boxes: Vec<((f32, f32), f32)> = lesions.iter().map(|lesion| (lesion.center, lesion.reach())).collect();
     for lesion in lesions {

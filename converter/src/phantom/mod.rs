@@ -1,7 +1,7 @@
-//! Synthetic B-mode ultrasound images, with lesions and a sentence that picks one of them.
+//! Synthetic B-mode ultrasound images, with lesions and a sentence that describes one of them.
 //!
-//! Tests and examples need images that anyone may have and whose truth is exact. A phantom is made the way a scanner
-//! makes an image: scatterers of random phase in layered tissue, smoothed by the beam, attenuated with depth, their
+//! Tests and examples need freely available images with an exact ground truth. A phantom is generated as a scanner
+//! forms an image: scatterers of random phase in layered tissue, smoothed by the beam, attenuated with depth, their
 //! envelope compressed to decibels ([Wagner et al., "Statistics of Speckle in Ultrasound B-Scans", 1983]). Equal seeds
 //! give equal bytes on one kind of machine.
 
@@ -27,7 +27,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tissue::Tissue;
 
-/// The sizes that phantoms vary over, in pixels.
+/// The sizes of phantoms, in pixels, one of which is drawn.
 const SIZES: [(usize, usize); 6] = [(320, 256), (400, 320), (360, 360), (480, 400), (560, 440), (640, 480)];
 /// The least and the largest side of a phantom, in pixels.
 pub const SIDE_RANGE: std::ops::RangeInclusive<usize> = 96..=2048;
@@ -37,28 +37,29 @@ pub const SIDE_RANGE: std::ops::RangeInclusive<usize> = 96..=2048;
 pub struct Phantom {
     pub width: usize,
     pub height: usize,
-    /// Row by row, 0..255.
+    /// The pixels row by row, 0..255.
     pub pixels: Vec<u8>,
-    /// At least one, unless [`Contents`] says none; none overlap.
+    /// The lesions, at least one, unless [`Contents`] has none; none overlap.
     pub lesions: Vec<Lesion>,
-    /// At least one: of each lesion that something sets apart. The first was drawn at random, the others follow in the
-    /// order of `lesions`. Without a lesion, one for a lesion that is not there.
+    /// The prompts, at least one: for each lesion that is distinguishable. The first was drawn at random, the others
+    /// follow in the order of `lesions`. Without a lesion, one for an absent lesion.
     pub requests: Vec<Request>,
 }
 
-/// A prompt and the lesion that it alone fits.
+/// A prompt and the only lesion that it fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Its place in [`Phantom::lesions`].
+    /// Its index in [`Phantom::lesions`].
     pub lesion: usize,
     pub prompt: String,
 }
 
-/// What a phantom shows besides tissue.
+/// The contents of a phantom besides tissue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contents {
     pub lesions: bool,
-    /// What looks like a lesion and is none: vessels, ducts, ribs and other shadows, lobules of fat.
+    /// Whether there are structures that look like a lesion but are not: vessels, ducts, ribs and other shadows,
+    /// lobules of fat.
     pub imitations: bool,
 }
 
@@ -67,13 +68,13 @@ impl Contents {
 }
 
 impl Phantom {
-    /// A phantom with lesions and nothing that imitates them: see [`Self::with_contents`].
+    /// A phantom with lesions and without imitations: see [`Self::with_contents`].
     pub fn generate(seed: u64, index: u64, size: Option<(usize, usize)>) -> Self {
         Self::with_contents(seed, index, size, Contents::LESIONS)
     }
 
     /// The phantom number `index` of a seed. `size` is width and height in pixels, clamped to [`SIDE_RANGE`]; without
-    /// one it varies.
+    /// one it is random.
     pub fn with_contents(seed: u64, index: u64, size: Option<(usize, usize)>, contents: Contents) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index);
@@ -144,7 +145,7 @@ fn sides(mut lesions: Vec<Lesion>, width: usize) -> Option<Vec<Lesion>> {
     apart.then_some(lesions)
 }
 
-/// Lesions of which at least one has something to name it by.
+/// Places lesions of which at least one is distinguishable by a prompt.
 fn distinguishable_lesions(geometry: &Geometry, rng: &mut ChaCha8Rng) -> Vec<Lesion> {
     const ATTEMPTS: usize = 30;
     let size = (geometry.width, geometry.height);
@@ -155,7 +156,7 @@ fn distinguishable_lesions(geometry: &Geometry, rng: &mut ChaCha8Rng) -> Vec<Les
         }
         lesions = lesion::place(geometry, rng);
     }
-    // One alone always has a place.
+    // A single one always has a place.
     lesions.truncate(1);
     lesions
 }
@@ -181,7 +182,7 @@ mod tests {
         let mut mask = phantom.mask(index);
         for (i, inside) in mask.lesion.iter_mut().enumerate() {
             let ratio = lesion.radius_ratio((i % phantom.width) as f32, (i / phantom.width) as f32);
-            // Above the lesion's centre only: below may lie its shadow.
+            // Only above the lesion's centre: its shadow may be below.
             *inside = (1.15..1.5).contains(&ratio) && ((i / phantom.width) as f32) < lesion.center.1;
         }
         mask

@@ -18,7 +18,7 @@ impl Noise {
         Self { lattice, order }
     }
 
-    /// Between -1 and 1, changing over a distance of about 1.
+    /// A value between -1 and 1 that changes over a distance of about 1.
     pub fn at(&self, x: f32, y: f32) -> f32 {
         let (column, row) = (x.floor(), y.floor());
         let smooth = |t: f32| t * t * (3.0 - 2.0 * t);
@@ -48,7 +48,7 @@ pub fn complex_normal(rng: &mut impl Rng) -> (f32, f32) {
     (amplitude * cos, amplitude * sin)
 }
 
-/// Uniform from `low` to `high`.
+/// A uniform number from `low` to `high`.
 pub fn between(low: f32, high: f32, rng: &mut impl Rng) -> f32 {
     low + (high - low) * rng.random::<f32>()
 }

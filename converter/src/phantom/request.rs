@@ -1,4 +1,4 @@
-//! Which lesion a prompt names, and by what.
+//! Which lesion a prompt names, and by which property.
 
 use super::Request;
 use super::lesion::{Echogenicity, Lesion};
@@ -6,28 +6,28 @@ use crate::data::{Place, image_prompt};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// A lesion with this many times another's area is large beside it.
+/// The ratio of areas from which a lesion is large beside another.
 const CLEARLY_LARGER: f32 = 2.0;
 
-/// Picks a lesion and words a prompt that fits it alone.
+/// Selects a lesion and words a prompt that fits it alone.
 pub fn pick(lesions: &[Lesion], size: (usize, usize), rng: &mut impl Rng) -> Request {
     let order: Vec<usize> = (0..lesions.len()).collect();
     let target = order.choose(rng).copied().unwrap_or(0);
-    // Some layouts have a lesion that nothing sets apart; another one then is.
+    // Some layouts have a lesion that is not distinguishable; then another one is used.
     let mut candidates = std::iter::once(target).chain(order.iter().copied().filter(|index| *index != target));
     candidates
         .find_map(|lesion| word(lesions, lesion, size, rng))
         .unwrap_or_else(|| Request { lesion: target, prompt: image_prompt(&[], None, rng) })
 }
 
-/// A prompt that fits this lesion and no other, by place, size or echogenicity; `None` where nothing sets it apart.
+/// A prompt that fits this lesion and no other, by place, size or echogenicity; `None` where nothing distinguishes it.
 pub fn word(lesions: &[Lesion], lesion: usize, size: (usize, usize), rng: &mut impl Rng) -> Option<Request> {
     let marks = marks(lesions, lesion, size);
     let mark = marks.choose(rng).copied()?;
     let mut adjectives = Vec::new();
     let mut place = None;
     let extra = rng.random_bool(0.3);
-    // One mark is enough; sometimes every mark is said.
+    // One property is enough; sometimes all are named.
     for other in &marks {
         if *other == mark || extra {
             match other {
@@ -40,12 +40,12 @@ pub fn word(lesions: &[Lesion], lesion: usize, size: (usize, usize), rng: &mut i
     Some(Request { lesion, prompt: image_prompt(&adjectives, place, rng) })
 }
 
-/// Whether a prompt can pick one of the lesions.
+/// Whether a prompt can name one of the lesions alone.
 pub fn is_possible(lesions: &[Lesion], size: (usize, usize)) -> bool {
     (0..lesions.len()).any(|index| !marks(lesions, index, size).is_empty())
 }
 
-/// Something that is true of one lesion of an image and of no other.
+/// A property that one lesion of an image has and no other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mark {
     Size(&'static str),
@@ -77,7 +77,7 @@ fn marks(lesions: &[Lesion], index: usize, size: (usize, usize)) -> Vec<Mark> {
     marks
 }
 
-/// A side of the image on which this lesion is and no other one.
+/// A side of the image with this lesion and no other.
 fn place_alone(lesion: &Lesion, others: &[&Lesion], (width, height): (usize, usize)) -> Option<Place> {
     let position = |lesion: &Lesion| (lesion.center.0 / width as f32, lesion.center.1 / height as f32);
     let (x, y) = position(lesion);

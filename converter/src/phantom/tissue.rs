@@ -1,4 +1,4 @@
-//! Layered breast tissue: how strongly each point scatters, in decibels.
+//! Layered breast tissue: the scattering of each point, in decibels.
 
 use super::noise::{Noise, between};
 use rand::Rng;
@@ -7,12 +7,12 @@ pub struct Tissue {
     noise: Noise,
     width: f32,
     height: f32,
-    /// Depths, in parts of the height, at which skin, fat, gland and the fat behind it end.
+    /// The depths, as shares of the height, at which skin, fat, gland and the fat behind it end.
     skin: f32,
     fat: f32,
     gland: f32,
     muscle: f32,
-    /// Mean scattering.
+    /// The mean scattering, in dB.
     fat_db: f32,
     gland_db: f32,
     muscle_db: f32,
@@ -37,7 +37,7 @@ impl Tissue {
         }
     }
 
-    /// Scattering at a pixel, about -45 to 0 dB.
+    /// The scattering at a pixel, about -45 to 0 dB.
     pub fn scattering_db(&self, x: f32, y: f32) -> f32 {
         // Both in units of the height, so that tissue looks alike in images of any shape.
         let (u, v) = (x / self.height, y / self.height);
@@ -51,7 +51,7 @@ impl Tissue {
         db = mix(db, self.gland_layer(u, v), fat_blend);
         db = mix(db, self.muscle_layer(u, v), gland_blend);
         db = mix(db, self.muscle_db - 8.0 + 5.0 * self.noise.rough(u * 8.0, v * 8.0), deep_blend);
-        // Fasciae shine where layers meet, in pieces.
+        // Fasciae are bright where layers meet, in pieces.
         let fascia = |at: f32, strength: f32, row: f32| {
             let pieces = (0.6 + 1.2 * self.noise.at(u * 5.0, row)).clamp(0.0, 1.2);
             strength * pieces * bump(depth - at, 0.006)
@@ -87,13 +87,13 @@ impl Tissue {
         self.muscle_db + 7.0 * stripes.max(0.0) + 3.0 * self.noise.rough(u * 5.0, v * 9.0)
     }
 
-    /// How far a beam is across the image, 0..1.
+    /// The position of a beam across the image, 0..1.
     pub fn across(&self, x: f32) -> f32 {
         x / self.width
     }
 }
 
-/// 0 before `at`, 1 behind it, over a distance of about `width`.
+/// A smooth step: 0 before `at`, 1 behind it, over a distance of about `width`.
 fn edge(position: f32, at: f32, width: f32) -> f32 {
     ((position - at) / width * 0.5 + 0.5).clamp(0.0, 1.0)
 }
@@ -102,7 +102,7 @@ fn mix(from: f32, to: f32, part: f32) -> f32 {
     from + (to - from) * part
 }
 
-/// 1 at 0, falling off like a bell of this width.
+/// A Gaussian of this width, 1 at 0.
 fn bump(distance: f32, width: f32) -> f32 {
     (-(distance / width).powi(2)).exp()
 }

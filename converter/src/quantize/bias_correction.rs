@@ -1,7 +1,8 @@
-//! Bias correction: rounded weights shift a layer's mean, and its bias can take the shift back (Nagel et al., ICCV 2019).
+//! Bias correction: rounded weights shift a layer's mean, and its bias can compensate the shift (Nagel et al., ICCV
+//! 2019).
 //!
-//! The shift of an output is the mean over images and pixels of (W' - W) * x. It is measured by running the difference of
-//! the weights beside the layer, borders and all.
+//! The shift of an output is the mean over images and pixels of (W' - W) * x. It is measured by running the difference
+//! of the weights beside the layer, including borders.
 
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
@@ -11,15 +12,15 @@ use causalclipseg::graph::{Graph, Node, NodeId, Op, Shape, TAPS, Weights};
 use ndarray::{ArrayD, Axis};
 use std::collections::BTreeMap;
 
-/// Where a layer's shift goes: which bias, and the index in it of the layer's first output.
+/// The bias that compensates a layer's shift, and the index in it of the layer's first output.
 struct Target {
     bias: String,
     first: usize,
-    /// Outputs that share a bias in turn: the nine tap products of a channel do.
+    /// The number of outputs that share a bias in turn, as the nine tap products of a channel do.
     outputs: usize,
 }
 
-/// Takes the shifts that `quantised` weights make off the biases.
+/// Subtracts the shifts caused by `quantised` weights from the biases.
 pub fn correct_biases(
     graph: &Graph,
     weights: &mut Weights,
@@ -64,7 +65,7 @@ pub fn correct_biases(
     Ok(())
 }
 
-/// The graph with a second layer beside each quantised one, of the difference of the weights and no bias.
+/// The graph with a second layer beside each quantised one, with the difference of the weights and no bias.
 fn add_differences(
     graph: &Graph,
     weights: &Weights,
@@ -142,7 +143,8 @@ mod tests {
     use causalclipseg::graph::GraphBuilder;
     use causalclipseg::prompt::Tokens;
 
-    /// A layer whose small weights all round the same way, on bright images: its mean comes back, pixels stay off.
+    /// A layer whose small weights all round the same way, on bright images: its mean is restored, single pixels are
+    /// not.
     #[test]
     fn means_come_back() {
         let mut g = GraphBuilder::new();
@@ -164,7 +166,7 @@ mod tests {
             .into_iter()
             .map(|parameter| {
                 let value = ArrayD::from_shape_fn(parameter.shape.clone(), |index| {
-                    // The largest of an output fixes its scale; the others lie a little above half a step.
+                    // The largest weight of an output determines its scale; the others are slightly above half a step.
                     if parameter.shape.len() == 4 && index[1] == 0 && index[3] == 0 { 1.0 } else { 0.0043 }
                 });
                 (parameter.name, value)

@@ -1,4 +1,4 @@
-//! Chooses the grid of every value that is rounded, by what was seen and by the error that it then made.
+//! Chooses the scale and zero point of every rounded value, from observed values and the resulting error.
 
 use super::QuantiseError;
 use super::histogram::{Histogram, sample};
@@ -10,20 +10,20 @@ use causalclipseg::graph::{Graph, Grid, NodeId, Op, Weights};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
-/// Steps of 1/255: values in 0 to 1.
+/// The scale and zero point of values in 0 to 1: steps of 1/255.
 const UNIT_GRID: Grid = Grid { scale: 1.0 / 255.0, zero_point: 0 };
 
-/// What every observer made of one value, and how far each was off on images that it had not seen.
+/// Every observer's scale and zero point for one value, and their errors on images that they had not seen.
 #[derive(Clone, Debug)]
 pub struct Candidates {
     pub grids: [Grid; 4],
     /// Sums of squared errors.
     errors: [f64; 4],
-    /// Sum of squares of the values themselves.
+    /// The sum of squares of the values themselves.
     power: f64,
 }
 
-/// The candidates of all values with a grid of their own.
+/// The candidates of all values with a separate scale and zero point.
 pub struct Calibration {
     placements: Vec<Placement>,
     candidates: BTreeMap<NodeId, Candidates>,
@@ -32,14 +32,14 @@ pub struct Calibration {
 /// Which observer decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// The same everywhere.
+    /// The same observer everywhere.
     Only(Observer),
-    /// For each value the one that was least off.
+    /// For each value the observer with the least error.
     LeastError,
 }
 
 impl Calibration {
-    /// Gathers what all nodes yield on `calibration`, and measures the grids on `held_out`.
+    /// Collects all nodes' values on `calibration`, and measures the candidates on `held_out`.
     pub fn gather(
         graph: &Graph,
         weights: &Weights,
@@ -82,7 +82,7 @@ impl Calibration {
         Ok(Self { placements, candidates })
     }
 
-    /// Every node's grid under a policy.
+    /// Every node's scale and zero point under a policy.
     pub fn grids(&self, policy: Policy) -> Vec<Option<Grid>> {
         let of = |id: NodeId| self.candidates.get(&id).map(|candidates| candidates.grids[candidates.choice(policy)]);
         let mut grids: Vec<Option<Grid>> = Vec::with_capacity(self.placements.len());
@@ -98,7 +98,7 @@ impl Calibration {
         grids
     }
 
-    /// How many values each observer was best for.
+    /// The number of values for which each observer was best.
     pub fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for candidates in self.candidates.values() {
@@ -132,7 +132,7 @@ impl Candidates {
     }
 }
 
-/// Whether a node's own values decide a grid. The parts of a concatenation are seen in the whole.
+/// Whether a scale depends on a node's own values. The parts of a concatenation are observed together.
 fn is_observed(placements: &[Placement], id: NodeId) -> bool {
     match placements[id.0] {
         Placement::Own { .. } => true,
@@ -141,7 +141,7 @@ fn is_observed(placements: &[Placement], id: NodeId) -> bool {
     }
 }
 
-/// What only goes through sigmoids is off by what comes out of them.
+/// The error of values that only go through sigmoids is measured after the sigmoids.
 fn feeds_sigmoids(graph: &Graph, id: NodeId) -> bool {
     let mut readers = graph.readers(id).peekable();
     readers.peek().is_some() && readers.all(|reader| graph.node(reader).op == Op::Sigmoid)

@@ -1,5 +1,5 @@
-//! A quantised checkpoint: safetensors that hold the integers, their scales and what stayed f32, with the graph and its
-//! grids in the metadata.
+//! A quantised checkpoint: safetensors with the integers, their scales and the f32 weights, with the graph and its
+//! scales and zero points in the metadata.
 
 use super::QuantiseError;
 use super::network::unrounded_input;
@@ -15,23 +15,23 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-/// What follows a weight's name in the name of its scales.
+/// The suffix of a weight's name in the name of its scales.
 const SCALE_SUFFIX: &str = ".scale";
 
-/// A network whose weights are small integers and whose values have grids.
+/// A network with integer weights and quantised values.
 #[derive(Clone, Debug)]
 pub struct QuantisedCheckpoint {
     pub architecture: Architecture,
-    /// Which graph of the same function was quantised.
+    /// The graph of the function that was quantised.
     pub form: Form,
-    /// With every calibrated grid, those inside fused steps too.
+    /// The graph with all calibrated scales and zero points, including those inside fused steps.
     pub graph: Graph,
-    /// What is no integer: biases, norms, positions, and layers that were left wide.
+    /// The weights that are not integers: biases, norms, positions, and layers that stayed f32.
     pub weights: Weights,
     pub quantised: BTreeMap<String, QuantisedTensor>,
-    /// What the quantiser recorded, for the bundle's manifest.
+    /// The quantiser's record, for the bundle's manifest.
     pub calibration: serde_json::Value,
-    /// Where the weights come from.
+    /// The origin of the weights.
     pub provenance: Provenance,
 }
 
@@ -42,7 +42,7 @@ impl QuantisedCheckpoint {
         self.weights.iter().map(|(name, value)| (name.clone(), value.clone())).chain(integers).collect()
     }
 
-    /// Reads what [`Self::save`] wrote, and checks that graph, weights and grids fit each other.
+    /// Reads what [`Self::save`] wrote, and checks that graph, weights and scales fit each other.
     pub fn load(path: &Path) -> Result<Self, QuantiseError> {
         let bytes = std::fs::read(path).map_err(|source| QuantiseError::Read { path: path.into(), source })?;
         let format = |reason: String| QuantiseError::Format { path: path.into(), reason };
@@ -86,7 +86,7 @@ impl QuantisedCheckpoint {
         Ok(checkpoint)
     }
 
-    /// Why the parts do not fit each other, if they do not.
+    /// Checks that the parts fit each other; fails with the reason.
     fn check(&self) -> Result<(), String> {
         self.graph.validate().map_err(|error| error.to_string())?;
         let shape_of = |name: &str| {
@@ -100,7 +100,7 @@ impl QuantisedCheckpoint {
                 return Err(format!("the scales of `{name}` are not {rows} positive numbers"));
             }
             if tensor.stored.iter().any(|value| *value == i8::MIN) {
-                return Err(format!("`{name}` holds -128, which no weight is"));
+                return Err(format!("`{name}` has the value -128, which is not allowed"));
             }
         }
         for (name, value) in &self.weights {
@@ -109,12 +109,12 @@ impl QuantisedCheckpoint {
             }
         }
         match unrounded_input(&self.graph, |weight| self.quantised.contains_key(weight)) {
-            Some(node) => Err(format!("the int8 layer `{node}` reads a value without a grid")),
+            Some(node) => Err(format!("the int8 layer `{node}` reads a value that is not quantised")),
             None => Ok(()),
         }
     }
 
-    /// Writes the checkpoint whole or not at all.
+    /// Writes the checkpoint completely or not at all.
     pub fn save(&self, path: &Path) -> Result<(), QuantiseError> {
         let format = |reason: String| QuantiseError::Format { path: path.into(), reason };
         let mut encoded: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();

@@ -1,4 +1,4 @@
-//! The quantised network beside the one that it came from, on a split of a data set.
+//! Compares the quantised network with the original one, on a split of a data set.
 
 use super::QuantiseError;
 use super::inputs::tokens;
@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     pub images: usize,
-    /// Different sentences among the prompts.
+    /// The number of different sentences among the prompts.
     pub prompts: usize,
-    /// Against what experts drew, at the image's own size.
+    /// Dice against the experts' masks, at the image's own size.
     pub dice_f32: f64,
     pub dice_int8: f64,
     pub iou_f32: f64,
@@ -27,25 +27,25 @@ pub struct Comparison {
     /// Dice of the int8 mask against the f32 mask.
     pub mask_agreement: f64,
     pub worst_mask_agreement: f64,
-    /// Square root of the squared differences' share in the squared logits.
+    /// The square root of the squared differences' share of the squared logits.
     pub relative_error: f64,
     pub largest_logit_difference: f64,
     pub largest_logit: f64,
 }
 
-/// Two networks of one architecture: the true one and the quantised one.
+/// Two networks of one architecture: the original and the quantised one.
 pub struct Pair<'a> {
     pub expected: (&'a Graph, &'a Weights),
     pub found: (&'a Graph, &'a Weights),
 }
 
-/// What both networks are given beside their weights.
+/// The settings of both networks beside their weights.
 #[derive(Clone, Copy, Debug)]
 pub struct CompareOptions<'a> {
     pub input_size: usize,
     pub context: usize,
     pub tokenizer_json: &'a [u8],
-    /// The probability from which a pixel is lesion.
+    /// The probability above which a pixel is lesion.
     pub threshold: f32,
 }
 

@@ -1,9 +1,9 @@
-//! Cross-layer equalisation: channels between two convolutions are brought to like ranges, and one grid fits them all
-//! better (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019).
+//! Cross-layer equalisation: channels between two convolutions are scaled to similar ranges, so that one scale fits
+//! them all better (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019).
 //!
 //! ReLU and averages commute with a positive factor. So channel i of the first convolution may be divided by s_i, and
-//! the second's weights for it multiplied. With weights on a grid for each output, what is left to balance is the
-//! channel's range among activations, r, and among the second's weights, w: s = sqrt(r / w) makes both sqrt(r w).
+//! the second's weights for it multiplied. With a scale for each output's weights, the remaining trade-off is between
+//! the channel's range among activations, r, and among the second's weights, w: s = sqrt(r / w) makes both sqrt(r w).
 
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
@@ -12,16 +12,16 @@ use causalclipseg::graph::{Graph, NodeId, Op, Weights};
 use ndarray::Axis;
 use std::collections::BTreeMap;
 
-/// Channels are scaled by no more than this against their mean, so that a nearly dead one does not rule the weights.
+/// The largest factor of a channel relative to their mean, so that a nearly dead one does not dominate the weights.
 const LARGEST_FACTOR: f32 = 16.0;
 
-/// Two convolutions with nothing but ReLU and averages between.
+/// Two convolutions with only ReLU and averages between.
 #[derive(Clone, Debug, PartialEq)]
 struct Pair {
     first: NodeId,
     /// The constant map that is added to the first, if there is one.
     map: Option<String>,
-    /// Where the channels' ranges are seen.
+    /// The node at which the channels' ranges are measured.
     relu: NodeId,
     second: NodeId,
 }
@@ -57,7 +57,7 @@ fn only_reader(graph: &Graph, id: NodeId) -> Option<NodeId> {
     }
 }
 
-/// `is_own` tells by a weight's name that one node alone reads it.
+/// `is_own` tells by a weight's name whether only one node reads it.
 fn find_pair(graph: &Graph, first: NodeId, is_own: &impl Fn(&str) -> bool) -> Option<Pair> {
     let Op::Conv { weight, bias, .. } = &graph.node(first).op else { return None };
     if !is_own(weight) || !bias.as_deref().is_none_or(is_own) {
@@ -130,7 +130,7 @@ fn apply(graph: &Graph, weights: &mut Weights, pair: &Pair, range: &[f32]) {
     }
 }
 
-/// sqrt(range / weight) by channel, their geometric mean at one. A channel without either stays as it is.
+/// sqrt(range / weight) by channel, with a geometric mean of one. A channel without either is unchanged.
 fn factors(ranges: &[f32], weights: &[f32]) -> Vec<f32> {
     let logs: Vec<Option<f32>> = ranges
         .iter()

@@ -1,17 +1,17 @@
-//! How often a tensor takes which values, gathered image by image without knowing its range beforehand.
+//! The distribution of a tensor's values, collected image by image without knowing its range beforehand.
 
-/// Bins over the whole range. A range that has just doubled leaves half of them in use, and half of those where values
-/// are never negative: still eight for each of 256 steps.
+/// The number of bins over the full range. A range that has just doubled uses half of them, and half of those where
+/// values are never negative: still eight for each of 256 steps.
 const BINS: usize = 8192;
 
-/// Values of larger tensors are sampled down to about this many an image.
+/// The number of values, about, to which larger tensors are sampled for an image.
 const MOST_SAMPLES: usize = 1 << 16;
 
-/// A histogram whose range doubles whenever a value lies outside.
+/// A histogram whose range doubles whenever a value is outside.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     bins: Vec<u64>,
-    /// Bins cover -reach to reach, a power of two; zero until a value other than zero came.
+    /// The limit of the bins, -reach to reach, a power of two; zero until a value other than zero came.
     reach: f32,
     minimum: f32,
     maximum: f32,
@@ -60,7 +60,7 @@ impl Histogram {
             return;
         }
         if self.reach == 0.0 {
-            // The power of two at or above it; subnormal numbers are as good as the smallest normal one.
+            // The power of two at or above it; subnormal numbers count as the smallest normal one.
             self.reach = f32::MIN_POSITIVE;
             while self.reach < reach && self.reach < f32::MAX / 2.0 {
                 self.reach *= 2.0;
@@ -82,19 +82,19 @@ impl Histogram {
         (self.minimum <= self.maximum).then_some((self.minimum, self.maximum))
     }
 
-    /// Values other than zero with their counts, in rising order. A bin stands for its middle.
+    /// Values other than zero with their counts, in rising order. A bin counts as its middle.
     pub fn counts(&self) -> impl Iterator<Item = (f32, u64)> + '_ {
         let middle = |bin: usize| ((bin as f32 + 0.5) / (BINS / 2) as f32 - 1.0) * self.reach;
         self.bins.iter().enumerate().filter(|(_, count)| **count > 0).map(move |(bin, count)| (middle(bin), *count))
     }
 
-    /// Values counted that are exactly zero, which every grid holds.
+    /// The number of counted values that are exactly zero, which every scale and zero point represents.
     pub fn zeros(&self) -> u64 {
         self.zeros
     }
 }
 
-/// Of a large tensor every so manieth value. The step is odd, so that it does not always meet the same columns of a map.
+/// Every n-th value of a large tensor. The step is odd, so that it does not always select the same columns of a map.
 pub fn sample(values: &[f32]) -> impl Iterator<Item = &f32> {
     let step = values.len().div_ceil(MOST_SAMPLES) | 1;
     values.iter().step_by(step)

@@ -1,4 +1,4 @@
-//! What a network is calibrated on: images as the network sees them, each with a prompt.
+//! The inputs of calibration: images in the network's form, each with a prompt.
 
 use super::QuantiseError;
 use crate::data::Sample;
@@ -8,25 +8,25 @@ use causalclipseg::io::Image;
 use causalclipseg::prompt::{PromptError, Tokenizer, Tokens};
 use ndarray::ArrayD;
 
-/// Of the grey range, what the images together must span: an 8-bit image kept in 16 bits spans less.
+/// The least share of the grey range that the images together must span: an 8-bit image stored in 16 bits spans less.
 const LEAST_CONTRAST: f32 = 0.02;
 
 /// An image with a sentence about it.
 #[derive(Clone, Debug)]
 pub struct CalibrationItem {
-    /// 3 x size x size, normalised.
+    /// The image, 3 x size x size, normalised.
     pub image: ArrayD<f32>,
-    /// Start and end of text included.
+    /// The prompt's tokens, start and end of text included.
     pub tokens: Tokens,
 }
 
-/// What calibration reads.
+/// The items of calibration.
 #[derive(Clone, Debug, Default)]
 pub struct CalibrationSet {
     pub items: Vec<CalibrationItem>,
 }
 
-/// Brings pictures and sentences into the form that a network takes.
+/// Converts pictures and sentences to the network's form.
 pub struct CalibrationReader {
     preprocessor: Preprocessor,
     tokenizer: Tokenizer,
@@ -36,7 +36,7 @@ pub struct CalibrationReader {
 }
 
 impl CalibrationReader {
-    /// For a network of this input size and context.
+    /// A reader for a network of this input size and context.
     pub fn new(size: usize, context: usize, tokenizer_json: &[u8]) -> Result<Self, QuantiseError> {
         let preprocessor = Preprocessor::new(size, Normalisation::CLIP, Fit::Stretch)?;
         let tokenizer = Tokenizer::from_json(tokenizer_json)?;
@@ -65,16 +65,17 @@ impl CalibrationReader {
         Ok(())
     }
 
-    /// What was read, once it is of some use.
+    /// The items that were read, after a check that they are useful.
     ///
     /// # Errors
-    /// No image at all, or images that all show next to nothing.
+    /// There is no image at all, or all images are nearly constant.
     pub fn finish(self) -> Result<CalibrationSet, QuantiseError> {
         if self.set.items.is_empty() {
             return Err(QuantiseError::NoImages);
         }
         let Normalisation { std, .. } = Normalisation::CLIP;
-        // Channels are shifted against each other by the normalisation; the widest tells of the picture all the same.
+        // Channels are shifted against each other by the normalisation; the largest range describes the picture all the
+        // same.
         let span = |item: &CalibrationItem| {
             let channels = item.image.outer_iter().zip(std);
             let spans = channels.map(|(channel, std)| {
@@ -93,7 +94,8 @@ impl CalibrationReader {
     }
 }
 
-/// A prompt without words is the start and the end of text; one that is too long loses words at its end, as in training.
+/// The tokens of a prompt. Without words, they are the start and the end of text; a prompt that is too long loses words
+/// at its end, as in training.
 pub(super) fn tokens(tokenizer: &Tokenizer, prompt: &str, context: usize) -> Result<Tokens, PromptError> {
     let mut words: Vec<&str> = prompt.split_whitespace().collect();
     loop {
@@ -116,14 +118,14 @@ impl CalibrationSet {
         Self { items: items.collect() }
     }
 
-    /// Every fifth item to measure with, the others to calibrate with. A single item serves for both.
+    /// Every fifth item to measure with, the others to calibrate with. A single item is used for both.
     pub fn split(self) -> (Self, Self) {
         if self.items.len() < 2 {
             return (self.clone(), self);
         }
         let (mut kept, mut held_out) = (Self::default(), Self::default());
         for (index, item) in self.items.into_iter().enumerate() {
-            // Of two items the second is held out.
+            // The second of two items is held out.
             if index % 5 == 1 { &mut held_out } else { &mut kept }.items.push(item);
         }
         (kept, held_out)

@@ -1,4 +1,4 @@
-//! How far a quantised network is from the one that it came from.
+//! The deviation of a quantised network from the original one.
 
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 /// The difference of two networks' logits on the same images and prompts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Deviation {
-    /// Square root of the squared differences' share in the squared logits.
+    /// The square root of the squared differences' share of the squared logits.
     pub relative_error: f64,
     /// The largest difference of any logit.
     pub largest_difference: f64,
-    /// Mean Dice of the masks (logits above zero); two empty masks agree wholly.
+    /// Mean Dice of the masks (logits above zero); two empty masks agree completely.
     pub mask_agreement: f64,
 }
 
@@ -38,7 +38,7 @@ impl Deviation {
                 let difference = f64::from(found - expected);
                 noise += difference.powi(2);
                 signal += f64::from(*expected).powi(2);
-                // Not `max`: a NaN must show.
+                // Not `max`, which would hide a NaN.
                 if difference.is_nan() || difference.abs() > largest {
                     largest = difference.abs();
                 }

@@ -1,13 +1,14 @@
-//! Post-training quantisation: a trained network becomes one of 8-bit weights and values that yields the same masks.
+//! Post-training quantisation: converts a trained network to 8-bit weights and values with the same masks.
 //!
-//! The steps, each kept only where it brings the logits of unseen images nearer to the true ones:
+//! The steps, each kept only where it reduces the error of the logits on unseen images:
 //! 1. The graph is rewritten (or, of the published form, its batch norms folded).
 //! 2. Channels between convolutions are equalised ([`equalise`]).
-//! 3. Every value is observed on calibration images and prompts; four observers propose a grid, and the one that is least
-//!    off on images held out is taken.
-//! 4. Weights are rounded, each output on its own grid ([`QuantisedTensor`]), and biases take back the shift of the means.
-//! 5. A scan leaves single layers in f32, one by one, and says what that gains. Where masks would not agree well enough,
-//!    the few worst layers stay wide.
+//! 3. Every value is observed on calibration images and prompts; four observers propose a scale and zero point, and the
+//!    one with the least error on held-out images is used.
+//! 4. Weights are rounded, with a scale for each output ([`QuantisedTensor`]), and biases compensate the shift of the
+//!    means.
+//! 5. A scan keeps single layers in f32, one by one, and reports what that gains. Where masks would not agree well
+//!    enough, the few worst layers stay f32.
 //!
 //! The result is a [`QuantisedCheckpoint`], which `pack` and `export` read, and a [`Report`].
 
@@ -58,23 +59,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Images that equalisation and bias correction look at, and those that choices are measured on.
+/// The number of images for equalisation and bias correction, and of those that choices are measured on.
 const FEW: usize = 8;
 const JUDGES: usize = 16;
-/// Where masks of held-out images agree less than this, layers are left wide: a little above what is promised.
+/// The agreement of masks of held-out images below which layers stay f32: slightly above what is promised.
 const LEAST_AGREEMENT: f64 = 0.992;
-/// What a layer that the sentence alone runs through must gain to stay wide: it costs nothing on a frame.
+/// The gain for which a layer that depends on the sentence alone stays f32: it costs nothing on a frame.
 const PROMPT_LAYER_GAIN: f64 = 0.1;
 
-/// Why a network can't be quantised.
+/// Why a network cannot be quantised.
 #[derive(Debug, thiserror::Error)]
 pub enum QuantiseError {
     #[error("there is no image to calibrate on; name a data set with --calibrate, or use --phantoms")]
     NoImages,
-    #[error("all {images} calibration images are of one constant value, from which no range can be told; use pictures")]
+    #[error(
+        "all {images} calibration images are of one constant value, from which no range can be measured; use pictures"
+    )]
     Constant { images: usize },
     #[error(
-        "the calibration images span only {percent:.2} % of the grey range, as 8 bits kept in 16 do; stretch them to the \
+        "the calibration images span only {percent:.2} % of the grey range, as 8 bits stored in 16 do; stretch them to the \
          whole range first"
     )]
     Contrast { percent: f32 },
@@ -113,15 +116,16 @@ pub enum QuantiseError {
 /// How a network is quantised.
 #[derive(Clone, Copy, Debug)]
 pub struct QuantiseOptions {
-    /// The rewritten network is what bundles hold. Of the published one, for other engines, only the causal head is kept.
+    /// The form to quantise. Bundles have the rewritten network. Of the published one, for other engines, only the
+    /// causal head is kept.
     pub form: Form,
     pub weight_bits: WeightBits,
-    /// How many of the worst layers the scan tries.
+    /// The number of the worst layers that the scan tries.
     pub scan: usize,
-    /// How many layers may stay f32.
+    /// The most layers that may stay f32.
     pub most_wide: usize,
-    /// Whether every choice is measured end to end. If not, each value gets the grid that was least off, and no more:
-    /// for networks that cost much to run.
+    /// Whether every choice is measured end to end. Otherwise each value only gets the scale and zero point with the
+    /// least error: for networks that are expensive to run.
     pub thorough: bool,
 }
 
@@ -147,7 +151,7 @@ pub fn prepare(checkpoint: &Checkpoint, form: Form) -> Result<(Graph, Weights), 
     }
 }
 
-/// Quantises a checkpoint's network by what it yields on a set. `on_step` is told what is being done.
+/// Quantises a checkpoint's network by its values on a set. `on_step` receives a description of each step.
 ///
 /// # Errors
 /// NaN or infinite values anywhere in the network, named by their node.
@@ -261,16 +265,16 @@ fn policy_name(policy: Policy) -> String {
     }
 }
 
-/// The network while it is decided how to quantise it.
+/// The network while its quantisation is decided.
 struct Work<'a> {
     graph: Graph,
     weights: Weights,
-    /// Of all weights that could be integers.
+    /// The integers of all weights that could be quantised.
     integers: Integers,
     options: &'a QuantiseOptions,
     few: CalibrationSet,
     judges: CalibrationSet,
-    /// The true network's logits on the judges.
+    /// The original network's logits on the judges.
     expected: Vec<Array2<f32>>,
     trials: Vec<Trial>,
 }
@@ -280,7 +284,7 @@ impl Work<'_> {
         QuantisedNetwork::new(&self.graph, &self.weights, &self.integers, grids, wide)
     }
 
-    /// As engines run it: without rounding inside fused steps.
+    /// The network as engines run it: without rounding inside fused steps.
     fn stripped(&self, network: &QuantisedNetwork) -> QuantisedNetwork {
         QuantisedNetwork { graph: strip_fused(&network.graph), ..network.clone() }
     }
@@ -301,7 +305,7 @@ impl Work<'_> {
         Ok(deviation)
     }
 
-    /// Equalises where that brings logits nearer, by grids from a few images. Yields the number of pairs.
+    /// Equalises where that reduces the logits' error, with scales from a few images. Yields the number of pairs.
     fn equalise(&mut self) -> Result<usize, QuantiseError> {
         let rough = |work: &mut Self, name: &str| -> Result<Deviation, QuantiseError> {
             let calibration = Calibration::gather(&work.graph, &work.weights, &work.few, &work.few, || {})?;
@@ -334,7 +338,7 @@ impl Work<'_> {
         best.map(|(_, policy, grids)| (policy, grids)).ok_or(QuantiseError::NoImages)
     }
 
-    /// Leaves the worst layers wide one by one.
+    /// Keeps the worst layers in f32 one by one.
     fn scan(
         &self,
         network: &QuantisedNetwork,
@@ -358,7 +362,7 @@ impl Work<'_> {
         scan.run(network, &sqnr, count, on_try)
     }
 
-    /// Whether corrected biases brought logits nearer; if not, they are as before.
+    /// Whether corrected biases reduced the logits' error; otherwise they are unchanged.
     fn correct_biases(&mut self, grids: &[Option<Grid>]) -> Result<bool, QuantiseError> {
         let network = self.network(grids, &Wide::default());
         let before = self.deviation(&network)?;
@@ -373,7 +377,7 @@ impl Work<'_> {
         Ok(is_better)
     }
 
-    /// The layers that make the prompts' kernels, in f32 where that gains much.
+    /// The layers that generate the prompts' kernels, in f32 where that gains much.
     fn prompt_layers(&mut self, grids: &[Option<Grid>]) -> Result<Wide, QuantiseError> {
         let kernels = self.graph.nodes.iter().filter_map(|node| match node.op {
             causalclipseg::graph::Op::PromptConv { .. } => node.inputs.last().copied(),
@@ -383,7 +387,7 @@ impl Work<'_> {
         for kernel in kernels.map(|kernel| self.graph.node(kernel)) {
             let Some(weight) = layer_weight(&kernel.op) else { continue };
             wide = wide.with(&wide_layer(&self.graph, weight));
-            // Both heads read the sentence's state, and nobody else does.
+            // Both heads read the sentence's state, and nothing else does.
             wide.values.extend(&kernel.inputs);
         }
         let narrow = self.deviation(&self.network(grids, &Wide::default()))?.relative_error.powi(2);

@@ -1,10 +1,10 @@
-//! A network under quantisation: its graph, its true weights, and what was decided so far.
+//! A network under quantisation: its graph, its original weights, and the decisions so far.
 
 use super::weights::{Integers, dequantise_weights};
 use causalclipseg::graph::{Graph, Grid, NodeId, Op, Shape, Weights};
 use std::collections::BTreeSet;
 
-/// What stays wider than 8 bits although its placement would have it rounded.
+/// Weights and values that stay f32 although their placement would have them rounded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wide {
     /// Weights that stay f32, by name.
@@ -13,17 +13,17 @@ pub struct Wide {
     pub values: BTreeSet<NodeId>,
 }
 
-/// A graph with grids, its f32 weights and its integer ones.
+/// A quantised graph, its f32 weights and its integer ones.
 #[derive(Clone, Debug)]
 pub struct QuantisedNetwork {
     pub graph: Graph,
-    /// All weights as they would be without rounding.
+    /// All weights without rounding.
     pub weights: Weights,
     pub quantised: Integers,
 }
 
 impl QuantisedNetwork {
-    /// Puts grids on the nodes and integers in the place of weights, but for what is wide.
+    /// Quantises the nodes and replaces weights by integers, except for those in `wide`.
     pub fn new(graph: &Graph, weights: &Weights, integers: &Integers, grids: &[Option<Grid>], wide: &Wide) -> Self {
         let mut quantised = integers.clone();
         quantised.retain(|name, _| !wide.weights.contains(name));
@@ -34,7 +34,7 @@ impl QuantisedNetwork {
         Self { graph, weights: weights.clone(), quantised }
     }
 
-    /// The weights that the integers stand for, and the others.
+    /// The weights that the integers represent, and the others.
     pub fn computed_weights(&self) -> Weights {
         dequantise_weights(&self.weights, &self.quantised)
     }
@@ -48,7 +48,7 @@ pub fn layer_weight(op: &Op) -> Option<&str> {
     }
 }
 
-/// The first layer with integer weights whose input has no grid: an int8 kernel could not run it.
+/// The first layer with integer weights whose input is not quantised: an int8 kernel could not run it.
 pub fn unrounded_input(graph: &Graph, is_integer: impl Fn(&str) -> bool) -> Option<&str> {
     let reads_f32 = |node: &&causalclipseg::graph::Node| {
         layer_weight(&node.op).is_some_and(&is_integer)
@@ -57,7 +57,7 @@ pub fn unrounded_input(graph: &Graph, is_integer: impl Fn(&str) -> bool) -> Opti
     graph.nodes.iter().find(reads_f32).map(|node| node.name.as_str())
 }
 
-/// What can be left wide one by one, with a name for people.
+/// The layers and values that can stay f32 one by one, with a name for people.
 pub fn candidates(graph: &Graph, grids: &[Option<Grid>], quantised: &Integers) -> Vec<(String, Wide)> {
     let mut candidates = Vec::new();
     let mut seen = BTreeSet::new();
@@ -76,7 +76,7 @@ pub fn candidates(graph: &Graph, grids: &[Option<Grid>], quantised: &Integers) -
     candidates
 }
 
-/// Whether a map can stay f32 by itself: no layer multiplies it, and nobody has its grid.
+/// Whether a map can stay f32 alone: no layer multiplies it, and no other node has its scale.
 fn is_free(graph: &Graph, id: NodeId) -> bool {
     let node = graph.node(id);
     let binds = |reader: NodeId| {
@@ -87,7 +87,7 @@ fn is_free(graph: &Graph, id: NodeId) -> bool {
     matches!(node.shape, Shape::Map { .. }) && !shares_grid(&node.op) && readers.peek().is_some() && !readers.any(binds)
 }
 
-/// Whether an operator's result and its inputs are on one grid.
+/// Whether an operator's result and its inputs share a scale and zero point.
 fn shares_grid(op: &Op) -> bool {
     matches!(
         op,
@@ -101,7 +101,7 @@ fn shares_grid(op: &Op) -> bool {
     )
 }
 
-/// A layer in f32: its weights, and its input where nobody else multiplies that.
+/// A layer in f32: its weights, and its input where no other layer multiplies that.
 pub fn wide_layer(graph: &Graph, weight: &str) -> Wide {
     let mut wide = Wide { weights: BTreeSet::from([weight.to_string()]), ..Wide::default() };
     for node in graph.nodes.iter().filter(|node| layer_weight(&node.op) == Some(weight)) {

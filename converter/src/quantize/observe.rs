@@ -1,4 +1,4 @@
-//! Runs a network and shows what its nodes yield.
+//! Runs a network and yields its nodes' values.
 
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
@@ -6,8 +6,8 @@ use causalclipseg::engine::{ReferencePlan, Value};
 use causalclipseg::graph::{Graph, GraphError, NodeId, Side, Weights};
 use ndarray::ArrayD;
 
-/// A network's image half and text half, planned so that the values of chosen nodes come out. What depends on both
-/// is not run: that is the prompt's own convolution.
+/// A network's image half and text half, planned to yield the values of chosen nodes. Nodes that depend on both are not
+/// run: those are the prompt's own convolution.
 pub struct Observation {
     image: Option<Half>,
     text: Option<Half>,
@@ -34,7 +34,8 @@ impl Observation {
         Ok(Self { image: half(image, Side::Image)?, text: half(tokens, Side::Prompt)? })
     }
 
-    /// Runs every image, then every sentence, and calls `see` with each node's value. `on_run` is called after each run.
+    /// Runs every image, then every sentence, and calls `see` with each node's value. `on_run` is called after each
+    /// run.
     pub fn run(
         &self,
         set: &CalibrationSet,

@@ -1,16 +1,17 @@
-//! Four ways to choose the range that 256 steps cover.
+//! Four ways to choose the range of 256 steps.
 
 use super::histogram::Histogram;
 use causalclipseg::graph::Grid;
 use serde::{Deserialize, Serialize};
 
-/// The scale of a tensor without any range of its own, as one that is always zero: any would do, this one holds 0 to 1.
+/// The scale of a tensor without a range, such as one that is always zero: any would do, this one covers 0 to 1.
 const SAFE_SCALE: f32 = 1.0 / 255.0;
 
 /// The share of values that [`Observer::Percentile`] cuts off at each end.
 const CUT_OFF: f64 = 1e-4;
 
-/// Ranges that the searches try, each a sixteenth narrower than the one before: down to a fiftieth of the whole.
+/// The number of ranges that the searches try, each a sixteenth narrower than the one before: down to a fiftieth of the
+/// full range.
 const CANDIDATES: i32 = 61;
 const NARROWING: f32 = 15.0 / 16.0;
 
@@ -18,14 +19,14 @@ const NARROWING: f32 = 15.0 / 16.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Observer {
-    /// From the smallest to the largest value.
+    /// The range from the smallest to the largest value.
     MinMax,
-    /// Without the outermost ten-thousandth at either end.
+    /// The range without the outermost ten-thousandth at either end.
     Percentile,
-    /// The least mean squared error.
+    /// The range with the least mean squared error.
     Mse,
-    /// The least Kullback-Leibler divergence of the rounded distribution from the true one (Migacz, "8-bit inference
-    /// with TensorRT", 2017).
+    /// The range with the least Kullback-Leibler divergence of the rounded distribution from the true one (Migacz,
+    /// "8-bit inference with TensorRT", 2017).
     Entropy,
 }
 
@@ -41,7 +42,7 @@ impl Observer {
         }
     }
 
-    /// The grid for what was observed; `unsigned` where values are never negative.
+    /// The scale and zero point for the observed values; `unsigned` where values are never negative.
     pub fn grid(self, histogram: &Histogram, unsigned: bool) -> Grid {
         let Some((low, high)) = histogram.range() else { return safe_grid() };
         let (low, high) = (if unsigned { 0.0 } else { low.min(0.0) }, high.max(0.0));
@@ -55,10 +56,10 @@ impl Observer {
     }
 }
 
-/// The grid over a range that includes zero. A range of no width gets a scale that no division fails on.
+/// The scale and zero point for a range that includes zero. An empty range gets a scale that can be divided by.
 pub fn grid_of(low: f32, high: f32) -> Grid {
     let (low, high) = (low.min(0.0), high.max(0.0));
-    // Halves, so that the width of the widest range is no infinity.
+    // Halves, so that the width of the widest range is finite.
     let scale = (high / 255.0 - low / 255.0).min(f32::MAX / 512.0);
     if scale.is_nan() || scale < f32::MIN_POSITIVE {
         return safe_grid();
@@ -100,7 +101,7 @@ fn least_divergence(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
     narrow(low, high, |low, high| divergence(&counts, grid_of(low, high)))
 }
 
-/// Ends are searched in turn, since what one of them costs depends on the scale that both make.
+/// Ends are searched in turn, since the cost of one of them depends on the scale of both.
 fn narrow(low: f32, high: f32, cost: impl Fn(f32, f32) -> f64) -> (f32, f32) {
     let mut best = (low, high);
     for _ in 0..2 {
@@ -112,7 +113,7 @@ fn narrow(low: f32, high: f32, cost: impl Fn(f32, f32) -> f64) -> (f32, f32) {
     best
 }
 
-/// Of the parts of `whole` that are tried, the one of least cost; of equal ones the largest.
+/// The fraction of `whole` with the least cost; of equal ones the largest.
 fn narrowest(whole: f32, cost: impl Fn(f32) -> f64) -> f32 {
     let candidates = (0..CANDIDATES).map(|index| whole * NARROWING.powi(index));
     let costs = candidates.map(|candidate| (candidate, cost(candidate)));
@@ -125,7 +126,7 @@ fn squared_error(counts: &[(f32, u64)], grid: Grid) -> f64 {
     counts.iter().map(cost).sum()
 }
 
-/// Of the distribution clipped to the grid's range from the one that steps of the grid can tell apart.
+/// The divergence of the distribution, clipped to the representable range, from its rounded form.
 fn divergence(counts: &[(f32, u64)], grid: Grid) -> f64 {
     let (low, high) = grid.range();
     // Each step spreads its mass evenly over the bins that it covers.
@@ -135,12 +136,12 @@ fn divergence(counts: &[(f32, u64)], grid: Grid) -> f64 {
         let step = usize::from(grid.quantise(value));
         let inside = value >= low - grid.scale / 2.0 && value <= high + grid.scale / 2.0;
         match (inside, clipped.last_mut()) {
-            // What lies outside piles up in the outermost bin.
+            // Values outside are counted in the outermost bin.
             (false, Some((last, mass, _))) if *last == step => *mass += count as f64,
             _ => clipped.push((step, count as f64, if inside { count as f64 } else { 0.0 })),
         }
     }
-    // On the low side the pile stands before the bin that it belongs to; only totals matter.
+    // On the low side this count comes before its bin; only totals matter.
     for (step, _, inside) in &clipped {
         steps[*step].0 += inside;
         steps[*step].1 += 1.0;
@@ -152,7 +153,7 @@ fn divergence(counts: &[(f32, u64)], grid: Grid) -> f64 {
     }
     let cost = clipped.iter().map(|(step, mass, _)| {
         let (inside, bins) = steps[*step];
-        // A step that only clipped values fall on still has a little of the mass, or the divergence would be infinite.
+        // A step with only clipped values still has a little of the mass, or the divergence would be infinite.
         let rounded = (inside / bins).max(1e-3) / total_inside;
         let true_share = mass / total;
         true_share * (true_share / rounded).ln()
@@ -170,7 +171,7 @@ mod tests {
         histogram
     }
 
-    /// A bell with one far outlier: min-max keeps it, the others cut it off and are much finer inside.
+    /// A Gaussian with one far outlier: min-max keeps it, the others cut it off and are much finer inside.
     #[test]
     fn outliers_do_not_rule_the_range() {
         let mut state = 1u64;
@@ -207,7 +208,7 @@ mod tests {
         assert!((i32::from(grid.zero_point) - 102).abs() <= 1, "{grid:?}");
     }
 
-    /// Nothing to see, zeros, a constant, the largest and the smallest numbers: every grid has a usable scale.
+    /// No values, zeros, a constant, the largest and the smallest numbers: every scale is usable.
     #[test]
     fn no_range_gives_no_useless_scale() {
         let cases = [vec![], vec![0.0; 5], vec![7.0; 5], vec![-1e-45], vec![f32::MAX, f32::MIN], vec![1e-38, 0.0]];

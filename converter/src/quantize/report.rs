@@ -1,35 +1,35 @@
-//! What quantisation did to a network, for people and for the bundle's manifest.
+//! The results of quantisation, for people and for the bundle's manifest.
 
 use super::comparison::Comparison;
 use super::measure::Deviation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Layers whose noise is less than this much below their signal are named, in dB.
+/// The signal-to-noise ratio below which layers are named, in dB.
 pub const LOW_SQNR_DB: f64 = 20.0;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// `published` or `rewritten`.
+    /// The form, `published` or `rewritten`.
     pub form: String,
     pub weight_bits: u32,
-    /// Images that grids were chosen on, and those that choices were measured on.
+    /// The number of images that scales were chosen on, and of those that choices were measured on.
     pub calibration_images: usize,
     pub held_out_images: usize,
-    /// Different sentences among both.
+    /// The number of different sentences among both.
     pub prompts: usize,
-    /// Pairs of convolutions that were equalised; zero where it did not help.
+    /// The number of pairs of convolutions that were equalised; zero where it did not help.
     pub equalised_pairs: usize,
     pub bias_correction: bool,
     /// How the observer of each value was chosen.
     pub policy: String,
-    /// How many values each observer decided.
+    /// The number of values for which each observer was chosen.
     pub observers: BTreeMap<String, usize>,
     /// Every choice that was measured end to end.
     pub trials: Vec<Trial>,
-    /// Layers and values that were left f32 because rounding them hurt most.
+    /// Layers and values that stayed f32 because rounding them cost most.
     pub wide: Vec<String>,
-    /// What leaving one layer wide would gain, the most first.
+    /// The gain of keeping each single layer in f32, the most first.
     pub sensitivity: Vec<Sensitivity>,
     pub layers: Vec<LayerReport>,
     /// Layers below 20 dB.
@@ -37,15 +37,15 @@ pub struct Report {
     /// Bytes of all weights, in f32 and as they are stored.
     pub weight_bytes_f32: u64,
     pub weight_bytes: u64,
-    /// Of the whole network on the held-out images.
+    /// The deviation of the complete network on the held-out images.
     pub deviation: Deviation,
-    /// On a data split, where one was given.
+    /// The comparison on a data split, where one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
     pub seconds: f64,
 }
 
-/// One way to quantise and how it fared.
+/// One way to quantise and its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     pub name: String,
@@ -53,11 +53,11 @@ pub struct Trial {
     pub deviation: Deviation,
 }
 
-/// What leaving one layer or value wide does.
+/// The effect of keeping one layer or value in f32.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sensitivity {
     pub layer: String,
-    /// The share of the squared error that goes away.
+    /// The share of the squared error that it removes.
     pub gain: f64,
 }
 
@@ -66,7 +66,7 @@ pub struct Sensitivity {
 pub struct LayerReport {
     pub name: String,
     pub weight: String,
-    /// The layer's signal over the noise that it and all before it make, in dB.
+    /// The ratio of the layer's signal to its noise and that of all layers before it, in dB.
     pub sqnr_db: f64,
     pub bytes_f32: u64,
     pub bytes: u64,
@@ -74,7 +74,7 @@ pub struct LayerReport {
 }
 
 impl Report {
-    /// What a bundle's manifest carries: all but the table of layers.
+    /// The part for a bundle's manifest: everything except the table of layers.
     pub fn summary(&self) -> serde_json::Value {
         let mut summary = serde_json::to_value(self).unwrap_or_default();
         if let Some(fields) = summary.as_object_mut() {

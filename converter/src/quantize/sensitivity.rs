@@ -1,4 +1,4 @@
-//! How well each layer survives, and what leaving one wide would gain.
+//! The sensitivity of each layer, and the gain of keeping it in f32.
 
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
@@ -11,8 +11,8 @@ use causalclipseg::graph::{Graph, Grid, NodeId, Weights};
 use ndarray::Array2;
 use std::collections::BTreeMap;
 
-/// Signal over noise of every layer's output, in dB: the true network's values over what the quantised one differs by.
-/// A layer without noise is at [`f64::INFINITY`].
+/// The signal-to-noise ratio of every layer's output, in dB: the original network's values over the quantised one's
+/// difference. A layer without noise has [`f64::INFINITY`].
 pub fn layer_sqnr(
     graph: &Graph,
     weights: &Weights,
@@ -23,7 +23,7 @@ pub fn layer_sqnr(
     let expected = Observation::plan(graph, weights, &layers)?;
     let found = Observation::plan(&network.graph, &network.computed_weights(), &layers)?;
     let mut sums: BTreeMap<NodeId, (f64, f64)> = BTreeMap::new();
-    // One item at a time: all values of a large network together are large.
+    // One item at a time, since all values of a large network together need much memory.
     for item in &set.items {
         let one = CalibrationSet { items: vec![item.clone()] };
         let mut reference = BTreeMap::new();
@@ -68,14 +68,14 @@ pub struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// The deviation with what is wide already, and more.
+    /// The deviation with the current f32 layers, and more.
     pub fn deviation(&self, more: &Wide) -> Result<Deviation, QuantiseError> {
         let network = QuantisedNetwork::new(self.graph, self.weights, self.integers, self.grids, &self.wide.with(more));
         let stripped = super::strip_fused(&network.graph);
         Ok(Deviation::between(&logits(&stripped, &network.computed_weights(), self.set)?, self.expected))
     }
 
-    /// What each of the worst candidates would gain, the most first.
+    /// The gain of each of the worst candidates, the most first.
     pub fn run(
         &self,
         network: &QuantisedNetwork,
@@ -88,7 +88,7 @@ impl Scan<'_> {
             let id = self.graph.ids().find(|id| name.split(' ').next() == Some(self.graph.node(*id).name.as_str()));
             id.and_then(|id| sqnr.get(&id)).copied().unwrap_or(f64::INFINITY)
         };
-        // What the causal head does not read can't move its logits.
+        // Layers that the causal head does not read cannot change its logits.
         let read = self.graph.with_heads(false)?;
         let is_read = |name: &str| read.nodes.iter().any(|node| name.split(' ').next() == Some(node.name.as_str()));
         let mut all = candidates(self.graph, self.grids, &network.quantised);

@@ -5,15 +5,16 @@ use ndarray::{ArrayD, Axis};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Clipped ranges that are tried for each output, evenly from this share of its largest weight to all of it.
+/// The narrowest clipped range that is tried for each output, as a share of its largest weight; ranges are evenly
+/// spaced from this to all of it.
 const NARROWEST_SHARE: f32 = 0.7;
 const CANDIDATES: usize = 13;
 
-/// How many bits a weight has.
+/// The number of bits of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightBits {
-    /// -63 to 63: the sum of two products with an 8-bit activation fits 16 bits, which the integer product of AVX2
-    /// (`vpmaddubsw`) saturates at.
+    /// -63 to 63: the sum of two products with an 8-bit activation fits 16 bits, at which the integer product of AVX2
+    /// (`vpmaddubsw`) saturates.
     Seven,
     /// -127 to 127.
     Eight,
@@ -39,12 +40,12 @@ impl WeightBits {
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantisedTensor {
     pub stored: ArrayD<i8>,
-    /// One for each index of the first axis, finite and above zero.
+    /// The scales, one for each index of the first axis, finite and above zero.
     pub scales: Vec<f32>,
 }
 
 impl QuantisedTensor {
-    /// Rounds every output's weights to the grid with the least squared error. An output of zeros gets the scale 1.
+    /// Rounds every output's weights with the scale of least squared error. An output of zeros gets the scale 1.
     pub fn of(values: &ArrayD<f32>, bits: WeightBits) -> Self {
         let mut stored = ArrayD::zeros(values.raw_dim());
         let mut scales = Vec::new();
@@ -59,7 +60,7 @@ impl QuantisedTensor {
         Self { stored, scales }
     }
 
-    /// The numbers that are computed with.
+    /// The dequantised numbers.
     pub fn dequantise(&self) -> ArrayD<f32> {
         let mut values = self.stored.mapv(f32::from);
         for (mut values, scale) in values.outer_iter_mut().zip(&self.scales) {
@@ -85,7 +86,7 @@ impl QuantisedTensor {
 fn best_scale(values: &[f32], bits: WeightBits) -> f32 {
     let bound = f32::from(bits.largest());
     let largest = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
-    // Short of what the largest integer would make infinite.
+    // The limit below which the largest integer stays finite.
     let whole = (largest / bound).min(f32::MAX / 128.0);
     if !(whole.is_finite() && whole >= f32::MIN_POSITIVE) {
         return 1.0;
@@ -99,7 +100,7 @@ fn best_scale(values: &[f32], bits: WeightBits) -> f32 {
     candidates.map(|scale| (scale, error(scale))).min_by(|a, b| a.1.total_cmp(&b.1)).map_or(whole, |best| best.0)
 }
 
-/// Integers by the names of the weights that they stand for.
+/// Integers by the names of their weights.
 pub type Integers = BTreeMap<String, Arc<QuantisedTensor>>;
 
 /// The integers of convolutions' and linear layers' weights, and of tables of words.

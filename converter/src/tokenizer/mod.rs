@@ -1,4 +1,4 @@
-//! CLIP's tokenizer as a tokenizer.json, made from its table of merges (see README.md here for where that comes from).
+//! CLIP's tokenizer as a tokenizer.json, generated from its table of merges (see README.md here for its origin).
 
 use serde_json::{Map, Value, json};
 
@@ -6,12 +6,13 @@ const MERGES: &str = include_str!("clip_merges.txt");
 const END_OF_WORD: &str = "</w>";
 const SPECIAL_TOKENS: [&str; 2] = ["<|startoftext|>", "<|endoftext|>"];
 
-/// What CLIP calls a word: contractions' tails, letters, a single digit, or a run of anything else but white space.
+/// CLIP's definition of a word: contractions' tails, letters, a single digit, or a run of other characters except white
+/// space.
 const WORD: &str = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
-/// The tokenizer.json that packed models carry: 49,408 tokens, of which the last two start and end a text.
+/// The tokenizer.json of packed models: 49,408 tokens, of which the last two start and end a text.
 ///
-/// It stands for the part of OpenAI's tokenizer that the format can express. The rest, HTML references and the repair of
+/// It covers the part of OpenAI's tokenizer that the format can express. The rest, HTML references and the repair of
 /// quotes, ligatures and widths, is code: [`causalclipseg::prompt`].
 pub fn clip_tokenizer_json() -> Vec<u8> {
     let vocabulary = vocabulary();
@@ -46,7 +47,7 @@ pub fn clip_tokenizer_json() -> Vec<u8> {
     json.to_string().into_bytes()
 }
 
-/// Ids by token: the bytes, the bytes at a word's end, what each merge makes, the special tokens.
+/// Ids by token: the bytes, the bytes at a word's end, the result of each merge, the special tokens.
 fn vocabulary() -> Map<String, Value> {
     let bytes = byte_characters();
     let tokens = bytes.iter().map(char::to_string);
@@ -56,7 +57,7 @@ fn vocabulary() -> Map<String, Value> {
     tokens.enumerate().map(|(id, token)| (token, id.into())).collect()
 }
 
-/// The characters that stand for bytes in byte-level BPE (Radford et al., 2019), in the order of CLIP's ids: printable
+/// The characters that represent bytes in byte-level BPE (Radford et al., 2019), in the order of CLIP's ids: printable
 /// bytes of Latin-1 as themselves, then the others by characters from U+0100 on.
 fn byte_characters() -> Vec<char> {
     let is_printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
@@ -68,7 +69,7 @@ fn byte_characters() -> Vec<char> {
 fn special(token: &str, id: &Value) -> Value {
     json!({
         "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
-        // Looked for before the words are split, as in CLIP's own expression.
+        // Searched before the words are split, as in CLIP's own expression.
         "normalized": false, "special": true,
     })
 }

@@ -7,7 +7,7 @@ use std::fmt;
 /// A SHA-256 sum; 64 hexadecimal digits in text and JSON.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256(
-    /// The first byte first.
+    /// The bytes of the sum, in order.
     pub [u8; 32],
 );
 
@@ -39,7 +39,7 @@ impl Serialize for Sha256 {
 impl<'de> Deserialize<'de> for Sha256 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        from_hex(&text).map(Self).ok_or_else(|| D::Error::custom(format!("`{text}` is no SHA-256 sum of 64 digits")))
+        from_hex(&text).map(Self).ok_or_else(|| D::Error::custom(format!("`{text}` is not a SHA-256 sum of 64 digits")))
     }
 }
 

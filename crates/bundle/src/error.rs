@@ -6,12 +6,12 @@ use causalclipseg_graph::graph::GraphError;
 use std::fmt;
 use std::path::PathBuf;
 
-/// A refused bundle: which file, and what is wrong with it.
+/// A refused bundle: which file, and why.
 #[derive(Debug)]
 pub struct BundleError {
-    /// `None` where the bundle came from memory.
+    /// The file; `None` where the bundle came from memory.
     pub path: Option<PathBuf>,
-    /// What is wrong.
+    /// The reason.
     pub problem: Problem,
 }
 
@@ -25,7 +25,7 @@ impl BundleError {
 impl fmt::Display for BundleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.path {
-            // It names the path itself.
+            // The problem names the path itself.
             _ if matches!(self.problem, Problem::Write(_)) => write!(f, "{}", self.problem),
             Some(path) => write!(f, "{}: {}", path.display(), self.problem),
             None => write!(f, "the bundle: {}", self.problem),
@@ -45,7 +45,7 @@ impl From<Problem> for BundleError {
     }
 }
 
-/// What is wrong with a bundle, or what stopped one from being written.
+/// The reason why a bundle is refused, or could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -68,7 +68,7 @@ pub enum Problem {
     UnknownFlags(u32),
     #[error("is cut short: {found} bytes of {expected}; copy it again")]
     Truncated { expected: u64, found: u64 },
-    #[error("goes on after its end: {found} bytes instead of {expected}; copy it again")]
+    #[error("has extra bytes after its end: {found} bytes instead of {expected}; copy it again")]
     Trailing { expected: u64, found: u64 },
     #[error("says its manifest has {0} bytes (at most {MAX_MANIFEST_BYTES} are read); copy or pack it again")]
     ManifestLength(u64),
@@ -78,7 +78,7 @@ pub enum Problem {
     Manifest(String),
     #[error("has an invalid {what}: {reason}; pack it again")]
     Layout { what: String, reason: String },
-    #[error("asks for too much: {what} is {found}, the limit is {limit}")]
+    #[error("exceeds a limit: {what} is {found}, the limit is {limit}")]
     Limit { what: String, found: u64, limit: u64 },
     #[error("has an invalid graph: {0}; pack it again")]
     Graph(#[from] GraphError),

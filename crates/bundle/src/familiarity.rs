@@ -1,26 +1,28 @@
-//! Does an input look like those that a network was trained on? Five numbers of its brightness against the same numbers of
-//! the training images.
+//! Tells whether an input looks like those that a network was trained on: five statistics of its brightness are
+//! compared with those of the training images.
 //!
-//! They tell a machine, a gain, a field of view or a phantom that training never showed; they do not know organs.
+//! They reveal a scanner, a gain, a field of view or a phantom that was not in the training; they do not recognise
+//! organs.
 
 use crate::input::Normalisation;
 use serde::{Deserialize, Serialize};
 
-/// Where a bundle's provenance tells how its training images look, as JSON.
+/// The provenance key of a bundle for the statistics of its training images, as JSON.
 pub const INPUTS_KEY: &str = "inputs";
 
 const NUMBERS: usize = 5;
-/// Of 255: the black around a fan, and specular echoes.
+/// The brightness below which a pixel is dark, and above which it is bright, of 255: the black around a fan, and
+/// specular echoes.
 const DARK: f32 = 8.0;
 const BRIGHT: f32 = 200.0;
 
-/// Numbers of one input: mean and standard deviation of its brightness, 0 to 255; the root of the mean squared difference
-/// of neighbours in a row; the shares of dark and of bright pixels, in percent.
+/// The statistics of one input: mean and standard deviation of its brightness, 0 to 255; the root of the mean squared
+/// difference of neighbours in a row; the shares of dark and of bright pixels, in percent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Appearance([f64; NUMBERS]);
 
 impl Appearance {
-    /// Of a network's input: three planes of `size` x `size` normalised numbers.
+    /// Measures a network's input: three planes of `size` x `size` normalised numbers.
     pub fn of(pixels: &[f32], size: usize, normalisation: Normalisation) -> Self {
         let Normalisation { mean, std } = normalisation;
         // Rec. 601's weights of red, green and blue.
@@ -62,18 +64,18 @@ impl Appearance {
     }
 }
 
-/// How a set of inputs looks: the normal distribution of their numbers, and how far from its middle they lie.
+/// The statistics of a set of inputs: the normal distribution of their numbers, and their distances from its mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FamiliarInputs {
     mean: [f64; NUMBERS],
-    /// Of the covariance, the lower triangular factor (Cholesky).
+    /// The lower triangular factor (Cholesky) of the covariance.
     factor: [[f64; NUMBERS]; NUMBERS],
-    /// The distance of Mahalanobis that 99 of 100 of them keep.
+    /// The Mahalanobis distance that 99 of 100 of them do not exceed.
     limit: f64,
 }
 
 impl FamiliarInputs {
-    /// Of at least [`Self::LEAST`] inputs; `None` of fewer, or where they are all alike.
+    /// Computes the statistics of at least [`Self::LEAST`] inputs; `None` for fewer, or where all are alike.
     pub fn of(inputs: &[Appearance]) -> Option<Self> {
         if inputs.len() < Self::LEAST {
             return None;
@@ -95,10 +97,10 @@ impl FamiliarInputs {
         Some(familiar)
     }
 
-    /// Fewer inputs have no hundredth.
+    /// The least number of inputs: fewer have no hundredth.
     pub const LEAST: usize = 100;
 
-    /// As a bundle's provenance tells it; `None` where it is damaged.
+    /// Reads a bundle's provenance; `None` where it is damaged.
     pub fn from_json(text: &str) -> Option<Self> {
         let familiar: Self = serde_json::from_str(text).ok()?;
         let numbers = familiar.mean.iter().chain(familiar.factor.iter().flatten()).chain([&familiar.limit]);
@@ -107,19 +109,19 @@ impl FamiliarInputs {
         (finite && positive).then_some(familiar)
     }
 
-    /// As [`Self::from_json`] reads it.
+    /// Writes the text that [`Self::from_json`] reads.
     pub fn to_json(&self) -> Option<String> {
         serde_json::to_string(self).ok()
     }
 
-    /// Whether an input is among the hundredth that lies farthest out, or beyond.
+    /// Whether an input is farther out than 99 of 100 training images.
     pub fn is_unfamiliar(&self, input: Appearance) -> bool {
-        // A distance that is no number is none of theirs.
+        // A distance that is not a number counts as unfamiliar.
         let distance = self.distance(input);
         distance > self.limit || distance.is_nan()
     }
 
-    /// Of Mahalanobis: in standard deviations, along whatever directions the inputs vary.
+    /// The Mahalanobis distance: in standard deviations, along the directions in which the inputs vary.
     fn distance(&self, Appearance(input): Appearance) -> f64 {
         let mut whitened = [0.0; NUMBERS];
         for row in 0..NUMBERS {
@@ -130,7 +132,7 @@ impl FamiliarInputs {
     }
 }
 
-/// The lower triangular matrix whose product with its transpose this is; `None` where there is none.
+/// The lower triangular matrix whose product with its transpose is `matrix`; `None` where there is none.
 fn cholesky(matrix: [[f64; NUMBERS]; NUMBERS]) -> Option<[[f64; NUMBERS]; NUMBERS]> {
     let mut factor = [[0.0; NUMBERS]; NUMBERS];
     for row in 0..NUMBERS {
@@ -138,7 +140,7 @@ fn cholesky(matrix: [[f64; NUMBERS]; NUMBERS]) -> Option<[[f64; NUMBERS]; NUMBER
             let known: f64 = (0..column).map(|at| factor[row][at] * factor[column][at]).sum();
             let rest = matrix[row][column] - known;
             factor[row][column] = if row == column {
-                // Numbers that never vary, or vary together, tell nothing apart; rounding would.
+                // Numbers that never vary, or vary together, distinguish nothing; only rounding would.
                 if rest <= 1e-9 * matrix[row][row].max(1e-9) {
                     return None;
                 }
@@ -169,7 +171,7 @@ mod tests {
         let Appearance(found) = Appearance::of(&planes(&stripes), 4, PLAIN);
         let expected = [127.5, 127.5, 255.0 * 0.75f64.sqrt(), 50.0, 50.0];
         assert!(found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-3), "{found:?}");
-        // Whatever the network's scale is.
+        // Whatever the network's normalisation is.
         let Normalisation { mean, std } = Normalisation::CLIP;
         let scaled: Vec<f32> =
             (0..3).flat_map(|channel| stripes.iter().map(move |grey| (grey - mean[channel]) / std[channel])).collect();
@@ -178,7 +180,7 @@ mod tests {
         assert_eq!(Appearance::of(&[], 4, PLAIN).0, [0.0; 5]);
     }
 
-    /// Numbers that vary around 100, each in a way of its own.
+    /// Numbers that vary around 100, each in a different way.
     fn inputs(count: usize) -> Vec<Appearance> {
         let mut state = 1u32;
         let mut next = || {
@@ -201,7 +203,7 @@ mod tests {
         assert!((5..=10).contains(&strangers), "{strangers}");
         assert!(!familiar.is_unfamiliar(Appearance([100.0; 5])));
         assert!(familiar.is_unfamiliar(Appearance([100.0, 100.0, 100.0, 100.0, 130.0])));
-        // Each number is usual; that the first is high while the second is low is not.
+        // Each number is usual; a high first and a low second one are not.
         assert!(!familiar.is_unfamiliar(Appearance([108.0, 108.0, 108.0, 108.0, 108.0])));
         assert!(familiar.is_unfamiliar(Appearance([109.0, 91.0, 109.0, 91.0, 109.0])));
         assert!(familiar.is_unfamiliar(Appearance([f64::NAN; 5])));
@@ -211,7 +213,7 @@ mod tests {
     fn it_survives_a_bundle_and_damage_does_not() {
         let familiar = FamiliarInputs::of(&inputs(200)).unwrap();
         let text = familiar.to_json().unwrap();
-        // But for the last bit of its numbers.
+        // Equal except for the last bit of its numbers.
         let again = FamiliarInputs::from_json(&text).unwrap();
         for input in inputs(200) {
             assert!((again.distance(input) - familiar.distance(input)).abs() < 1e-9);

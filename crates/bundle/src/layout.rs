@@ -1,4 +1,4 @@
-//! Where things lie in the file. Nothing that the file says is used before it is checked here.
+//! The layout of the file. Nothing that the file says is used before it is checked here.
 
 use crate::digest::Sha256;
 use crate::error::Problem;
@@ -7,27 +7,28 @@ use crate::packing;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-/// The first byte is no ASCII, and line ends and control-Z follow: a transfer in text mode shows at once.
+/// The magic number. The first byte is not ASCII, and line ends and control-Z follow: a transfer in text mode is
+/// detected at once.
 pub const MAGIC: [u8; 8] = *b"\x89CCS\r\n\x1a\n";
-/// What this program writes, and the newest that it reads.
+/// The format version that this program writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
-/// Parts and tensors start at multiples of this, in bytes: a cache line, and the widest vector register.
+/// The alignment of parts and tensors, in bytes: a cache line, and the widest vector register.
 pub const ALIGNMENT: u64 = 64;
-/// Magic, version, flags, manifest length, manifest sum.
+/// The size of the header: magic, version, flags, manifest length, manifest sum.
 pub(crate) const HEADER_BYTES: u64 = 56;
 /// The longest manifest that is read.
 pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 /// The most tensors that are read.
 pub const MAX_TENSORS: usize = 16_384;
 pub(crate) const MAX_RANK: usize = 8;
-/// An Ed25519 signature.
+/// The size of an Ed25519 signature.
 pub(crate) const SIGNATURE_BYTES: u64 = 64;
 
 /// The parts that every bundle has, in this order.
 pub(crate) const PARTS: [&str; 4] = ["graph", TOKENIZER, "weights", "self_test"];
 pub(crate) const TOKENIZER: &str = "tokenizer";
 
-/// The checked places of everything in a file.
+/// The checked positions of everything in a file.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub manifest_bytes: Range<usize>,
@@ -39,7 +40,7 @@ pub(super) fn align(offset: u64) -> Option<u64> {
     offset.checked_next_multiple_of(ALIGNMENT)
 }
 
-/// Reads the header and the manifest, and checks that every part lies where the format says.
+/// Reads the header and the manifest, and checks that every part is at the position that the format defines.
 pub(super) fn read(file: &[u8]) -> Result<(Manifest, Layout), Problem> {
     let found = file.len() as u64;
     let manifest_bytes = manifest_range(file)?;
@@ -58,7 +59,7 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Layout), Problem> {
     if let Some(part) = manifest.parts.iter().find(|part| part.compression.is_some() && part.name != TOKENIZER) {
         return Err(Problem::layout(format!("part `{}`", part.name), "only the tokenizer may be compressed"));
     }
-    // Parts stand one after another with nothing but padding between: no overlap, no hidden bytes.
+    // Parts follow one another with only padding between: no overlap, no hidden bytes.
     let data = align(manifest_bytes.end as u64).ok_or_else(|| overflow("manifest"))?;
     let mut end = manifest_bytes.end as u64;
     let mut ranges = Vec::new();
@@ -98,13 +99,13 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Layout), Problem> {
     Ok((manifest, Layout { manifest_bytes, parts, signature }))
 }
 
-/// Checks the header and says where the manifest lies.
+/// Checks the header and returns the position of the manifest.
 fn manifest_range(file: &[u8]) -> Result<Range<usize>, Problem> {
     let found = file.len() as u64;
     if file.is_empty() {
         return Err(Problem::Empty);
     }
-    // A short file that starts as a bundle does was cut; anything else never was one.
+    // A short file that starts as a bundle does was cut; any other is not a bundle.
     let known = file.len().min(MAGIC.len());
     if file[..known] != MAGIC[..known] {
         return Err(Problem::Magic);
@@ -132,7 +133,7 @@ fn manifest_range(file: &[u8]) -> Result<Range<usize>, Problem> {
     Ok(HEADER_BYTES as usize..expected as usize)
 }
 
-/// The header that stands before a manifest.
+/// The header that precedes a manifest.
 pub(super) fn header(manifest: &[u8]) -> Vec<u8> {
     let mut header = MAGIC.to_vec();
     header.extend(FORMAT_VERSION.to_le_bytes());
@@ -142,7 +143,7 @@ pub(super) fn header(manifest: &[u8]) -> Vec<u8> {
     header
 }
 
-/// Checks the tensor table against the length of the weights part; the index of each tensor by its name.
+/// Checks the tensor table against the length of the weights part; returns the index of each tensor by its name.
 pub(super) fn index_tensors(tensors: &[TensorEntry], weights_bytes: usize) -> Result<HashMap<String, usize>, Problem> {
     if tensors.len() > MAX_TENSORS {
         let what = "the number of tensors".to_string();
@@ -191,7 +192,7 @@ fn check_tensor(tensor: &TensorEntry, weights_bytes: u64) -> Result<(), String> 
         return Err(format!("{} bytes do not hold {:?} of {:?}{}", tensor.bytes, tensor.shape, tensor.dtype, packed));
     }
     if !tensor.offset.is_multiple_of(ALIGNMENT) {
-        return Err(format!("its offset {} is no multiple of {ALIGNMENT}", tensor.offset));
+        return Err(format!("its offset {} is not a multiple of {ALIGNMENT}", tensor.offset));
     }
     match tensor.offset.checked_add(tensor.bytes) {
         Some(end) if end <= weights_bytes => Ok(()),
@@ -215,7 +216,8 @@ fn check_quantisation<'a>(tensor: &TensorEntry, find: impl Fn(&str) -> Option<&'
     Ok(())
 }
 
-/// Kernels fold a zero point in by the sums of the weights, and know no zero point of the weights themselves.
+/// Kernels include an activation's zero point by the sums of the weights, and support no zero point of the weights
+/// themselves.
 fn check_sums<'a>(tensor: &TensorEntry, find: impl Fn(&str) -> Option<&'a TensorEntry>) -> Result<(), String> {
     if tensor.packing.is_none() || tensor.dtype != Dtype::I8 {
         return Ok(());

@@ -12,15 +12,15 @@
 //! | 24 | SHA-256 of the manifest |
 //! | 56 | the [`Manifest`], JSON |
 //!
-//! Then, each at the next multiple of 64 bytes with zeros between: `graph` (JSON of [`Graph`]), `tokenizer`
-//! (a tokenizer.json, compressed), `weights` (the tensors, each at a multiple of 64), `self_test` (JSON of [`SelfTest`]), and 64 bytes
-//! of Ed25519 signature where the manifest names a key. The signature is of the manifest's bytes, which hold the
-//! SHA-256 of every part, so it covers the file.
+//! Then, each at the next multiple of 64 bytes with zeros between: `graph` (JSON of [`Graph`]), `tokenizer` (a
+//! tokenizer.json, compressed), `weights` (the tensors, each at a multiple of 64), `self_test` (JSON of [`SelfTest`]),
+//! and 64 bytes of Ed25519 signature where the manifest names a key. The signature covers the manifest's bytes, which
+//! contain the SHA-256 of every part, so it covers the file.
 //!
 //! # What opening checks
-//! Nothing in the file is trusted: every length, offset and shape is checked with overflow in mind, the graph is inferred
-//! anew, and its sizes are bounded. By default every part's SHA-256 is checked too, so that a damaged file is never run;
-//! [`Check::Structure`] leaves that out for the weights, whose bytes can't do more than give wrong masks.
+//! Nothing in the file is trusted: every length, offset and shape is checked, including overflow, the graph's shapes
+//! are inferred again, and its sizes are bounded. By default every part's SHA-256 is checked too, so that a damaged
+//! file is never run; [`Check::Structure`] leaves that out for the weights, whose bytes can only cause wrong masks.
 
 mod digest;
 mod error;
@@ -69,13 +69,14 @@ use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// How much of a file opening it reads.
+/// How much of a file is read when it is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Check {
-    /// Everything: the whole file is read once and its sums compared (measured on one x86 core with SHA instructions: 1.4 GB/s).
+    /// Everything: the complete file is read once and its sums compared (measured on one x86 core with SHA
+    /// instructions: 1.4 GB/s).
     #[default]
     Everything,
-    /// Structure and the sums of all parts but the weights, whose pages stay untouched until they are used.
+    /// Structure and the sums of all parts except the weights, whose pages stay untouched until they are used.
     Structure,
 }
 
@@ -97,7 +98,7 @@ enum Backing {
     Owned(Vec<u8>),
 }
 
-// By hand: the bytes of a model do not belong into a log.
+// Implemented by hand: the bytes of a model do not belong in a log.
 impl fmt::Debug for Backing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
@@ -134,7 +135,7 @@ impl Bundle {
         mapped.map_err(|problem| BundleError::from(problem).at(path))
     }
 
-    /// A model that is part of the program. Where the program holds it at a multiple of 64 bytes, nothing is copied.
+    /// A model that is part of the program. Where it is aligned to 64 bytes, nothing is copied.
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, BundleError> {
         let backing = match is_aligned(bytes) {
             true => Backing::Static(bytes),
@@ -148,7 +149,7 @@ impl Bundle {
         Ok(Self::read(in_memory(bytes)?, Check::Everything)?)
     }
 
-    /// What this program just put together.
+    /// A model that this program just assembled.
     fn from_trusted_bytes(bytes: Vec<u8>) -> Result<Self, BundleError> {
         Ok(Self::read(in_memory(bytes)?, Check::Structure)?)
     }
@@ -177,36 +178,36 @@ impl Bundle {
         &self.manifest
     }
 
-    /// The network, validated; every weight that it reads is here in its shape.
+    /// The network, validated; every weight that it reads is present in its shape.
     #[doc(hidden)]
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
 
-    /// A tensor as it lies in the file.
+    /// A tensor as it is stored in the file.
     #[doc(hidden)]
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, BundleError> {
         let at = self.tensors.get(name).ok_or_else(|| Problem::NoTensor(name.to_string()))?;
         let entry = &self.manifest.tensors[*at];
-        // Opening checked that offset and length lie inside the part.
+        // Opening checked that offset and length are inside the part.
         let start = entry.offset as usize;
         let bytes = &self.part("weights")[start..start + entry.bytes as usize];
         let TensorEntry { name, dtype, shape, quantisation, packing, .. } = entry;
         Ok(TensorView { name, dtype: *dtype, shape, bytes, quantisation: quantisation.as_ref(), packing: *packing })
     }
 
-    /// The part of the file that holds the tensors.
+    /// The part of the file with the tensors.
     #[doc(hidden)]
     pub fn weight_bytes(&self) -> &[u8] {
         self.part("weights")
     }
 
-    /// Where in [`Self::weight_bytes`] a tensor lies.
+    /// The position of a tensor in [`Self::weight_bytes`].
     #[doc(hidden)]
     pub fn weight_range(&self, name: &str) -> Result<Range<usize>, BundleError> {
         let at = self.tensors.get(name).ok_or_else(|| Problem::NoTensor(name.to_string()))?;
         let TensorEntry { offset, bytes, .. } = self.manifest.tensors[*at];
-        // Opening checked that offset and length lie inside the part.
+        // Opening checked that offset and length are inside the part.
         Ok(offset as usize..(offset + bytes) as usize)
     }
 
@@ -238,8 +239,8 @@ impl Bundle {
         &self.self_test
     }
 
-    /// Compares every recorded sum with the bytes, and the signature, if there is one, with the key beside it. That finds
-    /// damage; only [`Self::verify_signature`] finds fraud.
+    /// Compares every recorded sum with the bytes, and the signature, if there is one, with the key beside it. That
+    /// finds damage; only [`Self::verify_signature`] finds manipulation.
     pub fn verify_integrity(&self) -> Result<(), BundleError> {
         let (manifest, _) = layout::read(&self.file)?;
         for part in &manifest.parts {
@@ -252,7 +253,7 @@ impl Bundle {
     }
 
     /// Checks that `key`'s owner signed this model. Together with the sums that opening compared
-    /// ([`Check::Everything`]), this covers the whole file.
+    /// ([`Check::Everything`]), this covers the complete file.
     pub fn verify_signature(&self, key: &VerifyingKey) -> Result<(), BundleError> {
         let (Some(named), Some(signature)) = (&self.manifest.signed_by, &self.layout.signature) else {
             return Err(Problem::NotSigned.into());
@@ -263,12 +264,13 @@ impl Bundle {
         Ok(signature::verify(self.manifest_bytes(), &self.file[signature.clone()], key)?)
     }
 
-    /// The sum of the whole file, to name it in reports. Summed at the first call, since opening need not wait for it.
+    /// The SHA-256 sum of the complete file, to identify it in reports. Computed at the first call, since opening need
+    /// not wait for it.
     pub fn sha256(&self) -> Sha256 {
         *self.sha256.get_or_init(|| Sha256::of(&self.file))
     }
 
-    /// The size of the whole file, in bytes.
+    /// The size of the complete file, in bytes.
     pub fn file_bytes(&self) -> usize {
         self.file.len()
     }
@@ -299,7 +301,7 @@ fn check_sum(file: &[u8], layout: &Layout, part: &Part) -> Result<(), Problem> {
     Err(Problem::Damaged(format!("part `{}`", part.name)))
 }
 
-/// The image that the manifest promises must be the one that the graph takes.
+/// The image size of the manifest must be that of the graph's input.
 fn check_input(graph: &Graph, input_size: usize) -> Result<(), Problem> {
     for node in graph.nodes.iter().filter(|node| node.op == Op::Input) {
         match node.shape {
@@ -314,7 +316,7 @@ fn check_input(graph: &Graph, input_size: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Tensors lie at multiples of [`ALIGNMENT`] from the file's start, and so in memory where the file itself does.
+/// Tensors are at multiples of [`ALIGNMENT`] from the file's start, and so in memory where the file itself is aligned.
 fn is_aligned(bytes: &[u8]) -> bool {
     bytes.as_ptr().addr().is_multiple_of(ALIGNMENT as usize)
 }
@@ -326,7 +328,7 @@ fn in_memory(bytes: Vec<u8>) -> Result<Backing, Problem> {
     }
 }
 
-/// Pages of our own, which are aligned by nature.
+/// Newly allocated pages, which are always aligned.
 fn aligned_copy(bytes: &[u8]) -> Result<Backing, Problem> {
     if bytes.is_empty() {
         return Err(Problem::Empty);
@@ -339,20 +341,20 @@ fn aligned_copy(bytes: &[u8]) -> Result<Backing, Problem> {
 }
 
 fn map(path: &Path) -> Result<Backing, Problem> {
-    // A folder opens on some systems and not on others, and opening a pipe would wait: ask before.
+    // A folder opens on some systems and not on others, and opening a pipe would wait: check before.
     let metadata = std::fs::metadata(path).map_err(Problem::Read)?;
     if !metadata.is_file() {
         return Err(Problem::NotAFile);
     }
     let file = std::fs::File::open(path).map_err(Problem::Read)?;
-    // An empty file cannot be mapped everywhere.
+    // An empty file cannot be mapped on every system.
     if metadata.len() == 0 {
         return Err(Problem::Empty);
     }
     #[expect(unsafe_code, reason = "a file could change under its map")]
     // SAFETY: the map is read-only and private to this process. Another process that writes to the file in place would
-    // change bytes under our references: `open_with` rules that out in its contract, and our own writer replaces files
-    // instead. Indices are checked at each use and never taken from the map again after opening.
+    // change bytes under our references: `open_with` excludes that in its contract, and our own writer replaces files
+    // instead. Indices are checked at each use and never read from the map again after opening.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(Problem::Read)?;
     Ok(Backing::Mapped(map))
 }

@@ -1,18 +1,18 @@
-//! What a graph from a file may ask of the machine that runs it.
+//! Limits on what a graph from a file may need from the machine.
 
 use crate::error::Problem;
 use causalclipseg_graph::graph::{Graph, Node, Op, Shape};
 
-/// Nodes of a graph, and its outputs.
+/// The most nodes of a graph, and the most outputs.
 pub const MAX_NODES: usize = 16_384;
 pub(crate) const MAX_INPUTS: usize = 256;
-/// Numbers in one node's value. The published decoder at 1024 x 1024 pixels needs 2²⁸.
+/// The most elements of one node's value. The published decoder at 1024 x 1024 pixels needs 2²⁸.
 pub const MAX_ELEMENTS: usize = 1 << 28;
-/// Tokens of a prompt.
+/// The most tokens of a prompt.
 pub const MAX_CONTEXT: usize = 1024;
 
-/// Refuses a graph whose nodes would take absurd amounts of memory. Runs before [`Graph::validate`], which computes with
-/// the shapes that are bounded here.
+/// Refuses a graph whose nodes would need too much memory. Runs before [`Graph::validate`], which computes with the
+/// shapes that are bounded here.
 pub fn check(graph: &Graph) -> Result<(), Problem> {
     at_most("the number of nodes", graph.nodes.len(), MAX_NODES)?;
     at_most("the number of outputs", graph.outputs.len(), MAX_NODES)?;
@@ -85,7 +85,7 @@ mod tests {
         let map = |channels, height, width| Shape::Map { channels, height, width };
         let small = node(Op::Input, &[], map(1, 8, 8));
         let huge = node(Op::Input, &[], map(usize::MAX, 8, 8));
-        assert!(refused(vec![huge]).contains("asks for too much: the size of node `n`"));
+        assert!(refused(vec![huge]).contains("exceeds a limit: the size of node `n`"));
         assert!(refused(vec![node(Op::Input, &[], map(1, 0, 8))]).contains("is empty"));
         assert!(refused(vec![node(Op::Input, &[], Shape::Tokens { context: 1 << 20 })]).contains("context"));
         assert!(refused(vec![node(Op::Add, &[0; 257], map(1, 8, 8))]).contains("inputs"));

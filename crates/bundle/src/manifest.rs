@@ -1,4 +1,4 @@
-//! The manifest: what a bundle says about its model, and where its parts and tensors lie.
+//! The manifest: a bundle's description of its model, and the positions of its parts and tensors.
 
 use crate::digest::{Sha256, from_hex};
 use crate::error::Problem;
@@ -6,57 +6,57 @@ use crate::input::{Fit, Normalisation};
 use crate::provenance::Provenance;
 use serde::{Deserialize, Serialize};
 
-/// The largest edge of an input image, in pixels.
+/// The largest side of an input image, in pixels.
 pub const MAX_INPUT_SIZE: usize = 4096;
 
-/// The one range that a threshold may have, in files as in options: above 0 and below 1. At the ends every pixel would be
+/// The one range of a threshold, in files as in options: above 0 and below 1. At either limit, all pixels would be
 /// lesion, or none.
 pub fn is_threshold(value: f32) -> bool {
-    // Not `!(value <= 0.0)`: not a number is refused too.
+    // Not `!(value <= 0.0)`: NaN is refused too.
     value > 0.0 && value < 1.0
 }
 
 /// A bundle's manifest, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// What the packer says of the model.
+    /// The packer's description of the model.
     pub model: ModelDescription,
     /// How most of the weights are stored.
     pub precision: Precision,
-    /// Numbers in the weights that the graph reads.
+    /// The number of weights that the graph reads.
     pub parameters: u64,
     /// The Ed25519 public key, in hexadecimal, of the signature at the file's end; absent where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
-    /// The stretches of the file, in their order.
+    /// The parts of the file, in their order.
     pub parts: Vec<Part>,
-    /// What lies in the part `weights`.
+    /// The content of the part `weights`.
     pub tensors: Vec<TensorEntry>,
 }
 
-/// What the packer says of a model.
+/// The packer's description of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDescription {
-    /// For people, and for results to name their model.
+    /// The name, for people, and in results.
     pub name: String,
-    /// `rn101`, `rn50` or `tiny`.
+    /// The edition: `rn101`, `rn50` or `tiny`.
     pub edition: String,
-    /// Edge of the square input, in pixels; a multiple of 32.
+    /// The side of the square input, in pixels; a multiple of 32.
     pub input_size: usize,
-    /// What its input is normalised by.
+    /// The normalisation of its input.
     pub normalisation: Normalisation,
     /// How a frame fills its input.
     pub fit: Fit,
-    /// The probability from which a pixel belongs to the lesion, in (0, 1).
+    /// The probability above which a pixel belongs to the lesion, in (0, 1).
     pub threshold: f32,
     /// Whether the weights were ever trained; an untrained model's masks mean nothing.
     pub trained: bool,
     /// Multiply-accumulates of one image with one cached prompt, in 10⁹.
     pub gmac: f64,
-    /// Where the model comes from: `data`, `commit`, `seed` and the like.
+    /// The origin of the model: `data`, `commit`, `seed` and the like.
     #[serde(default)]
     pub provenance: Provenance,
-    /// What the quantiser recorded of its calibration, if the model was quantised.
+    /// The quantiser's record of its calibration, if the model was quantised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<serde_json::Value>,
 }
@@ -73,16 +73,16 @@ pub enum Precision {
     Int8,
 }
 
-/// A stretch of the file.
+/// A part of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// `graph`, `tokenizer`, `weights` or `self_test`.
+    /// The name: `graph`, `tokenizer`, `weights` or `self_test`.
     pub name: String,
-    /// From the first aligned byte after the manifest.
+    /// The offset from the first aligned byte after the manifest.
     pub offset: u64,
-    /// Its length.
+    /// Its length, in bytes.
     pub bytes: u64,
-    /// Of the bytes as they are stored.
+    /// The SHA-256 sum of the bytes as they are stored.
     pub sha256: Sha256,
     /// How the bytes are compressed; only the tokenizer's are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,24 +93,24 @@ pub struct Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// RFC 1950.
+    /// zlib, RFC 1950.
     Zlib,
 }
 
 /// A tensor of the `weights` part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorEntry {
-    /// As the graph names it, or another tensor's quantisation.
+    /// The name in the graph, or in another tensor's quantisation.
     pub name: String,
     /// The type of its elements.
     pub dtype: Dtype,
-    /// Its sizes, outermost first.
+    /// The extents, outermost first.
     pub shape: Vec<usize>,
-    /// From the start of the `weights` part.
+    /// The offset from the start of the `weights` part.
     pub offset: u64,
-    /// Its length.
+    /// Its length, in bytes.
     pub bytes: u64,
-    /// How its integers become numbers; absent where they are numbers.
+    /// The scale and zero point of its integers; absent for floats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantisation: Option<Quantisation>,
     /// How the elements are ordered; row-major where it is absent.
@@ -122,18 +122,18 @@ pub struct TensorEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Packing {
-    /// The kernels' order (see [`causalclipseg_kernels::conv`]), of a weight of out x in or out x in x kernel x kernel in i8 or
-    /// f32. Taps are row by row; in i8 the inputs of each tap are filled up to a multiple of four, and the i32 tensor
-    /// `<name>.sums` holds the sum of each output's stored weights.
+    /// The kernels' order (see [`causalclipseg_kernels::conv`]), for a weight of out x in or out x in x kernel x kernel
+    /// in i8 or f32. Taps are row by row; in i8 the inputs of each tap are padded to a multiple of four, and the i32
+    /// tensor `<name>.sums` has the sum of each output's stored weights.
     Blocked,
 }
 
-/// How stored integers become numbers: (stored - zero_point) * scale.
+/// The value of stored integers: (stored - zero_point) * scale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantisation {
-    /// The f32 tensor that holds the scale of each index of the first axis, or one for all.
+    /// The f32 tensor with the scale of each index of the first axis, or one for all.
     pub scale: String,
-    /// The integer that stands for zero.
+    /// The integer that represents zero.
     #[serde(default)]
     pub zero_point: i32,
 }
@@ -146,16 +146,16 @@ pub enum Dtype {
     F32,
     /// 16-bit floats.
     F16,
-    /// 8-bit integers with a sign.
+    /// 8-bit signed integers.
     I8,
-    /// 8-bit integers without a sign.
+    /// 8-bit unsigned integers.
     U8,
-    /// 32-bit integers with a sign.
+    /// 32-bit signed integers.
     I32,
 }
 
 impl Dtype {
-    /// Bytes of one element.
+    /// The number of bytes of one element.
     pub fn bytes(self) -> usize {
         match self {
             Dtype::F32 | Dtype::I32 => 4,
@@ -171,7 +171,7 @@ impl Dtype {
 }
 
 impl Manifest {
-    /// Checks what the manifest says of the model; where its parts lie is the layout's to check.
+    /// Checks the manifest's description of the model; the layout checks the positions of its parts.
     pub(super) fn check(&self) -> Result<(), Problem> {
         self.model.check().map_err(Problem::Manifest)?;
         match &self.signed_by {
@@ -184,7 +184,7 @@ impl Manifest {
 }
 
 impl ModelDescription {
-    /// Why the numbers are refused, if they are.
+    /// Checks the numbers; fails with the reason.
     #[doc(hidden)]
     pub fn check(&self) -> Result<(), String> {
         let Normalisation { mean, std } = self.normalisation;

@@ -1,4 +1,4 @@
-//! Weights in the order of the kernels, so that a device runs them from the file as they lie.
+//! Weights in the order of the kernels, so that a device runs them from the file unchanged.
 
 use crate::error::Problem;
 use crate::manifest::{Dtype, Packing, Quantisation};
@@ -8,7 +8,7 @@ use causalclipseg_kernels::conv::{BLOCK, GROUP};
 use causalclipseg_kernels::packing::{pack_f32, pack_i8, unpack_f32, unpack_i8};
 use std::collections::HashSet;
 
-/// A weight as a kernel sees it: outputs, taps, and the channels of each tap.
+/// A weight as a kernel reads it: outputs, taps, and the channels of each tap.
 #[derive(Clone, Copy)]
 struct Filters {
     out: usize,
@@ -17,7 +17,7 @@ struct Filters {
 }
 
 impl Filters {
-    /// Of out x in x kernel x kernel, or out x in.
+    /// Interprets a shape of out x in x kernel x kernel, or out x in.
     fn of(shape: &[usize]) -> Option<Self> {
         match *shape {
             [out, depth] => Some(Self { out, taps: 1, depth }),
@@ -27,7 +27,7 @@ impl Filters {
     }
 }
 
-/// Bytes of a tensor of `shape` in the blocked packing; `None` where that does not exist or overflows.
+/// The bytes of a tensor of `shape` in the blocked packing; `None` where that does not exist or overflows.
 pub(super) fn blocked_bytes(shape: &[usize], dtype: Dtype) -> Option<u64> {
     let Filters { out, taps, depth } = Filters::of(shape)?;
     let depth = match dtype {
@@ -39,7 +39,7 @@ pub(super) fn blocked_bytes(shape: &[usize], dtype: Dtype) -> Option<u64> {
     (elements as u64).checked_mul(dtype.bytes() as u64)
 }
 
-/// Row-major numbers of packed bytes, whose length is that of [`blocked_bytes`].
+/// The row-major numbers of packed bytes, whose length is that of [`blocked_bytes`].
 pub(super) fn unpack(bytes: &[u8], shape: &[usize], dtype: Dtype) -> Result<Vec<f32>, Problem> {
     let refuse = || Problem::layout("packing", format!("{dtype:?} of {shape:?} is not packed"));
     let Filters { out, taps, depth } = Filters::of(shape).ok_or_else(refuse)?;
@@ -55,8 +55,8 @@ pub(super) fn unpack(bytes: &[u8], shape: &[usize], dtype: Dtype) -> Result<Vec<
 }
 
 impl StoredTensor {
-    /// A weight in int8: its integers (row-major, `scales` one for each index of the first axis), the tensor of their scales
-    /// and, `for_kernels`, the integers in the kernels' order and the sum of each output's.
+    /// A weight in int8: its integers (row-major, `scales` one for each index of the first axis), the tensor of their
+    /// scales and, if `for_kernels`, the integers in the kernels' order and the sum of each output's.
     pub fn int8(
         name: &str,
         shape: &[usize],
@@ -80,7 +80,7 @@ impl StoredTensor {
         Ok(vec![stored.pack()?, scale, sums])
     }
 
-    /// Puts a row-major weight of a convolution or a linear layer (i8 or f32) into the kernels' order.
+    /// Converts a row-major weight of a convolution or a linear layer (i8 or f32) to the kernels' order.
     pub fn pack(mut self) -> Result<Self, Problem> {
         let refuse = |reason: String| Problem::layout(format!("tensor `{}`", self.name), reason);
         let bytes = match self.packing {
@@ -94,7 +94,7 @@ impl StoredTensor {
         if elements * self.dtype.bytes() != self.bytes.len() {
             return Err(refuse(format!("{} bytes do not hold {:?}", self.bytes.len(), self.shape)));
         }
-        // Kernels read tap by tap, the file's other tensors channel by channel.
+        // Kernels read tap by tap, the file's other tensors are channel by channel.
         let packed: Vec<u8> = match self.dtype {
             Dtype::I8 => {
                 let weights: Vec<i8> = self.bytes.iter().map(|byte| *byte as i8).collect();
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// Output 1's weight of input 2 at the tap in the middle.
+    /// The position of output 1's weight of input 2 at the middle tap.
     #[test]
     fn a_weight_lies_where_the_kernels_read_it() {
         let mut bytes = vec![0; 2 * 3 * 9];

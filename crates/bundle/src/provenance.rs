@@ -1,4 +1,4 @@
-//! Where a model comes from: the free text that checkpoints and bundles carry, read by one parser.
+//! The origin of a model: the free text in checkpoints and bundles, read by one parser.
 
 use crate::familiarity::{FamiliarInputs, INPUTS_KEY};
 use crate::manifest::is_threshold;
@@ -12,23 +12,23 @@ const THRESHOLD_KEY: &str = "threshold";
 const SEED_KEY: &str = "seed";
 const STRUCTURES_KEY: &str = "structures";
 
-/// The probability above which a pixel belongs to the lesion, where a model names no other.
+/// The probability above which a pixel belongs to the lesion, where a model states no other.
 pub const DEFAULT_THRESHOLD: f32 = 0.5;
 
-/// What is known of a model's making, by key. Texts pass unchanged from a checkpoint to a bundle and back; keys that
-/// programs act on are checked when they are set, and have a getter each:
+/// The known origin of a model, by key. Texts pass unchanged from a checkpoint to a bundle and back; keys that programs
+/// act on are checked when they are set, and have a getter each:
 ///
 /// | key | text |
 /// |---|---|
 /// | `trained` | `true` or `false` |
 /// | `threshold` | a number between 0 and 1, both excluded |
-/// | `seed` | a whole number from 0 to 2^64 - 1 |
+/// | `seed` | an integer from 0 to 2^64 - 1 |
 /// | `words` | the words of the training prompts, separated by spaces |
-/// | `reliability` | what the answers were worth on other images, the JSON of [`Reliability`] |
-/// | `structures` | what prompts can name besides lesions, with commas between |
-/// | `inputs` | how the training images look, the JSON of [`FamiliarInputs`] |
+/// | `reliability` | how reliable results were on other images, the JSON of [`Reliability`] |
+/// | `structures` | what prompts can describe besides lesions, separated by commas |
+/// | `inputs` | the statistics of the training images, the JSON of [`FamiliarInputs`] |
 ///
-/// Any other key holds a text for people; [`Note`] names those that this project writes.
+/// Any other key has a text for people; [`Note`] names those that this project writes.
 ///
 /// ```
 /// # mod causalclipseg { pub use causalclipseg_bundle as bundle; }
@@ -58,7 +58,7 @@ pub struct Provenance {
 pub enum Note {
     /// The data sets of the training.
     Data,
-    /// The commit of the program that made the weights.
+    /// The commit of the program that wrote the weights.
     Commit,
     /// The names of the files that weights were imported from, or another origin.
     Source,
@@ -87,7 +87,7 @@ impl Note {
     }
 }
 
-/// A text that its key does not allow.
+/// A text that is not allowed for its key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}` is `{}`, not {expected}", shortened(value))]
 pub struct ProvenanceError {
@@ -95,7 +95,7 @@ pub struct ProvenanceError {
     pub key: &'static str,
     /// The text as it was given.
     pub value: String,
-    /// What the key allows.
+    /// The allowed texts.
     pub expected: &'static str,
 }
 
@@ -107,10 +107,10 @@ fn shortened(value: &str) -> String {
 }
 
 impl Provenance {
-    /// Sets one key, over an earlier text.
+    /// Sets one key, replacing an earlier text.
     ///
     /// # Errors
-    /// A text that the key does not allow; nothing has changed then.
+    /// The key does not allow the text; nothing has changed then.
     pub fn set(&mut self, key: &str, text: impl Into<String>) -> Result<(), ProvenanceError> {
         let text = text.into();
         match key {
@@ -119,7 +119,7 @@ impl Provenance {
                 self.threshold =
                     Some(parse(THRESHOLD_KEY, "a number between 0 and 1", &text, |value| is_threshold(*value))?);
             }
-            SEED_KEY => self.seed = Some(parse(SEED_KEY, "a whole number from 0 to 2^64 - 1", &text, |_| true)?),
+            SEED_KEY => self.seed = Some(parse(SEED_KEY, "an integer from 0 to 2^64 - 1", &text, |_| true)?),
             WORDS_KEY => self.words = words(&text).collect(),
             INPUTS_KEY => {
                 let inputs = FamiliarInputs::from_json(&text);
@@ -141,7 +141,7 @@ impl Provenance {
         self.texts.insert(note.key().to_string(), text.into());
     }
 
-    /// Forgets one key; returns whether it was there.
+    /// Removes one key; returns whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
         match key {
             TRAINED_KEY => self.trained = None,
@@ -165,28 +165,28 @@ impl Provenance {
         &self.texts
     }
 
-    /// Whether the weights were trained; `None` where nothing is said.
+    /// Whether the weights were trained; `None` where that is not stated.
     pub fn trained(&self) -> Option<bool> {
         self.trained
     }
 
-    /// Says whether the weights were trained.
+    /// States whether the weights were trained.
     pub fn set_trained(&mut self, trained: bool) {
         self.trained = Some(trained);
         self.texts.insert(TRAINED_KEY.into(), trained.to_string());
     }
 
-    /// The probability above which a pixel belongs to the lesion, in (0, 1); `None` where nothing is said.
+    /// The probability above which a pixel belongs to the lesion, in (0, 1); `None` where it is not stated.
     pub fn threshold(&self) -> Option<f32> {
         self.threshold
     }
 
-    /// The same, [`DEFAULT_THRESHOLD`] where nothing is said.
+    /// As [`Self::threshold`], with [`DEFAULT_THRESHOLD`] where it is not stated.
     pub fn threshold_or_default(&self) -> f32 {
         self.threshold.unwrap_or(DEFAULT_THRESHOLD)
     }
 
-    /// What the random numbers of training, or of untrained weights, came from.
+    /// The seed of the random numbers of training, or of untrained weights.
     pub fn seed(&self) -> Option<u64> {
         self.seed
     }
@@ -197,12 +197,12 @@ impl Provenance {
         self.texts.insert(SEED_KEY.into(), seed.to_string());
     }
 
-    /// The words of the training prompts, in small letters; none where nothing is said.
+    /// The words of the training prompts, in lower case; empty where they are not stated.
     pub fn words(&self) -> &BTreeSet<String> {
         &self.words
     }
 
-    /// Records the words of the training prompts. No words are the same as nothing said.
+    /// Records the words of the training prompts. An empty set removes them.
     pub fn set_words(&mut self, words: BTreeSet<String>) {
         match words.is_empty() {
             true => self.texts.remove(WORDS_KEY),
@@ -213,23 +213,23 @@ impl Provenance {
         self.words = words;
     }
 
-    /// How the training images look; `None` where nothing is said.
+    /// The statistics of the training images; `None` where they are not stated.
     pub fn inputs(&self) -> Option<&FamiliarInputs> {
         self.inputs.as_ref()
     }
 
-    /// What the answers were worth on images that the model was not trained on; `None` where nothing is said.
+    /// The reliability of results on images that the model was not trained on; `None` where it is not stated.
     pub fn reliability(&self) -> Option<&Reliability> {
         self.reliability.as_ref()
     }
 
-    /// What prompts can name besides lesions; nothing where nothing is said.
+    /// The names of what prompts can describe besides lesions; empty where they are not stated.
     pub fn structures(&self) -> impl Iterator<Item = &str> {
         let text = self.get(STRUCTURES_KEY).unwrap_or_default();
         text.split(',').map(str::trim).filter(|name| !name.is_empty())
     }
 
-    /// Records what prompts can name besides lesions. No names are the same as nothing said.
+    /// Records the names of what prompts can describe besides lesions. An empty list removes them.
     pub fn set_structures<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         match names.into_iter().collect::<Vec<_>>().join(", ") {
             none if none.is_empty() => self.texts.remove(STRUCTURES_KEY),
@@ -237,7 +237,7 @@ impl Provenance {
         };
     }
 
-    /// Takes over what another provenance says of how the training images look, if it says anything.
+    /// Copies the statistics of the training images from another provenance, if it has them.
     pub fn take_inputs_of(&mut self, other: &Self) {
         if let (Some(inputs), Some(text)) = (other.inputs(), other.get(INPUTS_KEY)) {
             self.inputs = Some(inputs.clone());
@@ -262,7 +262,7 @@ fn parse<T: std::str::FromStr>(
 impl TryFrom<BTreeMap<String, String>> for Provenance {
     type Error = ProvenanceError;
 
-    /// Reads what a file carries.
+    /// Reads a file's texts.
     fn try_from(texts: BTreeMap<String, String>) -> Result<Self, ProvenanceError> {
         let mut provenance = Self::default();
         texts.into_iter().try_for_each(|(key, text)| provenance.set(&key, text))?;

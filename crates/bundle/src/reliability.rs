@@ -1,17 +1,18 @@
-//! What a model's answers were worth on images that it was not trained on.
+//! The reliability of a model's results on images that it was not trained on.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a bundle's provenance tells it, as JSON.
+/// The key of a bundle's provenance for it, as JSON.
 pub const RELIABILITY_KEY: &str = "reliability";
 
-/// Points that a calibration may have.
+/// The most points of a calibration.
 const MOST_POINTS: usize = 64;
 
-/// What a model's answers were worth on images that it was not trained on, with and without what was asked for.
+/// The reliability of a model's results on images that it was not trained on, with and without the requested target.
 ///
-/// Both come from `causalclipseg-convert evaluate --requests`: scores against the Dice of their masks, in as many groups as there are
-/// points, and the largest probability of each answer against whether the image shows what was asked for.
+/// Both parts come from `causalclipseg-convert evaluate --requests`: scores against the Dice of their masks, in as many
+/// groups as there are points, and the largest probability of each result against whether the image shows the requested
+/// target.
 ///
 /// ```
 /// use causalclipseg_bundle::Reliability;
@@ -24,20 +25,20 @@ const MOST_POINTS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reliability {
-    /// Scores with the mean Dice that answers of such a score had, both 0 to 1, scores ascending.
+    /// Scores with the mean Dice of results with such a score, both 0 to 1, scores ascending.
     calibration: Vec<[f64; 2]>,
-    /// What was asked for is taken to be in the image where the answer's largest probability is at least this.
+    /// The largest probability of a result from which the target counts as present in the image.
     presence_threshold: f64,
-    /// Of the images that show it, the share that the threshold finds.
+    /// The share of the images with the target that the threshold classifies as such.
     sensitivity: f64,
-    /// Of the images that do not, the share that it leaves out.
+    /// The share of the images without the target that the threshold classifies as such.
     specificity: f64,
-    /// How many images it was measured on.
+    /// The number of images that it was measured on.
     images: u64,
 }
 
 impl Reliability {
-    /// `None` where the text is not the JSON of one, or its numbers are out of range.
+    /// Reads JSON; `None` where the text is not valid, or its numbers are out of range.
     pub fn from_json(text: &str) -> Option<Self> {
         let found: Self = serde_json::from_str(text).ok()?;
         let is_share = |value: &f64| (0.0..=1.0).contains(value);
@@ -48,7 +49,8 @@ impl Reliability {
         (are_points && shares.iter().all(is_share)).then_some(found)
     }
 
-    /// The Dice that an answer of this score had on average, 0 to 1: between the points a straight line, beyond them the outermost.
+    /// The mean Dice of results with this score, 0 to 1: interpolated linearly between the points, constant beyond
+    /// them.
     pub fn expected_dice(&self, score: f64) -> f64 {
         let after = self.calibration.partition_point(|[known, _]| *known < score);
         let at = |index: usize| self.calibration[index.min(self.calibration.len() - 1)];
@@ -56,17 +58,17 @@ impl Reliability {
         if high > low && score > low { from + (to - from) * ((score - low) / (high - low)).min(1.0) } else { from }
     }
 
-    /// Whether an answer with this largest probability says that what was asked for is in the image.
+    /// Whether a result with this largest probability means that the target is in the image.
     pub fn is_present(&self, max_probability: f64) -> bool {
         max_probability >= self.presence_threshold
     }
 
-    /// How many images it was measured on.
+    /// The number of images that it was measured on.
     pub fn images(&self) -> u64 {
         self.images
     }
 
-    /// At or above this largest probability what was asked for is taken to be in the image.
+    /// The largest probability from which the target counts as present in the image.
     pub fn presence_threshold(&self) -> f64 {
         self.presence_threshold
     }

@@ -1,15 +1,15 @@
-//! Files written whole or not at all.
+//! Writes files completely or not at all.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Why a result was not written. Whatever stood at its path is still there.
+/// Why a result was not written. An earlier file at its path is still there.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum WriteError {
-    #[error("{}: the folder cannot be written to ({source}); make it or choose another", path.display())]
+    #[error("{}: the folder cannot be written to ({source}); create it or choose another", path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error("{}: the disk is full; free some space or choose another folder", .0.display())]
     Full(PathBuf),
@@ -19,7 +19,7 @@ pub enum WriteError {
     Io { path: PathBuf, source: io::Error },
 }
 
-/// Fills a file beside `path` and gives it that name when it is complete: a reader sees the old file or the new one.
+/// Writes a temporary file beside `path` and renames it when it is complete: a reader sees the old file or the new one.
 pub fn replace_file(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
@@ -48,7 +48,7 @@ pub fn replace_file(
 fn beside(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".unfinished-");
-    // Temporary files are private by default; results are as any file that the user makes.
+    // Temporary files are private by default; results get the user's default permissions.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)

@@ -1,28 +1,28 @@
-//! The self-test: inputs that anyone can regenerate and the logits that they must give, so that a device can prove at
-//! start that its CPU, its kernels and its copy of the model agree with the machine that packed it.
+//! The self-test: inputs that anyone can regenerate and their expected logits, so that a device can verify at start
+//! that its CPU, its kernels and its copy of the model agree with the machine that packed it.
 
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::MAX_INPUT_SIZE;
 
-/// The vectors that a bundle carries.
+/// The vectors in a bundle.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SelfTest {
-    /// None where the model was packed without.
+    /// The vectors; empty where the model was packed without a self-test.
     pub vectors: Vec<SelfTestVector>,
 }
 
-/// One image and prompt, and some of the logits that they give.
+/// One image and prompt, and some of their logits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SelfTestVector {
-    /// Generates the image, see [`self_test_image`].
+    /// The seed of the image, see [`self_test_image`].
     pub seed: u64,
-    /// Edge of the input, in pixels.
+    /// The side of the input, in pixels.
     pub size: usize,
-    /// The sentence.
+    /// The text of the prompt.
     pub prompt: String,
-    /// Logits 0, `every`, 2 * `every` ... of the flattened size x size map are kept.
+    /// The stride of the kept logits: 0, `every`, 2 * `every` ... of the flattened size x size map.
     pub every: usize,
     /// The logits that are kept.
     pub logits: Vec<f32>,
@@ -65,7 +65,7 @@ pub fn self_test_image(seed: u64, size: usize) -> Array3<f32> {
 }
 
 impl SelfTestVector {
-    /// Keeps every `every`-th of the `size` x `size` logits that an engine gave for [`Self::image`] and `prompt`.
+    /// Keeps every `every`-th of the `size` x `size` logits of an engine for [`Self::image`] and `prompt`.
     pub fn record(seed: u64, size: usize, prompt: &str, every: usize, logits: &[f32], tolerance: f32) -> Self {
         let every = every.max(1);
         let logits = logits.iter().copied().step_by(every).collect();
@@ -77,8 +77,8 @@ impl SelfTestVector {
         self_test_image(self.seed, self.size)
     }
 
-    /// Compares an engine's size x size logits with the recorded ones. Yields the largest difference as a fraction of the
-    /// largest recorded magnitude.
+    /// Compares an engine's size x size logits with the recorded ones. Yields the largest difference as a fraction of
+    /// the largest recorded magnitude.
     pub fn compare(&self, logits: &[f32]) -> Result<f32, SelfTestError> {
         let expected = self.size.saturating_mul(self.size);
         if logits.len() != expected {

@@ -19,7 +19,7 @@ pub(super) fn verify(manifest: &[u8], signature: &[u8], key: &VerifyingKey) -> R
     key.verify_strict(manifest, &signature).map_err(|_| Problem::WrongSignature)
 }
 
-/// The same by the key that the manifest itself names.
+/// As [`verify`], with the key that the manifest itself names.
 pub(super) fn verify_named(manifest: &[u8], signature: &[u8], key: &str) -> Result<(), Problem> {
     let key = from_hex(key).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok()).ok_or(Problem::WrongSignature)?;
     verify(manifest, signature, &key)

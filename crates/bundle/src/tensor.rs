@@ -7,18 +7,18 @@ use bytemuck::AnyBitPattern;
 use half::f16;
 use ndarray::{ArrayD, IxDyn};
 
-/// A tensor as it lies in the file, little-endian.
+/// A tensor as it is stored in the file, little-endian.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorView<'a> {
-    /// As the manifest names it.
+    /// The name in the manifest.
     pub name: &'a str,
     /// The type of its elements.
     pub dtype: Dtype,
-    /// Its sizes, outermost first.
+    /// Its extents, outermost first.
     pub shape: &'a [usize],
-    /// Starts at a multiple of 64 bytes, in the file and in memory.
+    /// Its bytes, which start at a multiple of 64, in the file and in memory.
     pub bytes: &'a [u8],
-    /// How its integers become numbers.
+    /// The scale and zero point of its integers.
     pub quantisation: Option<&'a Quantisation>,
     /// The order of the elements; row-major where it is `None`.
     pub packing: Option<Packing>,
@@ -40,7 +40,7 @@ impl<'a> TensorView<'a> {
         self.elements(Dtype::F32)
     }
 
-    /// Without a copy, hence only where the machine's numbers are little-endian too.
+    /// The elements without a copy, therefore only where the machine's numbers are little-endian too.
     fn elements<T: AnyBitPattern>(&self, dtype: Dtype) -> Option<&'a [T]> {
         let fits = self.dtype == dtype && (cfg!(target_endian = "little") || dtype.bytes() == 1);
         fits.then(|| bytemuck::try_cast_slice(self.bytes).ok()).flatten()
@@ -85,30 +85,30 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// A tensor as it is to be stored.
+/// A tensor to store.
 #[derive(Clone, Debug)]
 pub struct StoredTensor {
-    /// As the graph names it, or another tensor's quantisation.
+    /// The name in the graph, or in another tensor's quantisation.
     pub name: String,
     /// The type of its elements.
     pub dtype: Dtype,
-    /// Its sizes, outermost first.
+    /// Its extents, outermost first.
     pub shape: Vec<usize>,
-    /// Little-endian, in the order that `packing` names.
+    /// Its bytes, little-endian, in the order of `packing`.
     pub bytes: Vec<u8>,
-    /// How its integers become numbers.
+    /// The scale and zero point of its integers.
     pub quantisation: Option<Quantisation>,
-    /// Row-major where it is `None`; [`Self::pack`] changes it.
+    /// The order of the elements; row-major where it is `None`; [`Self::pack`] changes it.
     pub packing: Option<Packing>,
 }
 
 impl StoredTensor {
-    /// Row-major numbers without a scale.
+    /// A tensor of row-major numbers without a scale.
     pub fn plain(name: &str, dtype: Dtype, shape: &[usize], bytes: Vec<u8>) -> Self {
         Self { name: name.to_string(), dtype, shape: shape.to_vec(), bytes, quantisation: None, packing: None }
     }
 
-    /// Stores values as f32 or f16; any other type is the quantiser's to make.
+    /// Stores values as f32 or f16; the quantiser creates all other types.
     pub fn encode(name: &str, values: &ArrayD<f32>, dtype: Dtype) -> Result<Self, Problem> {
         let refuse = |index, value| Problem::NotFinite { tensor: name.to_string(), index, value };
         let mut bytes = Vec::with_capacity(values.len() * dtype.bytes());

@@ -5,7 +5,7 @@ use crate::manifest::Compression;
 use std::borrow::Cow;
 use std::io::{Read, Write};
 
-/// CLIP's has 1.5 million bytes.
+/// The size limit of a tokenizer.json; CLIP's has 1.5 million bytes.
 pub const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 
 pub(super) fn compress(json: &[u8]) -> Result<Vec<u8>, Problem> {
@@ -14,7 +14,7 @@ pub(super) fn compress(json: &[u8]) -> Result<Vec<u8>, Problem> {
     compressed.map_err(Problem::Memory)
 }
 
-/// Stops at [`MAX_TOKENIZER_BYTES`], whatever the file claims to hold.
+/// Expands the text; stops at [`MAX_TOKENIZER_BYTES`], whatever size the file claims.
 pub(super) fn expand(bytes: &[u8], compression: Option<Compression>) -> Result<Cow<'_, [u8]>, Problem> {
     let Some(Compression::Zlib) = compression else { return Ok(Cow::Borrowed(bytes)) };
     let mut json = Vec::new();

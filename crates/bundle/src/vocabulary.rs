@@ -1,16 +1,16 @@
-//! Which words a model has met, so that a result can say when a prompt leaves them.
+//! The words in a model's training, so that a result can say when a prompt has others.
 
 use std::collections::BTreeSet;
 
-/// Where a bundle's provenance lists the words of its training sentences, parted by spaces.
+/// The key of a bundle's provenance for the words of its training sentences, separated by spaces.
 pub const WORDS_KEY: &str = "words";
 
-/// The words of a model's training sentences, in small letters.
+/// The words of a model's training sentences, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownWords(BTreeSet<String>);
 
 impl KnownWords {
-    /// The words of a bundle's provenance, in small letters; `None` where there are none.
+    /// The words of a bundle's provenance, in lower case; `None` where there are none.
     pub fn new(words: BTreeSet<String>) -> Option<Self> {
         (!words.is_empty()).then_some(Self(words))
     }
@@ -21,7 +21,7 @@ impl KnownWords {
     }
 }
 
-/// A sentence's words in small letters: letters and digits that stand together. Punctuation and case say nothing.
+/// A sentence's words in lower case: runs of letters and digits. Punctuation and case are ignored.
 pub fn words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }

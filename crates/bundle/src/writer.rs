@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-/// Packs a graph, its weights and what belongs to them into one file.
+/// Packs a graph, its weights and everything that belongs to them into one file.
 pub struct BundleBuilder {
     model: ModelDescription,
     graph: Graph,
@@ -27,10 +27,10 @@ pub struct BundleBuilder {
 }
 
 impl BundleBuilder {
-    /// Takes the weights that the graph reads, others are left out. Matrices and kernels are stored in `precision`, which
-    /// is f32 or f16; one-dimensional tensors (biases, norms) stay in f32, where they cost little and matter most.
-    /// In f32, what kernels read is packed for them.
-    /// A quantised model starts here too and replaces its tensors by [`Self::tensor`].
+    /// Takes the weights that the graph reads, others are left out. Matrices and kernels are stored in `precision`,
+    /// which is f32 or f16; one-dimensional tensors (biases, norms) stay in f32, where they cost little and matter
+    /// most. In f32, weights of kernels are packed for them. A quantised model starts here too and replaces its tensors
+    /// by [`Self::tensor`].
     pub fn new(
         model: ModelDescription,
         graph: Graph,
@@ -58,44 +58,44 @@ impl BundleBuilder {
         Ok(Self { model, graph, precision, tensors, tokenizer_json, self_test, signing_key })
     }
 
-    /// Replaces a weight by an encoding of the caller's, or adds a tensor such as its scale.
+    /// Replaces a weight by the caller's encoding, or adds a tensor such as its scale.
     pub fn tensor(mut self, tensor: StoredTensor) -> Self {
         self.tensors.insert(tensor.name.clone(), tensor);
         self
     }
 
-    /// Takes a tokenizer.json along.
+    /// Adds a tokenizer.json.
     pub fn tokenizer_json(mut self, json: Vec<u8>) -> Self {
         self.tokenizer_json = json;
         self
     }
 
-    /// Takes self-test vectors along.
+    /// Adds self-test vectors.
     pub fn self_test(mut self, self_test: SelfTest) -> Self {
         self.self_test = self_test;
         self
     }
 
-    /// Signs the file when it is made.
+    /// Signs the file when it is built.
     pub fn sign_with(mut self, key: SigningKey) -> Self {
         self.signing_key = Some(key);
         self
     }
 
-    /// The file's bytes. What comes out was opened once, so a bundle that this program would refuse is never written.
+    /// The file's bytes. They were opened once, so a bundle that this program would refuse is never written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, BundleError> {
         let bytes = self.assemble()?;
         Ok(Bundle::from_bytes(bytes)?.into_bytes())
     }
 
-    /// The bundle, opened in memory. Nothing is written, and no sum of what was just computed is compared.
+    /// The bundle, opened in memory. Nothing is written, and the sums that were just computed are not compared.
     pub fn open(self) -> Result<Bundle, BundleError> {
         let bytes = self.assemble()?;
         drop(self);
         Bundle::from_trusted_bytes(bytes)
     }
 
-    /// Writes the file beside its place and then renames it, so that a reader sees the old file or the new one.
+    /// Writes a temporary file beside the path and then renames it, so that a reader sees the old file or the new one.
     pub fn write(&self, path: &Path) -> Result<(), BundleError> {
         let bytes = self.to_bytes().map_err(|error| error.at(path))?;
         replace_file(path, |file| file.write_all(&bytes)).map_err(|error| Problem::Write(error).into())
@@ -128,7 +128,7 @@ impl BundleBuilder {
             parts,
             tensors,
         };
-        // JSON has no NaN; what the reader would then say of the file is no help.
+        // JSON has no NaN, and the reader's error would not help.
         manifest.check()?;
         let manifest = serde_json::to_vec(&manifest).map_err(json)?;
         let mut file = layout::header(&manifest);

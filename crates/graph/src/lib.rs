@@ -1,4 +1,4 @@
-//! The network as data, and what becomes of it before an engine runs it. Pure: no files, no threads, no clock.
+//! The network as data, and its transformation before an engine runs it. Pure: no files, no threads, no clock.
 //!
 //! * [`graph`]: nodes over a small set of operators, with every shape inferred and checked; costs; the cut into parts.
 //! * [`lower`]: exact rewrites, and the flat list of fused steps that engines run.

@@ -1,5 +1,5 @@
-//! The table of instruction sets, and the macros that read it: what a kernel may execute and what the CPU is asked for
-//! come from one list.
+//! The table of instruction sets, and the macros that read it: the features that a kernel may use and those that are
+//! detected come from one list.
 //!
 //! An instruction set is a row in `SETS` and the file that the row names.
 
@@ -8,18 +8,18 @@ use proc_macro::{TokenStream, TokenTree};
 struct Set {
     /// The variant of `Isa`.
     variant: &'static str,
-    /// What commands and reports call it.
+    /// The name in commands and reports.
     name: &'static str,
     /// The value of `target_arch`.
     architecture: &'static str,
     /// The folder and the file of its kernels.
     module: [&'static str; 2],
-    /// The target features that its kernels may use; all of them are asked for.
+    /// The target features that its kernels may use; all of them are detected.
     features: &'static [&'static str],
     summary: &'static str,
 }
 
-/// From the plainest to the fastest of each architecture.
+/// The instruction sets, from the plainest to the fastest of each architecture.
 const SETS: [Set; 6] = [
     Set {
         variant: "Avx2",

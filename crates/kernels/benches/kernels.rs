@@ -1,9 +1,10 @@
-//! Every convolution kernel of this CPU on layers of the published network, against what its core reaches with registers
-//! alone:
+//! Benchmarks every convolution kernel of this CPU on layers of the published network, relative to the peak of its core
+//! with registers alone:
 //!
 //!     cargo bench -p causalclipseg-kernels -- avx512-vnni/int8
 //!
-//! Throughput is in multiply-adds, so Gelem/s are GMAC/s. A line after each layer gives the best run's share of the peak.
+//! Throughput is in multiply-adds, so Gelem/s are GMAC/s. A line after each layer gives the best run's share of the
+//! peak.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 

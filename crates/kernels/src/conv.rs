@@ -1,24 +1,24 @@
-//! A convolution as a kernel sees it: a window that moves over channels-last pixels, packed weights, and what happens to
+//! A convolution as a kernel runs it: a window that moves over channels-last pixels, packed weights, and an epilogue on
 //! the sums before they are stored. A matrix product is a convolution of one tap over one row.
 //!
 //! # Packing
-//! Weights lie in blocks of [`BLOCK`] output channels, the last one filled up with zeros. Within a block, for each tap:
-//! in int8 for each four input channels `[16 outputs][4 inputs]`, in f32 for each input channel `[16 outputs]`. One
-//! packing serves every instruction set: 64 bytes are one AVX-512 vector, two of AVX2, four of NEON, and two neighbouring
-//! groups of four inputs interleave into the operand of `usmmla`.
+//! Weights are stored in blocks of [`BLOCK`] output channels, the last one padded with zeros. Within a block, for each
+//! tap: in int8 for each four input channels `[16 outputs][4 inputs]`, in f32 for each input channel `[16 outputs]`.
+//! One packing serves every instruction set: 64 bytes are one AVX-512 vector, two of AVX2, four of NEON, and two
+//! neighbouring groups of four inputs interleave into the operand of `usmmla`.
 
-/// Output channels of a block of packed weights.
+/// The number of output channels of a block of packed weights.
 pub const BLOCK: usize = 16;
 
-/// Input channels that int8 kernels take at a time; a window's depth is a multiple.
+/// The number of input channels that int8 kernels take at a time; a window's depth is a multiple of it.
 pub const GROUP: usize = 4;
 
-/// Which inputs the outputs read: `rows` x `columns` pixels, each a sum over the taps and the channels of each tap.
+/// The inputs that the outputs read: `rows` x `columns` pixels, each a sum over the taps and the channels of each tap.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
-    /// Rows of outputs.
+    /// The number of rows of outputs.
     pub rows: usize,
-    /// Columns of outputs.
+    /// The number of columns of outputs.
     pub columns: usize,
     /// Elements from the input of one output row to that of the next.
     pub row_stride: usize,
@@ -26,18 +26,18 @@ pub struct Window<'a> {
     pub column_stride: usize,
     /// Elements from a pixel's first tap to each of its taps, in the order of the packed weights.
     pub taps: &'a [usize],
-    /// Channels that each tap reads.
+    /// The number of channels that each tap reads.
     pub depth: usize,
 }
 
 impl Window<'_> {
-    /// Elements that a slice of inputs must have; none if no slice has so many.
+    /// The required length of a slice of inputs; `None` if no slice can be so long.
     fn reach(&self) -> Option<usize> {
         let furthest_tap = self.taps.iter().max().copied().unwrap_or(0);
         reach(self, self.row_stride, self.column_stride, furthest_tap.checked_add(self.depth)?)
     }
 
-    /// Weights of `out_channels` outputs, whole blocks of them.
+    /// The number of weights of `out_channels` outputs, in complete blocks.
     fn weights(&self, out_channels: usize) -> Option<usize> {
         padded(out_channels)?.checked_mul(self.taps.len())?.checked_mul(self.depth)
     }
@@ -47,7 +47,7 @@ impl Window<'_> {
     }
 }
 
-/// Where the outputs go. Strides are in elements.
+/// The positions of the outputs. Strides are in elements.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     /// Elements from one row to the next.
@@ -57,46 +57,46 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether a slice of this length holds the outputs.
+    /// Whether a slice of this length can hold the outputs.
     fn fits(&self, window: &Window, out_channels: usize, length: usize) -> bool {
         reach(window, self.row_stride, self.column_stride, out_channels).is_some_and(|reach| reach <= length)
     }
 }
 
-/// Elements from the first one of a window's first pixel to behind the last one of its last pixel.
+/// The number of elements from the first one of a window's first pixel to behind the last one of its last pixel.
 fn reach(window: &Window, row_stride: usize, column_stride: usize, pixel: usize) -> Option<usize> {
     let rows = window.rows.checked_sub(1)?.checked_mul(row_stride)?;
     let columns = window.columns.checked_sub(1)?.checked_mul(column_stride)?;
     rows.checked_add(columns)?.checked_add(pixel)
 }
 
-/// A map that is added to the outputs, element by element, laid out with strides of its own.
+/// A map that is added to the outputs, element by element, with its own strides.
 #[derive(Clone, Copy, Debug)]
 pub struct Addend<'a, T> {
-    /// Starts at the first output's value.
+    /// The values, starting at the first output's.
     pub values: &'a [T],
-    /// How they lie.
+    /// The positions of the values.
     pub layout: Target,
 }
 
-/// What becomes of an int8 convolution's sums:
+/// The epilogue of an int8 convolution's sums:
 ///
-/// v = f32(sum + bias) * multiplier \[+ map\] \[+ residual * residual_scale\] + offset, channel by channel, each operation
-/// rounded by itself. In u8 the output is clamp(round_half_even(v) + zero_point, lowest, 255), and `lowest` where v is not
-/// a number; in f32 it is v, or max(v, 0) where `relu`.
+/// v = f32(sum + bias) * multiplier \[+ map\] \[+ residual * residual_scale\] + offset, channel by channel, each
+/// operation rounded separately. In u8 the output is clamp(round_half_even(v) + zero_point, lowest, 255), and `lowest`
+/// where v is NaN; in f32 it is v, or max(v, 0) if `relu`.
 #[derive(Clone, Copy, Debug)]
 pub struct EpilogueU8<'a> {
-    /// One for each output channel, filled up to whole blocks.
+    /// The bias of each output channel, padded to complete blocks.
     pub bias: &'a [i32],
-    /// One for each output channel, filled up to whole blocks.
+    /// The multiplier of each output channel, padded to complete blocks.
     pub multiplier: &'a [f32],
     /// A constant map, in units of the output.
     pub map: Option<Addend<'a, f32>>,
-    /// Bytes that are added, times `residual_scale`.
+    /// Bytes that are added, multiplied by `residual_scale`.
     pub residual: Option<Addend<'a, u8>>,
-    /// Of the residual's bytes.
+    /// The scale of the residual's bytes.
     pub residual_scale: f32,
-    /// Added last.
+    /// A number that is added last.
     pub offset: f32,
 }
 
@@ -105,56 +105,57 @@ pub struct EpilogueU8<'a> {
 pub enum OutputU8<'a> {
     /// Rounded to bytes.
     U8 {
-        /// Starts at the first output.
+        /// The bytes, starting at the first output.
         y: &'a mut [u8],
-        /// From 0 to 255.
+        /// The zero point, from 0 to 255.
         zero_point: i32,
         /// The lowest byte that is stored, from 0 to 255: the zero point where a ReLU follows.
         lowest: i32,
     },
-    /// As they are.
+    /// Outputs in f32, unchanged.
     F32 {
-        /// Starts at the first output.
+        /// The values, starting at the first output.
         y: &'a mut [f32],
         /// Whether negative outputs become zero.
         relu: bool,
     },
 }
 
-/// An int8 convolution: u8 pixels, i8 weights, sums in i32. The inputs' zero point is part of the bias, and what lies
-/// outside the frame holds that zero point.
+/// An int8 convolution: u8 pixels, i8 weights, sums in i32. The inputs' zero point is part of the bias, and pixels
+/// outside the frame have that zero point as their value.
 #[derive(Debug)]
 pub struct ConvU8<'a> {
-    /// Which inputs the outputs read.
+    /// The inputs that the outputs read.
     pub window: Window<'a>,
-    /// Starts at the first output's first tap.
+    /// The inputs, starting at the first output's first tap.
     pub x: &'a [u8],
-    /// In whole blocks, as [`crate::packing`] packs them.
+    /// The weights in complete blocks, as [`crate::packing`] packs them.
     pub weights: &'a [i8],
-    /// What [`has_narrow_pairs`] says of the weights, where the instruction set gains from it; false is always right.
+    /// The result of [`has_narrow_pairs`] for the weights, where the instruction set gains from it; false is always
+    /// correct.
     pub narrow_pairs: bool,
-    /// Channels of the outputs.
+    /// The number of output channels.
     pub out_channels: usize,
-    /// What becomes of the sums.
+    /// The epilogue of the sums.
     pub epilogue: EpilogueU8<'a>,
-    /// How the outputs lie.
+    /// The positions of the outputs.
     pub target: Target,
-    /// Where the outputs go.
+    /// The destination of the outputs.
     pub output: OutputU8<'a>,
 }
 
-/// A convolution in f32: y = sum + bias \[+ map\] \[+ residual\], then max(y, 0) where `relu`.
+/// A convolution in f32: y = sum + bias \[+ map\] \[+ residual\], then max(y, 0) if `relu`.
 #[derive(Debug)]
 pub struct ConvF32<'a> {
-    /// Which inputs the outputs read.
+    /// The inputs that the outputs read.
     pub window: Window<'a>,
-    /// Starts at the first output's first tap.
+    /// The inputs, starting at the first output's first tap.
     pub x: &'a [f32],
-    /// In whole blocks, as [`crate::packing`] packs them.
+    /// The weights in complete blocks, as [`crate::packing`] packs them.
     pub weights: &'a [f32],
-    /// Channels of the outputs.
+    /// The number of output channels.
     pub out_channels: usize,
-    /// One for each output channel, filled up to whole blocks.
+    /// The bias of each output channel, padded to complete blocks.
     pub bias: &'a [f32],
     /// A constant map that is added.
     pub map: Option<Addend<'a, f32>>,
@@ -162,30 +163,31 @@ pub struct ConvF32<'a> {
     pub residual: Option<Addend<'a, f32>>,
     /// Whether negative outputs become zero.
     pub relu: bool,
-    /// How the outputs lie.
+    /// The positions of the outputs.
     pub target: Target,
-    /// Starts at the first output.
+    /// The outputs, starting at the first.
     pub y: &'a mut [f32],
 }
 
-/// Whether any two neighbouring weights of one output, times any two bytes, sum to no more than 16 bits with a sign hold:
-/// the largest is 255 * (|a| + |b|). Weights of seven bits always are so.
+/// Whether any two neighbouring weights of one output, multiplied by any two bytes, sum to a number within 16 signed
+/// bits: the largest is 255 * (|a| + |b|). This is always so for weights of seven bits.
 pub fn has_narrow_pairs(weights: &[i8]) -> bool {
     weights.chunks_exact(2).all(|pair| pair[0].unsigned_abs() as u16 + pair[1].unsigned_abs() as u16 <= 128)
 }
 
-/// Blocks that hold `out_channels`.
+/// The number of blocks of `out_channels`.
 pub fn blocks(out_channels: usize) -> usize {
     out_channels.div_ceil(BLOCK)
 }
 
-/// `out_channels` and what fills up the last block.
+/// `out_channels` with the padding of the last block.
 fn padded(out_channels: usize) -> Option<usize> {
     blocks(out_channels).checked_mul(BLOCK)
 }
 
 impl ConvU8<'_> {
-    /// Whether every element that the convolution names lies in its slices. Kernels check this once a call, and rely on it.
+    /// Whether every element that the convolution names is inside its slices. Kernels check this once a call, and rely
+    /// on it.
     pub fn is_valid(&self) -> bool {
         let window = &self.window;
         if window.is_empty() || self.out_channels == 0 {
@@ -214,7 +216,8 @@ impl ConvU8<'_> {
 }
 
 impl ConvF32<'_> {
-    /// Whether every element that the convolution names lies in its slices. Kernels check this once a call, and rely on it.
+    /// Whether every element that the convolution names is inside its slices. Kernels check this once a call, and rely
+    /// on it.
     pub fn is_valid(&self) -> bool {
         let window = &self.window;
         if window.is_empty() || self.out_channels == 0 {

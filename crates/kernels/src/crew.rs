@@ -1,8 +1,9 @@
-//! Threads of our own that share the work on one frame.
+//! A thread pool that shares the work on one frame.
 //!
-//! A step of the network takes tens of microseconds, so its threads must meet faster than a general pool wakes anyone:
-//! between the steps of a frame workers wait actively, and go to sleep when no step comes for a while. Work is dealt out
-//! in parts that are fixed beforehand, one or more a thread, so a result does not depend on who was faster.
+//! A step of the network takes tens of microseconds, so its threads must synchronise faster than a general pool wakes
+//! them: between the steps of a frame workers wait actively, and go to sleep when no step comes for a while. Work is
+//! distributed in parts that are fixed beforehand, one or more a thread, so a result does not depend on which thread
+//! was faster.
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,12 +14,13 @@ use std::thread::{self, JoinHandle};
 /// The most threads of a crew, and so the most parts of a step.
 pub const MAX_THREADS: usize = 64;
 
-/// Turns of waiting before a worker sleeps: some 50 microseconds, longer than the serial work between two steps.
+/// The number of waiting iterations before a worker sleeps: some 50 microseconds, longer than the serial work between
+/// two steps.
 const TURNS_BEFORE_SLEEP: u32 = 2_000;
-/// Turns of waiting before the caller lets another thread have its core.
+/// The number of waiting iterations before the caller yields its core to another thread.
 const TURNS_BEFORE_YIELD: u32 = 10_000;
 
-/// What all workers run: `work(part)` for each part that is theirs.
+/// The work of all workers: `work(part)` for each of their parts.
 #[derive(Clone, Copy)]
 struct Job {
     work: *const (dyn Fn(usize) + Sync + 'static),
@@ -27,33 +29,33 @@ struct Job {
 
 struct Shared {
     job: UnsafeCell<Option<Job>>,
-    /// Counts jobs; a worker starts when it changes.
+    /// The number of jobs so far; a worker starts when it changes.
     epoch: AtomicU32,
-    /// Workers that have not finished the job of this epoch.
+    /// The number of workers that have not finished the job of this epoch.
     running: AtomicUsize,
     asleep: [AtomicBool; MAX_THREADS],
     failed: AtomicBool,
     stop: AtomicBool,
 }
 
-// SAFETY: `job` is written by the crew's owner only, while no worker runs (`running` is zero), and read by workers only
+// SAFETY: `job` is written only by the crew's owner, while no worker runs (`running` is zero), and read only by workers
 // between the release of `epoch` that follows the write and their own release of `running`.
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `job` is used only while the call that it came from waits; see `Crew::run`.
 unsafe impl Send for Shared {}
 
-/// A fixed number of threads, the caller's among them.
+/// A fixed number of threads, including the caller's.
 pub struct Crew {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
-    /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs in each worker first,
-    /// with its number from 1, to bind it to a core for example.
+    /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs first in each
+    /// worker, with its number from 1, for example to bind it to a core.
     ///
     /// # Errors
-    /// The system gives no more threads.
+    /// The system creates no more threads.
     pub fn new(threads: usize, on_start: impl Fn(usize) + Send + Sync + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             job: UnsafeCell::new(None),
@@ -78,15 +80,15 @@ impl Crew {
         Ok(crew)
     }
 
-    /// How many threads share the work, the caller's among them.
+    /// The number of threads that share the work, including the caller's.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
     }
 
-    /// Runs `work` once on each part, parts dealt out over the threads in turn; returns when all are done.
+    /// Runs `work` once on each part, with parts distributed over the threads in turn; returns when all are done.
     ///
     /// # Panics
-    /// Where `work` does, after all parts are done or given up.
+    /// `work` panics; this panics after all parts are done or abandoned.
     pub fn run<P: Send>(&mut self, parts: &mut [P], work: impl Fn(&mut P) + Sync) {
         if self.workers.is_empty() || parts.len() <= 1 {
             return parts.iter_mut().for_each(work);
@@ -110,7 +112,7 @@ impl Crew {
         // `running`, and this function returns, or unwinds, only after `running` is zero.
         let work_for_all =
             unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync + 'static)>(work) };
-        // SAFETY: `&mut self`, and no worker runs between jobs: nobody else reads or writes `job` now.
+        // SAFETY: `&mut self`, and no worker runs between jobs: nothing else reads or writes `job` now.
         unsafe { *shared.job.get() = Some(Job { work: work_for_all, parts }) };
         shared.running.store(self.workers.len(), Ordering::Relaxed);
         shared.epoch.fetch_add(1, Ordering::SeqCst);
@@ -144,13 +146,13 @@ impl Drop for Crew {
         self.shared.epoch.fetch_add(1, Ordering::SeqCst);
         for worker in self.workers.drain(..) {
             worker.thread().unpark();
-            // A worker catches what its work throws, so it ends in good order.
+            // A worker catches panics of its work, so it ends normally.
             let _ = worker.join();
         }
     }
 }
 
-/// The parts' address, for threads that each take other parts.
+/// The address of the parts, for threads that each take other parts.
 struct Parts<P>(*mut P);
 // SAFETY: each part goes to one thread, and parts may be sent.
 unsafe impl<P: Send> Sync for Parts<P> {}
@@ -191,8 +193,8 @@ impl Shared {
             std::hint::spin_loop();
         }
         self.asleep[index].store(true, Ordering::SeqCst);
-        // The owner raises the epoch before it looks who sleeps, and this looks at the epoch after it lay down: one of the
-        // two sees the other. An early `unpark` makes `park` return at once.
+        // The owner raises the epoch before it checks who sleeps, and this checks the epoch after it marked itself
+        // asleep: at least one of the two notices the other. An early `unpark` makes `park` return at once.
         let epoch = loop {
             let epoch = self.epoch.load(Ordering::SeqCst);
             if epoch != seen {

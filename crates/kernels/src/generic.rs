@@ -1,4 +1,4 @@
-//! Convolutions in plain Rust: for any CPU, and the truth that every other kernel is tested against.
+//! Convolutions in plain Rust: for any CPU, and the reference that every other kernel is tested against.
 
 use super::conv::{BLOCK, ConvF32, ConvU8, GROUP, OutputU8};
 use super::peak::plain_multiply_add;
@@ -43,7 +43,7 @@ pub fn conv_u8(conv: &mut ConvU8<'_>) {
                 let at = row * conv.target.row_stride + column * conv.target.column_stride + out;
                 match &mut conv.output {
                     OutputU8::U8 { y, zero_point, lowest } => {
-                        // `max` makes what is not a number the lowest output.
+                        // `max` turns NaN into the lowest output.
                         let value = value.max((*lowest - *zero_point) as f32).min((255 - *zero_point) as f32);
                         y[at] = (value.round_ties_even() as i32 + *zero_point) as u8;
                     }

@@ -1,4 +1,5 @@
-//! The instruction sets that kernels are written for. The table stands in the macros' crate; this file makes types of it.
+//! The instruction sets that kernels are written for. The table is in the macros' crate; this file generates types from
+//! it.
 
 use crate::Routines;
 use causalclipseg_kernels_macros::instruction_sets;
@@ -10,13 +11,13 @@ macro_rules! define_isa {
         /// An instruction set, from the plainest to the fastest of each architecture.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Isa {
-            /// Plain Rust, on any CPU: the truth that the others are tested against.
+            /// Plain Rust, on any CPU: the reference that the others are tested against.
             Generic,
             $($(#[$summary])* $isa,)+
         }
 
         impl Isa {
-            /// Every instruction set, of other architectures too.
+            /// Every instruction set, including those of other architectures.
             pub const ALL: [Isa; 1 + [$($name),+].len()] = [Isa::Generic, $(Isa::$isa),+];
 
             /// The name on the command line and in reports.
@@ -35,7 +36,7 @@ macro_rules! define_isa {
                 }
             }
 
-            /// Whether this CPU, and the system under which it runs, can execute its kernels.
+            /// Whether this CPU, and the operating system, can execute its kernels.
             pub(crate) fn is_available(self) -> bool {
                 match self {
                     Isa::Generic => true,
@@ -70,7 +71,7 @@ impl fmt::Display for Isa {
     }
 }
 
-/// A name that no instruction set has.
+/// An unknown name of an instruction set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no instruction set `{name}`; known are {}", Isa::ALL.map(Isa::name).join(", "))]
 pub struct UnknownIsa {
@@ -108,7 +109,7 @@ mod tests {
             };
             assert!(holds(isa, needed), "{isa} runs functions compiled for {needed}");
         }
-        // What AVX-VNNI and AVX-512 take from AVX2's file.
+        // The features that AVX-VNNI and AVX-512 use from AVX2's file.
         assert!(holds(Isa::AvxVnni, Isa::Avx2) && holds(Isa::Avx512Vnni, Isa::Avx2));
         assert!(holds(Isa::NeonDotprod, Isa::Neon) && holds(Isa::NeonI8mm, Isa::Neon));
     }
@@ -118,7 +119,7 @@ mod tests {
         entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
     }
 
-    /// Features that a function names by itself are asked for by nobody.
+    /// Features that a function enables on its own are never detected.
     #[test]
     fn features_are_enabled_by_the_table_alone() {
         let attribute = ["target_feature", "(enable"].concat();

@@ -1,7 +1,7 @@
-//! The arithmetic: one implementation for each instruction set, chosen at run time. Kernels know pixels, weights and
-//! sums, and nothing of graphs.
+//! The arithmetic: one implementation for each instruction set, chosen at run time. Kernels work on pixels, weights and
+//! sums, independently of graphs.
 //!
-//! A [`Kernels`] of an instruction set exists only where the CPU has it, so holding one is the proof that its
+//! A [`Kernels`] of an instruction set exists only where the CPU has it, so having one is the proof that its
 //! instructions may be executed.
 #![allow(unsafe_code, reason = "vector instructions and pointers; each block says why it holds")]
 
@@ -34,40 +34,40 @@ use peak::Arithmetic;
 /// The environment variable that forces an instruction set, for tests and measurements.
 pub const ISA_VARIABLE: &str = "CAUSALCLIPSEG_ISA";
 
-/// Why no kernels can be had.
+/// Why no kernels are available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IsaError {
-    /// No instruction set has the name that was asked for.
+    /// The requested name is not that of an instruction set.
     #[error(transparent)]
     Unknown(#[from] UnknownIsa),
-    /// This CPU lacks the instruction set that was asked for.
+    /// This CPU lacks the requested instruction set.
     #[error("this CPU cannot run {isa}; it has {}", Kernels::available().iter().map(|kernels| kernels.isa().name()).collect::<Vec<_>>().join(", "))]
     Missing {
-        /// The one that was asked for.
+        /// The requested one.
         isa: Isa,
     },
 }
 
-/// What an instruction set's file supplies.
+/// The functions of an instruction set's file.
 pub(crate) struct Routines {
     /// Runs an int8 convolution. The CPU must have the instructions.
     pub conv_u8: unsafe fn(&mut ConvU8<'_>),
     /// Runs a convolution in f32. The CPU must have the instructions.
     pub conv_f32: unsafe fn(&mut ConvF32<'_>),
-    /// Runs so many steps of multiply-adds on registers alone, and returns how many products these were. The CPU must have
+    /// Runs this many steps of multiply-adds on registers alone, and returns the number of products. The CPU must have
     /// the instructions.
     pub multiply_add: unsafe fn(Arithmetic, u32) -> u64,
-    /// Which version of [`elementwise`] runs beside these.
+    /// The version of [`elementwise`] to use with these.
     pub vectors: Vectors,
     /// See [`Kernels::gains_from_narrow_pairs`].
     pub gains_from_narrow_pairs: bool,
 }
 
-/// What [`elementwise`] is compiled for.
+/// The vector instructions that [`elementwise`] is compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Vectors {
-    /// What every CPU of the target has.
+    /// The instructions of every CPU of the target.
     Baseline,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -82,10 +82,10 @@ pub struct Kernels {
 }
 
 impl Kernels {
-    /// Those of the fastest instruction set that this CPU has, or of the one that [`ISA_VARIABLE`] names.
+    /// The kernels of the fastest instruction set that this CPU has, or of the one that [`ISA_VARIABLE`] names.
     ///
     /// # Errors
-    /// A variable that names no instruction set, or one that this CPU lacks.
+    /// The variable does not name an instruction set, or names one that this CPU lacks.
     pub fn detect() -> Result<Self, IsaError> {
         match std::env::var(ISA_VARIABLE) {
             Ok(name) if !name.is_empty() => {
@@ -101,7 +101,7 @@ impl Kernels {
         Self { isa: Isa::Generic }
     }
 
-    /// Those of one instruction set, if this CPU has it.
+    /// The kernels of one instruction set, if this CPU has it.
     pub fn new(isa: Isa) -> Option<Self> {
         isa.is_available().then_some(Self { isa })
     }
@@ -116,7 +116,7 @@ impl Kernels {
         self.isa
     }
 
-    /// Whether int8 convolutions run faster when they are told of [`conv::has_narrow_pairs`].
+    /// Whether int8 convolutions run faster with [`conv::has_narrow_pairs`].
     pub fn gains_from_narrow_pairs(self) -> bool {
         self.isa.routines().gains_from_narrow_pairs
     }
@@ -124,7 +124,7 @@ impl Kernels {
     /// Runs an int8 convolution.
     ///
     /// # Panics
-    /// A convolution that reaches beyond its slices; see [`ConvU8::is_valid`].
+    /// The convolution reaches beyond its slices; see [`ConvU8::is_valid`].
     pub fn conv_u8(self, conv: &mut ConvU8<'_>) {
         // SAFETY: `new` made sure that the CPU has these instructions.
         unsafe { (self.isa.routines().conv_u8)(conv) }
@@ -133,7 +133,7 @@ impl Kernels {
     /// Runs a convolution in f32. Instruction sets differ in how they sum, so results agree to rounding only.
     ///
     /// # Panics
-    /// A convolution that reaches beyond its slices; see [`ConvF32::is_valid`].
+    /// The convolution reaches beyond its slices; see [`ConvF32::is_valid`].
     pub fn conv_f32(self, conv: &mut ConvF32<'_>) {
         // SAFETY: `new` made sure that the CPU has these instructions.
         unsafe { (self.isa.routines().conv_f32)(conv) }

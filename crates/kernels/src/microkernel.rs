@@ -1,50 +1,50 @@
-//! What an instruction set supplies, and the one loop around it.
+//! The functions of an instruction set, and the one loop around them.
 //!
-//! An instruction set's convolution is two small functions: one sums a tile of pixels and outputs in registers and leaves
-//! the sums in a buffer, the other turns these sums into outputs. Which tile comes next and where it lies in memory is the
-//! same for all and stands here, once.
+//! An instruction set's convolution is two small functions: one sums a tile of pixels and outputs in registers and
+//! leaves the sums in a buffer, the other converts these sums to outputs. The order of tiles and their positions in
+//! memory are the same for all and are implemented here, once.
 //!
-//! A tile is finished after the next one was summed. Its outputs then depend on nothing that is still being computed, and
-//! the core works on them while it multiplies.
+//! A tile is finished after the next one was summed. Its outputs then depend on nothing that is still being computed,
+//! and the core works on them while it multiplies.
 
 use super::conv::{Addend, BLOCK, ConvF32, ConvU8, OutputU8, Target, Window, blocks};
 use super::tiles::Grid;
 
-/// Sums that a tile can have.
+/// The most sums of a tile.
 pub(crate) const TILE_SUMS: usize = 14 * 2 * BLOCK;
 
 /// A tile's sums, as `[pixels][blocks * BLOCK]`.
 #[repr(C, align(64))]
 pub(crate) struct Sums<S>(pub [S; TILE_SUMS]);
 
-/// What a tile's sums are made of.
+/// The operands of a tile's sums.
 pub(crate) struct Operands<'a, X, W, S> {
-    /// The first pixel's first tap.
+    /// A pointer to the first pixel's first tap.
     pub x: *const X,
     /// Elements from one pixel to the next.
     pub column_stride: usize,
     /// Elements from a pixel's first tap to each of its taps.
     pub taps: &'a [usize],
-    /// Taps that follow each other without a gap and are read as one run.
+    /// The number of taps that follow each other without a gap and are read as one run.
     pub taps_per_run: usize,
-    /// Elements that a run reads.
+    /// The number of elements of a run.
     pub run_len: usize,
-    /// The first block's weights.
+    /// A pointer to the first block's weights.
     pub weights: *const W,
-    /// Weights of a block.
+    /// The number of weights of a block.
     pub block_len: usize,
-    /// What the sums start from: one value for each output of the tile's blocks.
+    /// The initial sums: one value for each output of the tile's blocks.
     pub bias: *const S,
 }
 
-/// What becomes of a tile's sums. Absent addends are null.
+/// The epilogue of a tile's sums. Absent addends are null.
 pub(crate) struct Finish<S, R, Y> {
     pub sums: *mut S,
     pub pixels: usize,
-    /// Outputs of the tile's blocks that exist.
+    /// The number of existing outputs of the tile's blocks.
     pub outputs: usize,
     pub blocks: usize,
-    /// One for each output of the tile's blocks, in int8 only.
+    /// The multiplier of each output of the tile's blocks, in int8 only.
     pub multiplier: *const f32,
     pub map: *const f32,
     pub map_stride: usize,
@@ -68,14 +68,14 @@ pub(crate) struct Scalars {
 pub(crate) type SumTile<X, W, S> = unsafe fn(&Operands<X, W, S>, *mut S);
 pub(crate) type FinishTile<S, R, Y> = unsafe fn(&Finish<S, R, Y>);
 
-/// An instruction set's way to compute one kind of convolution.
+/// An instruction set's functions for one kind of convolution.
 pub(crate) struct Microkernel<X: 'static, W: 'static, S: 'static, R, Y> {
-    /// By blocks less one, then by pixels less one.
+    /// The functions by blocks less one, then by pixels less one.
     pub sum: &'static [&'static [SumTile<X, W, S>]],
     pub finish: FinishTile<S, R, Y>,
 }
 
-/// Input channels of taps that follow each other without a gap are one longer run. Returns the taps of a run.
+/// The number of taps of a run: input channels of taps that follow each other without a gap are one longer run.
 fn taps_per_run(taps: &[usize], depth: usize) -> usize {
     let continues = |pair: &[usize]| pair[1] == pair[0].wrapping_add(depth);
     let first = 1 + taps.windows(2).take_while(|pair| continues(pair)).count();
@@ -111,7 +111,8 @@ impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
     }
 
     /// # Safety
-    /// The CPU must have the microkernel's instructions, and every element that the problem names must lie in its slices.
+    /// The CPU must have the microkernel's instructions, and every element that the problem names must be inside its
+    /// slices.
     unsafe fn run(mut self, kernel: &Microkernel<X, W, S, R, Y>) {
         if self.is_one_row() {
             self.window.columns *= self.window.rows;
@@ -160,8 +161,8 @@ impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
         grid.for_each(|tile| {
             let output = tile.block * BLOCK;
             let at = |layout: &Target| tile.row * layout.row_stride + tile.column * layout.column_stride + output;
-            // SAFETY: the tile's pixels and blocks are part of the problem, whose elements lie in its slices. What is
-            // finished is an earlier tile of it, whose sums no other tile has replaced.
+            // SAFETY: the tile's pixels and blocks are part of the problem, whose elements are inside its slices. The
+            // tile that is finished is an earlier one, whose sums no other tile has replaced.
             unsafe {
                 operands.x = self.x.as_ptr().add(tile.row * window.row_stride + tile.column * window.column_stride);
                 operands.weights = self.weights.as_ptr().add(tile.block * block_len);
@@ -203,7 +204,7 @@ pub(crate) struct MicrokernelsU8 {
 /// Runs an int8 convolution.
 ///
 /// # Safety
-/// The CPU must have the instructions of what `choose` returns.
+/// The CPU must have the instructions of the functions that `choose` returns.
 pub(crate) unsafe fn conv_u8(conv: &mut ConvU8<'_>, choose: impl FnOnce(&ConvU8<'_>) -> MicrokernelsU8) {
     assert!(conv.is_valid(), "a convolution reaches beyond its slices");
     if conv.window.is_empty() || conv.out_channels == 0 {
@@ -226,7 +227,7 @@ pub(crate) unsafe fn conv_u8(conv: &mut ConvU8<'_>, choose: impl FnOnce(&ConvU8<
                 target: conv.target,
                 y: $y,
             };
-            // SAFETY: the caller vouches for the instructions, and the convolution is valid.
+            // SAFETY: the caller guarantees the instructions, and the convolution is valid.
             unsafe { problem.run(&Microkernel { sum: kernels.sum, finish: $finish }) }
         }};
     }
@@ -245,7 +246,7 @@ pub(crate) type MicrokernelF32 = Microkernel<f32, f32, f32, f32, f32>;
 /// Runs a convolution in f32.
 ///
 /// # Safety
-/// The CPU must have the instructions of what `choose` returns.
+/// The CPU must have the instructions of the functions that `choose` returns.
 pub(crate) unsafe fn conv_f32(conv: &mut ConvF32<'_>, choose: impl FnOnce(&ConvF32<'_>) -> MicrokernelF32) {
     assert!(conv.is_valid(), "a convolution reaches beyond its slices");
     if conv.window.is_empty() || conv.out_channels == 0 {
@@ -265,6 +266,6 @@ pub(crate) unsafe fn conv_f32(conv: &mut ConvF32<'_>, choose: impl FnOnce(&ConvF
         target: conv.target,
         y: conv.y,
     };
-    // SAFETY: the caller vouches for the instructions, and the convolution is valid.
+    // SAFETY: the caller guarantees the instructions, and the convolution is valid.
     unsafe { problem.run(&kernel) }
 }

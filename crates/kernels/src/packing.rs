@@ -1,9 +1,9 @@
-//! Weights in the order that kernels read them; [`super::conv`] says which.
+//! Packs weights in the order that kernels read them, which [`super::conv`] describes.
 
 use super::conv::{BLOCK, GROUP, blocks};
 
-/// Packs int8 weights of out x taps x depth (taps outermost after the outputs, as row-major OHWI has it), filling the
-/// depth up to a multiple of [`GROUP`] and the outputs to whole blocks with zeros.
+/// Packs int8 weights of out x taps x depth (taps outermost after the outputs, as in row-major OHWI), padding the depth
+/// to a multiple of [`GROUP`] and the outputs to complete blocks with zeros.
 pub fn pack_i8(weights: &[i8], out_channels: usize, taps: usize, depth: usize) -> Vec<i8> {
     let groups = depth.div_ceil(GROUP);
     let mut packed = vec![0; blocks(out_channels) * BLOCK * taps * groups * GROUP];
@@ -34,7 +34,7 @@ pub fn unpack_i8(packed: &[i8], out_channels: usize, taps: usize, depth: usize) 
     weights
 }
 
-/// Packs f32 weights of out x taps x depth, filling the outputs up to whole blocks with zeros.
+/// Packs f32 weights of out x taps x depth, padding the outputs to complete blocks with zeros.
 pub fn pack_f32(weights: &[f32], out_channels: usize, taps: usize, depth: usize) -> Vec<f32> {
     let mut packed = vec![0.0; blocks(out_channels) * BLOCK * taps * depth];
     for (out, filter) in weights.chunks_exact((taps * depth).max(1)).take(out_channels).enumerate() {
@@ -71,7 +71,8 @@ mod tests {
         }
     }
 
-    /// Output 17 stands second in the second block; its tap 1 and channel 5 are the second lane of the second group.
+    /// Output 17 is the second one in the second block; its tap 1 and channel 5 are the second lane of the second
+    /// group.
     #[test]
     fn a_weight_lies_where_the_layout_says() {
         let (out, taps, depth) = (18, 2, 8);

@@ -1,12 +1,12 @@
-//! What a core could do at best: multiply-adds on registers alone, measured. Kernels are judged by the fraction of it that
-//! they reach.
+//! The peak of a core: multiply-adds on registers alone, measured. Kernels are judged by the fraction of it that they
+//! reach.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use super::Kernels;
 
-/// What is multiplied.
+/// The type of the operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arithmetic {
     /// Bytes, summed in 32 bits.
@@ -15,11 +15,11 @@ pub enum Arithmetic {
     F32,
 }
 
-/// Steps of one short run: some ten microseconds.
+/// The number of steps of one short run: some ten microseconds.
 const STEPS: u32 = 4096;
 
 impl Kernels {
-    /// Billions of multiply-adds in a second that one core reaches with registers alone, by the instructions that these
+    /// Billions of multiply-adds a second that one core reaches with registers alone, by the instructions that these
     /// kernels use: the best of short runs over `time`, so that other work on the machine matters little.
     pub fn peak_gmacs(self, arithmetic: Arithmetic, time: Duration) -> f64 {
         let begin = Instant::now();
@@ -34,14 +34,14 @@ impl Kernels {
         }
     }
 
-    /// Runs [`STEPS`] steps and returns how many multiply-adds these were.
+    /// Runs [`STEPS`] steps and returns the number of multiply-adds.
     fn multiply_add_registers(self, arithmetic: Arithmetic) -> u64 {
         // SAFETY: `new` made sure that the CPU has these instructions.
         unsafe { (self.isa.routines().multiply_add)(arithmetic, STEPS) }
     }
 }
 
-/// The same in plain Rust.
+/// The same loop in plain Rust.
 pub(crate) fn plain_multiply_add(arithmetic: Arithmetic, steps: u32) -> u64 {
     match arithmetic {
         Arithmetic::Int8 => plain(steps, 1i32, |sum| sum.wrapping_add(sum.wrapping_mul(black_box(3)))),
@@ -49,7 +49,7 @@ pub(crate) fn plain_multiply_add(arithmetic: Arithmetic, steps: u32) -> u64 {
     }
 }
 
-/// On numbers enough to hide the latency of an addition.
+/// Runs the loop with enough sums to hide the latency of an addition.
 fn plain<T: Copy>(steps: u32, start: T, multiply_add: impl Fn(T) -> T) -> u64 {
     let mut sums = [start; 8];
     for _ in 0..steps {

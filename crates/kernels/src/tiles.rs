@@ -1,37 +1,37 @@
 //! The order in which a convolution's outputs are computed: in tiles of a few pixels and one or two blocks of outputs,
-//! which is what an inner loop holds in registers.
+//! which an inner loop keeps in registers.
 //!
-//! Outputs are the outer loop and pixels the inner one, so that the weights of a tile's outputs stay in the second level
-//! of cache while all pixels pass. Where the pixels are too many to stay there as well, they pass in chunks. Where weights
-//! are few, four blocks pass together: 64 bytes of output fill a line of cache at once, and the inputs are still near.
-//! A row's pixels are dealt out evenly: 26 columns in tiles of at most 14 are 13 and 13, since a tile of 12 leaves the
-//! arithmetic waiting more than one of 13 does.
+//! Outputs are the outer loop and pixels the inner one, so that the weights of a tile's outputs stay in the
+//! second-level cache while all pixels pass. Where there are too many pixels to stay there as well, they pass in
+//! chunks. Where weights are few, four blocks pass together: 64 bytes of output fill a cache line at once, and the
+//! inputs are still near. A row's pixels are distributed evenly: 26 columns in tiles of at most 14 are 13 and 13, since
+//! a tile of 12 leaves the arithmetic waiting more than one of 13 does.
 
 use std::ops::Range;
 
-/// Bytes of input that a chunk of pixels may read: a part of the second level of cache even of small cores, since weights
-/// and outputs pass through it too. Larger and smaller ones were slower.
+/// The bytes of input that a chunk of pixels may read: a part of the second-level cache even of small cores, since
+/// weights and outputs pass through it too. Larger and smaller ones were slower.
 const CHUNK_BYTES: usize = 128 << 10;
 
-/// Bytes of weights that blocks may have that pass together.
+/// The bytes of weights up to which blocks pass together.
 const STRIPE_BYTES: usize = 256 << 10;
 
-/// Blocks that pass together at most.
+/// The most blocks that pass together.
 const STRIPE: usize = 4;
 
-/// What is to be computed.
+/// The outputs to compute, and the limits of a tile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
     pub rows: usize,
     pub columns: usize,
     pub blocks: usize,
-    /// Blocks that a tile has at most.
+    /// The most blocks of a tile.
     pub blocks_at_once: usize,
-    /// Pixels that a tile has at most.
+    /// The most pixels of a tile.
     pub pixels_at_once: usize,
-    /// Bytes of input that a pixel adds to what its left neighbour has read already.
+    /// The bytes of input that a pixel adds to those of its left neighbour.
     pub bytes_per_pixel: usize,
-    /// Bytes of a block's weights.
+    /// The bytes of a block's weights.
     pub bytes_per_block: usize,
 }
 

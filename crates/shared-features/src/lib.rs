@@ -1,3 +1,3 @@
-//! Nothing but dependencies: they turn on, in crates that several packages share, the features that the whole workspace
-//! turns on. A package whose tests depend on this crate is tested alone without building tract, or anything else, anew.
+//! Only dependencies: they enable, in crates that several packages share, the features that the complete workspace
+//! enables. A package whose tests depend on this crate is tested alone without building tract, or anything else, again.
 #![forbid(unsafe_code)]

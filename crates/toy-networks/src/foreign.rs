@@ -1,5 +1,5 @@
-//! An ONNX file of another program's making: pixels brighter than one half are lesion, and under a prompt with the word
-//! `dark` those that are darker.
+//! An ONNX file as written by another program: pixels brighter than one half are lesion, and under a prompt with the
+//! word `dark` those that are darker.
 
 use prost::Message;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tract_onnx::pb::{
 
 const SIZE: i64 = 32;
 const CONTEXT: i64 = 77;
-/// CLIP's.
+/// The token id of `dark` in CLIP's vocabulary.
 const DARK: i64 = 3144;
 
 /// Writes the file and a tokenizer beside it.
@@ -98,7 +98,7 @@ fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     }
 }
 
-/// A tensor of whole numbers.
+/// A tensor of integers.
 pub fn integers(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
     let int64_data = values.to_vec();
     TensorProto {

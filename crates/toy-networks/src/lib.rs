@@ -1,7 +1,7 @@
-//! Small networks with known answers, for the tests: a bundle ([`toy`]), an ONNX file as another program writes it
+//! Small networks with known results, for the tests: a bundle ([`toy`]), an ONNX file as another program writes it
 //! ([`foreign`]), and editions of the published network with weights by formula ([`networks`]).
 //!
-//! Test code: what cannot be made is a panic.
+//! Test code: failures are panics.
 
 #![forbid(unsafe_code)]
 
@@ -11,7 +11,7 @@ pub mod toy;
 
 use std::path::{Path, PathBuf};
 
-/// The bundle that ships.
+/// The path of the shipped bundle.
 pub fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tiny.ccs")
 }

@@ -6,9 +6,9 @@ use causalclipseg::network::{Architecture, Edition, Masks, golden_image};
 
 /// A graph and its weights.
 pub struct Network {
-    /// What is computed.
+    /// The graph.
     pub graph: Graph,
-    /// By the names that the graph uses.
+    /// The weights, by the names in the graph.
     pub weights: Weights,
 }
 
@@ -27,7 +27,7 @@ pub fn open_mini(input_size: usize) -> Network {
     rewritten(&Architecture { input_size, masks: Masks::Open, ..Architecture::mini() })
 }
 
-/// The edition that ships, rewritten.
+/// The shipped edition, rewritten.
 pub fn tiny(input_size: usize) -> Network {
     rewritten(&Architecture::of(Edition::Tiny, input_size))
 }
@@ -43,7 +43,7 @@ pub fn image(size: usize) -> Vec<f32> {
     golden_image(size).iter().copied().collect()
 }
 
-/// The largest id of the vocabulary.
+/// The id of the end of text, the largest of the vocabulary.
 pub fn end_of_text(graph: &Graph) -> u32 {
     let vocabularies = graph.nodes.iter().filter_map(|node| match node.op {
         Op::Embed { vocabulary, .. } => Some(vocabulary),

@@ -1,4 +1,4 @@
-//! A model whose answers are known: pixels brighter than one half are lesion, and under a prompt with the word `dark`
+//! A model whose results are known: pixels brighter than one half are lesion, and under a prompt with the word `dark`
 //! those that are darker.
 
 use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Sha256};
@@ -9,14 +9,14 @@ use ndarray::ArrayD;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The network's input is this many pixels a side.
+/// The side of the network's input, in pixels.
 pub const SIZE: usize = 32;
-/// A logit goes from minus to plus this between black and white.
+/// The logit of white; that of black is its negative.
 pub const WHITE_LOGIT: f32 = 10.0;
 const CONTEXT: usize = 77;
 const VOCABULARY: usize = 49_408;
 const KERNEL: usize = 3 * TAPS + 1;
-/// What [`write()`] calls it.
+/// The name of the file that [`write()`] writes.
 pub const FILE_NAME: &str = "toy.ccs";
 
 /// Writes the model into a folder.
@@ -26,7 +26,7 @@ pub fn write(folder: &Path) -> PathBuf {
     path
 }
 
-/// The bundle of the model, as one that was trained.
+/// The bundle of the model, marked as trained.
 pub fn builder() -> BundleBuilder {
     builder_of(true)
 }
@@ -60,7 +60,7 @@ fn graph() -> Graph {
     let tokens = g.input("tokens", Shape::Tokens { context: CONTEXT }).unwrap();
     let words = Op::Embed { table: "words".into(), vocabulary: VOCABULARY, width: 1 };
     let words = g.add(words, &[tokens]).unwrap();
-    // The end of text has an embedding of zero, so it looks at all words alike: its state is their mean.
+    // The end of text has an embedding of zero, so it attends to all words alike: its state is their mean.
     let mean = g.add(Op::Attention { heads: 1, causal: true }, &[words; 3]).unwrap();
     let state = g.add(Op::EndOfText, &[mean, tokens]).unwrap();
     let linear = Op::Linear {
@@ -88,7 +88,7 @@ fn weights(tokenizer_json: &[u8]) -> Weights {
     for channel in 0..3 {
         let centre = channel * TAPS + TAPS / 2;
         bias[[centre]] = 2.0 * WHITE_LOGIT / 3.0;
-        // `dark` turns the sign of everything.
+        // `dark` changes the sign of everything.
         weight[[centre, 0]] = -4.0 * WHITE_LOGIT / 3.0;
     }
     bias[[KERNEL - 1]] = -WHITE_LOGIT;
@@ -98,7 +98,7 @@ fn weights(tokenizer_json: &[u8]) -> Weights {
         .into()
 }
 
-/// A bundle with another manifest, its sum right.
+/// A bundle with another manifest and a correct sum.
 pub fn forged(bundle: &[u8], forge: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
     let length = u64::from_le_bytes(bundle[16..24].try_into().unwrap()) as usize;
     let mut manifest: serde_json::Value = serde_json::from_slice(&bundle[56..56 + length]).unwrap();

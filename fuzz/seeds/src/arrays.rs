@@ -1,4 +1,4 @@
-//! Arrays of samples behind a header: NRRD and NIfTI.
+//! Arrays of samples after a header: NRRD and NIfTI.
 
 use super::{Files, HEIGHT, WIDTH};
 use flate2::Compression;

@@ -1,6 +1,6 @@
-//! Writes files to begin with: one of each kind that the readers know, a few pixels large, nobody's data.
+//! Writes the seed files of the fuzz targets: one of each kind that the readers know, a few pixels large, synthetic.
 //!
-//! usage: causalclipseg-seeds FOLDER; files go to FOLDER/dicom, FOLDER/meta_image and so on, by target.
+//! Usage: `causalclipseg-seeds FOLDER`; files go to FOLDER/dicom, FOLDER/meta_image and so on, by target.
 
 mod arrays;
 mod pictures;
@@ -44,7 +44,7 @@ const JPEG: &str = "1.2.840.10008.1.2.4.50";
 const RLE: &str = "1.2.840.10008.1.2.5";
 const UNDEFINED: u32 = u32::MAX;
 
-/// Writes attributes in one of the three ways.
+/// Writes attributes in one of the three encodings.
 struct Attributes<'a> {
     syntax: &'a str,
     bytes: Vec<u8>,
@@ -96,7 +96,7 @@ impl Attributes<'_> {
         self.long(length);
     }
 
-    /// The Sequence of Ultrasound Regions with one region of tissue, in centimetres.
+    /// Writes the Sequence of Ultrasound Regions with one region of tissue, in centimetres.
     fn regions(&mut self, width: u32, height: u32) {
         self.head(0x0018_6011, "SQ", UNDEFINED);
         self.item(0xfffe_e000, UNDEFINED);
@@ -119,8 +119,8 @@ impl Attributes<'_> {
 }
 
 impl Attributes<'_> {
-    /// After the size of pixels: a window, a table of grey for the first two numbers, and a private sequence within UN, which has
-    /// implicit elements inside.
+    /// Writes a window, a table of grey for the first two numbers, and a private sequence within UN that contains
+    /// implicit elements. They follow the size of pixels.
     fn unusual(&mut self) {
         self.text(0x0028_1050, "DS", "100");
         self.text(0x0028_1051, "DS", "50");
@@ -154,7 +154,7 @@ struct Picture {
     samples: u16,
     bits: u16,
     frames: u16,
-    /// With what few files have: tables of grey, text with code extensions, private sequences of unknown VR.
+    /// Adds what few files have: tables of grey, text with code extensions, private sequences of unknown VR.
     is_unusual: bool,
     pixels: Pixels,
 }
@@ -247,7 +247,7 @@ fn jpeg(colour: ExtendedColorType, samples: usize) -> Result<Vec<u8>, image::Ima
     Ok(bytes)
 }
 
-/// A frame of byte planes, each in literal runs and one repeated byte.
+/// A frame of byte planes, each of literal runs and one repeated byte.
 fn rle(planes: u32) -> Vec<u8> {
     let area = usize::from(WIDTH * HEIGHT);
     let literal = area / 2;
@@ -305,8 +305,8 @@ fn dicom() -> Files {
     written.collect()
 }
 
-/// Compressed frames behind two bytes: how they are coded, and what the file describes (grey or colour; 10 x 6 pixels, 5 x 3
-/// with the highest bit).
+/// Compressed frames after two bytes that select the codec and the file's description (grey or colour; 10 x 6 pixels,
+/// or 5 x 3 with the highest bit).
 fn frames() -> Files {
     let jpeg = |colour, samples: usize| -> Result<Vec<u8>, image::ImageError> {
         let mut bytes = Vec::new();
@@ -323,7 +323,7 @@ fn frames() -> Files {
         ("jpeg_colour".into(), behind([0, 0x82], jpeg(ExtendedColorType::Rgb8, 3)?)),
         ("rle".into(), behind([4, 0x80], planes)),
     ];
-    // Coders for the others are not at hand: the tests' pictures of 10 x 6 pixels.
+    // No encoder is available for the other formats: the tests' pictures of 10 x 6 pixels.
     for entry in std::fs::read_dir(golden("codecs"))? {
         let path = entry?.path();
         let name = path.file_name().ok_or("a file without a name")?.to_string_lossy().into_owned();
@@ -382,7 +382,7 @@ fn meta_image() -> Files {
     Ok(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)).collect())
 }
 
-/// The reference messages of the tests, each behind a byte that says in which pieces it comes.
+/// The reference messages of the tests, each after a byte that sets the size of the pieces.
 fn openigtlink() -> Files {
     let listed = std::fs::read_to_string(golden("openigtlink.json"))?;
     let messages = listed.split("\"hex\": \"").skip(1).filter_map(|rest| rest.split('"').next());

@@ -1,4 +1,4 @@
-//! Pictures as the `image` crate writes them, and TIFF files by hand: pages, a palette, big offsets.
+//! Pictures written by the `image` crate, and hand-written TIFF files: pages, a palette, 64-bit offsets.
 
 use super::{Files, HEIGHT, WIDTH};
 use image::{DynamicImage, ImageFormat};
@@ -18,7 +18,7 @@ pub fn pictures() -> Files {
     for (name, picture) in images() {
         for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Tiff] {
             let mut bytes = Cursor::new(Vec::new());
-            // BMP and JPEG have no deep grey.
+            // BMP and JPEG have no 16-bit grey.
             if picture.write_to(&mut bytes, format).is_ok() {
                 files.push((format!("{name}.{}", format.extensions_str()[0]), bytes.into_inner()));
             }
@@ -37,7 +37,7 @@ pub fn tiff() -> Files {
     Ok(files)
 }
 
-/// A grey page and one with a palette, low byte first.
+/// A grey page and one with a palette, little-endian.
 fn pages(big: bool) -> Vec<u8> {
     let width = if big { 8 } else { 4 };
     let number = |value: u64, bytes: usize| value.to_le_bytes()[..bytes].to_vec();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 static IS_COUNTING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
-/// The system's allocator, and a count of what it is asked for.
+/// The system's allocator, with a count of its allocations.
 pub(crate) struct CountingAllocator;
 
 fn count() {
@@ -19,8 +19,8 @@ fn count() {
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came, which keeps all promises; counting touches two atomics and
-// no memory of the caller's, and allocates nothing itself.
+// SAFETY: every call is passed unchanged to the system's allocator, which keeps the trait's promises; counting touches
+// two atomics, none of the caller's memory, and allocates nothing itself.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

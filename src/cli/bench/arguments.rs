@@ -11,7 +11,7 @@ use causalclipseg::kernels::Isa;
 use causalclipseg::machine::parse_cores;
 use std::path::PathBuf;
 
-/// Without any length on the command line.
+/// Seconds measured for each configuration where the command line gives no length.
 const DEFAULT_SECONDS: f64 = 5.0;
 const DEFAULT_LEAST_FRAMES: u64 = 21;
 const MOST_SECONDS: f64 = 7.0 * 86_400.0;
@@ -20,7 +20,7 @@ const MOST_EDGE: usize = 16_384;
 
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct Arguments {
-    /// Models: bundles, or random:rn101, random:rn50, random:tiny, each with :int8 behind it or not, for full-size networks
+    /// Models: bundles, or random:rn101, random:rn50, random:tiny, each optionally with :int8, for full-size networks
     /// with generated weights [default: the model inside this command]
     #[arg(short, long = "model", value_name = "BUNDLE,...", value_delimiter = ',')]
     models: Vec<ModelName>,
@@ -28,29 +28,31 @@ pub(in super::super) struct Arguments {
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Vec<u16>,
-    /// Edges of the network's input in pixels, multiples of 32; bundles come in one size [default: the model's; 224]
+    /// Side lengths of the network's input in pixels, multiples of 32; a bundle has one size [default: the model's;
+    /// 224]
     #[arg(long = "size", value_name = "S,...", value_delimiter = ',', value_parser = size)]
     sizes: Vec<usize>,
     /// Numbers of prompts for each frame
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     prompts: Vec<u16>,
-    /// What computes: cpu, gpu, gpu:N with a number from `inspect`, auto
+    /// Devices: cpu, gpu, gpu:N with a number from `inspect`, auto
     #[arg(long = "device", value_name = "DEVICE,...", value_delimiter = ',', default_value = "cpu")]
     devices: Vec<Device>,
-    /// In what numbers a GPU keeps weights and maps
+    /// Number format for weights and feature maps on a GPU
     #[arg(long, value_enum, default_value = "auto")]
     gpu_precision: PrecisionName,
-    /// Folder for a GPU's compiled shaders [default: none, so that each process compiles them]
+    /// Folder for a GPU's compiled shaders [default: none, each process compiles them]
     #[arg(long, value_name = "DIR")]
     gpu_cache: Option<PathBuf>,
-    /// Which engine computes
+    /// Engines
     #[arg(long = "engine", value_delimiter = ',', value_enum, default_value = "auto")]
     engines: Vec<EngineName>,
     /// Instruction sets, such as avx2,avx512-vnni [default: the fastest that this CPU has]
     #[arg(long = "isa", value_name = "ISA,...", value_delimiter = ',')]
     isas: Vec<Isa>,
-    /// Frames before the measured ones [default: until three frames take what the three before took, within 5 %]
+    /// Warm-up frames before the measured ones [default: until the medians of two windows of three frames agree within
+    /// 5 %]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     warmup: Option<u32>,
     /// Frames to measure for each configuration [default: 5 seconds, and 21 frames at least]
@@ -60,28 +62,28 @@ pub(in super::super) struct Arguments {
     /// Seconds to measure for each configuration
     #[arg(long, value_name = "S", value_parser = seconds)]
     duration: Option<f64>,
-    /// Frames are due at this rate; latency counts from when a frame was due [default: one after the other]
+    /// Rate at which frames are due; latency counts from when a frame was due [default: back to back]
     #[arg(long, value_name = "HZ", value_parser = rate)]
     rate: Option<f64>,
-    /// Count the frames that take longer [default with --rate: until the next one is due]
+    /// Latency above which a frame counts as late [default with --rate: until the next frame is due]
     #[arg(long, value_name = "MS", value_parser = positive)]
     deadline_ms: Option<f64>,
-    /// Parts of a measurement, each in a fresh process, those of all configurations in turn
+    /// Rounds of a measurement, each in a fresh process, interleaved over all configurations
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
     /// Width and height of the frames in pixels
     #[arg(long, value_name = "WxH", default_value = "640x480", value_parser = frame)]
     frame: [usize; 2],
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Exit with 3 if the p99 of any configuration is above
+    /// Exit with 3 if any p99 exceeds MS
     #[arg(long, value_name = "MS", value_parser = positive)]
     budget_ms: Option<f64>,
     /// Compare with an earlier report in json or jsonl
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Exit with 3 if the median of any configuration is slower than the baseline's by more, and not by chance
+    /// Exit with 3 if any median is significantly slower than the baseline's by more than PERCENT
     #[arg(long, value_name = "PERCENT", value_parser = percent, requires = "baseline")]
     max_regression: Option<f64>,
     /// Time every step of the network
@@ -96,24 +98,24 @@ pub(in super::super) struct Arguments {
     /// Compare the masks of this folder's images with those of the reference engine in f32
     #[arg(long, value_name = "DIR")]
     check: Option<PathBuf>,
-    /// Bundle whose masks --check takes for right [default: the measured one]
+    /// Bundle whose masks are --check's reference [default: the measured one]
     #[arg(long, value_name = "BUNDLE", requires = "check")]
     check_against: Option<PathBuf>,
     /// Seconds to wait before every measurement
     #[arg(long, value_name = "S", default_value = "0", value_parser = seconds_or_none)]
     cooldown: f64,
-    /// Stay on these cores, such as 0,2 or 4-7
+    /// Cores to run on, such as 0,2 or 4-7
     #[arg(long, value_name = "CORES", value_parser = cores, conflicts_with = "big_cores")]
     affinity: Option<CoreList>,
-    /// Stay on the fast cores of a machine that has fast and slow ones
+    /// Run on the fast cores of a machine that has fast and slow ones
     #[arg(long)]
     big_cores: bool,
 }
 
-/// Cores in order. (clap would take a plain list for values of their own.)
+/// Cores in order. (An alias, since clap treats a plain `Vec` as an option with several values.)
 pub(super) type CoreList = std::sync::Arc<[usize]>;
 
-/// What to measure, and what to do with it.
+/// The measurements to run, and the use of their results.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub axes: Axes,
@@ -192,7 +194,7 @@ impl Arguments {
         let pace = |length| Pace { rate_hz: self.rate, length };
         match self.runs {
             Some(runs) => {
-                // No round without a frame.
+                // Every round gets at least one frame.
                 let rounds = rounds.min(runs);
                 (0..rounds).map(|round| pace(Length::Frames(share(runs, round, rounds)))).collect()
             }

@@ -8,7 +8,7 @@ use causalclipseg::bundle::Precision;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// A report with its samples takes some 50 kB a row.
+/// Limit on the size of a report. A report with its samples takes some 50 kB a row.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// An earlier report.
@@ -17,7 +17,7 @@ pub(super) struct Baseline {
     rows: Vec<EarlierRow>,
 }
 
-/// What a comparison needs of an earlier row.
+/// The fields of an earlier row that a comparison needs.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 struct EarlierRow {
     edition: String,
@@ -39,9 +39,9 @@ struct EarlierRow {
 pub(super) struct Comparison {
     /// New median over old: below 1 is faster.
     pub p50_ratio: f64,
-    /// Where that ratio lies with 95 % confidence.
+    /// The 95 % confidence interval of that ratio.
     pub interval: Interval,
-    /// Slower by more than the limit, and not by chance; `None` where no limit was given.
+    /// Whether it is significantly slower by more than the limit; `None` where no limit was given.
     pub regressed: Option<bool>,
 }
 
@@ -51,7 +51,7 @@ impl Baseline {
         let refuse = |reason: String| format!("cannot compare with {}: {reason}", path.display());
         let bytes = std::fs::metadata(path).map_err(|error| refuse(format!("{error}; check the path")))?.len();
         if bytes > MOST_BYTES {
-            return Err(refuse(format!("{bytes} bytes are no report")).into());
+            return Err(refuse(format!("{bytes} bytes are not a report")).into());
         }
         let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
         let rows: Result<Vec<EarlierRow>, _> = match serde_json::from_str(&text) {
@@ -62,14 +62,14 @@ impl Baseline {
             Err(error) => Err(error),
         };
         let advice = "give what `bench --format json` or jsonl wrote";
-        let rows = rows.map_err(|error| refuse(format!("it is no report ({error}); {advice}")))?;
+        let rows = rows.map_err(|error| refuse(format!("it is not a report ({error}); {advice}")))?;
         if rows.is_empty() {
-            return Err(refuse(format!("it holds no row; {advice}")).into());
+            return Err(refuse(format!("it has no rows; {advice}")).into());
         }
         Ok(Self { path: path.into(), rows })
     }
 
-    /// Compares every row that has a counterpart. Yields what the user should know beside.
+    /// Compares every row that has a counterpart. Yields warnings for the user.
     pub(crate) fn compare(
         &self,
         rows: &mut [Row],

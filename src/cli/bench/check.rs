@@ -1,4 +1,4 @@
-//! Accuracy beside speed: are this configuration's masks those of the reference engine in f32?
+//! Compares accuracy beside speed: whether this configuration's masks equal those of the reference engine in f32.
 
 use super::super::{Failure, model_source};
 use super::clock::Stop;
@@ -25,7 +25,7 @@ pub(super) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     paths.retain(is_picture);
     paths.sort();
     if paths.is_empty() {
-        return Err(refuse("it holds no PNG, JPEG, BMP or TIFF".into()).into());
+        return Err(refuse("it contains no PNG, JPEG, BMP or TIFF".into()).into());
     }
     Ok(paths)
 }
@@ -76,7 +76,7 @@ fn area(mask: &Mask) -> usize {
     mask.pixels().iter().filter(|pixel| **pixel > 0).count()
 }
 
-/// 2 |A and B| / (|A| + |B|); 1 where both are empty.
+/// The Dice coefficient, 2 |A and B| / (|A| + |B|); 1 where both are empty.
 fn dice(a: &Mask, b: &Mask) -> f64 {
     let both = a.pixels().iter().zip(b.pixels()).filter(|(a, b)| **a > 0 && **b > 0).count();
     match area(a) + area(b) {
@@ -108,7 +108,7 @@ mod tests {
     fn folders_without_pictures_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("notes.txt"), "x").unwrap();
-        assert!(pictures(folder.path()).unwrap_err().to_string().contains("holds no PNG"));
+        assert!(pictures(folder.path()).unwrap_err().to_string().contains("contains no PNG"));
         assert!(pictures(&folder.path().join("missing")).unwrap_err().to_string().contains("give a folder"));
         for name in ["b.PNG", "a.jpg"] {
             std::fs::write(folder.path().join(name), "").unwrap();

@@ -1,22 +1,22 @@
-//! Time as the benchmark sees it, behind a trait, so that tests know every figure beforehand.
+//! Time as the benchmark sees it, behind a trait, so that tests control every figure.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Below this, waiting spins: a sleep may end late by as much.
+/// Remaining time below which waiting spins: a sleep may end late by as much.
 const SPIN: Duration = Duration::from_micros(500);
-/// Sleeps no longer at once, so that a request to stop is heard.
+/// The longest single sleep, so that a request to stop is noticed.
 const NAP: Duration = Duration::from_millis(20);
 
 pub(super) trait Clock {
-    /// Since some fixed moment.
+    /// The time since some fixed moment.
     fn now(&self) -> Duration;
     /// Returns at `due`, or at once where that is past, or soon after a request to stop.
     fn wait_until(&self, due: Duration, stop: &Stop);
 }
 
-/// A request to end early, and print what is there.
+/// A request to end early and print what was measured so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 
@@ -62,7 +62,7 @@ pub(super) mod manual {
     use std::cell::Cell;
     use std::time::Duration;
 
-    /// A clock that moves when it is told to, and by nothing else.
+    /// A clock that moves only when it is told to.
     #[derive(Default)]
     pub(crate) struct ManualClock(Cell<Duration>);
 

@@ -1,4 +1,4 @@
-//! What one row of the report measures.
+//! The configuration that one row of the report measures.
 
 use super::super::model_source::ModelName;
 use causalclipseg::engine::Device;
@@ -16,7 +16,7 @@ pub(super) enum EngineName {
     Reference,
 }
 
-/// What computed.
+/// The device that computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DeviceName {
@@ -24,17 +24,17 @@ pub(super) enum DeviceName {
     Gpu,
 }
 
-/// One point of the cross product.
+/// One point of the cross product of all axes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Configuration {
     pub model: ModelName,
-    /// Edge of the network's input, in pixels; `None`: the model's own.
+    /// Side length of the network's input, in pixels; `None`: the model's own.
     pub size: Option<usize>,
     pub threads: usize,
     pub prompts: usize,
     pub device: Device,
     pub engine: EngineName,
-    /// `None`: the fastest that the CPU has.
+    /// The instruction set; `None`: the fastest that the CPU has.
     pub isa: Option<Isa>,
 }
 

@@ -1,34 +1,34 @@
-//! What a GPU tells of itself and of its frames.
+//! Data that a GPU reports about itself and its frames.
 
 use super::job::Outcome;
 use super::statistics::median;
 use causalclipseg::{FrameReport, Model};
 use serde::{Deserialize, Serialize};
 
-/// Of a GPU that ran every frame. Times are means of the measured frames, in milliseconds.
+/// Facts about a GPU that ran every frame. Times are means of the measured frames, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct GpuFacts {
     pub adapter: String,
     pub backend: String,
-    /// discrete, integrated, virtual, software or other.
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: String,
     pub driver: String,
-    /// f32 or f16.
+    /// `f32` or `f16`.
     pub precision: String,
-    /// Of the device's memory.
+    /// Bytes of device memory in use.
     pub bytes: u64,
-    /// Of these, weights and constant maps.
+    /// The part of `bytes` that weights and constant maps take.
     pub weight_bytes: u64,
-    /// Compiled variants of shaders.
+    /// The number of compiled shader variants.
     pub shaders: usize,
-    /// From opening the device to the last compiled shader; part of `open_ms`.
+    /// Time from opening the device to the last compiled shader; part of `open_ms`.
     pub ready_ms: f64,
-    /// Until pixels, sentences and commands were handed over.
+    /// Time until pixels, sentences and commands were handed over.
     pub upload_ms: f64,
     pub compute_ms: f64,
-    /// Until the logits were in the host's memory.
+    /// Time until the logits were in the host's memory.
     pub read_back_ms: f64,
-    /// Whether the device told its own time; otherwise `compute_ms` is how long the host waited.
+    /// Whether the device measured its own time; otherwise `compute_ms` is how long the host waited.
     pub timestamps: bool,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct GpuTimes {
     compute: f64,
     read_back: f64,
     by_timestamps: bool,
-    /// Frames that the CPU ran.
+    /// The number of frames that the CPU ran.
     others: u64,
 }
 
@@ -49,7 +49,7 @@ impl GpuTimes {
         *self = Self::default();
     }
 
-    /// Takes a frame along.
+    /// Adds a frame.
     pub(crate) fn note(&mut self, report: &FrameReport) {
         match report.gpu_times {
             Some(times) => {
@@ -70,7 +70,7 @@ impl GpuTimes {
 }
 
 impl GpuFacts {
-    /// `None` where the CPU ran frames.
+    /// The facts of a model's GPU; `None` where the CPU ran frames.
     #[cfg(feature = "gpu")]
     pub(crate) fn of(model: &Model, times: &GpuTimes) -> Option<Self> {
         let summary = model.engine().gpu().filter(|_| times.others == 0)?.summary();

@@ -1,4 +1,4 @@
-//! What the measuring process is told and what it tells: one JSON document each way.
+//! The messages that the measuring process receives and sends: one JSON document each way.
 
 use super::super::device::PrecisionName;
 use super::configuration::EngineName;
@@ -15,11 +15,11 @@ use std::path::PathBuf;
 /// One round of one configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Job {
-    /// `None`: the model inside the command.
+    /// The model's file; `None`: the model inside the command.
     pub bundle: Option<PathBuf>,
     pub threads: usize,
     pub prompts: usize,
-    /// As the command line names it.
+    /// The device, as the command line names it.
     pub device: String,
     pub gpu_precision: PrecisionName,
     pub gpu_cache: Option<PathBuf>,
@@ -41,17 +41,17 @@ pub(super) struct Job {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct CheckJob {
     pub images: Vec<PathBuf>,
-    /// The bundle whose masks are right; `None`: the measured one.
+    /// The bundle whose masks are the reference; `None`: the measured one.
     pub against: Option<PathBuf>,
 }
 
-/// What one round yields. Nothing that could not be found out is zero: it is `None`.
+/// The results of one round. An unknown figure is `None`, never zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub model: ModelFacts,
-    /// What the engine that ran calls itself.
+    /// The name of the engine that ran.
     pub engine: String,
-    /// The instructions that its kernels use.
+    /// The instruction set that its kernels use.
     pub isa: String,
     pub gmac: f64,
     pub open_ms: f64,
@@ -71,11 +71,11 @@ pub(super) struct Outcome {
     pub harness_us: f64,
     pub before: Condition,
     pub after: Condition,
-    /// The cores that the process was on, where it was to stay on some and did.
+    /// The cores that the process was pinned to, where that was requested and worked.
     pub cores: Option<Vec<usize>>,
-    /// Of the GPU, where one ran every frame.
+    /// Facts about the GPU, where one ran every frame.
     pub gpu: Option<GpuFacts>,
-    /// Why the CPU stood in for a GPU that was asked for.
+    /// Why the model fell back to the CPU although a GPU was requested.
     pub device_fallback: Option<String>,
     pub layers: Option<Vec<LayerTime>>,
     pub check: Option<Agreement>,
@@ -93,7 +93,7 @@ pub(super) struct ModelFacts {
     pub sha256: String,
 }
 
-/// How the machine was at one moment.
+/// The machine's state at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Condition {
     pub governor: Option<String>,
@@ -101,13 +101,13 @@ pub(super) struct Condition {
     pub temperature_c: Option<f64>,
 }
 
-/// How alike this configuration's masks and the reference's are.
+/// How much this configuration's masks agree with the reference's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Agreement {
     pub images: usize,
     /// Masks compared: images times prompts.
     pub masks: usize,
-    /// Of these, both were empty, which counts as a Dice of 1.
+    /// The number of these that were empty in both, which counts as a Dice of 1.
     pub both_empty: usize,
     pub dice_mean: f64,
     pub dice_min: f64,

@@ -1,4 +1,4 @@
-//! Where the network spends its time: a table of steps, and a trace for Chrome's tracing or Perfetto.
+//! The network's time by step: a table, and a trace for Chrome's tracing or Perfetto.
 
 use super::super::Failure;
 use super::job::Outcome;
@@ -11,7 +11,7 @@ use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Passes whose median is a step's time.
+/// The number of passes whose median is a step's time.
 const PASSES: usize = 5;
 
 /// One step of the network.
@@ -20,11 +20,11 @@ pub(super) struct LayerTime {
     pub name: String,
     pub kind: String,
     pub gmac: f64,
-    /// Activations read and written.
+    /// Bytes of activations read and written.
     pub bytes: u64,
     /// The median of five passes. Timing each step costs a little itself, so the sum is above the image stage.
     pub ms: f64,
-    /// Zero for steps that multiply nothing.
+    /// Multiply-accumulates a second, in units of 1e9; zero for steps that multiply nothing.
     pub gmac_per_s: f64,
 }
 

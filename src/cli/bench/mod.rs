@@ -54,7 +54,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A figure is above its limit.
+/// The exit code when a figure is above its limit.
 const OVER_BUDGET: u8 = 3;
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -101,7 +101,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     })
 }
 
-/// What would otherwise fail after minutes of measuring.
+/// Refuses what would otherwise fail after minutes of measuring.
 fn refuse_early(plan: &Plan) -> Result<(), Failure> {
     plan.axes.devices.iter().try_for_each(|device| refuse_without_engine(*device))?;
     if let Some(isa) = plan.axes.isas.iter().copied().find(|isa| Kernels::new(*isa).is_none()) {
@@ -134,7 +134,7 @@ fn over_limits(rows: &[Row], budget_ms: Option<f64>) -> Vec<String> {
     lines
 }
 
-/// Configurations, what each round of them yielded, and what they need.
+/// Configurations, what each of their rounds yielded, and what they need.
 struct Bench {
     plan: Plan,
     configurations: Vec<Configuration>,
@@ -160,7 +160,7 @@ impl Bench {
             Cores::Big => {
                 let big = allowed.as_deref().and_then(|allowed| machine.big_cores(allowed));
                 if big.is_none() {
-                    warn("the system does not tell which cores are fast; it runs wherever the system puts it");
+                    warn("the system does not tell which cores are fast; threads run where the system puts them");
                 }
                 big
             }
@@ -187,8 +187,8 @@ impl Bench {
         Ok(Self { plan, configurations, outcomes, context, cores, pictures, generated: None, progress })
     }
 
-    /// Runs every round of every configuration: all first rounds, then all second ones, so that a machine that grows hot
-    /// or busy in the meantime is no configuration's misfortune alone. One that fails is left out from then on.
+    /// Runs every round of every configuration: all first rounds, then all second ones, so that a machine that grows
+    /// hot or busy in the meantime affects all configurations alike. One that fails is left out from then on.
     fn measure(&mut self, running: &Running) -> Result<Vec<String>, Failure> {
         let mut failures = Vec::new();
         let mut failed = BTreeSet::new();
@@ -249,7 +249,7 @@ impl Bench {
         })
     }
 
-    /// The bundle's file; a generated one is written first, so that its making is not measured.
+    /// The bundle's file; a generated one is written first, so that generating it is not measured.
     fn bundle(&mut self, configuration: &Configuration) -> Result<Option<PathBuf>, Failure> {
         let size = configuration.size;
         match &configuration.model {
@@ -260,7 +260,7 @@ impl Bench {
                 Ok(None)
             }
             ModelName::File(path) => {
-                // The measuring process opens it too, but only here a wrong size is known.
+                // The measuring process opens it too, but only this process knows which sizes are wrong.
                 if size.is_some() {
                     configuration.model.open(size)?;
                 }

@@ -28,16 +28,16 @@ pub(super) struct ModelWorkload<'m> {
     width: usize,
     height: usize,
     sentences: Vec<String>,
-    /// Encoded by the first frame and kept.
+    /// Prompts that the first frame encoded.
     prompts: Vec<Prompt>,
     new_sentences: u32,
-    /// Of each frame since it was cleared, where a GPU ran it.
+    /// GPU times of each frame since the last reset, where a GPU ran it.
     pub gpu_times: GpuTimes,
 }
 
 impl<'m> ModelWorkload<'m> {
     pub(crate) fn new(model: &'m Model, [width, height]: [usize; 2], prompts: usize) -> Result<Self, Failure> {
-        // Of the network and its masks; what judging them adds is the stream's to tell.
+        // Times the network and its masks only; judging the masks is part of the stream's figures.
         let session = Session::new(model, SessionOptions::default().with_quality(false))?;
         let pixels = a_frame(width, height);
         let sentences = sentences(prompts);
@@ -72,7 +72,7 @@ impl Workload for ModelWorkload<'_> {
     }
 
     fn encode_new_prompt(&mut self) -> Result<(), Failure> {
-        // Digits are a token each, so every one of these sentences is as long as any other.
+        // Each digit is one token, so all these sentences have the same length.
         let sentence = format!("a hypoechoic mass, case {:06}", self.new_sentences);
         self.new_sentences += 1;
         black_box(self.model.prompt(&sentence)?);
@@ -86,13 +86,14 @@ impl Workload for ModelWorkload<'_> {
     }
 }
 
-/// This many sentences, no two alike.
+/// `count` different sentences.
 pub(super) fn sentences(count: usize) -> Vec<String> {
     let numbered = SENTENCES.into_iter().cycle().take(count).enumerate();
     numbered.map(|(i, text)| if i < SENTENCES.len() { text.into() } else { format!("{text} Number {i}") }).collect()
 }
 
-/// A grey frame of noise that darkens with depth, the same everywhere. What it shows does not change what a frame costs.
+/// A grey frame of noise that darkens with depth, the same on every machine. The content does not change what a frame
+/// costs.
 pub(super) fn a_frame(width: usize, height: usize) -> Vec<u8> {
     let mut state = 1u64;
     let pixel = |index: usize| {

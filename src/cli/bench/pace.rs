@@ -7,13 +7,14 @@ use super::workload::{Stages, Workload};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Latencies that are kept one by one: at 30 Hz those of nine hours.
+/// The number of latencies that are kept one by one: nine hours at 30 Hz.
 const MOST_SAMPLES: usize = 1 << 20;
 
 /// When the next frame starts, and when there are no more.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Pace {
-    /// Frames are due at this rate, whether or not the one before is done; `None`: each starts when the last one ends.
+    /// The rate at which frames are due, whether or not the one before is done; `None`: each starts when the last one
+    /// ends.
     pub rate_hz: Option<f64>,
     pub length: Length,
 }
@@ -24,7 +25,7 @@ pub(super) enum Length {
     Frames(u64),
     Seconds {
         seconds: f64,
-        /// However long they take.
+        /// The minimum number of frames, however long they take.
         at_least_frames: u64,
     },
 }
@@ -47,7 +48,7 @@ impl Pace {
     }
 }
 
-/// What a run yields.
+/// The results of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Steady {
     pub latencies_ns: Samples,
@@ -55,17 +56,17 @@ pub(super) struct Steady {
     /// Sums over all frames, in seconds.
     pub stages: Stages,
     pub elapsed: Duration,
-    /// Frames that were not done in time; `None` where no time was set.
+    /// The number of frames that missed their deadline; `None` where no deadline was set.
     pub deadline_misses: Option<u64>,
-    /// Sum over all frames; `None` if any of them does not know.
+    /// The sum over all frames; `None` if it is unknown for any of them.
     pub allocations: Option<u64>,
     pub interrupted: bool,
 }
 
-/// Runs frames until the pace says that it is over, or somebody asks to stop.
+/// Runs frames until the pace says that it is over, or a stop is requested.
 ///
-/// A frame's latency counts from when it was due. At a fixed rate that includes the time for which it waited for the frames
-/// before it: a slow frame that delays ten others is eleven slow frames, as it is on a cart.
+/// A frame's latency counts from when it was due. At a fixed rate that includes the time for which it waited for the
+/// frames before it: a slow frame that delays ten others counts as eleven slow frames, as it does on a live scanner.
 pub(super) fn run(
     workload: &mut impl Workload,
     clock: &impl Clock,
@@ -176,7 +177,7 @@ mod tests {
         let stages = steady.stages / 5.0;
         assert!(stages.head >= 0.002 && stages.image >= 0.004 && stages.preprocess == 0.0, "{stages:?}");
         assert!(latencies(&steady).iter().all(|latency| *latency >= 6.0));
-        // What lies between the stages' sum and the latencies' sum is the harness.
+        // The difference between the latencies' sum and the stages' sum is the harness.
         let total: f64 = latencies(&steady).iter().sum();
         let inside: f64 = steady.stages.values().iter().sum();
         assert!(total / 1e3 >= inside);
@@ -243,7 +244,7 @@ mod tests {
         assert_eq!((steady.frames, steady.interrupted, steady.latencies_ns.values().len()), (7, true, 7));
     }
 
-    /// The harness itself, on a workload of nothing.
+    /// The harness itself, on an empty workload.
     #[test]
     fn the_harness_costs_less_than_a_hundredth_of_a_small_frame() {
         struct Nothing;
@@ -260,7 +261,7 @@ mod tests {
         }
         let pace = Pace { rate_hz: None, length: Length::Frames(2000) };
         let a_run = || run(&mut Nothing, &SystemClock::new(), pace, Some(ms(1.0)), &Stop::default()).unwrap();
-        // The best of many runs: others use this machine too.
+        // The best of many runs, since other programs use this machine too.
         let best = (0..20).map(|_| a_run().elapsed / 2000).min().unwrap();
         println!("the harness takes {best:?} a frame");
         // The tiny model's frame takes some 5 ms on one x86 core.

@@ -16,7 +16,7 @@ const STYLE: &str = "text{font:12px sans-serif;fill:#222}.title{font-weight:bold
                      .bar{fill:#4878a8}.dot{fill:#4878a8}.p50{stroke:#2a8a3a}.p99{stroke:#c03030}\
                      .deadline{stroke:#b07000;stroke-dasharray:6 3}.round{stroke:#ddd}";
 
-/// The whole picture.
+/// The complete picture.
 pub(super) fn svg(rows: &[Row]) -> String {
     let height = ROW_HEIGHT * rows.len() as f64 + 10.0;
     let mut svg = String::new();
@@ -34,7 +34,7 @@ pub(super) fn svg(rows: &[Row]) -> String {
     svg
 }
 
-/// Where a latency lies on an axis.
+/// A mapping from latencies to positions on an axis.
 struct Scale {
     low: f64,
     high: f64,
@@ -119,7 +119,7 @@ fn timeline(svg: &mut String, row: &Row, scale: &Scale) {
     }
 }
 
-/// Lines to draw across both plots. A deadline outside what was measured would lie on the border, and mislead.
+/// Lines to draw across both plots. A deadline outside the measured range would lie on the border and mislead.
 fn marks(row: &Row) -> Vec<(&'static str, f64)> {
     let mut marks = vec![("p50", row.latency_ms.p50), ("p99", row.latency_ms.p99)];
     let inside = row.deadline_ms.filter(|ms| (row.latency_ms.min..=row.latency_ms.max).contains(ms));

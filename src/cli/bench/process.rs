@@ -1,4 +1,4 @@
-//! Starts the measuring process, and stops it when the user has seen enough.
+//! Starts the measuring process, and stops it on an interrupt.
 
 use super::super::Failure;
 use super::clock::Stop;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The hidden command that measures.
 pub(in super::super) const WORKER_COMMAND: &str = "bench-worker";
 
-/// The measuring process, if there is one: its stdin ends when it shall stop.
+/// The measuring process, if there is one: closing its stdin tells it to stop.
 #[derive(Clone, Default)]
 pub(super) struct Running {
     stdin: Arc<Mutex<Option<ChildStdin>>>,
@@ -18,7 +18,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// The first interrupt ends the measurement and prints what is there; the second one ends the command.
+    /// The first interrupt ends the measurement and prints what was measured; the second one ends the command.
     pub(crate) fn stop_on_interrupt(&self) -> Result<(), Failure> {
         let running = self.clone();
         let handler = move || {
@@ -39,7 +39,7 @@ impl Running {
         drop(self.stdin.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Measures in a process of its own.
+    /// Measures in a separate process.
     pub(crate) fn measure(&self, job: &Job) -> Result<Outcome, Failure> {
         let mut child = start()?;
         let told = tell(&mut child, job);
@@ -62,7 +62,7 @@ impl Running {
                     .map_err(|error| format!("the measuring process ended in the middle of its report ({error})"))?;
                 Ok(report?)
             }
-            Ok(_) => Err(format!("the measuring process said nothing and {}", ending(status)).into()),
+            Ok(_) => Err(format!("the measuring process sent no report and {}", ending(status)).into()),
             Err(error) => {
                 Err(format!("the measuring process cannot be reached ({error}); it {}", ending(status)).into())
             }
@@ -75,7 +75,7 @@ fn start() -> Result<Child, Failure> {
         std::env::current_exe().map_err(|error| format!("cannot find this program to start it again: {error}"))?;
     let mut command = Command::new(program);
     command.arg(WORKER_COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped());
-    // A terminal's interrupt is for us alone: we ask the process to stop and wait for its report.
+    // The process ignores a terminal's interrupt: this one asks it to stop and waits for its report.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     #[cfg(windows)]
@@ -86,7 +86,7 @@ fn start() -> Result<Child, Failure> {
     command.spawn().map_err(|error| format!("cannot start the measuring process: {error}").into())
 }
 
-/// Sends the job, its length first, and keeps the line open.
+/// Sends the job, its length first, and keeps the pipe open.
 fn tell(child: &mut Child, job: &Job) -> std::io::Result<ChildStdin> {
     let mut stdin = child.stdin.take().ok_or_else(|| std::io::Error::other("it has no input"))?;
     let text = serde_json::to_vec(job)?;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// Tables for reading
     Table,
     /// The same tables, for a document
     Md,
@@ -19,11 +19,11 @@ pub(super) enum Format {
     Csv,
     /// All rows in a list
     Json,
-    /// One row a line, each as soon as it is there
+    /// One row a line, each as soon as it is ready
     Jsonl,
 }
 
-/// What nobody knows.
+/// The text of an unknown figure.
 const UNKNOWN: &str = "unknown";
 
 pub(super) fn print(rows: &[Row], format: Format) -> Result<(), Failure> {
@@ -48,9 +48,9 @@ fn for_people(rows: &[Row], format: Format) -> String {
     let mut parts = facts(rows);
     parts.push(heading("Latency of a frame, in ms"));
     parts.push(latencies(rows, styled(format)).to_string());
-    parts.push(heading("Where it goes, in ms: means of the stages, and what comes before"));
+    parts.push(heading("Stages of a frame, in ms: means, and what comes before"));
     parts.push(stages(rows, styled(format)).to_string());
-    parts.push(heading("What it takes"));
+    parts.push(heading("Resources"));
     parts.push(resources(rows, styled(format)).to_string());
     if rows.iter().any(|row| row.gpu.is_some()) {
         parts.push(heading("On the GPU, in ms a frame"));
@@ -69,13 +69,13 @@ fn for_people(rows: &[Row], format: Format) -> String {
     parts.join("\n")
 }
 
-/// What holds for all rows, one line each.
+/// Facts that hold for all rows, one line each.
 fn facts(rows: &[Row]) -> Vec<String> {
     let Some(row) = rows.first() else { return Vec::new() };
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| UNKNOWN.into());
     let board = row.board.as_ref().map(|board| format!(" on {board}")).unwrap_or_default();
     let cores = row.available_cores.map_or(UNKNOWN.into(), |cores| cores.to_string());
-    let affinity = row.affinity.as_ref().map(|cores| format!(", kept on {cores}")).unwrap_or_default();
+    let affinity = row.affinity.as_ref().map(|cores| format!(", pinned to {cores}")).unwrap_or_default();
     let commit = row.commit.unwrap_or(UNKNOWN);
     let mode = match (row.rate_hz, row.deadline_ms) {
         (Some(rate), Some(deadline)) => format!("due at {rate} Hz, latency from when due, deadline {deadline:.1} ms"),
@@ -163,12 +163,12 @@ fn gpus(rows: &[Row], mut table: Table) -> Table {
     table.set_header([
         "configuration",
         "adapter",
-        "numbers",
+        "precision",
         "upload",
         "compute",
         "measured by",
         "read back",
-        "made ready in",
+        "ready after",
         "shaders",
         "memory, MB",
     ]);
@@ -242,7 +242,7 @@ fn right_aligned(mut table: Table) -> Table {
     table
 }
 
-/// Three digits that matter at any size.
+/// Milliseconds with three significant digits.
 fn ms(ms: f64) -> String {
     match ms {
         ms if ms >= 99.95 => format!("{ms:.0}"),
@@ -268,7 +268,7 @@ pub(super) fn precision(precision: Precision) -> &'static str {
     }
 }
 
-/// Columns in the order of the JSON's keys; those that some rows lack stay empty there.
+/// Columns in the order of the JSON's keys; cells that a row lacks stay empty.
 fn csv(rows: &[Row]) -> Result<String, Failure> {
     let mut columns: Vec<String> = Vec::new();
     let mut lines: Vec<BTreeMap<String, String>> = Vec::new();

@@ -1,4 +1,4 @@
-//! One line of the report: everything that is known of one configuration. Its JSON keys are a contract, kept by
+//! One line of the report: everything that is known about one configuration. Its JSON keys are a contract, specified in
 //! docs/bench.schema.json.
 
 use super::baseline::Comparison;
@@ -14,10 +14,10 @@ use causalclipseg::stream::{Histogram, Summary};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Latencies of a round that a row keeps one by one.
+/// The number of a round's latencies that a row keeps one by one.
 const MOST_SAMPLES: usize = 2000;
 
-/// What is the same for all rows of a report.
+/// The values that are the same for all rows of a report.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     pub version: &'static str,
@@ -37,7 +37,7 @@ pub(super) struct BeforeAfter {
     pub after: Option<f64>,
 }
 
-/// Where the mean and the median lie with 95 % confidence.
+/// The 95 % confidence intervals of the mean and the median.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct Intervals {
     pub mean: Option<Interval>,
@@ -49,7 +49,7 @@ pub(super) struct Row {
     pub model: String,
     pub edition: String,
     pub precision: Precision,
-    /// False: generated weights, whose masks mean nothing.
+    /// False for generated weights, whose masks mean nothing.
     pub trained: bool,
     pub size: usize,
     pub threads: usize,
@@ -63,7 +63,7 @@ pub(super) struct Row {
     pub cpu: Option<String>,
     pub board: Option<String>,
     pub available_cores: Option<usize>,
-    /// The cores that the process was kept on, where it was.
+    /// The cores that the process was pinned to, if any.
     pub affinity: Option<String>,
     pub governor: Option<String>,
     pub frequency_mhz: BeforeAfter,
@@ -74,7 +74,7 @@ pub(super) struct Row {
     pub deadline_ms: Option<f64>,
     pub rounds: usize,
     pub warm_up: Warmed,
-    /// Measured frames.
+    /// The number of measured frames.
     pub runs: u64,
     pub latency_ms: Summary,
     pub interval_ms: Intervals,
@@ -91,12 +91,12 @@ pub(super) struct Row {
     pub peak_rss_bytes: Option<u64>,
     pub allocations_per_frame: Option<f64>,
     pub deadline_misses: Option<u64>,
-    /// What the benchmark's own loop adds to a frame.
+    /// Microseconds that the benchmark's own loop adds to a frame.
     pub harness_us: f64,
     pub interrupted: bool,
-    /// Of the GPU, where one ran every frame.
+    /// Facts about the GPU, where one ran every frame.
     pub gpu: Option<GpuFacts>,
-    /// Why the CPU stood in for a GPU that was asked for.
+    /// Why the model fell back to the CPU although a GPU was requested.
     pub device_fallback: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Comparison>,
@@ -104,12 +104,12 @@ pub(super) struct Row {
     pub check: Option<Agreement>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layers: Option<Vec<LayerTime>>,
-    /// Latencies of each round, in the order in which they came; every n-th where there are too many.
+    /// Latencies of each round, in order; every n-th where there are too many.
     pub samples_ms: Vec<Vec<f64>>,
 }
 
 impl Row {
-    /// Sums up the rounds of one configuration; `None` where there are none.
+    /// Summarises the rounds of one configuration; `None` where there are none.
     pub(crate) fn of(
         threads: usize,
         prompts: usize,

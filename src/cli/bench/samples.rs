@@ -1,8 +1,8 @@
-//! Latencies one by one, in memory of a bounded size.
+//! Latencies one by one, in bounded memory.
 
 use serde::{Deserialize, Serialize};
 
-/// Every latency of a run in nanoseconds or, once `capacity` is full, every second one, every fourth one and so on.
+/// Every latency of a run in nanoseconds; each time `capacity` is reached, every second one is dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Samples {
     values: Vec<u64>,
@@ -21,7 +21,7 @@ impl Samples {
             if self.values.len() == self.capacity {
                 self.halve();
             }
-            // Halving may have made this one of those that are left out.
+            // Halving may have removed this one.
             if self.seen.is_multiple_of(self.stride) {
                 self.values.push(latency_ns);
             }
@@ -38,7 +38,7 @@ impl Samples {
         self.stride *= 2;
     }
 
-    /// As they came, `stride` frames apart.
+    /// The latencies in order, `stride` frames apart.
     pub(crate) fn values(&self) -> &[u64] {
         &self.values
     }

@@ -1,20 +1,20 @@
 //! How far a figure can be trusted: bootstrap intervals over rounds of latencies.
 //!
-//! Neighbouring frames are alike (one burst of other work slows several), and so are the frames of one process (where its
-//! memory happens to lie, how hot the machine was). Drawing single frames would call both luck and give intervals that the
-//! next run leaves. So whole rounds are drawn and, inside each, stretches of consecutive frames.
+//! Neighbouring frames are alike (one burst of other work slows several), and so are the frames of one process (where
+//! its memory happens to lie, how hot the machine was). Drawing single frames would ignore both and give intervals that
+//! are too narrow. So complete rounds are drawn and, inside each, blocks of consecutive frames (a block bootstrap).
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 const RESAMPLES: usize = 1000;
-/// The middle part of the resamples that an interval spans.
+/// The share of the resamples that an interval spans.
 const COVERAGE: f64 = 0.95;
 /// A fixed seed: the same samples give the same interval.
 const SEED: u64 = 1;
 
-/// From `low` to `high`; JSON holds the two in a list.
+/// A range from `low` to `high`; in JSON a list of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[f64; 2]", into = "[f64; 2]")]
 pub(super) struct Interval {
@@ -49,7 +49,7 @@ pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// The middle value, or the mean of the two; zero of none.
+/// The middle value, or the mean of the two middle ones; zero for an empty list.
 pub(super) fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     median_of(&mut values)
@@ -69,7 +69,7 @@ fn median_of(values: &mut [f64]) -> f64 {
     }
 }
 
-/// Where a statistic of the latencies lies with 95 % confidence; `None` without at least two latencies.
+/// The 95 % confidence interval of a statistic of the latencies; `None` with fewer than two latencies.
 pub(super) fn interval(rounds: &[Vec<f64>], statistic: fn(&[f64]) -> f64) -> Option<Interval> {
     let estimate = statistic(&rounds.concat());
     let mut rng = ChaCha8Rng::seed_from_u64(SEED);
@@ -79,7 +79,7 @@ pub(super) fn interval(rounds: &[Vec<f64>], statistic: fn(&[f64]) -> f64) -> Opt
     Some(widened(middle_part(resampled), estimate, rounds.len()))
 }
 
-/// The ratio of two medians, new to old, and where it lies with 95 % confidence.
+/// The ratio of two medians, new to old, and its 95 % confidence interval.
 pub(super) fn ratio_of_medians(new: &[Vec<f64>], old: &[Vec<f64>]) -> Option<(f64, Interval)> {
     let ratio = |new: &[f64], old: &[f64]| Some(median(new) / median(old)).filter(|ratio| ratio.is_finite());
     let estimate = ratio(&new.concat(), &old.concat())?;
@@ -93,8 +93,8 @@ pub(super) fn ratio_of_medians(new: &[Vec<f64>], old: &[Vec<f64>]) -> Option<(f6
     Some((estimate, widened(middle_part(resampled), estimate, new.len().min(old.len()))))
 }
 
-/// Draws as many rounds as there are and, from each, as many latencies as it has, in stretches of the square root of that.
-/// False where there is nothing to draw from.
+/// Draws as many rounds as there are and, from each, as many latencies as it has, in blocks of the square root of that
+/// number. False where there is nothing to draw from.
 fn resample(rounds: &[Vec<f64>], rng: &mut ChaCha8Rng, drawn: &mut Vec<f64>) -> bool {
     drawn.clear();
     if rounds.iter().any(Vec::is_empty) || rounds.iter().map(Vec::len).sum::<usize>() < 2 {
@@ -106,7 +106,7 @@ fn resample(rounds: &[Vec<f64>], rng: &mut ChaCha8Rng, drawn: &mut Vec<f64>) -> 
         let until = drawn.len() + round.len();
         while drawn.len() < until {
             let start = rng.random_range(0..round.len());
-            // Round the end: every frame is drawn as often as any other.
+            // Blocks wrap around the end, so that every frame is drawn equally often.
             let frames = round.iter().cycle().skip(start).take(stretch.min(until - drawn.len()));
             drawn.extend(frames);
         }
@@ -137,8 +137,7 @@ fn widened(interval: Interval, estimate: f64, rounds: usize) -> Interval {
 mod tests {
     use super::*;
 
-    /// A run on a machine with noise of every kind: each round is off by its own some percent, load comes in bursts, and
-    /// every frame jitters.
+    /// A run on a noisy machine: each round is off by some percent, load comes in bursts, and every frame jitters.
     fn noisy_run(seed: u64, rounds: usize, frames: usize, scale: f64) -> Vec<Vec<f64>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let round = |rng: &mut ChaCha8Rng| {
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(interval(&[vec![1.0, 2.0], vec![]], mean), None);
     }
 
-    /// What the interval promises, over many pairs of runs of the same configuration.
+    /// Checks the interval's confidence over many pairs of runs of the same configuration.
     #[test]
     fn two_runs_agree_within_the_interval() {
         let pairs = 60;

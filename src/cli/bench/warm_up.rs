@@ -1,4 +1,4 @@
-//! When a model is warm: caches, page tables, clock frequency and thread pools have settled.
+//! Detects when a model is warm: caches, page tables, clock frequency and thread pools have settled.
 
 use super::super::Failure;
 use super::clock::{Clock, Stop};
@@ -6,11 +6,11 @@ use super::workload::Workload;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Frames of each of the two windows that are compared.
+/// The number of frames in each of the two windows that are compared.
 const WINDOW: usize = 3;
-/// The rule: the median of the last window is within this share of the one before.
+/// The largest relative difference between the two windows' medians that counts as stable.
 const TOLERANCE: f64 = 0.05;
-/// Warming up for longer than this does not make a loaded machine quiet.
+/// The longest warm-up, in seconds: more does not make a loaded machine quiet.
 const MOST_SECONDS: f64 = 10.0;
 const LEAST_FRAMES: u32 = 3;
 
@@ -18,14 +18,14 @@ const LEAST_FRAMES: u32 = 3;
 #[serde(rename_all = "snake_case")]
 pub(super) enum WarmUp {
     Frames(u32),
-    /// Until the median of three frames is within 5 % of that of the three before, or 10 seconds are over.
+    /// Runs until the median of three frames is within 5 % of that of the three before, or 10 seconds are over.
     UntilStable,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Warmed {
     pub frames: u32,
-    /// Whether the rule was met; `None` where the number of frames was given.
+    /// Whether the times became stable; `None` where the number of frames was given.
     pub stable: Option<bool>,
 }
 

@@ -1,5 +1,5 @@
 //! The measuring process: fresh for every configuration and round, so that opening is cold, the memory peak is this
-//! configuration's own, and one configuration's threads, caches and crashes are not another's.
+//! configuration's own, and threads, caches and crashes of one configuration cannot affect another.
 
 use super::super::{Failure, model_source};
 use super::clock::{Clock, Stop, SystemClock};
@@ -19,15 +19,15 @@ use causalclipseg::{Model, ModelOptions};
 use std::io::{Read, Write};
 use std::time::Duration;
 
-/// Prompts that are encoded anew to find out what one costs: until this many, or this long.
+/// The most prompts that are encoded to find out what one costs.
 const MOST_ENCODINGS: u32 = 20;
 const ENCODING_TIME: Duration = Duration::from_secs(1);
 const LOOK_UPS: u32 = 20;
-/// For the peak, before and after the measured frames.
+/// How long the peak is measured, before and after the measured frames.
 const PEAK_TIME: Duration = Duration::from_millis(30);
 
-/// Reads a job from stdin, measures, and writes the outcome to stdout. When stdin ends, so does the measuring: the parent
-/// asks to stop, or is gone.
+/// Reads a job from stdin, measures, and writes the outcome to stdout. When stdin ends, the measurement ends too: the
+/// parent asks to stop, or has ended.
 pub(in super::super) fn run() -> Result<(), Failure> {
     let mut input = std::io::stdin().lock();
     let mut length = [0; 8];
@@ -39,7 +39,7 @@ pub(in super::super) fn run() -> Result<(), Failure> {
     let stop = Stop::default();
     let heard = stop.clone();
     std::thread::spawn(move || {
-        // Whatever comes, or nothing: both mean the end.
+        // Data, an error or the end of input: each means stop.
         let _ = std::io::stdin().read(&mut [0]);
         heard.request();
     });
@@ -56,7 +56,7 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     let cores = job.cores.as_ref().and_then(|cores| match restrict_to(cores) {
         Ok(()) => Some(cores.clone()),
         Err(error) => {
-            warnings.push(format!("{error}; it runs wherever the system puts it"));
+            warnings.push(format!("{error}; threads run where the system puts them"));
             None
         }
     });
@@ -77,7 +77,7 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
         name: described.name.clone(),
         edition: described.edition.clone(),
         size: described.input_size,
-        // What plain tract runs as it is, it runs in f32.
+        // A file that plain tract runs unchanged is computed in f32.
         precision: file.bundle().map_or(Precision::F32, |bundle| bundle.manifest().precision),
         trained: described.trained,
         sha256: model.sha256().to_string(),
@@ -85,7 +85,7 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     let gmac = match file.bundle() {
         Some(bundle) => bundle.graph().frame_gmac(job.prompts)?,
         None => {
-            warnings.push("plain tract runs this file as it is: nothing is known of its products".into());
+            warnings.push("plain tract runs this file as it is: its multiplications are unknown".into());
             0.0
         }
     };
@@ -142,7 +142,8 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
         deadline_misses: steady.deadline_misses,
         allocations: steady.allocations,
         latencies_ns: steady.latencies_ns,
-        // The better of the two: other work on the machine must not flatter the model. A GPU's is not measured.
+        // The better of the two: other work on the machine must not make the model look better. A GPU's peak is not
+        // measured.
         peak_gmac_per_s: [peak_before, peak_after].into_iter().flatten().reduce(f64::max).filter(|_| gpu.is_none()),
         peak_rss_bytes,
         harness_us,
@@ -170,20 +171,20 @@ fn options(job: &Job) -> Result<ModelOptions, Failure> {
         .with_device(job.device.parse()?)
         .with_gpu_precision(job.gpu_precision.into())
         .with_pipeline_cache(job.gpu_cache.clone());
-    // Room for all of the frame's prompts beside those that are encoded to be timed.
+    // Cache entries for all of the frame's prompts and for those that are encoded to be timed.
     Ok(ModelOptions::from(engine).with_cached_prompts(job.prompts + MOST_ENCODINGS as usize))
 }
 
-/// What this many threads reach at once on registers alone, with the instructions that the model's products run on.
-/// `None` where that is not known for an instruction set.
+/// The peak rate of this many threads, working on registers alone with the instructions that the model's matrix
+/// products use. `None` where it is unknown for an instruction set.
 fn peak_gmac_per_s(model: &Model, precision: Precision, threads: usize) -> Option<f64> {
     let (kernels, arithmetic) = match (model.engine().cpu(), precision) {
         (Some(engine), Precision::Int8) => (engine.kernels(), Arithmetic::Int8),
         (Some(engine), _) => (engine.kernels(), Arithmetic::F32),
-        // tract computes in f32, with whatever the CPU has.
+        // tract computes in f32, with the best instruction set that the CPU has.
         (None, _) => (Kernels::detect().ok()?, Arithmetic::F32),
     };
-    // Plain Rust stands in for a loop on registers there, and is no peak.
+    // There the loop falls back to plain Rust, which does not reach a peak.
     if kernels.isa() == Isa::Generic {
         return None;
     }
@@ -195,7 +196,7 @@ fn peak_gmac_per_s(model: &Model, precision: Precision, threads: usize) -> Optio
     Some(rates?.iter().sum())
 }
 
-/// The median time to encode a sentence that was never seen.
+/// The median time to encode a new sentence.
 fn ms_of_encoding(workload: &mut impl Workload, clock: &impl Clock) -> Result<f64, Failure> {
     let begun = clock.now();
     let mut times = Vec::new();
@@ -207,7 +208,7 @@ fn ms_of_encoding(workload: &mut impl Workload, clock: &impl Clock) -> Result<f6
     Ok(statistics::median(&times))
 }
 
-/// The median time to find a sentence that was encoded before, from its text.
+/// The median time to find an encoded sentence by its text.
 fn ms_of_look_up(workload: &mut impl Workload, clock: &impl Clock) -> Result<f64, Failure> {
     let mut times = Vec::new();
     for _ in 0..LOOK_UPS {
@@ -218,7 +219,7 @@ fn ms_of_look_up(workload: &mut impl Workload, clock: &impl Clock) -> Result<f64
     Ok(statistics::median(&times))
 }
 
-/// What the loop around a frame costs by itself, in microseconds: it is part of every latency.
+/// The cost of the loop around a frame, in microseconds: it is part of every latency.
 fn harness_us(clock: &impl Clock) -> Result<f64, Failure> {
     struct Nothing;
     impl Workload for Nothing {

@@ -1,4 +1,4 @@
-//! What is measured, as narrow as it can be: a thing that runs frames and says where their time went.
+//! The interface of what is measured: something that runs frames and reports where their time went.
 
 use super::super::Failure;
 use serde::{Deserialize, Serialize};
@@ -7,26 +7,26 @@ use std::ops::{AddAssign, Div};
 pub(super) trait Workload {
     /// Runs one frame. The first one also encodes its prompts; later ones keep them, as a host does.
     fn run_frame(&mut self) -> Result<FrameRecord, Failure>;
-    /// Encodes a sentence that was never seen before.
+    /// Encodes a sentence that is not in the cache.
     fn encode_new_prompt(&mut self) -> Result<(), Failure>;
-    /// Looks up a sentence that was encoded before.
+    /// Looks up a sentence that is in the cache.
     fn look_up_prompt(&mut self) -> Result<(), Failure>;
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct FrameRecord {
-    /// In seconds.
+    /// Times of the stages, in seconds.
     pub stages: Stages,
-    /// On the heap, by all threads; `None` where nobody counts.
+    /// The number of heap allocations, by all threads; `None` where they are not counted.
     pub allocations: Option<u64>,
 }
 
-/// A time for each stage of a frame, in the unit that its owner says.
+/// A time for each stage of a frame, in a unit that the owner defines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Stages {
     pub preprocess: f64,
     pub image: f64,
-    /// Of all prompts together, as are the next two.
+    /// For all prompts together; so are `head` and `postprocess`.
     pub prompt: f64,
     pub head: f64,
     pub postprocess: f64,
@@ -59,7 +59,7 @@ impl Div<f64> for Stages {
     }
 }
 
-/// A workload whose stages take the time that a test says, on a clock that it drives.
+/// A workload whose stages take the times that a test sets, on a clock that it drives.
 #[cfg(test)]
 pub(super) mod synthetic {
     use super::super::clock::manual::ManualClock;

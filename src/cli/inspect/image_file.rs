@@ -1,4 +1,4 @@
-//! What was understood of an image file, before anything is made of it.
+//! The description of an image file, before it is processed.
 
 use super::super::{Failure, say, table};
 use causalclipseg::frame::{Orientation, Region};
@@ -7,7 +7,7 @@ use causalclipseg::io::source::{Source, is_image};
 use comfy_table::Table;
 use std::path::Path;
 
-/// Whether a path is a file of a format that images come in. What cannot be read is none: a bundle's reader says why.
+/// Whether a path is a file of an image format. False for an unreadable one: the bundle's reader reports why.
 pub(super) fn is_one(path: &Path) -> bool {
     is_image(path).unwrap_or(false)
 }
@@ -34,7 +34,7 @@ fn rows(description: &Description) -> Table {
     row("transfer syntax", description.transfer_syntax.clone().unwrap_or_default());
     let place = |region: &Region| format!("{} x {} at ({}, {})", region.width, region.height, region.x, region.y);
     row("regions", regions.iter().map(place).collect::<Vec<_>>().join("\n"));
-    row("the network sees", region_used.as_ref().map_or("the whole frame".into(), place));
+    row("region of the network", region_used.as_ref().map_or("the whole frame".into(), place));
     row(
         "size of a pixel",
         mm_per_pixel.map_or("unknown: pass --mm-per-pixel".into(), |[x, y]| format!("{x} x {y} mm")),
@@ -43,7 +43,7 @@ fn rows(description: &Description) -> Table {
     row("between frames", description.seconds_per_frame.map(|s| format!("{:.1} ms", s * 1e3)).unwrap_or_default());
     let turned = match orientation {
         Orientation::Upright => "upright as stored".to_string(),
-        other => format!("{other}: turned for the network; masks lie on the stored pixels"),
+        other => format!("{other}: turned for the network; masks match the stored pixels"),
     };
     row("orientation", turned);
     row("character set", description.character_set.clone().unwrap_or_default());

@@ -9,7 +9,7 @@ use causalclipseg::io::dicom::{Algorithm, Deidentification, MeasurementReport, S
 use causalclipseg::io::source::Source;
 use std::path::Path;
 
-/// Both, as far as they were asked for.
+/// The segmentation and the report, where requested.
 pub(super) struct DicomResults<'a> {
     name: String,
     segmentation: Option<Segmentation>,
@@ -19,7 +19,7 @@ pub(super) struct DicomResults<'a> {
 
 impl<'a> DicomResults<'a> {
     /// # Errors
-    /// An input that is not a DICOM file.
+    /// The input is not a DICOM file.
     pub(crate) fn new(
         arguments: &Arguments,
         model: &Model,

@@ -1,4 +1,4 @@
-//! What a user gives to `segment`: files, folders, or a pipe.
+//! The inputs of `segment`: files, folders, or a pipe.
 
 use super::{Arguments, Failure};
 use causalclipseg::io::metaimage::MaskSource;
@@ -6,7 +6,7 @@ use causalclipseg::io::source::{FrameBuffer, FrameSource, RawFrames, Source, Sou
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// What stands for standard input among paths, and what its results are called by.
+/// The path that means standard input, and the name of its results.
 const PIPE: &str = "-";
 const PIPE_NAME: &str = "stdin";
 
@@ -25,7 +25,7 @@ pub(super) struct Listed {
     pub subfolders: Vec<PathBuf>,
 }
 
-/// Folders as their files.
+/// Lists the inputs, folders replaced by their files.
 pub(super) fn list(arguments: &Arguments) -> Result<Listed, Failure> {
     let pipes = arguments.inputs.iter().filter(|path| is_pipe(path)).count();
     if pipes > 1 {
@@ -50,7 +50,7 @@ pub(super) fn list(arguments: &Arguments) -> Result<Listed, Failure> {
     Ok(listed)
 }
 
-/// What results of an input are named after.
+/// The path that an input's results are named after.
 pub(super) fn name(path: &Path) -> PathBuf {
     if is_pipe(path) { PIPE_NAME.into() } else { path.to_path_buf() }
 }
@@ -73,7 +73,7 @@ impl Input {
         matches!(self, Self::File(source) if source.is_still())
     }
 
-    /// What a file holds or says and is not used.
+    /// The contents of a file that are not used.
     pub(super) fn ignored(&self) -> Vec<String> {
         match self {
             Self::File(source) => source.ignored().to_vec(),
@@ -81,7 +81,7 @@ impl Input {
         }
     }
 
-    /// What masks lie on, for files that hold all of them.
+    /// The source that masks refer to, for files that hold all of them.
     pub(crate) fn mask_source(&self, impersonal: bool) -> MaskSource<'_> {
         match self {
             Self::File(source) => MaskSource {
@@ -94,7 +94,7 @@ impl Input {
         }
     }
 
-    /// The next frame, with what the user said about it.
+    /// The next frame, with the user's settings applied.
     pub(crate) fn read_frame(&mut self, into: &mut FrameBuffer, arguments: &Arguments) -> Result<bool, Failure> {
         let read = match self {
             Self::File(source) => source.read_frame(into)?,
@@ -110,7 +110,7 @@ impl Input {
             into.set_region(region)?;
         }
         if arguments.deidentify && !into.has_region() {
-            return Err("--deidentify blanks what lies outside of the scan, and nothing says where that is; \
+            return Err("--deidentify blanks everything outside the scan, and the scan's region is unknown; \
                         give --region X,Y,WIDTH,HEIGHT"
                 .into());
         }

@@ -33,44 +33,45 @@ pub(super) struct Arguments {
     /// --raw for frames without a header). Results of an earlier run are left out of folders
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// Take the folders within a folder too; their results go into folders of the same names
+    /// Also read the folders within a folder; their results go into folders of the same names
     #[arg(long)]
     recursive: bool,
-    /// What to look for, as a sentence; several share one pass over the image
+    /// Prompt, a sentence that describes the lesion; several prompts share one pass over the image
     #[arg(short, long = "prompt", required = true, value_name = "PROMPT")]
     prompts: Vec<String>,
     #[command(flatten)]
     source: ModelSource,
-    /// Folder for the results; made if it is not there
+    /// Folder for the results; created if it does not exist
     #[arg(short, long, default_value = ".", value_name = "DIR")]
     output: PathBuf,
-    /// What to write for each input and prompt
+    /// Results to write for each input and prompt
     #[arg(long, value_delimiter = ',', default_value = "mask,overlay,json")]
     format: Vec<Format>,
-    /// Replace files that stand where results go and were written by something else
+    /// Replace existing files that this program did not write
     #[arg(long)]
     overwrite: bool,
-    /// What is printed about each input and prompt: a table for people, or CSV or JSON for programs
+    /// Output format: a table for people, or CSV or JSON for programs
     #[arg(long, value_enum, default_value = "table")]
     summary: SummaryFormat,
     /// Probability above which a pixel is lesion [default: the model's]
     #[arg(long, value_parser = super::threshold)]
     threshold: Option<f32>,
-    /// Bits of a pixel of the probability picture
+    /// Bits per pixel of the probability picture
     #[arg(long, default_value = "8", value_parser = ["8", "16"])]
     prob_bits: String,
-    /// Show what the model set aside as confounding, as heat on the overlay
+    /// Show the confounder map as heat on the overlay
     #[arg(long)]
     confounders: bool,
     /// Size of a pixel in millimetres, X or X,Y; areas and diameters are then in millimetres too
     #[arg(long, value_name = "MM", value_parser = millimetres)]
     mm_per_pixel: Option<[f32; 2]>,
-    /// Where the scan lies in the picture, in pixels; a DICOM file says so itself
+    /// Region of the scan in the picture, in pixels; a DICOM file says so itself
     #[arg(long, value_name = "X,Y,WIDTH,HEIGHT", value_parser = region)]
     region: Option<Region>,
     #[arg(long, value_name = "WxH:FORMAT[/STRIDE][@HZ]", help = super::raw_help())]
     raw: Option<RawFormat>,
-    /// Write nothing that tells the patient: DICOM's basic profile, pictures blank outside of the scan, files named 0001 and on
+    /// Write nothing that identifies the patient: DICOM's basic profile, pictures blank outside the scan, files named
+    /// 0001 and on
     #[arg(long)]
     deidentify: bool,
     /// Threads that share the work on one image; results do not depend on it
@@ -127,7 +128,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let make = |folder: &Path| {
         let made = std::fs::create_dir_all(folder);
-        made.map_err(|error| format!("cannot make the folder {}: {error}; choose another", folder.display()))
+        made.map_err(|error| format!("cannot create the folder {}: {error}; choose another", folder.display()))
     };
     make(&arguments.output)?;
 
@@ -149,13 +150,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         if interrupts.signal().is_some() {
             break;
         }
-        // One bad picture among many does not take the others' results away.
+        // One bad picture must not cost the results of the others.
         match make(names.folder())
             .map_err(Failure::from)
             .and_then(|()| run.segment(&mut session, input, names, &interrupts))
         {
             Ok(Some(summaries)) => table.add(summaries),
-            // Interrupted.
+            // The user interrupted.
             Ok(None) => break,
             Err(failure) => {
                 let failure = super::one_line(failure.as_ref());
@@ -173,11 +174,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         eprintln!("interrupted by {}: {} of {} inputs are done", signal.name(), table.inputs(), inputs.len());
         return Ok(signal.exit_code());
     }
-    // Each failure was told when it came.
+    // Each failure was reported when it happened.
     Ok(if table.failures() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What is the same for all inputs.
+/// The values that are the same for all inputs.
 struct Run<'a> {
     arguments: &'a Arguments,
     model: &'a Model,
@@ -188,8 +189,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// What people know an input by. The terminal is not a result: there a number is told together with the input that it stands
-    /// for.
+    /// The displayed name of an input. The terminal is not a result: there a number is printed together with the input
+    /// that it replaces.
     fn shown(&self, path: &Path, names: &OutputNames) -> String {
         let named = path.display();
         if self.arguments.deidentify { format!("{named} as {}", names.stem().display()) } else { named.to_string() }
@@ -219,7 +220,7 @@ impl Run<'_> {
         let named = path.display().to_string();
         let shown = self.shown(path, names);
         let mut summaries: Vec<Summary> = self.prompts.iter().map(|_| Summary::new(shown.clone())).collect();
-        // No input goes on where another ended.
+        // Each input starts without the state of the one before.
         session.restart();
         let mut buffer = FrameBuffer::default();
         let mut index = 0;
@@ -231,7 +232,7 @@ impl Run<'_> {
             let report = session.run(&buffer.frame()?, &self.prompts)?;
             if deidentify {
                 buffer.blank_outside_region();
-                // Clocks tell dates; what is left is the time since the first frame.
+                // Absolute times reveal dates; what is left is the time since the first frame.
                 buffer.timestamp_s = buffer.timestamp_s.map(|now_s| now_s - *start_s.get_or_insert(now_s));
                 buffer.fields.retain(|(key, _)| !key.ends_with("Timestamp"));
             }
@@ -277,7 +278,7 @@ impl Arguments {
     }
 }
 
-/// A bar on stderr when it is a terminal and there is more than one thing to wait for.
+/// A bar on stderr when it is a terminal and there is more than one frame or input.
 fn progress_bar(inputs: usize) -> ProgressBar {
     let target = if inputs > 1 { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} inputs, {eta} left");
@@ -299,6 +300,6 @@ fn region(text: &str) -> Result<Region, String> {
         text.split(',').map(|number| number.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
     match numbers[..] {
         [x, y, width, height] if width > 0 && height > 0 => Ok(Region { x, y, width, height }),
-        _ => Err("give four whole numbers, such as 80,40,640,480".into()),
+        _ => Err("give four integers, such as 80,40,640,480".into()),
     }
 }

@@ -1,4 +1,4 @@
-//! What is written for one input: pictures frame by frame, and what holds all frames at the end.
+//! The results of one input: pictures frame by frame, and files of all frames at the end.
 
 use super::input::Input;
 use super::{Arguments, Failure, Format};
@@ -32,13 +32,13 @@ pub(super) struct Results<'a> {
     sequences: Vec<MaskSequence>,
     #[cfg(feature = "dicom")]
     dicom: super::dicom::DicomResults<'a>,
-    /// Of every prompt, the records of all frames.
+    /// The records of all frames, for each prompt.
     records: Vec<Vec<Record>>,
 }
 
 impl<'a> Results<'a> {
     /// # Errors
-    /// A DICOM result of what is not a DICOM file.
+    /// A DICOM result is requested for an input that is not a DICOM file.
     pub(crate) fn new(
         arguments: &'a Arguments,
         names: &'a OutputNames,
@@ -64,7 +64,7 @@ impl<'a> Results<'a> {
         })
     }
 
-    /// Where results go, as far as that is known before the first frame.
+    /// The paths of results, as far as they are known before the first frame.
     fn places(&self) -> Vec<PathBuf> {
         let first = (!self.still).then_some(0);
         let names = self.names;
@@ -74,7 +74,7 @@ impl<'a> Results<'a> {
             Format::Overlay => vec![names.overlay(first, prompt)],
             Format::Json => vec![names.json(prompt)],
             Format::Frame => vec![names.frame(first)],
-            // A volume's is named as a picture's is.
+            // A volume's result is named as a picture's is.
             Format::Mha => [false, true].map(|sequence| names.meta_image(sequence && !self.still, prompt)).into(),
             Format::Nrrd => [false, true].map(|sequence| names.nrrd(sequence && !self.still, prompt)).into(),
             #[cfg(feature = "dicom")]
@@ -89,17 +89,17 @@ impl<'a> Results<'a> {
     }
 
     /// # Errors
-    /// A file of somebody else's where a result goes, unless it may be replaced.
+    /// A file that this program did not write exists where a result goes, and must not be replaced.
     pub(super) fn check_places(&self) -> Result<(), Failure> {
         self.places().into_iter().try_for_each(|path| self.checked(path).map(drop))
     }
 
-    /// The path, if nothing of somebody else's is there.
+    /// The path, unless a file that this program did not write is there.
     fn checked(&self, path: PathBuf) -> Result<PathBuf, Failure> {
         if !self.arguments.overwrite && path.is_file() && !is_own_result(&path) {
             let path = path.display();
             return Err(format!(
-                "{path}: is there already and was not written by this program; choose another folder with -o, or replace it \
+                "{path}: already exists and was not written by this program; choose another folder with -o, or replace it \
                  with --overwrite"
             )
             .into());
@@ -107,7 +107,7 @@ impl<'a> Results<'a> {
         Ok(path)
     }
 
-    /// Writes what stands for itself, and keeps what comes at the end. `frame` counts from 0.
+    /// Writes the files of one frame, and keeps what is written at the end. `frame` counts from 0.
     pub(crate) fn add(&mut self, frame: usize, pixels: &FrameBuffer, found: &Found<'_>) -> Result<(), Failure> {
         if frame >= MAX_FRAMES {
             return Err(format!("more than {MAX_FRAMES} frames in one input; cut it, or use `stream`").into());
@@ -162,7 +162,7 @@ impl<'a> Results<'a> {
         Ok(())
     }
 
-    /// Writes what holds all frames.
+    /// Writes the files of all frames.
     pub(crate) fn finish(self, input: &Input) -> Result<(), Failure> {
         let Arguments { format, deidentify, .. } = self.arguments;
         if format.contains(&Format::Json) && !self.still {

@@ -1,29 +1,29 @@
-//! What is told of an input under a prompt, over all its frames: a line of the table, or a row for programs.
+//! The summary of an input under a prompt, over all its frames: a line of the table, or a row for programs.
 
 use causalclipseg::mask::{Flag, Record};
 use serde::Serialize;
 
-/// What is told of one input under one prompt.
+/// The summary of one input under one prompt.
 #[derive(Default)]
 pub(super) struct Summary {
     input: String,
     prompt: String,
     frames: usize,
     found: usize,
-    /// Of frames where something was found.
+    /// The sum over the frames where something was found.
     area_px: usize,
     area_mm2: Option<f64>,
     area_fraction: f64,
     mean_probability: f64,
     score: f64,
-    /// Of all frames.
+    /// The sum over all frames.
     seconds: f64,
     flags: Vec<Flag>,
-    /// A mask was drawn where the model takes what was asked for to be absent.
+    /// Whether a mask was drawn although the model judges the target to be absent.
     is_doubted: bool,
 }
 
-/// For programs: means over the frames with a finding. What is unknown is `null`, or empty in CSV.
+/// The row for programs: means over the frames with a finding. What is unknown is `null`, or empty in CSV.
 #[derive(Default, Serialize)]
 pub(super) struct Row<'a> {
     input: &'a str,
@@ -35,7 +35,7 @@ pub(super) struct Row<'a> {
     area_fraction: Option<f64>,
     mean_probability: Option<f64>,
     score: Option<f64>,
-    /// With spaces between them.
+    /// The flags, separated by spaces.
     flags: String,
     ms_per_frame: Option<f64>,
     /// Why there is no result.
@@ -43,14 +43,14 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Of an input that failed.
+    /// The row of an input that failed.
     pub(super) fn of_failure(input: &'a str, error: &'a str) -> Self {
         Self { input, error: Some(error), ..Self::default() }
     }
 }
 
 impl Summary {
-    /// For programs.
+    /// The row for programs.
     pub(super) fn for_programs(&self) -> Row<'_> {
         let mean = |sum: f64| (self.found > 0).then(|| sum / self.found as f64);
         let flags = self.flags.iter().filter_map(|flag| serde_json::to_value(flag).ok());
@@ -71,7 +71,7 @@ impl Summary {
         }
     }
 
-    /// Of an input as people know it.
+    /// The summary of an input, by the name that people know.
     pub(crate) fn new(input: String) -> Self {
         Self { input, ..Self::default() }
     }
@@ -121,7 +121,7 @@ impl Summary {
                 Flag::FrozenFrame => ", frozen frame",
                 Flag::NoiseFrame => ", noise",
                 Flag::InvalidFrame => ", lost frame",
-                // The area says so.
+                // The area already shows it.
                 Flag::NothingFound => "",
                 Flag::LowScore => ", low",
                 Flag::UnfamiliarFrame => ", unfamiliar frame",

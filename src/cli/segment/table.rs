@@ -1,11 +1,11 @@
-//! What is printed at the end: a line for every input and prompt.
+//! The table that is printed at the end: a line for every input and prompt.
 
 use super::super::Failure;
 use super::SummaryFormat;
 use super::summary::{Row, Summary};
 use std::path::Path;
 
-/// What was done so far.
+/// The results so far.
 #[derive(Default)]
 pub(super) struct Table {
     entries: Vec<Entry>,
@@ -26,22 +26,22 @@ impl Table {
         self.entries.push(Entry::Failed { input, reason });
     }
 
-    /// How many inputs were tried.
+    /// The number of inputs that were tried.
     pub(super) fn inputs(&self) -> usize {
         self.entries.len()
     }
 
-    /// How many of them have no result.
+    /// The number of them without a result.
     pub(super) fn failures(&self) -> usize {
         self.entries.iter().filter(|entry| matches!(entry, Entry::Failed { .. })).count()
     }
 
-    /// Whether any has.
+    /// Whether any input has a result.
     pub(super) fn has_results(&self) -> bool {
         self.failures() < self.inputs()
     }
 
-    /// As it is printed. Failures are for programs; people read them when they come.
+    /// The printed form. Failures are included for programs only; people read them when they happen.
     pub(super) fn render(&self, format: SummaryFormat, output: &Path) -> Result<String, Failure> {
         match format {
             SummaryFormat::Table => {

@@ -1,4 +1,4 @@
-//! How a stream ended, and what the command makes of it.
+//! How a stream ended, and the command's exit code for it.
 
 use super::super::Failure;
 use super::super::interrupts::{Interrupts, Signal};
@@ -6,26 +6,26 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-/// The exit code of a command whose reader went away, as shells have it: 128 and SIGPIPE's number.
+/// The exit code of a command whose reader closed the pipe, as shells define it: 128 and SIGPIPE's number.
 const READER_GONE: u8 = 141;
 
 /// Why a stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Source,
-    /// As many frames, or as long, as was asked for.
+    /// The requested number of frames, or time, was reached.
     Limit,
     Signal(Signal),
-    /// Nobody reads standard output any more.
+    /// The reader of standard output closed the pipe.
     ReaderGone,
-    /// Standard output takes no more, and why.
+    /// Standard output cannot be written to, and why.
     OutputFailed(String),
-    /// The source broke off, or the stream did.
+    /// The source or the stream failed.
     Failed(String),
 }
 
 impl Ended {
-    /// In JSON.
+    /// The name in JSON.
     pub(super) fn key(&self) -> &'static str {
         match self {
             Self::Source => "end_of_source",
@@ -37,7 +37,7 @@ impl Ended {
         }
     }
 
-    /// In words, where there is something to say.
+    /// The reason in words, where there is something to say.
     pub(super) fn reason(&self) -> Option<&str> {
         match self {
             Self::Source | Self::Limit | Self::ReaderGone => None,
@@ -46,7 +46,7 @@ impl Ended {
         }
     }
 
-    /// Whether frames that wait are of use to nobody.
+    /// Whether waiting frames are to be dropped.
     pub(super) fn is_abrupt(&self) -> bool {
         !matches!(self, Self::Source | Self::Limit | Self::Failed(_))
     }
@@ -56,7 +56,7 @@ impl Ended {
         !matches!(self, Self::ReaderGone | Self::OutputFailed(_))
     }
 
-    /// The command's own end; `None` where it depends on what was found.
+    /// The command's own result; `None` where it depends on what was found.
     pub(super) fn outcome(&self) -> Option<Result<ExitCode, Failure>> {
         match self {
             Self::Source | Self::Limit => None,
@@ -69,7 +69,7 @@ impl Ended {
 }
 
 impl From<io::Error> for Ended {
-    /// Of standard output.
+    /// Converts an error of standard output.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ReaderGone,
@@ -81,7 +81,7 @@ impl From<io::Error> for Ended {
     }
 }
 
-/// What may end a stream before its source does.
+/// The events that may end a stream before its source does.
 pub(super) struct Endings {
     interrupts: Interrupts,
     output: OnceLock<Ended>,
@@ -98,12 +98,12 @@ impl Endings {
         let _ = self.output.set(error.into());
     }
 
-    /// Whether lines are still wanted.
+    /// Whether lines can still be written.
     pub(super) fn has_output(&self) -> bool {
         self.output.get().is_none()
     }
 
-    /// What came.
+    /// The first ending that happened.
     pub(super) fn found(&self) -> Option<Ended> {
         self.output.get().cloned().or_else(|| self.interrupts.signal().map(Ended::Signal))
     }

@@ -1,4 +1,4 @@
-//! Where a stream's frames come from.
+//! The source of a stream's frames.
 
 use super::Failure;
 use causalclipseg::frame::PixelFormat;
@@ -36,7 +36,7 @@ impl Feed {
         }
     }
 
-    /// Whether frames come when they are taken. Those of a file are there all at once, and so are drawn ones.
+    /// Whether frames arrive at the source's own pace. Those of a file, and synthetic ones, are available at once.
     pub(super) fn has_own_pace(&self) -> bool {
         matches!(self, Self::Pipe(_))
     }
@@ -64,7 +64,7 @@ impl Feed {
     }
 }
 
-/// Speckle with a dark ellipse that moves: enough for a network to work on, and cheap to draw.
+/// Speckle with a dark ellipse that moves: realistic enough for a network to work on, and cheap to draw.
 pub(super) struct Synthetic {
     speckle: Vec<u8>,
     step: usize,

@@ -1,4 +1,4 @@
-//! `causalclipseg stream`: frames as they come, results as lines or as a summary; and the soak.
+//! `causalclipseg stream`: segments frames as they come, with results as lines or as a summary; and the soak test.
 
 mod ending;
 mod feed;
@@ -30,10 +30,10 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A folder, a DICOM clip, a `.mha`, a picture, or `-` for raw frames on standard input; a soak can do without
+    /// A folder, a DICOM clip, a `.mha`, a picture, or `-` for raw frames on standard input; optional with --soak
     #[arg(value_name = "SOURCE", required_unless_present = "soak")]
     input: Option<PathBuf>,
-    /// What to look for, as a sentence; several share one pass over each frame
+    /// Prompt, a sentence that describes the lesion; several prompts share one pass over each frame
     #[arg(short, long = "prompt", required = true, value_name = "PROMPT")]
     prompts: Vec<String>,
     #[command(flatten)]
@@ -43,16 +43,18 @@ pub(super) struct Arguments {
     /// Bundle to switch to while the deadline is missed: one with a smaller input
     #[arg(long, value_name = "BUNDLE")]
     fallback: Vec<PathBuf>,
-    /// Play the source at this rate, and let the newest frame win; without this and --live every frame is segmented, in order
+    /// Play the source at this rate, and drop all but the newest frame; without this and --live every frame is
+    /// segmented, in order
     #[arg(long, value_name = "HZ", value_parser = rate)]
     rate: Option<f64>,
-    /// Let the newest frame win at the source's own pace: standard input as frames come, a file by its frames' times
+    /// Drop all but the newest frame at the source's own pace: standard input as frames come, a file by its frames'
+    /// times
     #[arg(long, conflicts_with_all = ["rate", "soak"])]
     live: bool,
-    /// Time from a frame to its result; what takes longer is late
+    /// Time from a frame to its result; a frame that takes longer is late
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     deadline_ms: Option<f64>,
-    /// What may be given up while the deadline is missed
+    /// Reduction to apply while the deadline is missed
     #[arg(long, value_enum, default_value = "off", requires = "deadline_ms")]
     degrade: Degrade,
     /// Probability above which a pixel is lesion [default: the model's]
@@ -61,7 +63,7 @@ pub(super) struct Arguments {
     /// Share of each pixel's probability that comes from the frames before
     #[arg(long, default_value = "0", value_parser = share, value_name = "SHARE")]
     smoothing: f32,
-    /// What the network sees of each frame, in pixels [default: as the source says]
+    /// Region of each frame that the network sees, in pixels [default: the source's]
     #[arg(long, value_name = "X,Y,WIDTH,HEIGHT", value_parser = region)]
     region: Option<Region>,
     #[arg(long, value_name = "WxH:FORMAT[/STRIDE][@HZ]", help = super::raw_help())]
@@ -69,14 +71,15 @@ pub(super) struct Arguments {
     /// Threads that share the work on one frame; results do not depend on it
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
-    /// A summary for people or for programs, or a JSON line for every frame and prompt with a summary after them
+    /// Output format: a summary for people or for programs, or a JSON line for every frame and prompt with a summary
+    /// after them
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    /// Play the source, or synthetic frames, over and over for so long, and compare memory, file handles and latency at
+    /// Play the source, or synthetic frames, repeatedly for so long, and compare memory, file handles and latency at
     /// start and end
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     soak: Option<f64>,
-    /// End after so many frames
+    /// End after N frames
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     frames: Option<u64>,
 }
@@ -88,7 +91,7 @@ pub(super) enum Degrade {
     Rate,
     /// Switch to the fallback bundles
     Size,
-    /// Whatever helps
+    /// Both, as needed
     Full,
 }
 
@@ -121,7 +124,7 @@ struct FrameLine<'a> {
     level: Level,
 }
 
-/// The whole run.
+/// The report of a complete run.
 #[derive(Serialize)]
 struct Report<'a> {
     source: String,
@@ -132,7 +135,7 @@ struct Report<'a> {
     model: &'a str,
     prompts: &'a [String],
     seconds: f64,
-    /// Frames with a result, each second.
+    /// Frames with a result per second.
     fps: f64,
     #[serde(flatten)]
     statistics: Statistics,
@@ -162,7 +165,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         tell(&event, lines, &output);
     })?;
     let reader =
-        Reader::start(feed).map_err(|error| format!("the thread that reads frames cannot be made: {error}"))?;
+        Reader::start(feed).map_err(|error| format!("the thread that reads frames cannot be started: {error}"))?;
 
     let begun = Instant::now();
     let play = Play { arguments, stream: &stream, soak: &soak, endings: &endings, has_own_pace, begun };
@@ -189,7 +192,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         ended = error.into();
     }
     if !ended.has_output() {
-        // People may still read the counts.
+        // People may still want to read the counts.
         eprintln!("{}", summary_text(&report));
     }
     if let Some(outcome) = ended.outcome() {
@@ -202,7 +205,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if report.statistics.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The summary in the format that was asked for; the inner error is standard output's.
+/// Prints the summary in the requested format; the inner error is standard output's.
 fn print(report: &Report<'_>, format: Format) -> Result<io::Result<()>, Failure> {
     let text = match format {
         Format::Table => summary_text(report),

@@ -9,7 +9,7 @@ use causalclipseg::io::source::FrameBuffer;
 use causalclipseg::stream::{Stream, Submission};
 use std::time::{Duration, Instant};
 
-/// How long the command waits for a frame, or for its time, before it looks whether it is to end.
+/// How long the command waits for a frame, or until one is due, before it checks whether to end.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
 
 /// Submits frames until the source, or something else, ends.
@@ -18,7 +18,7 @@ pub(super) struct Play<'a> {
     pub stream: &'a Stream,
     pub soak: &'a Soak,
     pub endings: &'a Endings,
-    /// Frames come when they are there; those of a file are there all at once.
+    /// Whether frames arrive at the source's own pace; those of a file are available at once.
     pub has_own_pace: bool,
     pub begun: Instant,
 }
@@ -65,7 +65,7 @@ impl Play<'_> {
         }
     }
 
-    /// When a frame is to be submitted, after the first.
+    /// When a frame is to be submitted, relative to the first.
     fn due(&self, number: u64, buffer: &FrameBuffer, first_s: &mut Option<f64>) -> Result<Duration, Ended> {
         match self.arguments.rate {
             Some(hz) => Ok(Duration::from_secs_f64(number as f64 / hz)),
@@ -96,7 +96,7 @@ impl Play<'_> {
         if let Some(region) = self.arguments.region {
             frame = frame.with_region(region).map_err(|error| failed(&error))?;
         }
-        // From a source without timestamps: when the frame was played.
+        // A frame without a timestamp gets the time at which it was played.
         let timestamp_us = match buffer.timestamp_s {
             Some(seconds) => (seconds.max(0.0) * 1e6) as u64,
             None => self.begun.elapsed().as_micros() as u64,

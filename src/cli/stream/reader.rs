@@ -1,4 +1,4 @@
-//! A thread that reads frames ahead of the stream, so that a source that gives none can't keep the command from ending.
+//! A thread that reads frames ahead of the stream, so that a stalled source cannot keep the command from ending.
 
 use super::feed::Feed;
 use causalclipseg::io::source::FrameBuffer;
@@ -7,16 +7,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-/// Frames that are read and wait, beside one that is being read.
+/// The number of frames that are read and wait, beside one that is being read.
 const READ_AHEAD: usize = 1;
 
-/// What a source gives.
+/// The reader's next result.
 pub(super) enum Next {
     Frame(FrameBuffer),
     End,
-    /// It cannot go on, and why.
+    /// The source failed, and why.
     Failed(String),
-    /// It gave nothing in time.
+    /// No frame arrived in time.
     Nothing,
 }
 
@@ -26,7 +26,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The thread ends with the source, or when nobody wants frames any more; one that waits for its source is left behind.
+    /// Starts the thread. It ends with the source, or when no more frames are wanted; one that waits for its source is
+    /// left behind.
     pub(super) fn start(mut feed: Feed) -> io::Result<Self> {
         let (send, frames) = mpsc::sync_channel(READ_AHEAD);
         let (empty, used) = mpsc::sync_channel::<FrameBuffer>(READ_AHEAD + 2);
@@ -56,9 +57,9 @@ impl Reader {
         }
     }
 
-    /// A buffer to read into again.
+    /// Returns a buffer to read into again.
     pub(super) fn give_back(&self, buffer: FrameBuffer) {
-        // The thread may have ended, or have enough of them.
+        // The thread may have ended, or have enough buffers.
         let _ = self.empty.try_send(buffer);
     }
 }

@@ -1,4 +1,4 @@
-//! Does anything grow? Memory, file handles and latency after warming up, and at the end.
+//! The soak test: checks whether memory, file handles or latency grow between warming up and the end.
 
 use causalclipseg::stream::{Histogram, Summary};
 use comfy_table::Table;
@@ -6,15 +6,15 @@ use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Share of the time that passes before the first look: the first frames still make room.
+/// Share of the time that passes before the first look, since the first frames still allocate.
 const WARM_UP: f64 = 0.05;
 /// Share of the time whose latencies are compared, after warming up and at the end.
 const WINDOW: f64 = 0.1;
-/// More than this, and more than [`GROWTH_SHARE`], is growth and not the allocator's ease.
+/// More than this, and more than [`GROWTH_SHARE`], is growth and not allocator noise.
 const GROWTH_BYTES: u64 = 8 << 20;
 const GROWTH_SHARE: f64 = 0.05;
 
-/// What the system says of this process; `None` where it does not say.
+/// The system's figures about this process; `None` where it has none.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Footprint {
     pub rss_bytes: Option<u64>,
@@ -29,13 +29,13 @@ impl Footprint {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse::<u64>().ok()
         };
-        // One of them is the listing itself.
+        // One of them belongs to the listing itself.
         let open_files = std::fs::read_dir("/proc/self/fd").ok().map(|files| (files.count() as u64).saturating_sub(1));
         Self { rss_bytes: field("VmRSS:").map(|kib| kib << 10), open_files, threads: field("Threads:") }
     }
 }
 
-/// Watches a run of a given length; without one, it watches nothing.
+/// Watches a run of a given length; without one, it does nothing.
 pub(super) struct Soak {
     begun: Instant,
     length: Option<Duration>,
@@ -48,11 +48,11 @@ pub(super) struct Soak {
 pub(super) struct SoakReport {
     pub start: Footprint,
     pub end: Footprint,
-    /// Of the first tenth of the time after warming up.
+    /// Latencies in the first tenth of the time after warming up.
     pub start_latency_ms: Summary,
-    /// Of the last tenth.
+    /// Latencies in the last tenth.
     pub end_latency_ms: Summary,
-    /// What grew, in words.
+    /// A description of what grew.
     pub growth: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl Soak {
         }
     }
 
-    /// How much of the time has passed, 0 to 1; `None` where this is no soak.
+    /// The share of the time that has passed, 0 to 1; `None` where this is not a soak test.
     fn passed(&self) -> Option<f64> {
         self.length.map(|length| self.begun.elapsed().as_secs_f64() / length.as_secs_f64())
     }
@@ -76,7 +76,7 @@ impl Soak {
         self.passed().is_some_and(|passed| passed >= 1.0)
     }
 
-    /// Takes note of one result.
+    /// Records one result.
     pub(crate) fn note(&self, latency: Duration) {
         match self.passed() {
             Some(passed) if (WARM_UP..WARM_UP + WINDOW).contains(&passed) => self.early.record(latency),

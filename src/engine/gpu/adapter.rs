@@ -10,21 +10,21 @@ use wgpu::{DeviceType, Features};
 pub struct AdapterDescription {
     /// Its number in `gpu:N`.
     pub index: usize,
-    /// As the driver says it.
+    /// The name that the driver reports.
     pub name: String,
-    /// vulkan, metal or dx12.
+    /// `vulkan`, `metal` or `dx12`.
     pub backend: String,
-    /// discrete, integrated, virtual, software or other.
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: &'static str,
     /// The driver and its version.
     pub driver: String,
-    /// Whether it computes with f16 in memory.
+    /// Whether it supports f16 in memory.
     pub f16: bool,
     /// Whether it measures its own time.
     pub timestamps: bool,
     /// Whether its compiled shaders can be kept.
     pub pipeline_cache: bool,
-    /// Of one tensor.
+    /// The largest size of one tensor, in bytes.
     pub most_bytes: u64,
 }
 
@@ -33,11 +33,11 @@ const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::ME
 fn enumerate() -> Vec<wgpu::Adapter> {
     let descriptor = wgpu::InstanceDescriptor {
         backends: BACKENDS,
-        // Validation layers are for those who debug drivers; wgpu's own checks stay.
+        // Validation layers are for driver developers; wgpu's own checks stay on.
         flags: wgpu::InstanceFlags::empty(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     };
-    // Drivers run foreign code, and wgpu panics on what it holds impossible.
+    // Drivers run third-party code, and wgpu panics on states that it holds impossible.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let instance = wgpu::Instance::new(descriptor);
         pollster::block_on(instance.enumerate_adapters(BACKENDS))
@@ -71,7 +71,7 @@ pub fn adapters() -> Vec<AdapterDescription> {
     enumerate().iter().enumerate().map(|(index, adapter)| describe(index, adapter)).collect()
 }
 
-/// The adapter that a device means.
+/// The adapter that a device names.
 pub(super) fn choose(device: Device) -> Result<(wgpu::Adapter, AdapterDescription), GpuError> {
     let adapters = enumerate();
     let described: Vec<AdapterDescription> =

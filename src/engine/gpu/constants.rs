@@ -1,4 +1,4 @@
-//! What a network brings along: weights, biases, constant maps, in the order in which the shaders read them.
+//! A network's constants: weights, biases and constant maps, in the order in which the shaders read them.
 
 use super::error::GpuError;
 use super::shader::{Storage, WeightForm};
@@ -9,15 +9,15 @@ use half::f16;
 /// Numbers that are uploaded once.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Constant {
-    /// A product's weights: taps x input channels x output channels, both filled up to fours.
+    /// A product's weights: taps x input channels x output channels, both padded to multiples of four.
     Weights { filters: Filters, form: WeightForm },
-    /// A product's biases, in f32, then the scales of its integers where it has some.
+    /// A product's biases, in f32, then the scales of its integers if it has any.
     Channels { filters: Filters, scaled: bool },
     /// A map of channels x height x width, channels last.
     Map { name: String, channels: usize, pixels: usize },
     /// Rows of a table from row `skip` on.
     Table { name: String, skip: usize, channels: usize, pixels: usize },
-    /// A bias of each channel, in f32; zero where it has no name.
+    /// A bias for each channel, in f32; zero where it has no name.
     Bias { name: Option<String>, channels: usize },
 }
 
@@ -29,7 +29,7 @@ fn taps(filters: &Filters) -> usize {
     filters.kernel * filters.kernel
 }
 
-/// In what numbers a product's weights are uploaded: integers stay integers.
+/// The number format in which a product's weights are uploaded: integers stay integers.
 pub(super) fn form_of(filters: &Filters, source: &WeightSource, storage: Storage) -> WeightForm {
     match storage {
         _ if source.is_int8(filters) && filters.layout != WeightLayout::Columns => WeightForm::Int8,
@@ -39,7 +39,9 @@ pub(super) fn form_of(filters: &Filters, source: &WeightSource, storage: Storage
 }
 
 fn misshapen(name: &str) -> GpuError {
-    GpuError::Engine(EngineError::Internal(format!("weight `{name}` is not there in the shape that its step needs")))
+    GpuError::Engine(EngineError::Internal(format!(
+        "weight `{name}` is missing or has another shape than its step needs"
+    )))
 }
 
 fn values(source: &WeightSource, name: &str) -> Result<Vec<f32>, GpuError> {
@@ -63,7 +65,7 @@ impl Constant {
         }
     }
 
-    /// Its bytes, as many as [`Self::bytes`] says.
+    /// The bytes to upload, as many as [`Self::bytes`] says.
     pub(crate) fn make(&self, storage: Storage, source: &WeightSource) -> Result<Vec<u8>, GpuError> {
         match self {
             Constant::Weights { filters, form } => weights(filters, *form, source),
@@ -105,7 +107,7 @@ impl Constant {
     }
 }
 
-/// A value as it lies in the GPU's memory.
+/// Values in the GPU's storage format.
 fn bytes(numbers: Vec<f32>, storage: Storage) -> Vec<u8> {
     match storage {
         Storage::F32 => numbers.into_iter().flat_map(f32::to_le_bytes).collect(),
@@ -113,12 +115,12 @@ fn bytes(numbers: Vec<f32>, storage: Storage) -> Vec<u8> {
     }
 }
 
-/// What is beyond f16 goes to its ends, as the shaders store it.
+/// Values beyond f16's range are clamped to its limits, as the shaders store them.
 fn to_f16(value: f32) -> f16 {
     f16::from_f32(value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
 }
 
-/// Channels last, filled up to fours with zeros.
+/// Channels last, padded to a multiple of four with zeros.
 fn pixel_by_pixel(pixels: usize, channels: usize, storage: Storage, value: impl Fn(usize, usize) -> f32) -> Vec<u8> {
     let stride = 4 * quads(channels);
     let mut numbers = vec![0.0; pixels * stride];
@@ -179,7 +181,7 @@ fn weights(filters: &Filters, form: WeightForm, source: &WeightSource) -> Result
                 match form {
                     WeightForm::F32 => slot.copy_from_slice(&value.to_le_bytes()),
                     WeightForm::F16 => slot.copy_from_slice(&to_f16(value).to_le_bytes()),
-                    // The value is an integer times the scale: dividing gives the integer back, but for rounding.
+                    // The value is an integer times the scale: dividing gives the integer back, up to rounding.
                     WeightForm::Int8 => slot[0] = (value / scales[output]).round() as i8 as u8,
                 }
             }

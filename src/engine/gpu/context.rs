@@ -1,4 +1,4 @@
-//! An opened device, and the one way in which anything is asked of it: whatever the driver does comes back as an error.
+//! An opened device, and the only way in which it is called: every driver failure is returned as an error.
 
 use super::adapter::{self, AdapterDescription};
 use super::error::{GpuError, one_line};
@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wgpu::Features;
 
-/// How long a frame may take. A real GPU's driver gives up sooner; one that computes on the CPU may need minutes for a large
+/// How long a frame may take. A hardware GPU's driver gives up sooner; a software driver may need minutes for a large
 /// network.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PATIENCE_WITH_SOFTWARE: Duration = Duration::from_secs(1800);
 
-/// What the device reports by itself, at any time and from any thread.
+/// Errors that the device reports on its own, at any time and from any thread.
 #[derive(Default)]
 struct Trouble {
     lost: Option<String>,
@@ -31,7 +31,7 @@ pub(super) struct GpuContext {
 }
 
 fn locked(trouble: &Mutex<Trouble>) -> std::sync::MutexGuard<'_, Trouble> {
-    // Each field is whole at any time.
+    // Each field is valid at any time.
     trouble.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -67,8 +67,8 @@ impl GpuContext {
         Ok(Self { device, queue, adapter: description, limits, patience, trouble })
     }
 
-    /// Runs what talks to the device. Errors come from `work` itself, from wgpu's error scopes, from the callbacks, and from
-    /// panics: wgpu panics where waiting for a lost device fails.
+    /// Runs code that calls the device. Errors come from `work` itself, from wgpu's error scopes, from the callbacks,
+    /// and from panics: wgpu panics where waiting for a lost device fails.
     pub(crate) fn guarded<T>(
         &self,
         what: &'static str,
@@ -80,7 +80,7 @@ impl GpuContext {
             let filters = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal];
             let scopes = filters.map(|filter| self.device.push_error_scope(filter));
             let result = work();
-            // The innermost was pushed last.
+            // Scopes are popped in reverse order.
             let [outer, middle, inner] = scopes;
             let errors = [inner, middle, outer].map(|scope| pollster::block_on(scope.pop()));
             match errors.into_iter().flatten().next() {
@@ -93,7 +93,7 @@ impl GpuContext {
             let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
             Err(driver(message.unwrap_or("it panicked").to_string()))
         });
-        // A loss explains any other error.
+        // A lost device explains any other error.
         match (self.check(what), result) {
             (Err(lost @ GpuError::Lost { .. }), _) => Err(lost),
             (_, Err(error)) => Err(error),
@@ -102,7 +102,7 @@ impl GpuContext {
         }
     }
 
-    /// What the device has reported so far.
+    /// Returns the errors that the device has reported so far.
     fn check(&self, what: &'static str) -> Result<(), GpuError> {
         let trouble = locked(&self.trouble);
         match (&trouble.lost, &trouble.error) {
@@ -118,9 +118,9 @@ impl GpuContext {
         match self.device.poll(poll) {
             Ok(_) => Ok(()),
             Err(wgpu::PollError::Timeout) => Err(GpuError::Timeout { seconds: self.patience.as_secs() }),
-            // A device that is gone takes work without a word, and never did it.
+            // A lost device accepts work silently and never does it.
             Err(wgpu::PollError::WrongSubmissionIndex(..)) => {
-                Err(GpuError::Lost { reason: "it takes no more work".into() })
+                Err(GpuError::Lost { reason: "it accepts no more work".into() })
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with a GPU. None of it is fatal: the CPU stands in.
+//! GPU errors. None of them is fatal: the engine falls back to the CPU.
 
 use crate::engine::EngineError;
 use crate::lower::steps;
@@ -9,11 +9,11 @@ use crate::lower::steps;
 pub enum GpuError {
     #[error("there is no GPU adapter; install a Vulkan, Metal or DX12 driver")]
     NoAdapter,
-    #[error("there is no GPU adapter but drivers that compute on the CPU")]
+    #[error("only software GPU drivers were found; install the GPU's own driver")]
     SoftwareOnly,
     #[error("there is no GPU adapter {index}; there are {count}, see `inspect`")]
     NoSuchAdapter { index: usize, count: usize },
-    #[error("the adapter gives no device: {reason}")]
+    #[error("the adapter cannot open a device: {reason}")]
     Refused { reason: String },
     #[error("{what} takes {needed}, and the adapter allows {most}")]
     Limit { what: String, needed: u64, most: u64 },
@@ -35,7 +35,7 @@ impl From<steps::Unsupported> for GpuError {
     }
 }
 
-/// A driver's message on one line, as long as a log's line may be.
+/// A driver's message on one line, with the length of a log line at most.
 pub(super) fn one_line(message: &str) -> String {
     const MOST: usize = 300;
     let words: Vec<&str> = message.split_whitespace().collect();

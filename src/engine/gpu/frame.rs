@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use wgpu::BufferUsages;
 
-/// What a frame is run in. One at a time: the program has each map's memory once.
+/// The working memory of a frame. One at a time: the program has each map's memory once.
 #[derive(Default)]
 pub(super) struct FrameRoom {
-    /// Of the last frame.
+    /// The number of sentences of the last frame.
     count: usize,
-    /// For each head; empty where no sentence is asked for.
+    /// Buffers for each head; empty where there are no sentences.
     sentences: Vec<Sentences>,
     read_back: Option<wgpu::Buffer>,
     clock: Option<Clock>,
@@ -46,14 +46,14 @@ impl FrameRoom {
         self.sentences.iter().map(|sentences| sentences.bytes).sum::<u64>() + read_back
     }
 
-    /// Makes room for a number of sentences, unless the last frame had as many.
+    /// Allocates memory for a number of sentences, unless the last frame had as many.
     fn prepare(&mut self, program: &Program, count: usize) -> Result<(), GpuError> {
         if self.read_back.is_some() && self.count == count {
             return Ok(());
         }
         let gpu = &program.gpu;
         *self = Self { clock: self.clock.take(), ..Self::default() };
-        gpu.guarded("make room for the sentences", || {
+        gpu.guarded("allocate memory for the sentences", || {
             if count > 0 {
                 let all = program.tails.iter().map(|tail| tail.sentences(gpu, count));
                 self.sentences = all.collect::<Result<_, _>>()?;
@@ -128,13 +128,13 @@ impl FrameRoom {
             if !run.times.by_timestamps {
                 run.times.compute = waited;
             }
-            // What the wait took beside computing is the way back.
+            // The waiting time that was not computing is the time of reading back.
             run.times.read_back = (waited - run.times.compute).max(0.0) + computed.elapsed().as_secs_f64();
             Ok(())
         })
     }
 
-    /// As [`Self::run`], each job by itself: the nanoseconds of each.
+    /// As [`Self::run`], but each job separately: the nanoseconds of each.
     pub(crate) fn time_jobs<'k>(
         &mut self,
         program: &Program,
@@ -173,7 +173,7 @@ fn failed(reason: &str) -> GpuError {
     GpuError::Driver { what: "read results back", reason: one_line(reason) }
 }
 
-/// What became of a mapping, once the device was waited for.
+/// The result of mapping a buffer, after waiting for the device.
 pub(super) struct Mapping {
     result: Arc<Mutex<Option<Result<(), wgpu::BufferAsyncError>>>>,
 }
@@ -192,7 +192,7 @@ impl Mapping {
         match &*self.result.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(failed(&error.to_string())),
-            None => Err(failed("the device never answered")),
+            None => Err(failed("the device did not answer")),
         }
     }
 }

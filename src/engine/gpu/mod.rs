@@ -1,10 +1,10 @@
 //! The GPU engine: the step list of the image pass on a device of Vulkan, Metal or DX12, through wgpu.
 //!
-//! A step list becomes a plan of dispatches before there is a device; then buffers are made, weights uploaded and
-//! shaders compiled once, and a frame is one submission. Maps are channels-last with channels in fours, in f32 or f16; weights
-//! of int8 models stay integers in memory; sums are in f32. Sentences are encoded on the CPU.
+//! A step list becomes a plan of dispatches before there is a device; then buffers are created, weights uploaded and
+//! shaders compiled once, and a frame is one submission. Maps are channels-last with channels in groups of four, in f32
+//! or f16; weights of int8 models stay integers in memory; sums are in f32. Sentences are encoded on the CPU.
 //!
-//! Whatever goes wrong is a [`GpuError`], and the CPU stands in: see `accelerator.rs`.
+//! Every failure is a [`GpuError`], and the engine falls back to the CPU: see `accelerator.rs`.
 
 mod adapter;
 mod constants;
@@ -39,19 +39,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tail::TailRoom;
 
-/// What a GPU was made ready with.
+/// The properties of a GPU engine.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GpuSummary {
     pub adapter: AdapterDescription,
-    /// f32 or f16.
+    /// `f32` or `f16`.
     pub precision: &'static str,
-    /// Of the device's memory, the last frame's sentences included.
+    /// Bytes of device memory in use, the last frame's sentences included.
     pub bytes: u64,
-    /// Of these, weights and constant maps.
+    /// The part of `bytes` that weights and constant maps take.
     pub weight_bytes: u64,
-    /// Compiled variants of shaders.
+    /// The number of compiled shader variants.
     pub shaders: usize,
-    /// From opening the device to the last compiled shader.
+    /// Seconds from opening the device to the last compiled shader.
     pub ready_seconds: f64,
 }
 
@@ -62,7 +62,8 @@ pub struct GpuEngine {
     ready_seconds: f64,
 }
 
-/// The steps from the image to the logits of the heads, all in float: a quantised network's grids are left away.
+/// The steps from the image to the logits of the heads, all in float: a quantised network's scales and zero points are
+/// dropped.
 fn image_steps(graph: &Graph, confounders: bool) -> Result<StepList, GpuError> {
     let mut graph = graph.clone();
     graph.nodes.iter_mut().for_each(|node| node.quantisation = None);
@@ -76,17 +77,17 @@ fn image_steps(graph: &Graph, confounders: bool) -> Result<StepList, GpuError> {
     Ok(list)
 }
 
-/// What a network takes of a GPU's memory, in bytes.
+/// The GPU memory that a network needs, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct GpuMemory {
-    /// Weights and constant maps.
+    /// Bytes of weights and constant maps.
     pub weights: u64,
-    /// The maps of a frame of one sentence, its pixels and its logits.
+    /// Bytes of the maps of a frame with one sentence, its pixels and its logits.
     pub maps: u64,
 }
 
 impl GpuMemory {
-    /// Works it out without a GPU; `f16` says in what numbers.
+    /// Computes it without a GPU, for f16 or f32.
     ///
     /// # Errors
     /// [`GpuError::Unsupported`] where a step has no shader.
@@ -165,7 +166,7 @@ impl GpuEngine {
         self.room().run(&self.program, image, prompts, run)
     }
 
-    /// Runs each step by itself, waiting for it: what the host sees of one, submission included.
+    /// Runs each step separately and waits for it: the time that the host sees, submission included.
     pub(super) fn time_steps<'k>(
         &self,
         image: &[f32],
@@ -183,7 +184,7 @@ impl GpuEngine {
         Ok(timed.map(time).collect())
     }
 
-    /// Gives the device up, as a driver does that resets it.
+    /// Drops the device, as a driver that resets it does.
     pub(super) fn lose(&self) {
         self.program.gpu.device.destroy();
     }

@@ -1,4 +1,4 @@
-//! Compiled shaders, kept in a file between starts where the backend can: Vulkan alone, so far.
+//! Compiled shaders, kept in a file between runs where the backend supports it: so far only Vulkan.
 
 use super::context::GpuContext;
 use crate::bundle::Sha256;
@@ -8,23 +8,23 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a file begins with; the SHA-256 sum of what follows stands behind it.
+/// The first bytes of a file; the SHA-256 sum of the content follows them.
 const MAGIC: &[u8; 8] = b"CCSPIPE1";
 const SUM_BYTES: usize = 32;
-/// A larger file is not ours.
+/// The size limit of a file: a larger one was not written by this program.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// A cache of compiled shaders, and where it is kept.
+/// A cache of compiled shaders, and the path of its file.
 pub(super) struct PipelineCache {
     gpu: Arc<GpuContext>,
     cache: wgpu::PipelineCache,
     file: PathBuf,
-    /// What the file held.
+    /// The content of the file.
     loaded: Option<Vec<u8>>,
 }
 
-/// Opens the cache of a device in a folder. `None` where the backend keeps nothing, or there is no folder. A file that is
-/// damaged, too large, or open to other users' writing is passed over, and replaced in the end.
+/// Opens the cache of a device in a folder. `None` where the backend keeps nothing, or there is no folder. A file that
+/// is damaged, too large, or writable by other users is ignored, and replaced in the end.
 pub(super) fn load(gpu: &Arc<GpuContext>, folder: Option<&Path>) -> Option<PipelineCache> {
     let folder = folder.filter(|_| gpu.adapter.pipeline_cache)?;
     let key = wgpu::util::pipeline_cache_key(&gpu.device.adapter_info())?;
@@ -34,23 +34,24 @@ pub(super) fn load(gpu: &Arc<GpuContext>, folder: Option<&Path>) -> Option<Pipel
         let descriptor =
             wgpu::PipelineCacheDescriptor { label: Some("shaders"), data: loaded.as_deref(), fallback: true };
         #[expect(unsafe_code, reason = "a driver trusts the bytes that it is given")]
-        // SAFETY: the data has to be what `get_data` returned before. It comes from a file that [`PipelineCache::store`] wrote
-        // whole, under the key of this adapter, and whose sum shows that not a bit has changed since; wgpu compares version,
-        // adapter and driver before the driver reads it, and starts afresh where they differ. Whoever can forge the sum can
-        // write to the folder of the user who runs this program; others' write access is refused above.
+        // SAFETY: the data have to be what `get_data` returned before. They come from a file that
+        // [`PipelineCache::store`] wrote completely, under the key of this adapter, and whose sum shows that no bit has
+        // changed since; wgpu compares version, adapter and driver before the driver reads the data, and starts with an
+        // empty cache where they differ. Whoever can forge the sum can write to the folder of the user who runs this
+        // program; files that others can write are refused above.
         let cache = unsafe { gpu.device.create_pipeline_cache(&descriptor) };
         Ok(cache)
     });
     match opened {
         Ok(cache) => Some(PipelineCache { gpu: gpu.clone(), cache, file, loaded }),
         Err(error) => {
-            log::info!("shaders are compiled anew: {error}");
+            log::info!("shaders are compiled again: {error}");
             None
         }
     }
 }
 
-/// A file's content, if all of it is what was written.
+/// A file's content, if it is complete and unchanged.
 fn read(path: &Path) -> Option<Vec<u8>> {
     let file = File::open(path).ok()?;
     let metadata = file.metadata().ok().filter(|metadata| metadata.is_file() && metadata.len() <= MOST_BYTES)?;
@@ -59,7 +60,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
         use std::os::unix::fs::PermissionsExt;
         const OTHERS_WRITE: u32 = 0o022;
         if metadata.permissions().mode() & OTHERS_WRITE != 0 {
-            log::info!("{} is open to other users' writing and is not used", path.display());
+            log::info!("{} is writable by other users and is not used", path.display());
             return None;
         }
     }
@@ -75,7 +76,7 @@ impl PipelineCache {
         &self.cache
     }
 
-    /// Writes what is new. That it can't is no failure: shaders are compiled again.
+    /// Writes new shaders. A failure is not an error: shaders are compiled again.
     pub(crate) fn store(&self) {
         let content = self.gpu.guarded("read the cache of shaders", || Ok(self.cache.get_data()));
         let Some(content) = content.ok().flatten().filter(|content| Some(content) != self.loaded.as_ref()) else {

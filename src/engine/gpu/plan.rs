@@ -1,5 +1,5 @@
-//! A step list as a GPU runs it, worked out before there is a GPU: every dispatch with its shader, its constants and its
-//! buffers, and what memory they take.
+//! A step list as a GPU runs it, planned before there is a GPU: every dispatch with its shader, its constants and its
+//! buffers, and the memory that they need.
 
 use super::constants::{Constant, form_of, quads};
 use super::error::GpuError;
@@ -10,7 +10,7 @@ use crate::engine::cpu::kind_name;
 use crate::graph::TAPS;
 use crate::lower::steps::{Destination, Element, Step, StepKind, StepList, Tensor, TensorId};
 
-/// Channels-last, channels filled up to fours with zeros.
+/// A channels-last map, its channels padded to a multiple of four with zeros.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Extent {
     pub height: usize,
@@ -28,13 +28,13 @@ impl Extent {
     }
 }
 
-/// What a shader's binding is.
+/// The buffer that a shader's binding refers to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Binding {
     /// The frame's planes.
     Image,
     Tensor(TensorId),
-    /// An index of [`Plan::constants`].
+    /// A constant, as an index of [`Plan::constants`].
     Constant(usize),
 }
 
@@ -53,9 +53,9 @@ pub(super) struct Dispatch {
 pub(super) struct Tail {
     pub head: usize,
     pub products: TensorId,
-    /// An index of [`Plan::constants`].
+    /// The bias, as an index of [`Plan::constants`].
     pub bias: usize,
-    /// Of the products; `channels` are those of the features.
+    /// The extent of the products; `channels` are those of the features.
     pub low: Extent,
     pub scale: usize,
 }
@@ -76,7 +76,7 @@ pub(super) enum Work {
     Tail(Tail),
 }
 
-/// A step with its work.
+/// A step with its dispatches.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Job {
     pub name: String,
@@ -96,14 +96,14 @@ pub(super) struct Plan {
     pub slots: Slots,
     pub constants: Vec<Constant>,
     pub jobs: Vec<Job>,
-    /// Of the frame's planes together.
+    /// The number of floats of all the frame's planes.
     pub image_floats: usize,
 }
 
-/// The most pixels of an attention: its scores lie in the shared memory of a group.
+/// The most pixels of an attention, since its scores are kept in a group's shared memory.
 const MOST_KEYS: usize = 3072;
 
-/// Groups for a number of items, in two dimensions since one has a limit.
+/// The number of groups for a number of items, in two dimensions since one dimension is limited.
 pub(super) fn spread(items: usize) -> [u32; 3] {
     const ROW: usize = 32768;
     let groups = items.div_ceil(LANES as usize).max(1);
@@ -167,7 +167,7 @@ impl Plan {
     }
 }
 
-/// The list with each tail's tap products as a step of their own, and for each step whether it belongs to a head.
+/// The list with each tail's tap products as a separate step, and for each step whether it belongs to a head.
 fn with_products(list: &StepList) -> Result<(StepList, Vec<bool>), GpuError> {
     let StepList { mut tensors, steps, outputs } = list.clone();
     let mut split = Vec::with_capacity(steps.len() + 2);
@@ -207,7 +207,7 @@ fn with_products(list: &StepList) -> Result<(StepList, Vec<bool>), GpuError> {
 }
 
 fn words(numbers: &[usize]) -> Vec<u32> {
-    // What is beyond u32 is beyond every limit that is checked before anything runs.
+    // A size beyond u32 exceeds every limit that is checked before anything runs.
     numbers.iter().map(|number| u32::try_from(*number).unwrap_or(u32::MAX)).collect()
 }
 
@@ -222,12 +222,12 @@ impl Planning<'_> {
         Extent { height, width, channels }
     }
 
-    /// Where a step's first channel lies, in fours.
+    /// The position of a step's first channel, in groups of four.
     fn first_quad(&self, step: &Step, channels: usize) -> Result<usize, GpuError> {
         let Destination { tensor, first_channel: first } = step.destination()?;
         let all = self.extent(tensor).channels;
         if !first.is_multiple_of(4) || (!channels.is_multiple_of(4) && first + channels != all) {
-            return Err(unsupported(step, "a part of a concatenation that is not in fours of channels"));
+            return Err(unsupported(step, "a part of a concatenation whose channels are not a multiple of four"));
         }
         Ok(first / 4)
     }
@@ -292,7 +292,7 @@ impl Planning<'_> {
                 let Binding::Constant(bias) =
                     self.constant(Constant::Bias { name: bias.clone(), channels: low.channels })
                 else {
-                    return Err(unsupported(step, "a bias that is no constant"));
+                    return Err(unsupported(step, "a bias that is not a constant"));
                 };
                 return Ok(Work::Tail(Tail { head: *head, products, bias, low, scale: *scale }));
             }
@@ -305,7 +305,7 @@ impl Planning<'_> {
         }))
     }
 
-    /// A dispatch of items, each of which is one four of channels of the output.
+    /// A dispatch over items, each of which is one group of four channels of the output.
     fn pointwise(
         &self,
         step: &Step,
@@ -319,7 +319,7 @@ impl Planning<'_> {
         Ok(Dispatch { variant: Variant::new(shader, constants), shape, bindings, groups: spread(items) })
     }
 
-    /// A function of two tensors of one extent, of which the second may be a constant.
+    /// A function of two tensors of one extent; the second one may be a constant.
     fn pairwise(
         &self,
         step: &Step,
@@ -342,7 +342,7 @@ impl Planning<'_> {
     fn load_image(&mut self, step: &Step) -> Result<Dispatch, GpuError> {
         let y = self.extent(written(step)?);
         if y.channels != 3 {
-            return Err(unsupported(step, "an image that has not three channels"));
+            return Err(unsupported(step, "an image that does not have three channels"));
         }
         self.image_floats = 3 * y.pixels();
         let shape = words(&[y.pixels()]);
@@ -351,7 +351,7 @@ impl Planning<'_> {
 
     fn convolution(&mut self, step: &Step) -> Result<Dispatch, GpuError> {
         let StepKind::Convolution { filters, stride, padding, map, residual, relu } = &step.kind else {
-            return Err(unsupported(step, "no product"));
+            return Err(unsupported(step, "not a product"));
         };
         let Some(x_id) = step.reads.first().copied() else { return Err(unsupported(step, "too few operands")) };
         let (x, y) = (self.extent(x_id), self.extent(written(step)?));
@@ -362,7 +362,7 @@ impl Planning<'_> {
         let (Some(height), Some(width)) = (extent(x.height), extent(x.width)) else {
             return Err(unsupported(step, "a kernel larger than the map"));
         };
-        // A sequence that was a map keeps the map's rows; pixels follow each other the same way.
+        // A sequence that was a map keeps the map's rows; pixels follow each other in the same order.
         if height * width != y.pixels() {
             return Err(unsupported(step, "an output of another extent"));
         }
@@ -428,7 +428,7 @@ impl Planning<'_> {
             return Err(unsupported(step, "operands of different extents"));
         }
         if heads == 0 || !x.channels.is_multiple_of(4 * heads) {
-            return Err(unsupported(step, "heads that are not in fours of channels"));
+            return Err(unsupported(step, "heads whose channels are not a multiple of four"));
         }
         if x.pixels() > MOST_KEYS {
             return Err(unsupported(step, "attention over more pixels than a group has memory for"));
@@ -452,11 +452,11 @@ fn written(step: &Step) -> Result<TensorId, GpuError> {
     Ok(step.destination()?.tensor)
 }
 
-/// Of tap products: the extent with the channels of the features.
+/// The extent of tap products with the channels of the features.
 fn features(step: &Step, products: Extent) -> Result<Extent, GpuError> {
     let channels = products.channels / TAPS;
     if !products.channels.is_multiple_of(TAPS) || !channels.is_multiple_of(4) {
-        return Err(unsupported(step, "features that are not in fours of channels"));
+        return Err(unsupported(step, "features whose channels are not a multiple of four"));
     }
     Ok(Extent { channels, ..products })
 }

@@ -1,4 +1,4 @@
-//! A plan on a device: buffers made, weights uploaded, shaders compiled, all once; then a frame is one submission.
+//! A plan on a device: buffers, uploaded weights and compiled shaders are set up once; then a frame is one submission.
 
 use super::context::GpuContext;
 use super::error::GpuError;
@@ -27,31 +27,31 @@ impl Ready {
 
 pub(super) enum ReadyJob {
     Dispatch(Ready),
-    /// An index of the program's tails.
+    /// The last stage of a head, as an index of the program's tails.
     Tail(usize),
 }
 
-/// Each dispatch's `Shape` lies at a multiple of this in the buffer of all: no device wants more.
+/// The alignment of each dispatch's `Shape` in the shared buffer: no device needs more.
 const SHAPE_ALIGNMENT: u64 = 256;
-/// Weights are handed over in pieces of this size, so that the copies on their way never add up.
+/// The size of the pieces in which weights are uploaded, so that the copies in flight stay small.
 const UPLOAD_BYTES: u64 = 32 << 20;
 
 pub(super) struct Program {
     pub gpu: Arc<GpuContext>,
     pub plan: Plan,
     pub image: wgpu::Buffer,
-    /// Where tests write and read tensors.
+    /// The buffers in which tests write and read tensors.
     #[cfg(test)]
     pub slots: Vec<wgpu::Buffer>,
     pub jobs: Vec<ReadyJob>,
     pub tails: Vec<TailRoom>,
     pub shaders: usize,
-    /// Bytes of all that lives as long as the program.
+    /// Bytes of all memory that lives as long as the program.
     pub bytes: u64,
 }
 
 impl GpuContext {
-    /// A buffer, or why there can be none.
+    /// Creates a buffer, or fails with the reason.
     pub(crate) fn buffer(&self, what: &str, bytes: u64, usage: BufferUsages) -> Result<wgpu::Buffer, GpuError> {
         let limits = &self.limits;
         let most = match usage.contains(BufferUsages::STORAGE) {
@@ -107,14 +107,14 @@ impl GpuContext {
     }
 }
 
-/// Shapes of many dispatches in one buffer.
+/// The shapes of many dispatches in one buffer.
 #[derive(Default)]
 pub(super) struct Shapes {
     bytes: Vec<u8>,
 }
 
 impl Shapes {
-    /// Where a shape lies.
+    /// Adds a shape and returns its offset.
     pub(crate) fn add(&mut self, words: &[u32]) -> u64 {
         let at = self.bytes.len();
         self.bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
@@ -130,7 +130,7 @@ impl Shapes {
     }
 }
 
-/// One shape in the buffer of many.
+/// One shape in the shared buffer.
 pub(super) fn shape_binding(buffer: &wgpu::Buffer, offset: u64) -> wgpu::BufferBinding<'_> {
     wgpu::BufferBinding { buffer, offset, size: std::num::NonZeroU64::new(SHAPE_ALIGNMENT) }
 }

@@ -4,14 +4,14 @@ use super::error::GpuError;
 use crate::engine::EngineError;
 use crate::graph::TAPS;
 
-/// Sentences of one run of the tail.
+/// The number of sentences of one run of the tail.
 pub(super) const CHUNK: usize = 4;
 
 /// How the kernels of one head's sentences lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KernelLayout {
     pub count: usize,
-    /// Channels of the features.
+    /// The channels of the features.
     channels: usize,
 }
 
@@ -20,7 +20,7 @@ impl KernelLayout {
         Self { count, channels }
     }
 
-    /// Fours of outputs: nine taps for each sentence, filled up with zeros.
+    /// The number of groups of four outputs: nine taps for each sentence, padded with zeros.
     pub(crate) fn groups(self) -> usize {
         if self.count <= 1 { TAPS.div_ceil(4) } else { TAPS * CHUNK / 4 }
     }
@@ -29,17 +29,17 @@ impl KernelLayout {
         self.count.div_ceil(CHUNK)
     }
 
-    /// The sentences of a chunk.
+    /// The number of sentences in a chunk.
     pub(crate) fn in_chunk(self, chunk: usize) -> usize {
         (self.count - chunk * CHUNK).min(CHUNK)
     }
 
-    /// Where, in floats of a chunk, the biases begin: behind the weights and what each output adds of itself.
+    /// The offset of the biases in a chunk, in floats: behind the weights and each output's constant.
     pub(crate) fn biases(self) -> usize {
         (self.channels + 1) * self.groups() * 4
     }
 
-    /// Floats of a chunk: chunks begin where a binding may.
+    /// The number of floats of a chunk, rounded up so that chunks begin where a binding may.
     pub(crate) fn chunk_floats(self) -> usize {
         const ALIGNMENT: usize = 64;
         (self.biases() + CHUNK).next_multiple_of(ALIGNMENT)

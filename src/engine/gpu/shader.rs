@@ -1,10 +1,10 @@
-//! Shaders: WGSL in files of their own, and the lines that make a variant of one.
+//! Shaders: WGSL in separate files, and the lines that turn one into a variant.
 
 use super::context::GpuContext;
 use super::error::GpuError;
 use std::collections::HashMap;
 
-/// In what numbers tensors lie in the GPU's memory.
+/// Number format of tensors in the GPU's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Storage {
     F32,
@@ -28,12 +28,12 @@ impl Storage {
     }
 }
 
-/// In what numbers the weights of a product lie there.
+/// Number format of a product's weights in the GPU's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WeightForm {
     F32,
     F16,
-    /// Integers, times a scale for each output channel.
+    /// 8-bit integers, multiplied by a scale for each output channel.
     Int8,
 }
 
@@ -79,7 +79,7 @@ impl Shader {
     }
 }
 
-/// Lanes of a group where a shader does not say otherwise.
+/// The number of invocations of a workgroup, unless a shader sets another.
 pub(super) const LANES: u32 = 64;
 
 /// A constant of a variant.
@@ -102,7 +102,7 @@ impl Variant {
         Self { shader, weights: WeightForm::F32, constants }
     }
 
-    /// The whole text.
+    /// The complete text.
     fn text(&self, storage: Storage) -> String {
         let mut text = String::new();
         if storage == Storage::F16 || self.weights == WeightForm::F16 {
@@ -110,7 +110,7 @@ impl Variant {
         }
         text += match storage {
             Storage::F32 => "alias Stored4 = vec4<f32>;\nfn pack4(value: vec4<f32>) -> Stored4 { return value; }\n",
-            // The largest f16: a sum beyond it stays a number.
+            // The largest f16: a sum beyond it is clamped and stays finite.
             Storage::F16 => {
                 "alias Stored4 = vec4<f16>;\nfn pack4(value: vec4<f32>) -> Stored4 \
                  { return Stored4(clamp(value, vec4<f32>(-65504.0), vec4<f32>(65504.0))); }\n"
@@ -169,7 +169,7 @@ impl<'g> Pipelines<'g> {
                 layout: None,
                 module: &module,
                 entry_point: Some("main"),
-                // Every shader writes what it reads there.
+                // Every shader writes workgroup memory before it reads it.
                 compilation_options: wgpu::PipelineCompilationOptions {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()

@@ -1,13 +1,14 @@
-//! Buffers that tensors share: each has one for as long as it is needed, and buffers are used again.
+//! Buffers that tensors share: each tensor has one for as long as it is needed, and buffers are reused.
 //!
-//! A dispatch may not read and write one buffer, so tensors never lie in parts of one: they take turns with whole buffers.
+//! A dispatch may not read and write one buffer, so tensors never share parts of one: they reuse complete buffers in
+//! turn.
 
 use crate::lower::steps::StepList;
 
-/// Which buffer each tensor has, and how large the buffers are.
+/// The buffer of each tensor, and the buffers' sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Slots {
-    /// `None` for a tensor that no step touches.
+    /// The index of each tensor's buffer; `None` for a tensor that no step touches.
     pub of_tensor: Vec<Option<usize>>,
     pub bytes: Vec<u64>,
 }

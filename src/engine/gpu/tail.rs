@@ -1,4 +1,4 @@
-//! The last stage of a head, whose dispatches depend on how many sentences a frame is asked for.
+//! The last stage of a head, whose dispatches depend on a frame's number of sentences.
 
 use super::context::GpuContext;
 use super::error::GpuError;
@@ -22,7 +22,7 @@ pub(super) struct TailRoom {
     chunk: Shaders,
 }
 
-/// What a number of sentences needs: buffers, and dispatches that use them.
+/// The buffers and dispatches for a number of sentences.
 pub(super) struct Sentences {
     pub layout: KernelLayout,
     pub kernels: wgpu::Buffer,

@@ -1,4 +1,4 @@
-//! Where a frame's time on the device goes, by the device's own clock where it has one.
+//! The parts of a frame's time on the device, measured by the device's own clock where it has one.
 
 use super::context::GpuContext;
 use super::error::GpuError;
@@ -18,7 +18,7 @@ pub(super) struct Segment {
 struct Queries {
     set: wgpu::QuerySet,
     resolved: wgpu::Buffer,
-    /// Nanoseconds of a tick.
+    /// Nanoseconds per tick.
     period: f64,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Clock {
     queries: Option<Queries>,
 }
 
-/// Passes of a frame: whenever jobs change between the image and a head, a new one begins.
+/// The passes of a frame: a new one begins wherever jobs change between the image and a head.
 fn segments(is_head: impl Iterator<Item = bool>) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     for (job, is_head) in is_head.enumerate() {
@@ -67,7 +67,7 @@ impl Clock {
         &self.segments
     }
 
-    /// Bytes of the times of a frame.
+    /// Bytes of a frame's timestamps.
     pub(crate) fn bytes(&self) -> u64 {
         self.queries.as_ref().map_or(0, |_| 16 * self.segments.len() as u64)
     }
@@ -101,7 +101,7 @@ impl Clock {
             times.compute += seconds;
             times.head += if segment.is_head { seconds } else { 0.0 };
         }
-        // A device that promises a clock and tells no time.
+        // The device claims a clock but reports no times.
         times.by_timestamps = times.compute > 0.0;
         times
     }

@@ -1,4 +1,4 @@
-//! What acts on sequences: linear layers, norms, attention, and the way in and out of token space.
+//! Operators on sequences: linear layers, norms, attention, and the projections into and out of token space.
 
 use super::wiring::Wiring;
 use crate::graph::NORM_EPSILON;
@@ -82,7 +82,7 @@ pub(super) fn attention(
     w.reshape(mixed, 1, &[heads, head_width], &[width])
 }
 
-/// Zero where a row may look, far below any score where it may not (an infinity would make fast exponentials fail).
+/// Zero where a row may attend, far below any score where it may not (an infinity would make fast exponentials fail).
 fn causal_mask(w: &mut Wiring, length: Option<usize>) -> TractResult<OutletId> {
     const NEVER: f32 = -1e9;
     let most = length.or(w.context).context("causal attention over a sequence of unknown length")?;

@@ -1,4 +1,4 @@
-//! Convolutions, pools and what acts on a map's channels.
+//! Convolutions, pools and operators on a map's channels.
 
 use super::wiring::Wiring;
 use crate::graph::{NORM_EPSILON, coordinate};
@@ -20,7 +20,7 @@ pub(super) struct Convolution<'a> {
 pub(super) fn convolve(w: &mut Wiring, op: Convolution, x: OutletId) -> TractResult<OutletId> {
     let kernel = w.weight(op.weight)?.to_owned();
     let &[out_channels, input_channels, height, width] = kernel.shape() else {
-        bail!("`{}` has not four axes", op.weight)
+        bail!("`{}` does not have four axes", op.weight)
     };
     let pool_spec = PoolSpec {
         data_format: DataFormat::CHW,

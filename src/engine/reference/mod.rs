@@ -1,6 +1,7 @@
 //! The plain engine: a graph wired into a tract model of stock operators, optimised and run in f32.
 //!
-//! A node's grid is honoured by rounding to it, still in f32: what an engine that stores 8 bits must agree with.
+//! Where a node has a scale and zero point, its values are rounded to them, still in f32: an engine that stores 8 bits
+//! must agree with the result.
 //!
 //! Every faster engine is tested against this one. It runs one image, or one prompt of any length up to the context.
 
@@ -35,21 +36,21 @@ use tract_core::ops::math::{add, max, mul, sub};
 use tract_core::ops::nn::sigmoid;
 use wiring::Wiring;
 
-/// One input's value.
+/// The value of one input.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// A map (channels x height x width), a sequence (length x width) or a vector (width).
     Array(&'a ArrayD<f32>),
-    /// Token ids, 1 to the context of them.
+    /// Token ids, from 1 to the context's number of them.
     Tokens(&'a [u32]),
 }
 
-/// What a plan takes at one of its inputs.
+/// The requirements of a plan for one of its inputs.
 #[derive(Clone, Debug)]
 struct Input {
     name: String,
     shape: Shape,
-    /// Of tokens: the size of the smallest table that is read by them.
+    /// For tokens, the size of the smallest table that is read by them.
     vocabulary: usize,
 }
 
@@ -63,12 +64,12 @@ pub struct ReferencePlan {
 
 impl ReferencePlan {
     /// Checks the graph and its weights, wires them and optimises the model. Weights that the graph does not read are
-    /// left alone. Runs on the calling thread.
+    /// ignored. Runs on the calling thread.
     pub fn new(graph: &Graph, weights: &Weights) -> Result<Self, EngineError> {
         Self::on(Executor::SingleThread, graph, weights)
     }
 
-    /// As [`Self::new`], for an executor that plans may share.
+    /// As [`Self::new`], with an executor that plans may share.
     pub(super) fn on(executor: Executor, graph: &Graph, weights: &Weights) -> Result<Self, EngineError> {
         let begun = Instant::now();
         graph.validate()?;
@@ -87,7 +88,7 @@ impl ReferencePlan {
         Ok(Self { plan, inputs: inputs(graph), outputs, costs: profile::costs(graph) })
     }
 
-    /// Runs the plan on its inputs, in the order in which the graph holds them.
+    /// Runs the plan on its inputs, in the order in which the graph lists them.
     pub fn run(&self, inputs: &[Value]) -> Result<Vec<ArrayD<f32>>, EngineError> {
         self.check_count(inputs.len())?;
         let values = self.inputs.iter().zip(inputs).map(|(input, value)| input.tensor(*value));

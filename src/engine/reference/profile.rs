@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 use tract_core::internal::*;
 
-/// What is known of each node of our graph: its operator and its multiply-accumulates.
+/// The known facts of each node of our graph: its operator and its multiply-accumulates.
 pub(super) type Costs = HashMap<String, (&'static str, u64)>;
 
 pub(super) fn costs(graph: &Graph) -> Costs {
@@ -19,7 +19,7 @@ pub(super) fn costs(graph: &Graph) -> Costs {
 }
 
 impl ReferencePlan {
-    /// Runs the plan once and times its nodes. tract makes several nodes of one of ours; they are one step here.
+    /// Runs the plan once and times its nodes. tract splits one of our nodes into several; they are one step here.
     pub(in super::super) fn time_steps(&self, inputs: &[Value]) -> Result<Vec<StepTime>, EngineError> {
         let values = self.inputs.iter().zip(inputs).map(|(input, value)| input.tensor(*value));
         let values = values.collect::<Result<Vec<Tensor>, EngineError>>()?;

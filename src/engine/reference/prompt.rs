@@ -26,7 +26,7 @@ pub(super) fn prompt_convolution(
     };
     let mut read = TAPS * channels;
     if folded {
-        // Inside the frame only, hence before the padding.
+        // Inside the frame only, so before the padding.
         let constants = w.slice(vector, 1, read, read + TAPS)?;
         let constants = w.move_axis(constants, 1, 0)?;
         planes = w.wire(add(), &[planes, constants])?;

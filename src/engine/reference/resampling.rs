@@ -11,7 +11,7 @@ use tract_core::ops::array::{Pad, PadMode};
 use tract_core::ops::math::{add, mul};
 use tract_core::ops::nn::{Softmax, SoftmaxKind};
 
-/// Kernels here are three taps wide.
+/// The side length of kernels, in taps.
 const SIDE: usize = 3;
 
 /// The matrix (`size` x `size * scale`) whose product with a row of `size` pixels is the bilinearly upsampled row
@@ -44,8 +44,8 @@ pub(super) fn upsample(
     w.einsum("chx,hy->cyx", &[wide, along_height])
 }
 
-/// The blend of nine tap products: along the width the three taps of a kernel row, then along the height the three rows.
-/// The matrices of three taps stand below each other, so that one product per axis both interpolates and sums.
+/// The blend of nine tap products: along the width the three taps of a kernel row, then along the height the three
+/// rows. The matrices of three taps are stacked, so that one product per axis both interpolates and sums.
 pub(super) fn blend_taps(
     w: &mut Wiring,
     scale: usize,
@@ -76,7 +76,7 @@ pub(super) fn blend_taps(
     }
 }
 
-/// The interpolations of the taps at -1, 0 and 1, below each other.
+/// The interpolations of the taps at -1, 0 and 1, stacked.
 fn stacked_interpolations(size: usize, scale: usize) -> Array2<f32> {
     let mut stacked = Array2::zeros((SIDE * size, size * scale));
     for (tap, shift) in [-1, 0, 1].into_iter().enumerate() {
@@ -126,7 +126,7 @@ pub(super) fn pad_frame(w: &mut Wiring, x: OutletId) -> TractResult<OutletId> {
     w.wire(Pad { pads: vec![(0, 0), (1, 1), (1, 1)], mode: PadMode::default() }, &[x])
 }
 
-/// What `tap` reads for each pixel of the frame, out of a padded map.
+/// The pixels that `tap` reads for each pixel of the frame, taken from a padded map.
 pub(super) fn shifted(
     w: &mut Wiring,
     padded: OutletId,

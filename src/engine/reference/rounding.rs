@@ -1,4 +1,4 @@
-//! Values rounded to a node's grid, kept in f32.
+//! Rounds values to a node's scale and zero point, kept in f32.
 
 use super::wiring::Wiring;
 use crate::graph::Grid;
@@ -7,7 +7,7 @@ use tract_core::internal::*;
 
 element_wise!(round_to_grid, RoundToGrid { grid: Grid },
     [f32] => |op, values| {
-        // NaN and infinity would come out as numbers here and hide what went wrong before.
+        // NaN and infinity would come out as finite numbers here and hide an earlier error.
         values.iter_mut().filter(|value| value.is_finite()).for_each(|value| *value = op.grid.round(*value));
         Ok(())
     };

@@ -1,5 +1,5 @@
-//! A whole network on plain tract, in three parts: what depends on the image alone, what on the prompt alone, and the head
-//! where they meet.
+//! A complete network on plain tract, in three parts: what depends on the image alone, what depends on the prompt
+//! alone, and the head where they meet.
 
 use super::{ReferencePlan, Value};
 use crate::engine::{EngineError, EngineOptions, PromptKernel, StepTime};
@@ -10,7 +10,7 @@ use std::time::Instant;
 use tract_core::internal::Tensor;
 use tract_core::internal::multithread::Executor;
 
-/// Shared freely between threads.
+/// The engine. Shared freely between threads.
 pub(crate) struct ReferenceEngine {
     image: ReferencePlan,
     prompt: ReferencePlan,
@@ -18,12 +18,12 @@ pub(crate) struct ReferenceEngine {
     input: Shape,
 }
 
-/// Of each head, of each prompt.
+/// Logits by head and prompt.
 pub(crate) type Logits = [Vec<Array2<f32>>; 2];
 
 struct HeadPlan {
     plan: ReferencePlan,
-    /// Which outputs of the image's and of the prompt's part it reads.
+    /// The indices of the outputs of the image's part and of the prompt's part that the head reads.
     map: usize,
     vector: usize,
     map_first: bool,
@@ -66,7 +66,7 @@ impl ReferenceEngine {
 
     fn image_array(&self, pixels: &[f32]) -> Result<ArrayD<f32>, EngineError> {
         let Shape::Map { channels, height, width } = self.input else {
-            return Err(EngineError::Internal("an image that is no map".into()));
+            return Err(EngineError::Internal("an image that is not a map".into()));
         };
         let reference = EngineError::reference("take the image");
         ArrayD::from_shape_vec(IxDyn(&[channels, height, width]), pixels.to_vec()).map_err(reference)

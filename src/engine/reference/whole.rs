@@ -1,4 +1,4 @@
-//! A network that came as a tract model of its own: image and tokens in, logits out, nothing known of what is between.
+//! A network that came as a tract model: image and tokens in, logits out, with nothing known about its structure.
 
 use crate::engine::EngineError;
 use crate::graph::Shape;
@@ -12,7 +12,7 @@ use tract_core::internal::*;
 /// A planned model with the inputs image, f32 `[1, 3, S, S]`, and tokens, i64 `[1, context]`, padded with zeros after the
 /// end of text, and the output logits, f32 `[1, 1, S, S]`. Shared freely between threads.
 ///
-/// Whatever panics inside of tract comes out as an error: such models are read from files.
+/// A panic inside tract is returned as an error, since such models are read from files.
 pub struct WholeNetwork {
     plan: Arc<TypedRunnableModel>,
     image_first: bool,
@@ -21,22 +21,22 @@ pub struct WholeNetwork {
 }
 
 impl WholeNetwork {
-    /// Optimises and plans a model. Its inputs stand in either order.
+    /// Optimises and plans a model. Its inputs may come in either order.
     ///
     /// # Errors
-    /// A model with other inputs or outputs, or one that tract can't plan.
+    /// The model has other inputs or outputs, or tract cannot plan it.
     pub fn new(model: TypedModel) -> Result<Self, EngineError> {
         let (image_first, size, context) = contained("read the network's interface", || interface(&model))?;
         let plan = contained("optimise the network", || model.into_optimized()?.into_runnable())?;
         Ok(Self { plan, image_first, size, context })
     }
 
-    /// What it takes as an image.
+    /// The shape of its image input.
     pub fn input(&self) -> Shape {
         Shape::Map { channels: 3, height: self.size, width: self.size }
     }
 
-    /// Tokens that a prompt may have, start and end of text included.
+    /// The most tokens that a prompt may have, start and end of text included.
     pub fn context(&self) -> usize {
         self.context
     }
@@ -60,7 +60,7 @@ impl WholeNetwork {
     }
 }
 
-/// Whether the image stands first, the image's side, and the context.
+/// Whether the image is the first input, the image's side, and the context.
 fn interface(model: &TypedModel) -> TractResult<(bool, usize, usize)> {
     let concrete = |fact: &TypedFact| -> TractResult<(DatumType, TVec<usize>)> {
         let shape = fact.shape.as_concrete().with_context(|| format!("its shape is open: {fact:?}"))?;
@@ -85,15 +85,15 @@ thread_local! {
     static IS_CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic on this thread would come out as an error, for a program whose panic hook should be quiet then.
+/// Whether a panic on this thread would be returned as an error, for a program whose panic hook should then be quiet.
 pub fn is_contained() -> bool {
     IS_CONTAINED.get()
 }
 
-/// Runs work inside of tract; an error and a panic of its become one line.
+/// Runs work inside tract; its errors and panics become one line.
 pub(crate) fn contained<T>(what: &'static str, work: impl FnOnce() -> TractResult<T>) -> Result<T, EngineError> {
     let before = IS_CONTAINED.replace(true);
-    // Whatever a panic leaves half done belongs to `work` and is dropped with it.
+    // A panic leaves only `work`'s own values half done, and they are dropped with it.
     let outcome = catch_unwind(AssertUnwindSafe(work));
     IS_CONTAINED.set(before);
     match outcome {
@@ -105,7 +105,7 @@ pub(crate) fn contained<T>(what: &'static str, work: impl FnOnce() -> TractResul
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     // A backtrace may follow.
-    text.and_then(|text| text.lines().next()).unwrap_or("without a word").to_string()
+    text.and_then(|text| text.lines().next()).unwrap_or("without a message").to_string()
 }
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use tract_core::ops::math::add;
 
-    /// Logits that are the image's first channel, however much is said about it.
+    /// Logits that are the image's first channel plus the second token's id.
     fn model(size: usize) -> TypedModel {
         let mut model = TypedModel::default();
         let tokens = model.add_source("tokens", i64::fact([1, 5])).unwrap();

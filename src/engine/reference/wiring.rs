@@ -1,4 +1,4 @@
-//! The tract model under construction, with the few moves that every operator is made of.
+//! The tract model under construction, with the basic steps that every operator consists of.
 
 use crate::graph::Weights;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
@@ -12,11 +12,11 @@ use tract_core::ops::konst::Const;
 pub(super) struct Wiring<'a> {
     pub model: TypedModel,
     pub weights: &'a Weights,
-    /// How many tokens the prompt has.
+    /// The number of tokens of the prompt.
     pub length: TDim,
     /// The node of our graph that is being wired; tract nodes get their names from it.
     pub node: String,
-    /// The most tokens that any prompt has, where the graph reads tokens.
+    /// The most tokens of any prompt, where the graph reads tokens.
     pub context: Option<usize>,
     wired: usize,
 }

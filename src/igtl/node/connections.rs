@@ -1,4 +1,4 @@
-//! How peers come: accepted, or connected to again and again; and the threads that serve them.
+//! Accepts peers, or connects to them repeatedly; and the threads that serve them.
 
 use super::peer::Peer;
 use super::{LOOK_AROUND, Shared, join, requests, spawn};
@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Between two looks at whether somebody wants to connect.
+/// The interval between two checks for new connections.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(20);
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Waits between attempts grow from the first to the second.
+/// The first and the longest wait between two attempts to connect; waits double in between.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(8);
 
@@ -41,7 +41,7 @@ impl Connections {
     }
 }
 
-/// Also forgets those that have ended, so that their number stays that of the connections.
+/// Adds a thread and forgets those that have ended, so that their number stays that of the connections.
 fn keep(threads: &Mutex<Vec<JoinHandle<()>>>, thread: JoinHandle<()>) {
     let mut threads = threads.lock().unwrap_or_else(PoisonError::into_inner);
     threads.retain(|thread| !thread.is_finished());
@@ -49,7 +49,7 @@ fn keep(threads: &Mutex<Vec<JoinHandle<()>>>, thread: JoinHandle<()>) {
 }
 
 fn join_all(threads: &Mutex<Vec<JoinHandle<()>>>) {
-    // One that is about to end may have started another.
+    // A thread that is about to end may have started another.
     loop {
         let batch = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
         if batch.is_empty() {
@@ -70,7 +70,7 @@ pub(super) fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(ACCEPT_INTERVAL),
             Err(error) => {
-                // Out of file handles, for one: that passes.
+                // For example out of file handles, which is temporary.
                 log::warn!("a connection was not accepted ({error})");
                 thread::sleep(LOOK_AROUND);
             }
@@ -133,15 +133,15 @@ fn reach(address: &str) -> io::Result<TcpStream> {
     Err(failure)
 }
 
-/// Takes a peer in and starts its writer; `None` where there are too many.
+/// Admits a peer and starts its writer; `None` where there are too many.
 fn open(shared: &Arc<Shared>, socket: TcpStream) -> io::Result<Option<Arc<Peer>>> {
     let hub = &shared.hub;
     let peer = Arc::new(Peer::new(hub.next_peer_id(), socket)?);
     if !hub.admit(&peer) {
         let limit = hub.options.max_peers;
-        log::warn!("{}: turned away, there are {limit} peers already", peer.address());
+        log::warn!("{}: refused, there are {limit} peers already", peer.address());
         let status = Status::new(status_code::BUSY, format!("{limit} peers are connected already: try again later"));
-        // Whether it reads that is its own affair.
+        // The peer need not read it.
         let _ = peer.socket().write_all(&hub.status_message(1, &status));
         return Ok(None);
     }
@@ -163,7 +163,7 @@ fn serve(shared: &Shared, peer: &Arc<Peer>) -> bool {
     let any = requests::read(shared, peer);
     if !shared.hub.is_stopping() {
         shared.hub.dismiss(peer);
-        // A reply may still be on its way.
+        // A reply may still be waiting to be sent.
         peer.outbox().close(LOOK_AROUND);
     }
     any

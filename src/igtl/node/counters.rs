@@ -1,4 +1,4 @@
-//! What a node counts.
+//! The counters of a node.
 
 use crate::stream::Statistics;
 use serde::Serialize;
@@ -11,15 +11,15 @@ pub struct NodeStatistics {
     pub stream: Statistics,
     /// Peers that are connected now.
     pub peers: usize,
-    /// Connections that were made or accepted.
+    /// Connections that were established or accepted.
     pub connections: u64,
-    /// Peers that were turned away because there were too many.
+    /// Peers that were refused because there were too many.
     pub turned_away: u64,
     /// Connections that ended because of what the peer sent, or failed to send.
     pub broken_connections: u64,
-    /// Images that were handed to the stream; those that are not its `processed` were too many or failed.
+    /// Images that were passed to the stream; those that are not its `processed` were too many or failed.
     pub images: u64,
-    /// Images that can't be segmented: volumes, vectors, too large, region outside.
+    /// Images that cannot be segmented: volumes, vectors, too large, region outside.
     pub refused_images: u64,
     /// Images of other devices, and our own masks sent back.
     pub ignored_images: u64,
@@ -29,7 +29,7 @@ pub struct NodeStatistics {
     pub skipped_messages: u64,
     /// Prompts that were refused.
     pub refused_prompts: u64,
-    /// Results that gave way to newer ones because a peer was slow.
+    /// Results that were replaced by newer ones because a peer was slow.
     pub superseded_results: u64,
 }
 

@@ -1,4 +1,4 @@
-//! One frame's results on their way to those who get them.
+//! Sends one frame's results to their recipients.
 
 use super::counters::count;
 use super::hub::{FrameOrigin, Hub};
@@ -11,7 +11,7 @@ use crate::mask::Contour;
 use ndarray::ArrayView2;
 use std::sync::Arc;
 
-/// Made once a frame's result is there.
+/// The delivery of one frame's results; created once they are available.
 pub(super) struct Delivery<'a> {
     hub: &'a Hub,
     origin: FrameOrigin,
@@ -19,18 +19,18 @@ pub(super) struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// `None` for a ticket that nobody knows.
+    /// The delivery for a ticket; `None` if the ticket is unknown.
     pub(crate) fn new(hub: &'a Hub, ticket: u64) -> Option<Self> {
         let origin = hub.take_frame(ticket)?;
         Some(Self { hub, origin, recipients: hub.recipients(origin.peer) })
     }
 
-    /// Of the frame, in microseconds since 1970.
+    /// The time of the frame, in microseconds since 1970.
     pub(crate) fn timestamp_us(&self) -> u64 {
         self.origin.timestamp_us
     }
 
-    /// Sends a mask (height x width, zero or not) as a label map of zeros and ones that lies where the frame lies.
+    /// Sends a mask (height x width, zero or not) as a label map of zeros and ones with the frame's position.
     pub(crate) fn mask(&self, prompt: usize, text: &str, mask: ArrayView2<'_, u8>) {
         let size = [mask.ncols(), mask.nrows(), 1].map(|side| u16::try_from(side).unwrap_or(u16::MAX));
         let header = ImageHeader {
@@ -61,7 +61,7 @@ impl<'a> Delivery<'a> {
     pub(crate) fn contours(&self, prompt: usize, text: &str, contours: &[Contour]) {
         let Some(device) = self.hub.names.contours(prompt) else { return };
         let ImageHeader { geometry, size, .. } = self.origin.image;
-        // A contour's whole numbers are the corners of pixels, an image's are their centres.
+        // A contour's integer coordinates are the corners of pixels, an image's are their centres.
         let position = |[x, y]: &[u32; 2]| {
             geometry.position_mm([f64::from(*x) - 0.5, f64::from(*y) - 0.5, 0.0], size).map(|mm| mm as f32)
         };
@@ -93,7 +93,7 @@ impl<'a> Delivery<'a> {
         metadata: &[(&str, &str)],
         write: impl Fn(&Envelope<'_>, &mut Vec<u8>),
     ) {
-        // Once for each version of the header that somebody speaks.
+        // Written once for each header version in use.
         let mut written: [Option<Arc<Vec<u8>>>; 2] = Default::default();
         for peer in self.recipients.iter().filter(|peer| peer.wants(slot)) {
             let version = peer.version();

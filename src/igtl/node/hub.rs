@@ -1,4 +1,4 @@
-//! Who is connected, which frames are under way, and what everybody is told.
+//! The connected peers, the frames in progress, and messages to all peers.
 
 use super::counters::{Counters, count};
 use super::names::ResultNames;
@@ -10,19 +10,19 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// More frames are never between the stream's entrance and its end, whatever the number of peers that submit.
+/// The most frames between the stream's input and its output, whatever the number of peers that submit.
 const MAX_FRAMES: usize = 64;
-/// Buffers of messages that were sent and may serve again.
+/// The number of used message buffers that are kept for reuse.
 const MAX_BUFFERS: usize = 64;
 
-/// What a result needs to know of the message that its frame came in.
+/// Data about a frame's message that its results need.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FrameOrigin {
-    /// Who sent it.
+    /// The peer that sent it.
     pub peer: u64,
     pub message_id: u32,
     pub timestamp: Timestamp,
-    /// The timestamp, or where there is none, when the frame came; microseconds since 1970.
+    /// The timestamp, or where there is none, when the frame arrived; microseconds since 1970.
     pub timestamp_us: u64,
     pub image: ImageHeader,
 }
@@ -34,7 +34,7 @@ pub(super) struct Hub {
     peers: Mutex<Vec<Arc<Peer>>>,
     frames: Mutex<Frames>,
     buffers: Mutex<Vec<Arc<Vec<u8>>>>,
-    /// What is looked for.
+    /// The current prompts.
     prompts: Mutex<Vec<String>>,
     stopping: AtomicBool,
     stopped: OnceLock<String>,
@@ -75,7 +75,7 @@ impl Hub {
         self.stopped.get().map(String::as_str)
     }
 
-    /// The stream has given up.
+    /// Records that the stream has stopped for good.
     pub(crate) fn give_up(&self, reason: &str) {
         if self.stopped.set(reason.into()).is_ok() {
             self.tell_everybody(&Status::new(status_code::UNKNOWN_ERROR, format!("segmenting has stopped: {reason}")));
@@ -86,7 +86,7 @@ impl Hub {
         self.next_peer.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Takes a peer in; `false` where there are too many.
+    /// Admits a peer; `false` where there are too many.
     pub(crate) fn admit(&self, peer: &Arc<Peer>) -> bool {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let there_is_room = peers.len() < self.options.max_peers;
@@ -105,18 +105,18 @@ impl Hub {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Who gets the results of a frame: its sender, and all who never sent one.
+    /// The recipients of a frame's results: its sender, and all peers that never sent a frame.
     pub(crate) fn recipients(&self, sender: u64) -> Vec<Arc<Peer>> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.iter().filter(|peer| peer.id() == sender || !peer.sends_frames()).cloned().collect()
     }
 
-    /// Keeps a frame's origin until its result, and gives the ticket by which the result finds it.
+    /// Keeps a frame's origin until its result, and returns the ticket by which the result finds it.
     pub(crate) fn note_frame(&self, origin: FrameOrigin) -> u64 {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = frames.next_ticket;
         frames.next_ticket += 1;
-        // Those of frames that gave way to newer ones.
+        // Origins of frames that newer ones replaced.
         if frames.under_way.len() >= MAX_FRAMES {
             frames.under_way.pop_front();
         }
@@ -138,10 +138,10 @@ impl Hub {
         *self.prompts.lock().unwrap_or_else(PoisonError::into_inner) = prompts;
     }
 
-    /// A buffer with what `write` writes, in memory of an earlier message where there is some.
+    /// A buffer with the output of `write`, in the memory of an earlier message where possible.
     pub(crate) fn buffer(&self, write: impl FnOnce(&mut Vec<u8>)) -> Arc<Vec<u8>> {
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that nobody holds any more.
+        // A buffer that is no longer in use.
         let free = buffers.iter_mut().position(|buffer| Arc::get_mut(buffer).is_some());
         let mut buffer = free.map_or_else(Arc::default, |place| buffers.swap_remove(place));
         drop(buffers);
@@ -168,7 +168,7 @@ impl Hub {
         }
     }
 
-    /// The last message of every peer; nothing is sent after it.
+    /// Sends the last message to every peer.
     pub(crate) fn say_goodbye(&self) {
         self.tell_everybody(&Status::new(status_code::EXITING, "the node ends"));
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,4 +1,4 @@
-//! A node: peers send images and prompts, and get masks, contours, reports and heartbeats.
+//! A node: peers send images and prompts, and receive masks, contours, reports and heartbeats.
 //!
 //! ```text
 //! peer's reader thread --frame--> Segmenter (the stream's thread) --mask, contours, report--> outbox --> peer's writer thread
@@ -6,8 +6,8 @@
 //!        +--------prompt--> prompt thread
 //! ```
 //!
-//! No peer waits for another: each has a reader and a writer of its own. Frames that come too fast give way to newer ones in
-//! the stream, results that a peer is too slow for give way to newer ones in its outbox.
+//! No peer waits for another: each has a reader and a writer of its own. Frames that come too fast are replaced by
+//! newer ones in the stream, results that a peer is too slow for are replaced by newer ones in its outbox.
 
 mod connections;
 mod counters;
@@ -37,29 +37,29 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Threads without anything to do look around this often: at most so long does ending take notice.
+/// How often idle threads check whether the node stops.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
-/// At the end, results may take so long on their way out.
+/// How long sending the last results may take at the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a [`Node`] treats its peers.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     pub limits: Limits,
-    /// What the devices of results are called: this and `Mask`, `Contour` or `Report`, and from the second prompt on its
-    /// number. 1 to 11 characters of ASCII.
+    /// The first part of the device names of results: followed by `Mask`, `Contour` or `Report`, and from the second
+    /// prompt on by its number. 1 to 11 characters of ASCII.
     pub name: String,
-    /// The device whose STRING messages are prompts: all of them, one a line; with a number behind it, that one.
+    /// The device whose STRING messages are prompts: all of them, one a line; with a number appended, only that one.
     pub prompt_device: String,
     /// The device whose images are segmented; `None`: any.
     pub image_device: Option<DeviceName>,
-    /// What the network sees of each frame; `None`: all.
+    /// The part of each frame that the network sees; `None`: all.
     pub region: Option<Region>,
     /// See [`super::FrameAssembler::new`].
     pub white: Option<f64>,
-    /// Peers at a time; more are told that the node is busy.
+    /// The most connected peers; further ones are told that the node is busy.
     pub max_peers: usize,
-    /// Between two STATUS messages to each peer.
+    /// The interval between two STATUS messages to each peer.
     pub heartbeat: Duration,
 }
 
@@ -83,11 +83,11 @@ impl Default for NodeOptions {
 pub enum NodeError {
     #[error(transparent)]
     Stream(#[from] StreamError),
-    #[error("`{0}` can't name results: give 1 to 11 letters, digits or underscores")]
+    #[error("`{0}` is not a valid name for results: give 1 to 11 letters, digits or underscores")]
     Name(String),
-    #[error("{0} prompts are more than the {max} that a node looks for at once", max = prompts::MAX_PROMPTS)]
+    #[error("{0} prompts are more than the {max} that a node supports", max = prompts::MAX_PROMPTS)]
     Prompts(usize),
-    #[error("a thread cannot be made ({0}): close other programs or raise the limit of threads")]
+    #[error("a thread cannot be created ({0}): close other programs or raise the limit of threads")]
     Thread(#[from] std::io::Error),
 }
 
@@ -97,7 +97,7 @@ pub struct Node {
     prompts: Option<JoinHandle<()>>,
 }
 
-/// What all threads of a node see.
+/// The state that all threads of a node share.
 struct Shared {
     hub: Arc<Hub>,
     segmenter: Segmenter,
@@ -106,11 +106,12 @@ struct Shared {
 }
 
 impl Node {
-    /// Starts the stream; `models` and `stream` are as for [`crate::stream::Stream::start`], but the newest frame always wins
-    /// and the largest frame is that of the limits. `observe` is given every report, a line of JSON, on the stream's thread.
+    /// Starts the stream; `models` and `stream` are as for [`crate::stream::Stream::start`], but all except the newest
+    /// frame are always dropped and the largest frame is that of the limits. `observe` receives every report, a line of
+    /// JSON, on the stream's thread.
     ///
     /// # Errors
-    /// What the stream refuses, and names that do not fit into a message.
+    /// The stream refuses its settings, or names do not fit into a message.
     pub fn start(
         models: Vec<Arc<Model>>,
         prompts: &[&str],
@@ -134,7 +135,7 @@ impl Node {
     /// Accepts peers from here on.
     ///
     /// # Errors
-    /// A socket that can't be waited on, and a thread that can't be made.
+    /// The socket cannot be waited on, or a thread cannot be created.
     pub fn listen(&self, listener: TcpListener) -> Result<(), NodeError> {
         listener.set_nonblocking(true)?;
         let shared = self.shared.clone();
@@ -146,7 +147,7 @@ impl Node {
     /// Connects to `HOST:PORT`, and again whenever the connection ends or fails, at growing intervals up to 8 seconds.
     ///
     /// # Errors
-    /// A thread that can't be made. A peer that is not there is none.
+    /// A thread cannot be created. An unreachable peer is not an error.
     pub fn connect(&self, address: String) -> Result<(), NodeError> {
         let shared = self.shared.clone();
         let connector = spawn("causalclipseg-connect", move || connections::connect(&shared, &address))?;
@@ -159,17 +160,17 @@ impl Node {
         self.shared.hub.counters.snapshot(self.shared.segmenter.statistics(), self.shared.hub.peer_count())
     }
 
-    /// What is looked for now.
+    /// The current prompts.
     pub fn prompts(&self) -> Vec<String> {
         self.shared.hub.prompts()
     }
 
-    /// Why the stream gave up, if it did: then nothing is segmented any more.
+    /// Why the stream stopped, if it did: nothing is segmented any more.
     pub fn stopped(&self) -> Option<&str> {
         self.shared.hub.stopped()
     }
 
-    /// Segments the frames that wait, sends what was found and a STATUS that says goodbye, and ends.
+    /// Segments the waiting frames, sends the results and a last STATUS, and ends.
     pub fn stop(mut self) -> NodeStatistics {
         self.end();
         self.statistics()

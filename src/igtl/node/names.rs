@@ -1,9 +1,9 @@
-//! What the devices of results are called.
+//! The device names of results.
 
 use super::prompts::MAX_PROMPTS;
 use crate::igtl::DeviceName;
 
-/// A name, one of these words and a number of two digits are a device's 20 characters.
+/// The longest name: with one of these words and a number of two digits it fills a device name's 20 characters.
 const LONGEST_NAME: usize = 20 - "Contour".len() - 2;
 
 /// Device names by prompt. They differ between kinds of message too: some programs keep one message a name.
@@ -15,7 +15,7 @@ pub(super) struct ResultNames {
 }
 
 impl ResultNames {
-    /// `None` for a name that is too long, or more than letters, digits and underscores.
+    /// The names; `None` for a name that is too long, or has other characters than letters, digits and underscores.
     pub(crate) fn new(name: &str) -> Option<Self> {
         let usable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(usable) {
@@ -38,17 +38,17 @@ impl ResultNames {
         })
     }
 
-    /// Of the prompt with this number, from 0.
+    /// The name of the mask of the prompt with this number, from 0.
     pub(crate) fn mask(&self, prompt: usize) -> Option<DeviceName> {
         self.masks.get(prompt).copied()
     }
 
-    /// Of the prompt with this number, from 0.
+    /// The name of the contours of the prompt with this number, from 0.
     pub(crate) fn contours(&self, prompt: usize) -> Option<DeviceName> {
         self.contours.get(prompt).copied()
     }
 
-    /// Of the prompt with this number, from 0.
+    /// The name of the report of the prompt with this number, from 0.
     pub(crate) fn report(&self, prompt: usize) -> Option<DeviceName> {
         self.reports.get(prompt).copied()
     }
@@ -57,7 +57,7 @@ impl ResultNames {
         self.status
     }
 
-    /// Whether an image is one of our own masks: a peer that sends back what it gets must not be answered for ever.
+    /// Whether an image is one of our own masks: a peer that sends back its input must not cause an endless loop.
     pub(crate) fn is_own_mask(&self, device: &DeviceName) -> bool {
         self.masks.contains(device)
     }

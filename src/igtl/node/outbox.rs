@@ -1,24 +1,24 @@
-//! What waits to be sent to one peer: of each result the newest, and a few replies.
+//! The messages that wait for one peer: the newest of each result, and a few replies.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Replies that wait; the oldest gives way.
+/// The most waiting replies; the oldest is dropped.
 const MAX_REPLIES: usize = 32;
 
-/// Where a message stands: a newer one takes the place of one that still waits. The numbers are prompts'.
+/// The kind of a message: a newer one replaces one of the same kind that still waits. The numbers are prompts'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
     Mask(usize),
     Contours(usize),
     Report(usize),
     Status,
-    /// None replaces another.
+    /// Replies never replace each other.
     Reply,
 }
 
-/// What the writer does next.
+/// The writer's next action.
 pub(super) enum Next {
     Send(Arc<Vec<u8>>),
     Nothing,
@@ -34,12 +34,12 @@ pub(super) struct Outbox {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<(Slot, Arc<Vec<u8>>)>,
-    /// Once it is closed: until when what waits may be sent.
+    /// The time until which waiting messages may be sent, once it is closed.
     closed: Option<Instant>,
 }
 
 impl Outbox {
-    /// Puts a message behind those that wait. Returns whether an older one, of the same slot, gave way.
+    /// Appends a message. Returns whether it replaced an older one in the same slot.
     pub(crate) fn push(&self, slot: Slot, message: Arc<Vec<u8>>) -> bool {
         let mut state = self.lock();
         if state.closed.is_some() {
@@ -62,7 +62,7 @@ impl Outbox {
         place.is_some()
     }
 
-    /// Takes no more; what waits may be sent for so long.
+    /// Accepts no more messages; waiting ones may be sent for the time of `grace`.
     pub(crate) fn close(&self, grace: Duration) {
         let mut state = self.lock();
         state.closed.get_or_insert(Instant::now() + grace);

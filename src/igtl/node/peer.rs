@@ -1,4 +1,4 @@
-//! One connection: what is known of who is at its other end, and the thread that writes to it.
+//! One connection: the facts about its other end, and the thread that writes to it.
 
 use super::LOOK_AROUND;
 use super::hub::Hub;
@@ -19,7 +19,7 @@ pub(super) struct Peer {
     address: String,
     socket: TcpStream,
     outbox: Outbox,
-    /// Of the headers that it sends.
+    /// The version of the headers that it sends.
     version: AtomicU16,
     sends_frames: AtomicBool,
     wanted: AtomicU8,
@@ -27,10 +27,10 @@ pub(super) struct Peer {
 
 impl Peer {
     /// # Errors
-    /// A socket that does not take timeouts.
+    /// The socket does not support timeouts.
     pub(crate) fn new(id: u64, socket: TcpStream) -> io::Result<Self> {
         let address = socket.peer_addr().map_or_else(|_| "a peer".into(), |address| address.to_string());
-        // Accepted from a listener that does not block, on some systems a socket does not either.
+        // On some systems a socket accepted from a non-blocking listener is non-blocking too.
         socket.set_nonblocking(false)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(LOOK_AROUND))?;
@@ -50,7 +50,7 @@ impl Peer {
         self.id
     }
 
-    /// For people.
+    /// The address, for people.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -72,7 +72,7 @@ impl Peer {
         self.version.store(version.clamp(1, 2), Ordering::Relaxed);
     }
 
-    /// Whether it has sent an image: then it gets the results of its own, and else of all.
+    /// Whether it has sent an image: then it receives the results of its own images, and otherwise of all.
     pub(crate) fn sends_frames(&self) -> bool {
         self.sends_frames.load(Ordering::Relaxed)
     }
@@ -91,7 +91,7 @@ impl Peer {
         self.wanted.load(Ordering::Relaxed) & bit != 0
     }
 
-    /// Starts or stops results of a message type; `false` for a type that is none of theirs.
+    /// Starts or stops results of a message type; `false` for a type that is not a result's.
     pub(crate) fn set_wanted(&self, kind: &[u8], wanted: bool) -> bool {
         let bit = match kind {
             b"IMAGE" => MASKS,
@@ -107,7 +107,7 @@ impl Peer {
         true
     }
 
-    /// Sends what the outbox holds, and heartbeats, until the outbox is closed or the connection fails.
+    /// Sends the outbox's messages, and heartbeats, until the outbox is closed or the connection fails.
     pub(crate) fn write(&self, hub: &Hub) {
         let mut heartbeat_due = Instant::now();
         loop {
@@ -128,7 +128,7 @@ impl Peer {
             }
         }
         self.outbox.close(std::time::Duration::ZERO);
-        // The reader then sees the end too. A connection that is gone already can't be shut down.
+        // The reader then sees the end too. Shutting down fails if the connection is closed already.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 

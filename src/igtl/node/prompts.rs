@@ -1,4 +1,4 @@
-//! Prompts that peers send: which, and the thread that encodes them.
+//! Prompts that peers send, and the thread that encodes them.
 
 use super::counters::count;
 use super::outbox::Slot;
@@ -12,20 +12,21 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 pub(super) const MAX_PROMPTS: usize = 16;
 /// The longest prompt, in bytes: many times what the network reads.
 const MAX_PROMPT_BYTES: usize = 4096;
-/// Changes that may wait while one is being encoded.
+/// The most changes that wait while one is being encoded.
 const MAX_WAITING: usize = 16;
 
-/// What a STRING asks for.
+/// The change that a STRING requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PromptChange {
-    /// Look for these and nothing else.
+    /// Replace all prompts by these.
     All(Vec<String>),
-    /// The prompt with this number, from 0, becomes this.
+    /// Replace the prompt with this number, from 0.
     One(usize, String),
 }
 
 impl PromptChange {
-    /// What a text from `device` asks for; `None` where the device is not `prompt_device` with or without a number.
+    /// The change that a text from `device` requests; `None` where the device is not `prompt_device` with or without a
+    /// number.
     pub(crate) fn of(device: &DeviceName, prompt_device: &str, text: &str) -> Option<Result<Self, String>> {
         let number = device.as_bytes().strip_prefix(prompt_device.as_bytes())?;
         let number = std::str::from_utf8(number).ok()?;
@@ -42,7 +43,7 @@ impl PromptChange {
                 Err(format!("a prompt has more than {MAX_PROMPT_BYTES} bytes: say it in a sentence"))
             }
             (None, _) if prompts.len() > MAX_PROMPTS => {
-                Err(format!("{} prompts are more than {MAX_PROMPTS}: look for fewer at once", prompts.len()))
+                Err(format!("{} prompts are more than {MAX_PROMPTS}: send fewer", prompts.len()))
             }
             (None, _) => Ok(Self::All(prompts)),
             (Some(Ok(number @ 1..=MAX_PROMPTS)), [prompt]) => Ok(Self::One(number - 1, prompt.clone())),
@@ -53,7 +54,7 @@ impl PromptChange {
         })
     }
 
-    /// The prompts once this is done.
+    /// The prompts after this change.
     fn applied(&self, mut prompts: Vec<String>) -> Result<Vec<String>, String> {
         match self {
             Self::All(new) => return Ok(new.clone()),
@@ -69,7 +70,7 @@ impl PromptChange {
 
 type Waiting = (Arc<Peer>, PromptChange);
 
-/// The way to the thread that encodes prompts: a text encoder takes longer than a frame may wait.
+/// A channel to the thread that encodes prompts: a text encoder takes longer than a frame may wait.
 pub(super) struct PromptThread(SyncSender<Waiting>);
 
 impl PromptThread {
@@ -78,7 +79,7 @@ impl PromptThread {
         (Self(sender), receiver)
     }
 
-    /// Hands a change over; `false` where too many wait.
+    /// Passes a change on; `false` where too many wait.
     pub(crate) fn ask(&self, peer: &Arc<Peer>, change: PromptChange) -> bool {
         self.0.try_send((peer.clone(), change)).is_ok()
     }

@@ -1,4 +1,4 @@
-//! What one peer's messages make a node do.
+//! Handles one peer's messages.
 
 use super::counters::count;
 use super::hub::FrameOrigin;
@@ -14,7 +14,7 @@ use crate::igtl::{
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The same complaint is repeated to a peer after so long.
+/// The interval after which the same complaint is repeated to a peer.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads a peer's messages until the connection or the node ends. Returns whether there was any.
@@ -61,7 +61,7 @@ struct Handler<'a> {
     shared: &'a Shared,
     peer: &'a Arc<Peer>,
     assembler: FrameAssembler,
-    /// What the peer was last told to be wrong, and when.
+    /// The last error that the peer was told, and when.
     complained: Option<(String, Instant)>,
 }
 
@@ -183,11 +183,11 @@ impl Handler<'_> {
         self.complain(code, error.to_string());
     }
 
-    /// The last that the peer hears.
+    /// The last message to the peer.
     fn broken(&mut self, error: &ReadError) {
-        log::info!("{}: the connection is given up: {error}", self.peer.address());
+        log::info!("{}: the connection is closed: {error}", self.peer.address());
         let code = match error {
-            // The peer has gone.
+            // The peer may have disconnected.
             ReadError::Io(_) => return,
             ReadError::Protocol(ProtocolError::TooLarge { .. }) => status_code::OVERFLOW,
             _ => status_code::UNKNOWN_ERROR,
@@ -197,7 +197,7 @@ impl Handler<'_> {
         self.peer.outbox().close(LOOK_AROUND);
     }
 
-    /// Tells the peer what is wrong, if it was not told the same a moment ago.
+    /// Reports an error to the peer, unless the same was reported a moment ago.
     fn complain(&mut self, code: u16, message: String) {
         let repeated = |(last, when): &(String, Instant)| *last == message && when.elapsed() < COMPLAINT_INTERVAL;
         if self.complained.as_ref().is_some_and(repeated) {

@@ -1,4 +1,4 @@
-//! The node's only contact with the stream: frames and prompts in, results out.
+//! The node's only access to the stream: frames and prompts in, results out.
 
 use super::delivery::Delivery;
 use super::hub::Hub;
@@ -15,23 +15,23 @@ use std::sync::Arc;
 /// `causalclipseg stream --format jsonl`.
 #[derive(Serialize)]
 pub struct ReportLine<'a> {
-    /// Counts the images that the node took, from 0.
+    /// The number of the image among those that the node accepted, from 0.
     pub sequence: u64,
-    /// The image's timestamp in microseconds since 1970; where it has none, when it came.
+    /// The image's timestamp in microseconds since 1970; where it has none, its time of arrival.
     pub timestamp_us: u64,
     pub prompt: &'a str,
-    /// In pixels of the image, and in millimetres where it has a pixel size.
+    /// Measurements in pixels of the image, and in millimetres where it has a pixel size.
     #[serde(flatten)]
     pub measurements: &'a Measurements,
     pub quality: Option<&'a Quality>,
-    /// From the stream's entrance to its result.
+    /// Time from the stream's input to its result.
     pub latency_ms: f64,
-    /// Whether that is more than the deadline.
+    /// Whether that exceeds the deadline.
     pub late: bool,
     pub level: Level,
 }
 
-/// Is given every report as a line of JSON.
+/// A callback that receives every report as a line of JSON.
 pub(super) type Observer = Box<dyn FnMut(&str) + Send>;
 
 pub(super) struct Segmenter(Stream);
@@ -59,12 +59,12 @@ impl Segmenter {
         Ok(Self(Stream::start(models, prompts, options, receive)?))
     }
 
-    /// Hands a frame over; never waits. `ticket` is what the result will be known by.
+    /// Passes a frame on; never waits. `ticket` identifies its result.
     ///
     /// # Errors
-    /// A frame that the stream does not take, or a stream that has stopped.
+    /// The stream refuses the frame, or has stopped.
     pub(crate) fn submit(&self, frame: &Frame<'_>, ticket: u64) -> Result<(), StreamError> {
-        // The stream carries a number of the caller's from frame to result, in place of a time.
+        // The stream passes a number of the caller's from frame to result, in place of a time.
         match self.0.submit(frame, ticket)? {
             Submission::Queued { .. } | Submission::Skipped { .. } | Submission::Dropped { .. } | Submission::Full => {
                 Ok(())
@@ -72,10 +72,10 @@ impl Segmenter {
         }
     }
 
-    /// Looks for something else from the next frame on; takes as long as encoding does.
+    /// Replaces the prompts from the next frame on; takes as long as encoding does.
     ///
     /// # Errors
-    /// A prompt that can't be encoded; the old ones stay.
+    /// A prompt cannot be encoded; the old ones stay.
     pub(crate) fn set_prompts(&self, prompts: &[&str]) -> Result<(), StreamError> {
         self.0.set_prompts(prompts).map(drop)
     }
@@ -84,13 +84,13 @@ impl Segmenter {
         self.0.statistics()
     }
 
-    /// Segments the frames that wait, and ends.
+    /// Segments the waiting frames, and ends.
     pub(crate) fn finish(&self) {
         self.0.end(true);
     }
 }
 
-/// The masks of all prompts first: they are what a peer waits for.
+/// Delivers the masks of all prompts first: peers wait for them.
 fn deliver(hub: &Hub, result: &FrameResult<'_>, observe: &mut Observer) {
     let Some(delivery) = Delivery::new(hub, result.timestamp_us) else { return };
     let found = || result.report.findings.iter().zip(result.prompts).enumerate();

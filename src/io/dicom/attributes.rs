@@ -1,4 +1,4 @@
-//! The attributes of a file that matter here, and where its pixels begin.
+//! The attributes of a file that are used, and the position of its pixels.
 
 use super::DicomError;
 use super::dataset::{Encoding, PixelData, Walker, has_long_length, is_explicit, vr_of};
@@ -9,10 +9,10 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use std::io::{BufRead, Cursor, Read, Seek, SeekFrom};
 
-/// Retired, and still in archives.
+/// Retired, but still found in archives.
 pub(super) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
-/// The attributes that are read, wherever they are: of the file, or of an item of the sequences among them.
+/// The attributes that are read, both of the file and of items of the sequences among them.
 fn wanted(tag: Tag) -> Option<VR> {
     Some(match tag {
         tags::SPECIFIC_CHARACTER_SET => VR::CS,
@@ -21,7 +21,7 @@ fn wanted(tag: Tag) -> Option<VR> {
         | tags::STUDY_INSTANCE_UID
         | tags::SERIES_INSTANCE_UID
         | tags::FRAME_OF_REFERENCE_UID => VR::UI,
-        // For what is derived from the file, and belongs to the same patient, study and series.
+        // For objects that are derived from the file, and belong to the same patient, study and series.
         tags::STUDY_DATE | tags::PATIENT_BIRTH_DATE => VR::DA,
         tags::STUDY_TIME => VR::TM,
         tags::ACCESSION_NUMBER | tags::STUDY_ID => VR::SH,
@@ -60,7 +60,7 @@ fn wanted(tag: Tag) -> Option<VR> {
         | tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA
         | tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA => VR::OW,
         tags::MODALITY_LUT_SEQUENCE | tags::VOILUT_SEQUENCE => VR::SQ,
-        // Of Enhanced US Volume and its like: what all frames share, and what each has of its own.
+        // For Enhanced US Volume and similar: what all frames share, and what each has of its own.
         tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE
         | tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE
         | tags::PIXEL_MEASURES_SEQUENCE
@@ -84,12 +84,12 @@ fn wanted(tag: Tag) -> Option<VR> {
     })
 }
 
-/// What a file says, and where its pixels are.
+/// The attributes of a file, and the position of its pixels.
 pub(super) struct Attributes {
     pub transfer_syntax: String,
     pub root: Elements,
     pub pixel_data: PixelData,
-    /// What was mended or left out on the way.
+    /// Repaired and omitted parts.
     pub notes: Vec<&'static str>,
 }
 
@@ -101,15 +101,15 @@ pub(crate) fn begins_with_elements(start: &[u8]) -> bool {
     let short = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) <= 64;
     match (group, element) {
         (2, 0..=2) => explicit,
-        // The first ones that an instance can have, the UID of its class among them.
+        // The first elements that an instance can have, the UID of its class among them.
         (8, 0 | 1 | 5 | 6 | 8 | 0x12 | 0x13 | 0x14 | 0x16 | 0x18) => explicit || short,
         _ => false,
     }
 }
 
 impl Attributes {
-    /// Reads up to Pixel Data. `source` stands anywhere, and is left anywhere; where the file is packed, it is replaced by its
-    /// unpacked bytes.
+    /// Reads up to Pixel Data. The position of `source` does not matter, before or after; where the file is compressed,
+    /// `source` is replaced by its unpacked bytes.
     pub fn read(source: &mut Box<dyn Bytes>) -> Result<Self, DicomError> {
         let end = source.seek(SeekFrom::End(0))?;
         let meta = Meta::read(source, end)?;
@@ -143,7 +143,7 @@ impl Attributes {
     }
 }
 
-/// Unpacks all that follows `begun`.
+/// Unpacks everything after `begun`.
 fn inflate(source: &mut dyn Bytes, begun: u64) -> Result<Vec<u8>, DicomError> {
     source.seek(SeekFrom::Start(begun))?;
     let mut unpacked = Vec::new();

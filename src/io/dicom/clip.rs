@@ -46,15 +46,15 @@ const SYNTAXES: &[(&str, &str)] = &[
     (uids::RLE_LOSSLESS, "RLE Lossless"),
 ];
 
-/// How a frame came out.
+/// The result of decoding a frame.
 enum Decoded {
     Whole,
-    /// Some of it is missing, and why.
+    /// Part of it is missing, and why.
     Partly(String),
 }
 
-/// An ultrasound picture or clip. Frames are read as they are asked for; a clip takes the memory of one frame, stored and
-/// decoded, and sixteen bytes a fragment.
+/// An ultrasound picture or clip. Frames are read on demand; a clip needs the memory of one frame, stored and decoded,
+/// and sixteen bytes a fragment.
 pub struct DicomClip {
     path: PathBuf,
     source: Box<dyn Bytes>,
@@ -63,7 +63,7 @@ pub struct DicomClip {
     coding: Coding,
     region: Option<Region>,
     mm_per_pixel: Option<[f32; 2]>,
-    /// From each frame to the next.
+    /// Times from each frame to the next.
     frame_times: FrameTimes,
     description: Description,
     next: u64,
@@ -75,11 +75,11 @@ pub struct DicomClip {
     unpacked: Vec<u8>,
 }
 
-/// When frames were taken, counted from the first.
+/// When frames were taken, relative to the first.
 enum FrameTimes {
     Unknown,
     Every(f64),
-    /// Of every frame, in seconds.
+    /// The time of every frame, in seconds.
     Listed(Vec<f64>),
 }
 
@@ -87,14 +87,14 @@ impl DicomClip {
     /// Reads the attributes, and checks that the file can hold the pixels it announces.
     ///
     /// # Errors
-    /// What is no DICOM, or damaged, or of a transfer syntax or kind of pixels that is not supported.
+    /// The file is not DICOM, is damaged, or has an unsupported transfer syntax or kind of pixels.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let failed = |problem| SourceError::Dicom { path: path.into(), problem };
         let file = File::open(path).map_err(|error| failed(error.into()))?;
         Self::new(path, Box::new(BufReader::new(file))).map_err(failed)
     }
 
-    /// The same from a file's bytes; `name` is what errors call it.
+    /// As [`DicomClip::open`], from a file's bytes; `name` is its name in errors.
     pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, SourceError> {
         Self::new(name, Box::new(Cursor::new(bytes)))
             .map_err(|problem| SourceError::Dicom { path: name.into(), problem })
@@ -139,7 +139,7 @@ impl DicomClip {
         let sop_class = text(&root, tags::SOP_CLASS_UID).unwrap_or_default();
         let is_volume = sop_class == uids::ENHANCED_US_VOLUME_STORAGE;
         let frame_times = if is_volume {
-            notes.push("its frames are slices of a volume; each is taken by itself, and none has a time".into());
+            notes.push("its frames are slices of a volume; each is segmented separately, without a time".into());
             FrameTimes::Unknown
         } else {
             FrameTimes::read(&root)
@@ -191,12 +191,12 @@ impl DicomClip {
         })
     }
 
-    /// What was understood of the file.
+    /// The description of the file.
     pub fn description(&self) -> &Description {
         &self.description
     }
 
-    /// For a segmentation of this file.
+    /// The reference for a segmentation of this file.
     pub fn reference(&self) -> &SourceReference {
         &self.reference
     }
@@ -216,14 +216,14 @@ impl DicomClip {
                 let bytes = layout.frame_bytes();
                 let start = offset.saturating_add(frame.saturating_mul(bytes as u64));
                 if *swap {
-                    // Words in full: a frame may begin within one and end within another, whose other byte is padding.
+                    // Complete words: a frame may begin within one and end within another, whose other byte is padding.
                     let before = (start - offset) % 2;
                     source.seek(SeekFrom::Start(start - before))?;
                     let words = (bytes + before as usize).next_multiple_of(2);
                     stored.clear();
                     source.by_ref().take(words as u64).read_to_end(stored)?;
                     if stored.len() < words {
-                        return Err(damaged("its last word is not there"));
+                        return Err(damaged("its last word is missing"));
                     }
                     stored.as_chunks_mut().0.iter_mut().for_each(|pair: &mut [u8; 2]| pair.reverse());
                     stored.drain(..before as usize);
@@ -256,7 +256,8 @@ impl DicomClip {
     }
 }
 
-/// Any kind of JPEG but JPEG 2000, told by its markers: some files name another kind in their transfer syntax.
+/// Decodes any kind of JPEG except JPEG 2000, identified by its markers: some files name another kind in their transfer
+/// syntax.
 fn decode_jpeg(
     data: &[u8],
     layout: &mut PixelLayout,
@@ -295,7 +296,7 @@ fn decode_jpeg(
             layout.convert_jpeg(grey, unpacked, into)?;
         }
     }
-    // Decoders fill what is missing with grey and say nothing.
+    // Decoders silently fill missing parts with grey.
     Ok(check_complete(data).map_or_else(|fault| Decoded::Partly(fault.to_string()), |()| Decoded::Whole))
 }
 
@@ -312,8 +313,8 @@ impl FrameSource for DicomClip {
         let (frame, frames) = (self.next, self.layout.frames);
         self.next += 1;
         let failed = |problem| SourceError::Dicom { path: self.path.clone(), problem };
-        // A clip goes on after a frame that is damaged: it is there as far as it could be decoded, and flagged. Of a single
-        // picture, and where no frame is any better, that is an error.
+        // A clip continues after a damaged frame, which is used as far as it could be decoded, and flagged. For a
+        // single picture, and where no frame is better, this is an error.
         let missing = match filled {
             Ok(Decoded::Whole) => None,
             Ok(Decoded::Partly(reason)) => Some(reason),
@@ -352,7 +353,7 @@ impl FrameSource for DicomClip {
 impl FrameTimes {
     fn read(root: &Elements) -> Self {
         let usable = |ms: &f64| ms.is_finite() && *ms >= 0.0;
-        // Both are in milliseconds. The first of the list is zero: each says how long after the last one a frame came.
+        // Both are in milliseconds. The first of the list is zero: each is the time since the frame before.
         if let Some(steps) =
             reals(root, tags::FRAME_TIME_VECTOR).filter(|steps| steps.len() > 1 && steps.iter().all(usable))
         {

@@ -1,8 +1,8 @@
 //! The data elements of a file, read leniently (DICOM PS3.5, 7 and 6.2.2).
 //!
-//! What libraries for well-formed files refuse, carts and archives write: sequences as UN of undefined length, implicit
-//! elements under an explicit header, delimiters that are missing or superfluous. So elements are walked here. Every length is
-//! held against the end of what contains it before it is used; a value is read only where somebody asks for it.
+//! Scanners and archives write what libraries for well-formed files refuse: sequences as UN of undefined length,
+//! implicit elements under an explicit header, delimiters that are missing or superfluous. So elements are parsed here.
+//! Every length is compared with the end of its container before it is used; a value is read only on request.
 
 use super::DicomError;
 use super::values::{Elements, Value};
@@ -10,16 +10,16 @@ use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use std::io::{BufRead, Seek, SeekFrom};
 
-/// Sequences within sequences; real files have five or six.
+/// The most levels of nested sequences; real files have five or six.
 const MAX_DEPTH: usize = 32;
 
-/// Items that are kept of one sequence.
+/// The most items that are kept of one sequence.
 pub(super) const MAX_ITEMS: usize = 64;
 
 /// The longest value that is read: twice the longest lookup table.
 pub const MAX_VALUE_BYTES: u32 = 256 << 10;
 
-/// All values that are kept of one file, together.
+/// The most bytes of all values that are kept of one file, together.
 const MAX_KEPT_BYTES: usize = 16 << 20;
 
 const ITEM: Tag = Tag(0xfffe, 0xe000);
@@ -34,17 +34,17 @@ pub(super) struct Encoding {
     pub big_endian: bool,
 }
 
-/// Where the value of Pixel Data begins.
+/// The position of Pixel Data's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PixelData {
-    /// As many bytes as it says; `words` where they are stored as 16-bit words.
+    /// The stated number of bytes; `words` where they are stored as 16-bit words.
     Native { offset: u64, bytes: u64, words: bool },
     /// Items, the first of which is the offset table.
     Encapsulated { offset: u64 },
 }
 
-/// Which attributes are kept, with the VR that the standard gives them: what UN and implicit elements are read as. SQ keeps
-/// a sequence, and of its items what is listed as well.
+/// Which attributes are kept, with their VR in the standard, by which UN and implicit elements are read. SQ keeps a
+/// sequence, and of its items the listed attributes too.
 pub(super) type Wanted = fn(Tag) -> Option<VR>;
 
 /// Walks a file's elements.
@@ -54,7 +54,7 @@ pub(super) struct Walker<'a, S: ?Sized> {
     end: u64,
     wanted: Wanted,
     kept: usize,
-    /// What was mended or left out on the way.
+    /// Repaired and omitted parts.
     pub notes: Vec<&'static str>,
 }
 
@@ -65,7 +65,7 @@ struct Head {
     length: u32,
 }
 
-/// What ends the elements of an item.
+/// The end of an item's elements.
 #[derive(Clone, Copy)]
 enum Until {
     /// Pixel Data.
@@ -75,7 +75,7 @@ enum Until {
 }
 
 impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
-    /// Begins at `position`; `end` is the length of the file.
+    /// Starts at `position`; `end` is the length of the file.
     pub fn new(source: &'a mut S, position: u64, end: u64, wanted: Wanted) -> Result<Self, DicomError> {
         source.seek(SeekFrom::Start(position))?;
         Ok(Self { source, position, end, wanted, kept: 0, notes: Vec::new() })
@@ -99,7 +99,7 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
         }
     }
 
-    /// The next bytes, which are read again later. Fewer at the end of the file.
+    /// The next bytes, without consuming them. Fewer at the end of the file.
     fn peek<const N: usize>(&mut self) -> Result<Option<[u8; N]>, DicomError> {
         let mut bytes = [0; N];
         if self.end.saturating_sub(self.position) < N as u64 {
@@ -120,7 +120,7 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
         Ok(bytes)
     }
 
-    /// `bytes` were held against the end before.
+    /// Skips `bytes`, which were compared with the end before.
     fn skip(&mut self, bytes: u64) -> Result<(), DicomError> {
         self.source
             .seek_relative(i64::try_from(bytes).map_err(|_| self.damaged("an attribute is longer than the file"))?)?;
@@ -131,7 +131,7 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
     fn recognise(&mut self, announced: Encoding) -> Result<Encoding, DicomError> {
         let Some(first) = self.peek::<8>()? else { return Ok(announced) };
         let mut encoding = announced;
-        // Files begin with group 8; of another order of bytes that would be group 2048.
+        // Files begin with group 8; in the other byte order that would be group 2048.
         encoding.big_endian = match [first[0], first[1]] {
             [8, 0] => false,
             [0, 8] => true,
@@ -158,14 +158,14 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
             if !(v0.is_ascii_uppercase() && v1.is_ascii_uppercase()) {
                 return Err(self.damaged("an attribute cannot be told from the next"));
             }
-            // Kinds that come to be have lengths of four bytes (PS3.5, 7.1.2).
+            // New VRs have lengths of four bytes (PS3.5, 7.1.2).
             return Ok(Head { tag, vr: Some(VR::UN), length: long(self.take()?) });
         };
         let length = if has_long_length(vr) { long(self.take()?) } else { u32::from(short([l0, l1])) };
         Ok(Head { tag, vr: Some(vr), length })
     }
 
-    /// Reads the elements of a file or an item. Yields where the pixels are, in a file.
+    /// Reads the elements of a file or an item. Returns the position of the pixels, for a file.
     fn elements(
         &mut self,
         encoding: Encoding,
@@ -258,7 +258,7 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
                     self.kept += bytes.len();
                     let unknown = vr == Some(VR::UN);
                     let vr = vr.filter(|vr| *vr != VR::UN).unwrap_or(of_the_standard);
-                    // What a file hides in UN, it has from an implicit one, which is little-endian.
+                    // Elements hidden in UN come from an implicit file, which is little-endian.
                     into.put(tag, Value { vr, big_endian: encoding.big_endian && !unknown, bytes });
                 }
                 _ => self.skip(u64::from(length))?,
@@ -266,7 +266,7 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
         }
     }
 
-    /// Reads items up to `end`, or to the sequence's delimiter. `limit` is the end of what the sequence lies in.
+    /// Reads items up to `end`, or to the sequence's delimiter. `limit` is the end of the sequence's container.
     fn sequence(
         &mut self,
         mut encoding: Encoding,
@@ -310,7 +310,7 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
                 _ => Until::Position(self.position + u64::from(length)),
             };
             if unknown && let Some(first) = self.peek::<8>()? {
-                // Implicit by the standard; some copied explicit elements.
+                // Implicit by the standard; some writers copied explicit elements.
                 encoding.explicit = is_explicit(&first, encoding.big_endian).unwrap_or(false);
             }
             let keep = into.as_ref().is_some_and(|items| items.len() < MAX_ITEMS);
@@ -326,7 +326,7 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
         }
     }
 
-    /// Skips compressed pixels that are not the file's own, as of an icon.
+    /// Skips compressed pixels that are not the file's own, such as those of an icon.
     fn fragments(&mut self, big_endian: bool) -> Result<(), DicomError> {
         loop {
             let Head { tag, length, .. } = self.head(Encoding { explicit: false, big_endian })?;

@@ -1,4 +1,4 @@
-//! What was understood of a file, for people who ask. Nothing in it says whose picture it is.
+//! The readable description of a file. Nothing in it identifies the patient.
 
 use super::regions::ScanRegion;
 use crate::frame::{Orientation, Region};
@@ -7,21 +7,21 @@ use crate::io;
 /// A DICOM file as it was understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Description {
-    /// Of every frame, in pixels.
+    /// The width of every frame, in pixels.
     pub width: usize,
-    /// In pixels.
+    /// The height of every frame, in pixels.
     pub height: usize,
-    /// How many frames are read.
+    /// The number of frames that are read.
     pub frames: u64,
     /// Whether the frames are slices of a volume, which do not follow each other in time.
     pub is_volume: bool,
-    /// UID of the kind of instance, empty where the file names none.
+    /// The UID of the SOP class, empty where the file names none.
     pub sop_class: String,
-    /// UID of the transfer syntax.
+    /// The UID of the transfer syntax.
     pub transfer_syntax: String,
     /// The standard's name of it.
     pub transfer_syntax_name: Option<&'static str>,
-    /// As the file names it, such as `MONOCHROME2`.
+    /// The Photometric Interpretation, such as `MONOCHROME2`.
     pub photometric_interpretation: String,
     /// 1, or 3 for colours.
     pub samples_per_pixel: usize,
@@ -31,15 +31,15 @@ pub struct Description {
     pub bits_stored: u32,
     /// All regions that lie in the picture.
     pub regions: Vec<ScanRegion>,
-    /// What the network sees; `None` is the whole frame.
+    /// The region that the network sees; `None` is the complete frame.
     pub region: Option<Region>,
-    /// `[x, y]`, `None` where the file gives no size.
+    /// The size of a pixel, `[x, y]`; `None` where the file gives none.
     pub mm_per_pixel: Option<[f32; 2]>,
-    /// From one frame to the next, where all are equally far apart.
+    /// The time from one frame to the next, where it is the same for all.
     pub frame_time_ms: Option<f64>,
     /// Specific Character Set, as the file has it; empty where it has none.
     pub character_set: String,
-    /// What was mended or ignored, one sentence each.
+    /// Repaired and ignored parts, one sentence each.
     pub ignored: Vec<String>,
 }
 

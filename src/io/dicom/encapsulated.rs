@@ -1,4 +1,4 @@
-//! Compressed pixels: where each frame's fragments lie.
+//! Compressed pixels: the position of each frame's fragments.
 
 use super::DicomError;
 use crate::io::source::Bytes;
@@ -12,7 +12,7 @@ const MAX_FRAME_BYTES: u64 = 128 << 20;
 
 #[derive(Clone, Copy, Debug)]
 struct Fragment {
-    /// Of its first byte in the file.
+    /// The position of its first byte in the file.
     offset: u64,
     bytes: u32,
 }
@@ -21,13 +21,13 @@ struct Fragment {
 #[derive(Debug)]
 pub(super) struct Fragments {
     fragments: Vec<Fragment>,
-    /// Of the first fragment of every frame, and the end of the last one.
+    /// The index of every frame's first fragment, and the end of the last one.
     starts: Vec<usize>,
 }
 
 impl Fragments {
-    /// Finds them from the offset table on, which begins at `offset`, for the `frames` that the file announces. There are fewer
-    /// where the file has fewer, which is noted.
+    /// Finds them from the offset table on, which begins at `offset`, for the `frames` that the file announces. If the
+    /// file has fewer, there are fewer, which is noted.
     pub fn find(
         source: &mut dyn Bytes,
         offset: u64,
@@ -92,12 +92,12 @@ impl Fragments {
         Ok(Self { fragments, starts })
     }
 
-    /// How many frames there are.
+    /// The number of frames.
     pub fn frames(&self) -> u64 {
         self.starts.len().saturating_sub(1) as u64
     }
 
-    /// Bytes of all fragments together.
+    /// The bytes of all fragments together.
     pub fn bytes(&self) -> u64 {
         self.fragments.iter().map(|fragment| u64::from(fragment.bytes)).sum()
     }
@@ -123,8 +123,8 @@ impl Fragments {
     }
 }
 
-/// The first fragment of every frame, and the end of the last: one fragment a frame, or as the table says, or as the marks say
-/// that the JPEG family begins a picture with (`marked`).
+/// The first fragment of every frame, and the end of the last: one fragment a frame, or by the table, or by the markers
+/// with which the JPEG family begins a picture (`marked`).
 fn starts(
     source: &mut dyn Bytes,
     fragments: &[Fragment],
@@ -137,7 +137,7 @@ fn starts(
     if count == frames {
         return Ok((0..=count).collect());
     }
-    // Of a single picture the table says nothing, and its marks tell whether it is one.
+    // For a single picture the table means nothing, and its markers show whether it is one.
     let by_table = by_table(fragments, table).filter(|starts| starts.len() == frames + 1 && (frames > 1 || !marked));
     if count > frames
         && let Some(starts) = by_table
@@ -151,7 +151,7 @@ fn starts(
                 notes.push(format!("it announces {frames} frames and has {count}; those that it has are read"));
                 Ok((0..=count).collect())
             }
-            (_, false) => Err(DicomError::Unsupported("nothing says which fragments make a frame".into())),
+            (_, false) => Err(DicomError::Unsupported("its fragments cannot be assigned to frames".into())),
         };
     }
     let mut starts = Vec::new();

@@ -1,4 +1,4 @@
-//! Where the planes of a source lie, as its file says: what a segmentation repeats of it.
+//! The position of a source's planes, as its file says, which a segmentation repeats.
 
 use super::derived::sequence;
 use super::values::{Elements, real, reals};
@@ -6,23 +6,23 @@ use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 
-/// Positions and orientation of a file's frames. Only of a file that names their frame of reference.
+/// Positions and orientation of a file's frames. Only for a file that names their frame of reference.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Planes {
     space: Space,
     /// Directions of a row and of a column.
     orientation: [f64; 6],
-    /// In millimetres, of the upper left pixel: one for all frames, or one of each.
+    /// The position of the upper left pixel, in millimetres: one for all frames, or one for each.
     positions: Vec<[f64; 3]>,
-    /// In millimetres, where the file gives it.
+    /// The thickness of a plane in millimetres, where the file gives it.
     thickness_mm: Option<f64>,
 }
 
-/// What coordinates are relative to.
+/// The coordinate system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Space {
     Patient,
-    /// The volume of an Enhanced US Volume, whose place in the patient may be unknown.
+    /// The volume of an Enhanced US Volume, whose position in the patient may be unknown.
     Volume,
 }
 
@@ -54,7 +54,7 @@ impl Space {
 }
 
 impl Planes {
-    /// From functional groups, or from the file's own attributes. `None` where a frame's place is not known.
+    /// Reads functional groups, or the file's own attributes. `None` where the position of a frame is unknown.
     pub fn read(root: &Elements, frames: u64) -> Option<Self> {
         root.get(tags::FRAME_OF_REFERENCE_UID)?;
         let shared = root.items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE).first();
@@ -65,7 +65,7 @@ impl Planes {
         let in_groups = [Space::Patient, Space::Volume].into_iter().find_map(|space| {
             let orientation = [shared, per_frame.first()].into_iter().flatten();
             let orientation = orientation.into_iter().find_map(|groups| of_group(groups, space.orientation()))?;
-            // Frames that are turned differently have no orientation in common.
+            // Frames with different orientations have none in common.
             let others = per_frame.iter().filter_map(|groups| of_group::<6>(groups, space.orientation()));
             if others.into_iter().any(|other| other != orientation) {
                 return None;
@@ -85,7 +85,7 @@ impl Planes {
         (planes.positions.len() == 1 || planes.positions.len() as u64 == frames).then_some(planes)
     }
 
-    /// Of a plane, in millimetres; `None` where the file does not give it.
+    /// The thickness of a plane, in millimetres; `None` where the file does not give it.
     pub fn thickness_mm(&self) -> Option<f64> {
         self.thickness_mm
     }
@@ -184,7 +184,7 @@ mod tests {
         let position = written.items().unwrap()[0].element(tags::IMAGE_POSITION_VOLUME).unwrap();
         assert_eq!(position.to_multi_float64().unwrap(), [0.0, 0.0, 3.0]);
         assert_eq!(planes.position(3), None);
-        // A frame without a place.
+        // A frame without a position.
         assert_eq!(Planes::read(&root, 3), None);
     }
 }

@@ -1,20 +1,22 @@
-//! From stored grey values to what a screen shows: Modality LUT, VOI LUT, Presentation LUT Shape (DICOM PS3.3, C.11; PS3.4, N.2).
+//! Converts stored grey values to displayed ones: Modality LUT, VOI LUT, Presentation LUT Shape (DICOM PS3.3, C.11;
+//! PS3.4, N.2).
 
 use super::palette::Lut;
 use super::values::{Elements, real, text};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-/// What the file says of its grey values.
+/// The file's grey scale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Grey {
-    /// Of every stored value from the lowest on; `None` where neither a window nor a table nor eight bits give a scale.
+    /// The displayed value of every stored value from the lowest on; `None` where neither a window nor a table nor
+    /// eight bits give a scale.
     pub table: Option<Vec<u8>>,
     pub inverted: bool,
 }
 
 impl Grey {
-    /// `bits` carry a value, `lowest` is the smallest one.
+    /// Reads the grey scale. `bits` carry a value, `lowest` is the smallest one.
     pub fn read(root: &Elements, bits: u32, lowest: i32, inverted: bool, notes: &mut Vec<String>) -> Self {
         let mut inverted = inverted || text(root, tags::PRESENTATION_LUT_SHAPE).as_deref() == Some("INVERSE");
         let signed = lowest < 0;
@@ -52,7 +54,7 @@ impl Grey {
             (None, Some(window), _) => every(&|stored| window.share(real_value(stored))),
             (None, None, Some(table)) => every(&|stored| real_value(stored) / table.most),
             (None, None, None) => {
-                // A scale leaves the picture as it is, unless it turns dark into bright.
+                // A scale leaves the picture unchanged, unless it turns dark into bright.
                 inverted ^= slope < 0.0;
                 let most = f64::from((1i32 << bits) - 1);
                 if bits <= 8 && !signed { every(&|stored| f64::from(stored) / most) } else { None }
@@ -62,7 +64,7 @@ impl Grey {
     }
 }
 
-/// Where an attribute may be: in the file itself, in what its frames share, in what the first frame has of its own.
+/// The places where an attribute may be: the file itself, the groups that its frames share, those of the first frame.
 pub(super) fn groups(root: &Elements, sequence: Tag) -> Vec<&Elements> {
     let groups = [tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE];
     std::iter::once(root).chain(groups.iter().filter_map(|group| root.nested(*group, sequence))).collect()
@@ -74,7 +76,7 @@ enum Function {
     Sigmoid,
 }
 
-/// The first of the windows that a file offers.
+/// The first of the windows in a file.
 struct Window {
     centre: f64,
     width: f64,
@@ -101,7 +103,8 @@ impl Window {
         window
     }
 
-    /// 0 is black, 1 white (PS3.3, C.11.2.1.2 and C.11.2.1.3); beyond them lies what the window cuts off.
+    /// The displayed value, 0 black to 1 white (PS3.3, C.11.2.1.2 and C.11.2.1.3); values outside are cut off by the
+    /// window.
     fn share(&self, value: f64) -> f64 {
         let Self { centre, width, .. } = *self;
         match self.function {

@@ -1,4 +1,4 @@
-//! JPEG frames: what their markers say, and decoding (ITU-T T.81).
+//! JPEG frames: reading their markers, and decoding (ITU-T T.81).
 
 use super::pixels::PixelLayout;
 use crate::io::jpeg::{FrameHeader, Process, Sampling, Segments};
@@ -7,7 +7,7 @@ use image::{ColorType, ImageDecoder};
 use std::borrow::Cow;
 use std::io::Cursor;
 
-/// What stands before the first scan.
+/// The markers before the first scan.
 pub(super) struct Header {
     pub frame: FrameHeader,
     /// Whether JFIF or Adobe marked how colours are coded.
@@ -41,7 +41,8 @@ impl Header {
         self.frame.components.len()
     }
 
-    /// Whether three unmarked components are red, green and blue: the file says so and none is halved, or their names do.
+    /// Whether three unmarked components are red, green and blue: the file says so and none is subsampled, or their
+    /// names do.
     fn is_unmarked_rgb(&self, rgb: bool) -> bool {
         let [first, second, third] = self.frame.components.as_slice() else { return false };
         let factors = |of: &Sampling| (of.horizontal, of.vertical);
@@ -51,14 +52,16 @@ impl Header {
     }
 }
 
-/// Decodes into grey or RGB; says whether it was grey. Nothing is allocated for a picture of another size than announced.
+/// Decodes into grey or RGB; returns whether it was grey. Nothing is allocated for a picture with another size than
+/// announced.
 pub(super) fn decode(
     data: &[u8],
     header: Option<&Header>,
     layout: &PixelLayout,
     out: &mut Vec<u8>,
 ) -> Result<bool, String> {
-    // Pydicom, DCMTK and GDCM agree: without a mark of its own, such a JPEG holds what the file says. Adobe's mark says it.
+    // As in Pydicom, DCMTK and GDCM: a JPEG without a mark of its own has the colours that the file states. Adobe's
+    // mark states them itself.
     let data = match header.filter(|header| header.is_unmarked_rgb(layout.is_rgb())) {
         Some(_) => Cow::Owned([&data[..2], b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0", &data[2..]].concat()),
         None => Cow::Borrowed(data),
@@ -114,7 +117,7 @@ pub(super) fn decode_lossless(
     if out.len() == layout.interleaved_bytes() { Ok(()) } else { Err("it holds another number of pixels".into()) }
 }
 
-/// Holds a coded picture's samples against what the file describes.
+/// Compares a coded picture's samples with the file's description.
 pub(super) fn check_samples(components: usize, bits: usize, layout: &PixelLayout) -> Result<(), String> {
     if components != layout.samples_per_pixel || bits > 8 * layout.bytes_per_sample || bits == 0 {
         return Err(format!(

@@ -4,15 +4,15 @@ use super::jpeg::{check_samples, check_size};
 use super::pixels::PixelLayout;
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 
-/// Samples of one picture, all components together. The decoder takes some 16 bytes for each.
+/// The most samples of one picture, all components together. The decoder needs some 16 bytes for each.
 const MAX_SAMPLES: usize = 1 << 25;
 
-/// Tiles of one picture; each takes memory of its own. Scanners write one, or a few hundred.
+/// The most tiles of one picture, since each needs memory of its own. Scanners write one, or a few hundred.
 const MAX_TILES: u64 = 1 << 14;
 
-/// What the first marker segment says (T.800, A.5.1).
+/// The content of the first marker segment (T.800, A.5.1).
 struct Size {
-    /// Of the picture.
+    /// The width of the picture.
     width: u32,
     height: u32,
     tiles: u64,
@@ -84,7 +84,7 @@ pub(super) fn decode(data: &[u8], layout: &PixelLayout, out: &mut Vec<u8>) -> Re
     Ok(())
 }
 
-/// DICOM has bare codestreams. Some wrap them in a file of their own.
+/// The codestream in `data`: DICOM has bare codestreams, but some files wrap them in a file format.
 fn codestream(data: &[u8]) -> Option<&[u8]> {
     const START: &[u8] = &[0xff, 0x4f, 0xff, 0x51];
     if data.starts_with(START) {
@@ -101,11 +101,11 @@ pub(super) fn is_complete(data: &[u8]) -> bool {
     let mut at = 2;
     loop {
         let Some(&[marker0, marker, l0, l1, ref rest @ ..]) = codestream.get(at..) else {
-            // Nothing is left but the end's mark, which may be missing.
+            // Only the end marker is left, which may be missing.
             return at <= codestream.len();
         };
         if marker0 != 0xff {
-            // Padding behind the end, or damage, which the decoder tells.
+            // Padding behind the end, or damage, which the decoder reports.
             return true;
         }
         at += match marker {

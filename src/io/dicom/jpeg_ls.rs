@@ -1,23 +1,24 @@
 //! JPEG-LS (ITU-T T.87), lossless and near-lossless: LOCO-I's predictor, contexts, Golomb codes and runs.
 //!
-//! Written here because the only decoders for Rust are bindings of a C++ library, which a cart's build would have to compile.
+//! Implemented here because the only decoders for Rust are bindings of a C++ library, which a device's build would have
+//! to compile.
 
 use crate::io::jpeg::{FrameHeader, Process, Segments};
 
-/// Of gradients, by nine steps of each of three and without their sign (T.87, A.3.4).
+/// The number of contexts of gradients, by nine steps of each of three and without their sign (T.87, A.3.4).
 const CONTEXTS: usize = 365;
 
-/// Bits that a run's length grows by (T.87, A.2.1).
+/// The bits by which a run's length grows (T.87, A.2.1).
 const RUN_BITS: [u32; 32] =
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// What a picture holds, checked before anything is allocated.
+/// The size of a picture, checked before anything is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     pub width: usize,
     pub height: usize,
     pub components: usize,
-    /// Of a sample, 2 to 16.
+    /// Bits of a sample, 2 to 16.
     pub bits: u32,
 }
 
@@ -30,7 +31,7 @@ struct Coding {
     reset: i32,
 }
 
-/// How samples of components follow each other in a scan.
+/// The order of the components' samples in a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Interleave {
     None,
@@ -38,7 +39,8 @@ enum Interleave {
     Sample,
 }
 
-/// Decodes all scans into samples, pixel by pixel. `size` is what the file announces; a picture of another is refused.
+/// Decodes all scans into samples, pixel by pixel. `size` is the size that the file announces; a picture with another
+/// one is refused.
 pub(super) fn decode(data: &[u8], size: Size, out: &mut Vec<u16>) -> Result<(), &'static str> {
     const CUT: &str = "it is cut short";
     let Size { width, height, components, bits } = size;
@@ -79,8 +81,10 @@ pub(super) fn decode(data: &[u8], size: Size, out: &mut Vec<u16>) -> Result<(), 
                 let count = usize::from(count);
                 let selected = rest.get(..2 * count).ok_or(CUT)?;
                 let &[near, interleave, transform] = rest.get(2 * count..).ok_or(CUT)? else { return Err(CUT) };
-                let first =
-                    ids.iter().position(|id| selected.first() == Some(id)).ok_or("a scan is of no component")?;
+                let first = ids
+                    .iter()
+                    .position(|id| selected.first() == Some(id))
+                    .ok_or("a scan refers to an unknown component")?;
                 let interleave = match (interleave, count) {
                     (0, 1) => Interleave::None,
                     (1, _) => Interleave::Line,
@@ -88,7 +92,7 @@ pub(super) fn decode(data: &[u8], size: Size, out: &mut Vec<u16>) -> Result<(), 
                     _ => return Err("its samples follow in an unknown order"),
                 };
                 if first + count > components || count == 0 || transform != 0 {
-                    return Err("a scan is of no component");
+                    return Err("a scan refers to an unknown component");
                 }
                 let coding = Coding::new(preset, bits, near.into())?;
                 let mut scan = Scan::new(data, segments.position(), coding);
@@ -129,10 +133,10 @@ impl Coding {
     }
 }
 
-/// What is known of one context.
+/// The state of one context.
 #[derive(Clone, Copy)]
 struct Context {
-    /// Sum of the sizes of errors, and how many there were.
+    /// Sum of the magnitudes of errors, and their number.
     a: i32,
     n: i32,
     /// Bias, and its correction.
@@ -140,7 +144,7 @@ struct Context {
     c: i32,
 }
 
-/// What is known of the ends of runs: sizes of errors, how many, how many below zero.
+/// The state of a context for the ends of runs: magnitudes of errors, their number, and the number below zero.
 #[derive(Clone, Copy)]
 struct RunContext {
     a: i32,
@@ -159,7 +163,7 @@ struct Scan<'a> {
     runs: [RunContext; 2],
 }
 
-/// One component's line with those above it. Index 0 is left of the picture, the last one right of it.
+/// One component's line and the one above it. Index 0 is left of the picture, the last one right of it.
 struct Lines {
     above: Vec<i32>,
     line: Vec<i32>,
@@ -169,12 +173,13 @@ struct Lines {
 impl Lines {
     fn next(&mut self, width: usize) {
         std::mem::swap(&mut self.above, &mut self.line);
-        // Left of a line is what is above its first pixel, and right of the one above its own last one.
+        // The sample left of a line is the one above its first pixel, and the sample right of the line above is that
+        // line's last one.
         self.line[0] = self.above[1];
         self.above[width + 1] = self.above[width];
     }
 
-    /// Left, above, above left, above right.
+    /// The neighbours: left, above, above left, above right.
     fn around(&self, x: usize) -> [i32; 4] {
         [self.line[x - 1], self.above[x], self.above[x - 1], self.above[x + 1]]
     }
@@ -198,7 +203,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// `None` where the bits end early.
+    /// Decodes the scan; `None` where the bits end early.
     fn decode(
         &mut self,
         size: Size,
@@ -251,7 +256,7 @@ impl<'a> Scan<'a> {
         Some(())
     }
 
-    /// Of several components whose samples alternate: one run serves all of them.
+    /// Decodes a line of several components whose samples alternate: one run serves all of them.
     fn line_of_pixels(&mut self, lines: &mut [Lines], width: usize) -> Option<()> {
         let mut run_index = lines.first()?.run_index;
         let mut x = 1;
@@ -324,7 +329,7 @@ impl<'a> Scan<'a> {
         context.a = context.a.saturating_add(error.abs());
         if context.n == self.coding.reset {
             context.a >>= 1;
-            // As T.87 has it: towards minus infinity.
+            // As in T.87: rounded towards minus infinity.
             context.b >>= 1;
             context.n >>= 1;
         }
@@ -339,7 +344,7 @@ impl<'a> Scan<'a> {
         Some(self.restore(predicted, sign * error))
     }
 
-    /// How many pixels are as the one on the left, and whether one that is not follows.
+    /// How many pixels equal the one on the left, and whether a different one follows.
     fn run(&mut self, index: &mut usize, room: usize) -> Option<(usize, bool)> {
         let mut length = 0;
         while self.bits.bit()? == 1 {
@@ -359,7 +364,8 @@ impl<'a> Scan<'a> {
         (length < room).then_some((length, true))
     }
 
-    /// The pixel that ends a run (T.87, A.7.2). With `may_match`, one whose neighbours agree has a context of its own.
+    /// The pixel that ends a run (T.87, A.7.2). With `may_match`, a pixel whose neighbours are equal has a context of
+    /// its own.
     fn run_end(&mut self, left: i32, above: i32, run_index: usize, may_match: bool) -> Option<i32> {
         let matches = may_match && (left - above).abs() <= self.coding.near;
         let kind = i32::from(matches);
@@ -402,12 +408,12 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The parameter of a context's Golomb codes; `None` where damage made it larger than any.
+/// The parameter of a context's Golomb codes; `None` where damage made it larger than allowed.
 fn golomb(n: i32, a: i32) -> Option<u32> {
     (0..20).find(|k| i64::from(n) << k >= i64::from(a))
 }
 
-/// Bits of a scan: after 0xff only seven of a byte carry any.
+/// The bits of a scan: after 0xff a byte carries only seven.
 struct BitReader<'a> {
     data: &'a [u8],
     at: usize,
@@ -427,7 +433,7 @@ impl BitReader<'_> {
                 self.buffer |= u64::from(byte) << (57 - self.held);
                 self.held += 7;
             } else {
-                // The first byte of a marker is none of the scan's.
+                // The first byte of a marker does not belong to the scan.
                 if byte == 0xff && self.data.get(self.at + 1).is_none_or(|next| next & 0x80 != 0) {
                     return;
                 }

@@ -1,7 +1,7 @@
 //! DICOM: ultrasound pictures and clips in, segmentations and measurement reports out.
 //!
-//! Of a file's attributes only those are read that are used, each after its length was checked; the pixels are
-//! read frame by frame. Names of patients go into DICOM segmentations and reports and nowhere else.
+//! Only the attributes that are used are read, each after its length was checked; the pixels are read frame by frame.
+//! Names of patients are only written into DICOM segmentations and reports.
 
 mod attributes;
 mod clip;
@@ -37,8 +37,8 @@ pub use sr::{MeasurementReport, ReportError};
 
 use std::io;
 
-/// What keeps a DICOM file from being read. Whoever opened it knows its name; none of these holds a value of the file
-/// that could say whose it is.
+/// Why a DICOM file is not read. The caller knows its name; no error contains a value of the file that could identify
+/// the patient.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -53,7 +53,7 @@ pub enum DicomError {
     Unsupported(String),
     #[error("the DICOM file lacks {0}; export it again")]
     Missing(&'static str),
-    #[error("{0} in the DICOM file is no usable value; export it again")]
+    #[error("{0} in the DICOM file is not a usable value; export it again")]
     Value(&'static str),
     #[error("the DICOM file holds no pixels; give an ultrasound image or clip")]
     NoPixels,

@@ -1,8 +1,8 @@
-//! What files derived from a DICOM file repeat of it: patient, study, and the instance itself.
+//! The attributes of a DICOM file that derived files repeat: patient, study, and the instance itself.
 //!
-//! Names of patients are copied byte for byte, together with the character set that they are written in. Nothing is decoded
-//! and encoded again, so a name is as right in the copy as it was in the source, in any of the standard's sets, and with code
-//! extensions (PS3.5, 6.1.2).
+//! Names of patients are copied byte for byte, together with their character set. Nothing is decoded and encoded again,
+//! so a name in the copy is exactly that of the source, in any of the standard's sets, and with code extensions (PS3.5,
+//! 6.1.2).
 
 use super::geometry::Planes;
 use super::values::{Elements, reals, text};
@@ -12,7 +12,8 @@ use dicom_object::InMemDicomObject;
 
 const UTF_8: &str = "ISO_IR 192";
 
-/// What a segmentation or a report says about the file it belongs to. Holds the patient's name where the file does.
+/// The attributes of a source file that a segmentation or a report repeats. Contains the patient's name where the file
+/// does.
 #[derive(Clone, Debug)]
 pub struct SourceReference {
     pub(super) root: Elements,
@@ -21,10 +22,10 @@ pub struct SourceReference {
     pub(super) planes: Option<Planes>,
 }
 
-/// What lossy compression did to the source, once and for all.
+/// The lossy compression that the source went through.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Lossy {
-    /// By the file's transfer syntax, which may have forgotten to say so.
+    /// The method, by the file's transfer syntax, since the file itself may not state it.
     pub method: Option<&'static str>,
     /// Uncompressed over compressed size of the file's pixels.
     pub ratio: f64,
@@ -44,10 +45,10 @@ pub(super) const PATIENT_AND_STUDY: [(Tag, VR); 9] = [
 ];
 
 impl SourceReference {
-    /// An attribute as the source has it, byte for byte; empty where it has none. Belongs into a file whose Specific Character
-    /// Set is [`SourceReference::character_set`].
+    /// An attribute of the source, byte for byte; empty where it has none. The target file needs the Specific Character
+    /// Set [`SourceReference::character_set`].
     pub(super) fn copy(&self, tag: Tag, vr: VR) -> DataElement<InMemDicomObject> {
-        // No text of these kinds is nearly as long, and its length would not be written whole.
+        // No text of these kinds is nearly as long, and its length could not be written.
         let value = self.root.get(tag).filter(|value| value.bytes.len() < 1 << 15);
         let mut bytes = value.map(|value| value.bytes.clone()).unwrap_or_default();
         if bytes.len() % 2 == 1 {
@@ -55,15 +56,15 @@ impl SourceReference {
         }
         let value = match vr {
             _ if bytes.is_empty() => PrimitiveValue::Empty,
-            // The writer turns bytes into decimals under these two, which are plain text.
+            // The writer converts bytes to decimals under these two, which are plain text.
             VR::DS | VR::IS => PrimitiveValue::from(String::from_utf8_lossy(&bytes).trim_matches([' ', '\0'])),
             _ => PrimitiveValue::U8(bytes.into()),
         };
         DataElement::new(tag, vr, value)
     }
 
-    /// Whether what is copied reads the same in UTF-8. So it is of plain ASCII, which all sets share but for the two that JIS X
-    /// 0201 has of its own, and of what is UTF-8 already.
+    /// Whether the copied text is the same in UTF-8: true for plain ASCII, which all sets share except for two
+    /// characters of JIS X 0201, and for text that is UTF-8 already.
     fn reads_as_utf_8(&self) -> bool {
         let set = text(&self.root, tags::SPECIFIC_CHARACTER_SET).unwrap_or_default();
         let plain = |tag: Tag| {
@@ -72,8 +73,8 @@ impl SourceReference {
         set == UTF_8 || (!set.contains("IR 13") && PATIENT_AND_STUDY.iter().all(|(tag, _)| plain(*tag)))
     }
 
-    /// Specific Character Set of a file that repeats the source's attributes: the source's own, or UTF-8 where that reads the
-    /// same. `None` where the source names none and has bytes that only its maker knows.
+    /// The Specific Character Set of a file that repeats the source's attributes: the source's own, or UTF-8 where the
+    /// text is the same in it. `None` where the source names none and has bytes of an unknown encoding.
     pub(super) fn character_set(&self, impersonal: bool) -> Option<DataElement<InMemDicomObject>> {
         if impersonal || self.reads_as_utf_8() {
             return Some(DataElement::new(tags::SPECIFIC_CHARACTER_SET, VR::CS, UTF_8));
@@ -84,7 +85,7 @@ impl SourceReference {
             .map(|_| self.copy(tags::SPECIFIC_CHARACTER_SET, VR::CS))
     }
 
-    /// Text of our own on the first level of such a file: what its set may lack becomes `?`.
+    /// Generated text on the first level of such a file: characters that its set may lack become `?`.
     pub(super) fn own_text(&self, text: &str, impersonal: bool) -> String {
         if impersonal || self.reads_as_utf_8() {
             return text.to_string();
@@ -92,15 +93,15 @@ impl SourceReference {
         text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
     }
 
-    /// Text of our own in an item of such a file: the item gets a character set of its own where the text needs one (PS3.5,
-    /// 7.5.3).
+    /// Generated text in an item of such a file: the item gets a character set of its own where the text needs one
+    /// (PS3.5, 7.5.3).
     pub(super) fn put_own_text(&self, item: &mut InMemDicomObject, texts: &[(Tag, VR, String)], impersonal: bool) {
         let needs_set = texts.iter().any(|(_, _, text)| !text.is_ascii());
         if needs_set && !impersonal && !self.reads_as_utf_8() {
             item.put(DataElement::new(tags::SPECIFIC_CHARACTER_SET, VR::CS, UTF_8));
         }
         for (tag, vr, text) in texts {
-            // As bytes: nothing encodes them once more.
+            // As bytes, so that they are not encoded once more.
             let mut bytes = text.as_bytes().to_vec();
             if bytes.len() % 2 == 1 {
                 bytes.push(b' ');
@@ -122,7 +123,7 @@ impl SourceReference {
             let ratio = format!("{:.2}", self.lossy.ratio);
             elements.push(DataElement::new(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS, ratio));
         }
-        // Names of standards, such as ISO_10918_1; other text has no place there.
+        // Names of standards, such as ISO_10918_1; other text is not allowed there.
         let named = text(&self.root, tags::LOSSY_IMAGE_COMPRESSION_METHOD);
         if named.is_some_and(|named| named.split('\\').all(|method| method.starts_with("ISO_"))) {
             elements.push(self.copy(tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS));
@@ -133,7 +134,7 @@ impl SourceReference {
     }
 }
 
-/// How a transfer syntax loses what it compresses.
+/// The lossy method of a transfer syntax.
 pub(super) fn lossy_method(transfer_syntax: &str) -> Option<&'static str> {
     match transfer_syntax {
         uids::JPEG_BASELINE8_BIT | uids::JPEG_EXTENDED12_BIT => Some("ISO_10918_1"),

@@ -5,13 +5,13 @@ use super::values::{Elements, integers, words};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 
-/// Entries of any table.
+/// The most entries of any table.
 const MAX_ENTRIES: usize = 1 << 16;
 
 /// Red, green and blue of every stored value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Palette {
-    /// The stored value of the first entry; smaller ones take it too, and larger ones than the last take the last.
+    /// The stored value of the first entry; smaller values use it too, and values beyond the last entry use the last.
     first: i32,
     colours: Vec<[u8; 3]>,
 }
@@ -36,7 +36,7 @@ const CHANNELS: [[Tag; 3]; 3] = [
 ];
 
 impl Palette {
-    /// `signed` where stored values are.
+    /// Reads the palette; `signed` where stored values are signed.
     pub fn read(root: &Elements, signed: bool) -> Result<Self, DicomError> {
         let [red, green, blue] = CHANNELS.map(|tags| channel(root, tags, signed));
         let (red, green, blue) = (red?, green?, blue?);
@@ -56,7 +56,7 @@ impl Palette {
 /// Entries, first stored value and bits of an entry, from a descriptor.
 fn descriptor(values: &[i64], signed: bool) -> Option<(usize, i32, i64)> {
     let &[entries, first, bits] = values else { return None };
-    // Signed in some files; and zero stands for what sixteen bits cannot hold.
+    // Signed in some files; and zero means the value that sixteen bits cannot hold.
     let entries = match entries as u16 {
         0 => MAX_ENTRIES,
         entries => usize::from(entries),
@@ -98,19 +98,19 @@ fn channel(
     Ok((first, table.into_iter().take(entries).collect()))
 }
 
-/// The high byte is what a screen shows of sixteen bits. Some write eight bits into the low one.
+/// The displayed value of sixteen bits is the high byte. Some writers put eight bits into the low one.
 fn eight_bits(words: &[u16]) -> Vec<u8> {
     let low = words.iter().all(|word| *word < 256);
     words.iter().map(|word| if low { *word as u8 } else { (*word >> 8) as u8 }).collect()
 }
 
-/// Expands segments of numbers of `unit` bytes each into `entries` entries; `None` where they make fewer.
+/// Expands segments of numbers of `unit` bytes each into `entries` entries; `None` where there are fewer.
 fn expand(segments: &[u16], unit: usize, entries: usize) -> Option<Vec<u16>> {
     let mut out: Vec<u16> = Vec::with_capacity(entries);
     let mut at = 0;
     while at < segments.len() && out.len() < entries {
         if segments[at] == 2 {
-            // A few segments again that stood before: their number, and where the first begins, in bytes.
+            // Repeats a few earlier segments: their number, and the offset of the first, in bytes.
             let &[_, count, low, high, ..] = segments.get(at..)? else { return None };
             let start = match unit {
                 1 => usize::from(low) | usize::from(high) << 8,
@@ -131,7 +131,7 @@ fn expand(segments: &[u16], unit: usize, entries: usize) -> Option<Vec<u16>> {
     (out.len() >= entries).then_some(out)
 }
 
-/// Adds one discrete or linear segment, of which no more is made than fits; yields where the next begins.
+/// Adds one discrete or linear segment, limited to the entries that fit; returns where the next begins.
 fn segment(segments: &[u16], at: usize, entries: usize, out: &mut Vec<u16>) -> Option<usize> {
     let &[kind, count, ref rest @ ..] = segments.get(at..)? else { return None };
     let count = usize::from(count);
@@ -159,12 +159,13 @@ fn segment(segments: &[u16], at: usize, entries: usize, out: &mut Vec<u16>) -> O
 pub(super) struct Lut {
     first: i32,
     entries: Vec<u16>,
-    /// What an entry can be at most.
+    /// The largest possible value of an entry.
     pub most: f64,
 }
 
 impl Lut {
-    /// From an item of Modality LUT Sequence or VOI LUT Sequence. `signed` where the values that are looked up may be.
+    /// Reads an item of Modality LUT Sequence or VOI LUT Sequence. `signed` where the values that are looked up may be
+    /// signed.
     pub fn read(item: &Elements, signed: bool) -> Option<Self> {
         let (entries, first, bits) = descriptor(&integers(item, tags::LUT_DESCRIPTOR)?, signed)?;
         if !(8..=16).contains(&bits) {
@@ -176,7 +177,7 @@ impl Lut {
         }
         table.truncate(entries);
         (table.len() == entries).then_some(())?;
-        // Some write eight bits and say sixteen.
+        // Some writers store eight bits and say sixteen.
         let bits = if table.iter().all(|entry| *entry < 256) { 8 } else { bits };
         Some(Self { first, entries: table, most: ((1u32 << bits) - 1).into() })
     }

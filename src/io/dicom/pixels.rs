@@ -1,4 +1,4 @@
-//! How pixels are stored, and the way from there into a frame (DICOM PS3.3, C.7.6.3).
+//! How pixels are stored, and their conversion to a frame (DICOM PS3.3, C.7.6.3).
 
 use super::DicomError;
 use super::grey::Grey;
@@ -9,7 +9,7 @@ use crate::io::MAX_DECODED_BYTES;
 use crate::io::source::FrameBuffer;
 use dicom_dictionary_std::tags;
 
-/// What the stored samples mean.
+/// The meaning of the stored samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Samples {
     Grey(Grey),
@@ -25,13 +25,13 @@ pub(super) struct PixelLayout {
     pub width: usize,
     pub height: usize,
     pub frames: u64,
-    /// Its name in the file.
+    /// The name in the file.
     pub photometric: String,
     /// 1 or 3.
     pub samples_per_pixel: usize,
     /// 1 or 2.
     pub bytes_per_sample: usize,
-    /// The bits that carry a value, and those below them that do not.
+    /// The bits that carry a value, and the unused ones below them.
     pub bits_stored: u32,
     shift: u32,
     signed: bool,
@@ -55,7 +55,7 @@ impl PixelLayout {
         }
         let frames = match text(root, tags::NUMBER_OF_FRAMES) {
             None => 1,
-            // Some write 0 for a picture.
+            // Some writers put 0 for a picture.
             Some(_) => integer(root, tags::NUMBER_OF_FRAMES)
                 .and_then(|frames| u64::try_from(frames).ok())
                 .ok_or(DicomError::Value("the number of frames"))?
@@ -91,7 +91,7 @@ impl PixelLayout {
             ("RGB" | "YBR_RCT" | "YBR_ICT", 3) => Samples::Rgb,
             ("YBR_FULL" | "YBR_FULL_422", 3) if bytes_per_sample == 1 => Samples::Ybr,
             (other, count) => {
-                // A name of the standard's, or something like one.
+                // A name of the standard's, or a similar one.
                 let name: String = other.chars().filter(|c| c.is_ascii_alphanumeric() || "_ ".contains(*c)).collect();
                 let name: String = name.chars().take(16).collect();
                 return Err(DicomError::Unsupported(format!("its colours are {count} x {bits_allocated} bits {name}")));
@@ -112,7 +112,7 @@ impl PixelLayout {
             samples,
             spread: Spread::default(),
         };
-        // Stored and in the frame: whichever is more.
+        // The larger of the stored size and the size in the frame.
         if (layout.frame_bytes().max(layout.interleaved_bytes()) as u64).max((width * height) as u64 * 3)
             > MAX_DECODED_BYTES
         {
@@ -121,7 +121,7 @@ impl PixelLayout {
         Ok(layout)
     }
 
-    /// Holds the length of uncompressed Pixel Data against what is described.
+    /// Compares the length of uncompressed Pixel Data with the description.
     pub fn check_length(&mut self, bytes: u64, notes: &mut Vec<String>) -> Result<(), DicomError> {
         if matches!(self.photometric.as_str(), "YBR_RCT" | "YBR_ICT") {
             return Err(DicomError::Unsupported(format!(
@@ -130,7 +130,8 @@ impl PixelLayout {
             )));
         }
         let (height, frames) = (self.height as u64, self.frames);
-        // To an even length; some pad a picture to four bytes. More, or a byte a row, would be another layout.
+        // Padding to an even length; some writers pad a picture to four bytes. More, or a byte a row, would be another
+        // layout.
         let fits = |frame_bytes: usize| {
             let described = (frame_bytes as u64).saturating_mul(frames);
             let most = if frames == 1 { 3.min(height.saturating_sub(1)).max(described % 2) } else { described % 2 };
@@ -151,17 +152,17 @@ impl PixelLayout {
         })
     }
 
-    /// Byte planes of one frame; 4:2:2 counts as three, as RLE has it.
+    /// The number of byte planes of one frame; 4:2:2 counts as three, as in RLE.
     pub fn planes(&self) -> usize {
         self.samples_per_pixel * self.bytes_per_sample
     }
 
-    /// Of a frame whose pixels have all their samples.
+    /// The bytes of a frame whose pixels have all their samples.
     pub fn interleaved_bytes(&self) -> usize {
         self.width * self.height * self.planes()
     }
 
-    /// Of an uncompressed frame.
+    /// The bytes of an uncompressed frame.
     pub fn frame_bytes(&self) -> usize {
         if self.halved { 4 * self.width.div_ceil(2) * self.height } else { self.interleaved_bytes() }
     }
@@ -171,7 +172,7 @@ impl PixelLayout {
         self.photometric == "RGB"
     }
 
-    /// Puts stored bytes, low byte first, into a frame. Missing ones would be black; there are none.
+    /// Converts stored bytes, low byte first, to a frame. Missing ones would be black; there are none.
     pub fn convert(&mut self, stored: &[u8], into: &mut FrameBuffer) -> Result<(), FrameError> {
         if self.halved {
             let width = self.width;
@@ -189,7 +190,7 @@ impl PixelLayout {
         self.convert_samples(stored, self.planar, into)
     }
 
-    /// The same for a frame whose byte planes follow each other, high byte first, as RLE has them.
+    /// As [`Self::convert`], for a frame whose byte planes follow each other, high byte first, as in RLE.
     pub fn convert_planes(&mut self, planes: &[u8], into: &mut FrameBuffer) -> Result<(), FrameError> {
         if self.bytes_per_sample == 1 {
             return self.convert_samples(planes, true, into);
@@ -203,7 +204,7 @@ impl PixelLayout {
         self.convert_samples(&stored, true, into)
     }
 
-    /// The same for what a decoder yields: all samples of every pixel, pixel by pixel.
+    /// As [`Self::convert`], for a decoder's output: all samples of every pixel, pixel by pixel.
     pub fn convert_interleaved(&mut self, stored: &[u8], into: &mut FrameBuffer) -> Result<(), FrameError> {
         self.convert_samples(stored, false, into)
     }
@@ -247,7 +248,7 @@ impl PixelLayout {
         Ok(())
     }
 
-    /// Puts a decoded JPEG into a frame: grey as grey, colours as they are.
+    /// Converts a decoded JPEG to a frame: grey as grey, colours unchanged.
     pub fn convert_jpeg(&mut self, grey: bool, decoded: &[u8], into: &mut FrameBuffer) -> Result<(), &'static str> {
         let failed = |_| "its size is zero";
         match &self.samples {
@@ -264,7 +265,7 @@ impl PixelLayout {
         }
     }
 
-    /// A black frame, for one that cannot be decoded.
+    /// A black frame, in place of one that cannot be decoded.
     pub fn blank(&self, into: &mut FrameBuffer) -> Result<(), FrameError> {
         let format = match &self.samples {
             Samples::Grey(Grey { table: Some(_), .. }) => PixelFormat::Gray8,
@@ -291,8 +292,8 @@ impl PixelLayout {
     }
 }
 
-/// The bits that values take which nothing else gives a scale: files allocate sixteen and fill eight, ten or twelve. Grows
-/// from frame to frame, so that a clip keeps one scale as soon as its brightest pixel was seen.
+/// The number of bits in use where nothing else gives a scale: files allocate sixteen and fill eight, ten or twelve. It
+/// grows from frame to frame, so that a clip keeps one scale as soon as its brightest pixel was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Spread {
     bits: u32,
@@ -308,7 +309,7 @@ impl Default for Spread {
 
 impl Spread {
     fn include(&mut self, values: impl Iterator<Item = i32>) {
-        // Of a value below zero, as many bits as of the one above zero that mirrors it.
+        // A negative value needs as many bits as the positive one that mirrors it.
         let (mut all, mut below) = (0, false);
         for value in values {
             all |= value ^ (value >> 31);
@@ -344,9 +345,9 @@ fn triples(stored: &[u8], planar: bool, pixels: &mut [u8], colour: impl Fn([u8; 
     }
 }
 
-/// ITU-R BT.601 at full range, as PS3.3, C.7.6.3.1.2 gives it.
+/// ITU-R BT.601 at full range, as in PS3.3, C.7.6.3.1.2.
 fn rgb_of([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
-    // A float as a byte is cut to 0..255.
+    // A float to byte cast saturates at 0 and 255.
     [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|value| value.round() as u8)
 }

@@ -1,4 +1,5 @@
-//! Sequence of Ultrasound Regions (DICOM PS3.3, C.8.5.5): where the scan lies in the picture, and how large its pixels are.
+//! Sequence of Ultrasound Regions (DICOM PS3.3, C.8.5.5): the region of the scan in the picture, and the size of its
+//! pixels.
 
 use super::grey::groups;
 use super::values::{Elements, integer, real, reals};
@@ -17,17 +18,17 @@ const UNITS_CM: i64 = 3;
 /// One of the regions that a file lists.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScanRegion {
-    /// Cut to the picture.
+    /// The region, cut to the picture.
     pub place: Region,
-    /// Whether it is a two-dimensional image, and no trace.
+    /// Whether it is a two-dimensional image, not a trace.
     pub is_2d: bool,
-    /// Whether it shows tissue, and no flow or waveform.
+    /// Whether it shows tissue, not flow or a waveform.
     pub is_tissue: bool,
-    /// `[x, y]`, where the region's units are centimetres.
+    /// The size of a pixel, `[x, y]`, where the region's units are centimetres.
     pub mm_per_pixel: Option<[f32; 2]>,
 }
 
-/// The regions of a file; those outside of the picture, or of one row or column at most, are left out.
+/// The regions of a file; those outside the picture, or of one row or column at most, are left out.
 pub(super) fn read(root: &Elements, width: usize, height: usize, notes: &mut Vec<String>) -> Vec<ScanRegion> {
     let listed = root.items(tags::SEQUENCE_OF_ULTRASOUND_REGIONS);
     let usable = |item| {
@@ -50,7 +51,7 @@ pub(super) fn read(root: &Elements, width: usize, height: usize, notes: &mut Vec
     regions
 }
 
-/// The scan: the largest two-dimensional region, of tissue where one says so, the first of equal ones.
+/// The scan: the largest two-dimensional region, of tissue where a region says so, the first of equal ones.
 pub(super) fn scan<'a>(regions: &'a [ScanRegion], notes: &mut Vec<String>) -> Option<&'a ScanRegion> {
     let tissue: Vec<&ScanRegion> = regions.iter().filter(|region| region.is_2d && region.is_tissue).collect();
     let candidates = if tissue.is_empty() { regions.iter().filter(|region| region.is_2d).collect() } else { tissue };
@@ -75,9 +76,10 @@ pub(super) fn scan<'a>(regions: &'a [ScanRegion], notes: &mut Vec<String>) -> Op
     Some(first)
 }
 
-/// `[x, y]` of pictures that have no regions but a spacing, of their own or in the groups that frames share.
+/// The size of a pixel, `[x, y]`, of pictures that have no regions but a spacing, of their own or in the groups that
+/// frames share.
 pub(super) fn pixel_spacing(root: &Elements, notes: &mut Vec<String>) -> Option<[f32; 2]> {
-    // Rows first: the distance from row to row is that along y.
+    // Rows first: the distance from row to row is the one along y.
     let spacing = |group: &Elements| match reals(group, tags::PIXEL_SPACING)?.as_slice() {
         &[y, x] => usable([x, y]),
         _ => None,
@@ -93,7 +95,7 @@ pub(super) fn pixel_spacing(root: &Elements, notes: &mut Vec<String>) -> Option<
     Some(found)
 }
 
-/// Both corners belong to the region. Some machines let it end one pixel outside, so it is cut to the picture.
+/// Both corners belong to the region. In some files it ends one pixel outside, so it is cut to the picture.
 fn place(region: &Elements, width: usize, height: usize) -> Option<Region> {
     let corner = |tag| usize::try_from(integer(region, tag)?).ok();
     let (x, y) = (corner(tags::REGION_LOCATION_MIN_X0)?, corner(tags::REGION_LOCATION_MIN_Y0)?);

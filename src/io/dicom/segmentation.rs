@@ -1,8 +1,8 @@
-//! DICOM SEG: masks that a viewer lays over the ultrasound they came from (PS3.3, A.51).
+//! DICOM SEG: masks that a viewer lays over their ultrasound source (PS3.3, A.51).
 //!
-//! One binary segment a prompt. Every frame names the frame of the source that it lies on, pixel on pixel. The size of a
-//! pixel is there where it is known, and with it the plane's place where the source has a frame of reference; most ultrasound
-//! has none.
+//! There is one binary segment per prompt. Every frame refers to the frame of the source that it matches pixel by
+//! pixel. The size of a pixel is written where it is known, and with it the plane's position where the source has a
+//! frame of reference; most ultrasound files have none.
 
 use super::derived::{
     self, Algorithm, Code, Deidentification, Header, MAX_LABEL, NoReference, new_uid, number, plain, sequence, text,
@@ -20,19 +20,19 @@ use std::path::Path;
 /// The most bytes that the masks of one file may take, at eight pixels a byte.
 const MAX_PIXEL_BYTES: usize = 256 << 20;
 
-/// The most characters of a segment's description, which holds prompts that are too long for its label.
+/// The most characters of a segment's description, which has prompts that are too long for its label.
 const MAX_DESCRIPTION: usize = 1024;
 
 /// One mask, eight pixels a byte.
 struct Frame {
     segment: u16,
-    /// In the source, from 1.
+    /// The frame's number in the source, from 1.
     number: u32,
     bits: Vec<u8>,
     empty: bool,
 }
 
-/// Masks of one DICOM file under any number of prompts, until they are written. Holds them at one bit a pixel.
+/// Masks of one DICOM file under any number of prompts, until they are written. They are stored with one bit a pixel.
 pub struct Segmentation {
     source: SourceReference,
     algorithm: Algorithm,
@@ -43,19 +43,19 @@ pub struct Segmentation {
     bytes: usize,
 }
 
-/// A segmentation that was written: what another object says to refer to it.
+/// A written segmentation: what another object needs to refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrittenSegmentation {
     pub(super) instance_uid: String,
     pub(super) series_uid: String,
-    /// Of every prompt.
+    /// The tracking UID of every prompt.
     pub(super) tracking_uids: Vec<String>,
-    /// Segment and frame of the source of every frame, both from 1.
+    /// Segment and source frame of every frame, both from 1.
     frames: Vec<(u16, u32)>,
 }
 
 impl WrittenSegmentation {
-    /// The segmentation's frame, from 1, that holds what a prompt found in a frame of the source, both from 0.
+    /// The segmentation's frame, from 1, with the finding of a prompt in a frame of the source, both from 0.
     pub(super) fn frame(&self, prompt: usize, frame: usize) -> Option<u32> {
         let wanted = (u16::try_from(prompt + 1).ok()?, u32::try_from(frame + 1).ok()?);
         let index = self.frames.binary_search(&wanted).ok()?;
@@ -63,23 +63,23 @@ impl WrittenSegmentation {
     }
 }
 
-/// Why masks do not go into a segmentation.
+/// Why masks cannot be written as a segmentation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum SegmentationError {
-    #[error("masks of different sizes do not go into one DICOM segmentation: write one for each size")]
+    #[error("masks of different sizes cannot be written into one DICOM segmentation: write one for each size")]
     Size,
     #[error("the masks take more than {} MiB as a DICOM segmentation: cut the clip", MAX_PIXEL_BYTES >> 20)]
     TooLarge,
-    #[error("segment {0} does not go into a DICOM segmentation: there is no such prompt")]
+    #[error("segment {0} cannot be written into a DICOM segmentation: there is no such prompt")]
     Prompt(usize),
     #[error(transparent)]
     Source(#[from] NoReference),
 }
 
 impl Segmentation {
-    /// An empty one. Segments have the prompts' numbers.
+    /// An empty segmentation. Segments have the prompts' numbers.
     pub fn new(source: SourceReference, algorithm: Algorithm, prompts: Vec<String>) -> Self {
         Self { source, algorithm, prompts, size: None, mm_per_pixel: None, frames: Vec::new(), bytes: 0 }
     }
@@ -92,7 +92,8 @@ impl Segmentation {
     /// Adds what prompt `prompt`, counted from 0, found in the source's frame `frame`, counted from 0.
     ///
     /// # Errors
-    /// A mask of another size than the first; a prompt that is none of this segmentation's; more than a file can hold.
+    /// The mask has another size than the first, the prompt is not one of this segmentation's, or there are more masks
+    /// than a file can hold.
     pub fn push(&mut self, prompt: usize, frame: usize, mask: &Mask) -> Result<(), SegmentationError> {
         self.source.check()?;
         let segment = u16::try_from(prompt + 1).ok().filter(|_| prompt < self.prompts.len());
@@ -109,7 +110,8 @@ impl Segmentation {
             bits[index / 8] |= 1 << (index % 8);
             empty = false;
         }
-        // The standard lets empty frames out; each segment keeps one, so that "looked for, not found" can be told.
+        // The standard allows to leave out empty frames; each segment keeps one, so that "looked for, not found" is
+        // recorded.
         let known = self.frames.iter().rposition(|known| known.segment == segment);
         match known {
             Some(_) if empty => return Ok(()),
@@ -127,10 +129,10 @@ impl Segmentation {
         Ok(())
     }
 
-    /// Writes the file. With a de-identification nothing in it names the patient, and its UIDs are replaced.
+    /// Writes the file. With a de-identification nothing in it identifies the patient, and its UIDs are replaced.
     ///
     /// # Errors
-    /// A folder that cannot be written to; a segmentation without a single mask.
+    /// The folder cannot be written to, or the segmentation has no mask.
     pub fn write(
         mut self,
         path: &Path,
@@ -233,9 +235,9 @@ impl Segmentation {
     fn shared(&self) -> InMemDicomObject {
         let mut shared = InMemDicomObject::new_empty();
         let Some([x, y]) = self.mm_per_pixel.map(|mm| mm.map(f64::from)) else { return shared };
-        // From row to row first.
-        // Readers want a thickness too. An ultrasound seldom tells it, and then it is nominal: that of a cube as high as a
-        // pixel.
+        // The distance from row to row comes first.
+        // Readers need a thickness too. Ultrasound files rarely state it, and then it is nominal: that of a cube as
+        // high as a pixel.
         let planes = self.source.planes.as_ref();
         let thickness = planes.and_then(Planes::thickness_mm).unwrap_or(y);
         let measures = InMemDicomObject::from_element_iter([
@@ -303,14 +305,14 @@ impl Segmentation {
         groups
     }
 
-    /// All frames bit behind bit, the lowest bit first; a frame may begin within a byte.
+    /// All frames bit after bit, the lowest bit first; a frame may begin within a byte.
     fn packed(&self, pixels: usize) -> Vec<u8> {
         let mut packed = vec![0u8; (self.frames.len() * pixels).div_ceil(8).next_multiple_of(2)];
         for (index, frame) in self.frames.iter().enumerate() {
             let (byte, shift) = (index * pixels / 8, index * pixels % 8);
             for (at, bits) in frame.bits.iter().enumerate() {
                 packed[byte + at] |= bits << shift;
-                // What was shifted out; beyond the end there are only padding bits, which are zero.
+                // The bits that were shifted out; beyond the end there are only padding bits, which are zero.
                 if shift > 0
                     && let Some(next) = packed.get_mut(byte + at + 1)
                 {
@@ -322,17 +324,17 @@ impl Segmentation {
     }
 }
 
-/// What a segment shows. Which kind of lesion, its label says in words.
+/// The category of a segment. Its label says in words which kind of lesion it is.
 pub(super) const CATEGORY: Code = Code::sct("49755003", "Morphologically Abnormal Structure");
 pub(super) const LESION: Code = Code::sct("52988006", "Lesion");
 
-/// What people know a finding by. Prompts may be repeated, so it has their number.
+/// The readable name of a finding. Prompts may be repeated, so it contains their number.
 pub(super) fn tracking_id(number: u16, prompt: &str) -> String {
     format!("{number}: {}", label(prompt, MAX_DESCRIPTION))
 }
 
 fn label(prompt: &str, most: usize) -> String {
     let label = plain(prompt, most);
-    // A label must not be empty, and a prompt may be.
+    // A label must not be empty, but a prompt may be.
     if label.is_empty() { "no prompt".into() } else { label }
 }

@@ -1,4 +1,4 @@
-//! Readers and writer against files made here; and against real ones, where they are at hand.
+//! Readers and writer against generated files, and against real ones where they are available.
 
 use super::*;
 use crate::frame::{PixelFormat, Region};
@@ -105,7 +105,7 @@ fn every_kind_of_pixel_arrives() {
     assert_eq!(half, rgb(vec![10, 10, 10, 20, 20, 20, 30, 30, 30]));
     let mut twelve = picture("MONOCHROME2", 1, 2, 1);
     deep(&mut twelve, 12);
-    // What lies in the unused bits is no value.
+    // The unused bits do not belong to the value.
     let samples = [0x0fffu16, 0xf800].map(u16::to_le_bytes).concat();
     let spread = [65_535u16, 32_776].map(u16::to_le_bytes).concat();
     assert_eq!(pixels(native(twelve, &samples)), (PixelFormat::Gray16Le, spread));
@@ -157,7 +157,7 @@ fn other_transfer_syntaxes() {
     let file = encapsulated(picture("YBR_FULL_422", 3, 8, 8), uids::JPEG_BASELINE8_BIT, &[], &[&jpeg]);
     let decoded = pixels(file).1;
     assert!(decoded.iter().zip(&colours).all(|(a, b)| a.abs_diff(*b) < 4), "{decoded:?}");
-    // Two frames in three fragments, which the table tells apart.
+    // Two frames in three fragments, which the table separates.
     let mut clip = picture("YBR_FULL_422", 3, 8, 8);
     clip.put(DataElement::new(tags::NUMBER_OF_FRAMES, VR::IS, "2"));
     let (head, tail) = jpeg.split_at(100);
@@ -165,7 +165,7 @@ fn other_transfer_syntaxes() {
     let parts = [head, tail, &jpeg];
     let found = frames(encapsulated(clip.clone(), uids::JPEG_BASELINE8_BIT, &[0, second], &parts)).unwrap();
     assert_eq!((found.len(), found[0].pixels()), (2, found[1].pixels()));
-    // Without a table that fits, their marks do.
+    // Without a table that fits, their markers separate them.
     for table in [&[][..], &[0, 4], &[0, 0]] {
         let found = frames(encapsulated(clip.clone(), uids::JPEG_BASELINE8_BIT, table, &parts)).unwrap();
         assert_eq!((found.len(), found[0].pixels()), (2, found[1].pixels()), "{table:?}");
@@ -206,7 +206,7 @@ fn the_scan_is_the_largest_region_of_tissue() {
         let frame = frames[0].frame().unwrap();
         (frame.region(), frame.mm_per_pixel())
     };
-    // A trace is larger, and no scan. The last column lies outside, as some machines write it.
+    // A trace is larger, but not a scan. The last column lies outside, as some machines write it.
     let regions = vec![
         region(3, [0, 0, 9, 7], Some(1.0)),
         region(1, [1, 1, 2, 2], Some(1.0)),
@@ -215,7 +215,7 @@ fn the_scan_is_the_largest_region_of_tissue() {
     assert_eq!(read(regions, true), (Region { x: 2, y: 3, width: 8, height: 4 }, Some([0.5, 1.0])));
     let outside = vec![region(1, [10, 0, 12, 5], Some(0.5)), region(1, [5, 5, 4, 6], None)];
     assert_eq!(read(outside, true), (Region::whole(10, 8), Some([0.25, 0.5])));
-    // Seconds are no length.
+    // Seconds are not a length.
     let timed = vec![region(1, [0, 0, 4, 4], None)];
     assert_eq!(read(timed, false), (Region { x: 0, y: 0, width: 5, height: 5 }, None));
 }
@@ -281,7 +281,7 @@ fn bad_files_are_errors_without_names() {
     JpegEncoder::new(&mut jpeg).encode(&[0; 64], 8, 8, image::ExtendedColorType::L8).unwrap();
     refused(encapsulated(good(), uids::JPEG_BASELINE8_BIT, &[], &[&jpeg]), "it is 8 x 8 pixels, not 2 x 2");
     refused(native(good(), &[0; 4])[..400].to_vec(), "the DICOM file");
-    // A value that says it has four gigabytes.
+    // A value with a stated length of four gigabytes.
     let mut long = native(good(), &[0; 4]);
     let at = long.windows(2).rposition(|pair| pair == b"OB").unwrap();
     long[at + 4..at + 8].copy_from_slice(&[0xfe, 0xff, 0xff, 0xff]);
@@ -298,7 +298,7 @@ fn ends_that_never_began() {
     refused(stray, "an item begins outside of a sequence");
 }
 
-/// Every byte of small files changed, one after the other, and every length cut: no panic, whatever comes.
+/// Every byte of small files changed, one after the other, and every length cut: no panic, whatever the result.
 #[test]
 fn mutations_never_panic() {
     let mut object = picture("MONOCHROME2", 1, 2, 2);
@@ -429,7 +429,7 @@ fn segmentations_say_how_large_pixels_are_and_where() {
     assert_eq!(text(&file, tags::LOSSY_IMAGE_COMPRESSION_RATIO), "7.5");
     assert_eq!(text(&file, tags::LOSSY_IMAGE_COMPRESSION_METHOD), "ISO_10918_1");
     assert_eq!(text(&groups(&file, tags::SEGMENT_SEQUENCE), tags::SEGMENT_LABEL), "no prompt");
-    // A place is of no use without the size of a pixel.
+    // A position is useless without the size of a pixel.
     let file = written(None, None);
     let shared = groups(&file, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
     assert_eq!(shared.iter().count(), 0);
@@ -438,7 +438,7 @@ fn segmentations_say_how_large_pixels_are_and_where() {
     assert!(text(&deidentified, tags::FRAME_OF_REFERENCE_UID).starts_with("2.25."));
 }
 
-/// A segmentation that refers to nothing would be taken for one of nothing.
+/// A segmentation without a reference to its source would have no meaning.
 #[test]
 fn a_source_without_a_number_is_refused() {
     let mut object = picture("MONOCHROME2", 1, 1, 1);
@@ -467,7 +467,7 @@ fn no_two_segmentations_have_one_number() {
     assert_ne!(numbers[0], numbers[1]);
 }
 
-/// Real files of three kinds, where they lie beside the repository.
+/// Real files of three kinds, where they are available.
 #[test]
 fn real_files() {
     let folder = std::env::var_os("CAUSALCLIPSEG_DATA")
@@ -487,7 +487,7 @@ fn real_files() {
         assert_eq!((found.len(), [frame.width(), frame.height()]), (count, size), "{name}");
         assert_eq!(frame.mm_per_pixel().is_some(), with_mm, "{name}");
         assert_eq!(frame.region() != Region::whole(size[0], size[1]), with_mm, "{name}");
-        // A picture, not a field of one colour.
+        // A picture, not a uniform area.
         let pixels = found[0].pixels();
         assert!(pixels.iter().any(|p| *p > 150) && pixels.iter().any(|p| *p < 20), "{name}");
     }

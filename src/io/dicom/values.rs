@@ -9,7 +9,7 @@ pub(super) struct Value {
     pub vr: VR,
     /// Whether numbers have their high byte first.
     pub big_endian: bool,
-    /// With the padding.
+    /// The bytes, with the padding.
     pub bytes: Vec<u8>,
 }
 
@@ -33,7 +33,7 @@ impl Elements {
         self.values.get(&tag)
     }
 
-    /// The items of a sequence; none where it is absent.
+    /// The items of a sequence; empty where it is absent.
     pub fn items(&self, tag: Tag) -> &[Elements] {
         self.sequences.get(&tag).map_or(&[], Vec::as_slice)
     }
@@ -81,7 +81,7 @@ impl Value {
                 let values = self.numbers(u64::from_le_bytes, u64::from_be_bytes);
                 values.into_iter().map(|value| i64::try_from(value).ok()).collect()
             }
-            // Some write "1.0" where a whole number belongs.
+            // Some writers put "1.0" where an integer belongs.
             VR::IS | VR::DS => decimals(&self.text())?
                 .into_iter()
                 .map(|value| (value.fract() == 0.0 && value.abs() < 1e15).then_some(value as i64))
@@ -91,7 +91,7 @@ impl Value {
     }
 }
 
-/// Numbers in text, parted by backslashes.
+/// Numbers in text, separated by backslashes.
 fn decimals(text: &str) -> Option<Vec<f64>> {
     text.split('\\').map(|part| part.trim_matches([' ', '\0']).parse().ok()).collect()
 }
@@ -104,7 +104,7 @@ pub(super) fn integers(object: &Elements, tag: Tag) -> Option<Vec<i64>> {
     object.get(tag)?.integers()
 }
 
-/// The first of several.
+/// The first of several numbers.
 pub(super) fn real(object: &Elements, tag: Tag) -> Option<f64> {
     object.get(tag)?.reals()?.first().copied().filter(|value| value.is_finite())
 }
@@ -113,7 +113,8 @@ pub(super) fn reals(object: &Elements, tag: Tag) -> Option<Vec<f64>> {
     object.get(tag)?.reals()
 }
 
-/// Without the padding. For text of the standard's own: names of patients have character sets, and are copied as bytes.
+/// Text without the padding. Only for text defined by the standard: names of patients have character sets, and are
+/// copied as bytes.
 pub(super) fn text(object: &Elements, tag: Tag) -> Option<String> {
     let text = object.get(tag)?.text();
     Some(text.trim_matches([' ', '\0']).to_string()).filter(|text| !text.is_empty())

@@ -1,10 +1,11 @@
 //! Huffman tables, and the bits of a scan.
 
-/// By the next sixteen bits: the code's length in the high byte, its symbol in the low one; 0 where no code begins so.
+/// A table indexed by the next sixteen bits: the code's length in the high byte, its symbol in the low one; 0 where no
+/// code begins so.
 pub(super) struct Table(Vec<u16>);
 
 impl Table {
-    /// Reads a segment's tables into `tables[class][number]`. `None` where it is no list of tables.
+    /// Reads a segment's tables into `tables[class][number]`. `None` where it is not a list of tables.
     pub fn read_all(mut body: &[u8], tables: &mut [[Option<Self>; 4]; 2]) -> Option<()> {
         while let Some((head, rest)) = body.split_first() {
             let (counts, rest) = rest.split_first_chunk::<16>()?;
@@ -32,19 +33,19 @@ impl Table {
     }
 }
 
-/// Why no bits, or no symbol, came.
+/// Why there were no bits, or no symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The data end, or a marker stands in the way.
+    /// The data end, or a marker follows.
     End,
-    /// No code of the table.
+    /// The bits are not a code of the table.
     NoCode,
 }
 
 /// The bits of a scan, up to the next marker.
 pub(super) struct Bits<'a> {
     data: &'a [u8],
-    /// The first byte that is not in `held` yet.
+    /// The position of the first byte that is not in `held` yet.
     at: usize,
     held: u64,
     count: u32,
@@ -85,7 +86,7 @@ impl<'a> Bits<'a> {
         if self.count < 16 {
             self.fill();
         }
-        // What the next bits are, followed by zeros where the data end.
+        // The next bits, followed by zeros where the data end.
         let next = if self.count >= 16 { self.held >> (self.count - 16) } else { self.held << (16 - self.count) };
         let entry = table.0.get(usize::from(next as u16)).copied().unwrap_or(0);
         let length = u32::from(entry >> 8);
@@ -96,7 +97,7 @@ impl<'a> Bits<'a> {
         Ok(entry as u8)
     }
 
-    /// Where the next marker may be looked for: what is held and not used is padding, or surplus.
+    /// The earliest position of the next marker: unused bits are padding, or surplus.
     pub fn position(&self) -> usize {
         self.at
     }

@@ -1,14 +1,15 @@
-//! The markers of a JPEG, the segments behind them, and what a frame header says (ITU-T T.81, B.1 and B.2; T.87 keeps to it).
+//! The markers of a JPEG, the segments after them, and the contents of a frame header (ITU-T T.81, B.1 and B.2; T.87
+//! uses the same).
 
-/// Markers one after the other, each with what its segment holds behind its length. Markers without a segment are passed over,
-/// but for the end of the picture, and so are bytes that are no marker. Ends where the data do, or a segment is cut short.
+/// Iterates over markers, each with the content of its segment. Markers without a segment are skipped, except for the
+/// end of the picture, and so are bytes that are not a marker. Ends where the data do, or a segment is cut short.
 pub(in crate::io) struct Segments<'a> {
     data: &'a [u8],
     at: usize,
 }
 
 impl<'a> Segments<'a> {
-    /// `None` for what does not begin as a JPEG does.
+    /// `None` for data that do not begin as a JPEG does.
     pub fn new(data: &'a [u8]) -> Option<Self> {
         data.starts_with(&[0xff, 0xd8]).then_some(Self { data, at: 2 })
     }
@@ -18,7 +19,7 @@ impl<'a> Segments<'a> {
         self.at
     }
 
-    /// Goes on from another byte: behind a scan, which is no segment.
+    /// Continues at another byte: behind a scan, which is not a segment.
     pub fn resume_at(&mut self, position: usize) {
         self.at = position;
     }
@@ -43,8 +44,8 @@ impl<'a> Iterator for Segments<'a> {
     }
 }
 
-/// The marker at or after `at`, which then lies behind it. Bytes that are no marker are skipped, as decoders do: among them those
-/// below 0x80, which the data of a JPEG-LS scan hold behind 0xff. No segment has such a marker.
+/// The marker at or after `at`, which is then moved behind it. Bytes that are not a marker are skipped, as decoders do:
+/// among them those below 0x80, which the data of a JPEG-LS scan contain behind 0xff. No segment has such a marker.
 pub(super) fn next_marker(data: &[u8], at: &mut usize) -> Option<u8> {
     loop {
         let start = *at + data.get(*at..)?.iter().position(|byte| *byte == 0xff)?;
@@ -67,14 +68,14 @@ pub(in crate::io) enum Process {
     Progressive,
     /// Predictors and Huffman codes.
     Lossless,
-    /// LOCO-I (T.87), a format of its own behind JPEG's markers.
+    /// LOCO-I (T.87), a separate format behind JPEG's markers.
     Ls,
     /// Any other: hierarchical, arithmetic.
     Other,
 }
 
 impl Process {
-    /// As a frame header's marker says; `None` for any other marker.
+    /// The process of a frame header's marker; `None` for any other marker.
     pub fn of(marker: u8) -> Option<Self> {
         match marker {
             0xc0 | 0xc1 => Some(Self::Sequential),
@@ -91,16 +92,16 @@ impl Process {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::io) struct Sampling {
     pub id: u8,
-    /// 1 to 4 each: how many samples the others' largest holds.
+    /// 1 to 4 each: the number of samples relative to the smallest.
     pub horizontal: usize,
     pub vertical: usize,
 }
 
-/// What stands before the first scan. Sides may be zero; there is at least one colour.
+/// The frame header before the first scan. Sides may be zero; there is at least one colour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::io) struct FrameHeader {
     pub process: Process,
-    /// Bits of a sample, which only DICOM asks for.
+    /// Bits of a sample, which only DICOM needs.
     #[cfg_attr(not(feature = "dicom"), allow(dead_code))]
     pub precision: u8,
     pub width: usize,
@@ -109,7 +110,7 @@ pub(in crate::io) struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// `None` for a header that makes no sense.
+    /// Reads a frame header; `None` where it is not valid.
     pub fn read(process: Process, body: &[u8]) -> Option<Self> {
         let &[precision, h0, h1, w0, w1, count, ref rest @ ..] = body else { return None };
         let listed = rest.as_chunks().0.iter().take(count.into());

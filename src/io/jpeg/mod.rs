@@ -1,4 +1,4 @@
-//! Whether a JPEG holds all of its picture. Decoders fill what is missing with grey and say nothing.
+//! Checks that a JPEG has all of its picture. Decoders silently fill missing parts with grey.
 //!
 //! The Huffman codes of every scan are read and counted against the blocks that the header announces; nothing is
 //! transformed. A missing end marker alone is accepted: cameras and archives lose it, and no pixel is lost with it.
@@ -12,7 +12,7 @@ pub(super) use markers::{FrameHeader, Process, Sampling, Segments};
 use huffman::Table;
 use scan::{Outcome, Scan};
 
-/// What a JPEG lacks. Whoever read it knows its name.
+/// The data that a JPEG lacks. The caller knows its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum JpegFault {
@@ -24,18 +24,18 @@ pub enum JpegFault {
     ScansMissing,
 }
 
-/// Of one colour: how many blocks lie in an MCU, and what of it the scans held so far.
+/// One colour: the number of blocks in an MCU, and what the scans had of it so far.
 #[derive(Clone, Debug)]
 struct Component {
     id: u8,
     horizontal: usize,
     vertical: usize,
-    /// Blocks that carry pixels, and the place for blocks of whole MCUs.
+    /// The number of blocks with pixels, and the number with complete MCUs.
     blocks: [usize; 2],
     padded: [usize; 2],
-    /// Of each block of a progressive picture, which coefficients are not zero, by their place in the zigzag.
+    /// The coefficients of each block of a progressive picture that are not zero, by their position in the zigzag.
     nonzero: Vec<u64>,
-    /// By coefficient, how many low bits are still to come; `None` where nothing came yet.
+    /// The number of low bits of each coefficient that are still missing; `None` where all are.
     missing_bits: [Option<u8>; 64],
 }
 
@@ -55,19 +55,19 @@ enum Coding {
 struct Picture {
     coding: Coding,
     components: Vec<Component>,
-    /// MCUs across and down, where a scan holds several components.
+    /// MCUs across and down, where a scan has several components.
     mcus: [usize; 2],
 }
 
-/// The most blocks of which a progressive picture's coefficients are remembered: 16,384 pixels a side, in three colours.
+/// The most blocks for which a progressive picture's coefficients are stored: 16,384 pixels a side, in three colours.
 const MAX_BLOCKS: usize = 3 * 2048 * 2048;
 
-/// Checks that a JPEG's scans hold all blocks that its header announces: baseline, extended, progressive and lossless with
-/// Huffman codes. What else `data` may be (arithmetic codes, JPEG-LS, a header that makes no sense) is left to the decoder
-/// to refuse, and passes.
+/// Checks that a JPEG's scans have all blocks that its header announces: baseline, extended, progressive and lossless
+/// with Huffman codes. Other data (arithmetic codes, JPEG-LS, an invalid header) pass and are left to the decoder to
+/// refuse.
 ///
 /// # Errors
-/// Data that end, or cannot be decoded, before the last block.
+/// The data end, or cannot be decoded, before the last block.
 pub fn check_complete(data: &[u8]) -> Result<(), JpegFault> {
     let mut picture = None;
     let mut tables: [[Option<Table>; 4]; 2] = Default::default();
@@ -96,7 +96,7 @@ pub fn check_complete(data: &[u8]) -> Result<(), JpegFault> {
             _ => {}
         }
     }
-    // Without an end marker. Where the data end before the first scan, the decoder says so.
+    // Without an end marker. Where the data end before the first scan, the decoder reports it.
     finish(picture.as_ref(), false)
 }
 
@@ -105,7 +105,7 @@ fn finish(picture: Option<&Picture>, ended: bool) -> Result<(), JpegFault> {
     let complete = picture.components.iter().all(|component| {
         let dc = component.missing_bits[0];
         match (ended, picture.coding == Coding::Progressive) {
-            // A writer may leave out what it finds not worth sending; without the end nobody knows.
+            // A writer may leave out the last scans; without the end marker that is unknown.
             (true, _) | (_, false) => dc.is_some(),
             (false, true) => {
                 component.missing_bits[1].is_some()
@@ -117,7 +117,7 @@ fn finish(picture: Option<&Picture>, ended: bool) -> Result<(), JpegFault> {
 }
 
 impl Picture {
-    /// `None` for what is not coded with Huffman codes, or makes no sense.
+    /// `None` for data that are not coded with Huffman codes, or are not valid.
     fn new(header: &FrameHeader) -> Option<Self> {
         let coding = match header.process {
             Process::Sequential => Coding::Sequential,
@@ -126,7 +126,7 @@ impl Picture {
             Process::Ls | Process::Other => return None,
         };
         let &FrameHeader { width, height, ref components, .. } = header;
-        // A height of zero is told behind the first scan; nobody writes that.
+        // A height of zero is given behind the first scan; no known writer does that.
         if width == 0 || height == 0 || components.len() > 4 {
             return None;
         }

@@ -1,25 +1,25 @@
-//! One scan: which components and coefficients it holds, and the walk over its blocks.
+//! One scan: which components and coefficients it has, and the walk over its blocks.
 
 use super::huffman::{Bits, Stop, Table};
 use super::markers::next_marker;
 use super::{Coding, Component, JpegFault, Picture};
 
-/// What a scan turned out to hold.
+/// The content of a scan.
 pub(super) enum Outcome {
-    /// All its blocks; the next marker is at or behind this byte.
+    /// The scan is complete; the next marker is at or after this byte.
     Complete(usize),
-    /// It cannot be read here, for reasons that are the decoder's to tell.
+    /// The scan cannot be read here; the decoder reports why.
     Unknown,
     Fault(JpegFault),
 }
 
 /// A scan's header.
 pub(super) struct Scan {
-    /// The component's place in the picture, and its tables for DC and AC.
+    /// The component's position in the picture, and its tables for DC and AC.
     parts: Vec<(usize, [usize; 2])>,
     first: usize,
     last: usize,
-    /// Bits of precision that earlier scans left, and that this one leaves.
+    /// The missing bits of precision before this scan, and after it.
     before: u8,
     after: u8,
 }
@@ -40,7 +40,7 @@ impl Scan {
             Some((place, [usize::from(entry[1] >> 4), usize::from(entry[1] & 15)]))
         };
         let parts = listed.chunks_exact(2).map(part).collect::<Option<Vec<_>>>()?;
-        // Of a picture that is not progressive, all there is, whatever is written there.
+        // In a picture that is not progressive, all coefficients, whatever the header says.
         let (first, last, before, after) = match picture.coding {
             Coding::Progressive => (usize::from(first), usize::from(last), precision >> 4, precision & 15),
             Coding::Sequential => (0, 63, 0, 0),
@@ -177,7 +177,7 @@ impl Scan {
         Ok(())
     }
 
-    /// One more bit of every coefficient that is not zero, and coefficients that become so.
+    /// Reads one more bit of every coefficient that is not zero, and the coefficients that become so.
     fn refine(&self, bits: &mut Bits<'_>, nonzero: &mut u64, table: &Table, end_of_band: &mut u32) -> Result<(), Stop> {
         let mut k = self.first;
         while *end_of_band == 0 && k <= self.last {
@@ -224,10 +224,10 @@ fn dc(bits: &mut Bits<'_>, tables: &Tables<'_>) -> Result<(), Stop> {
     bits.take(u32::from(size)).map(drop)
 }
 
-/// Of a lossless picture: a sample's difference to its prediction.
+/// Reads a lossless picture's difference between a sample and its prediction.
 fn difference(bits: &mut Bits<'_>, tables: &Tables<'_>) -> Result<(), Stop> {
     match bits.symbol(tables.dc.ok_or(Stop::NoCode)?)? {
-        // Sixteen stands for 32,768 and has no bits of its own.
+        // Sixteen means 32,768 and has no bits of its own.
         16 => Ok(()),
         size @ 0..16 => bits.take(u32::from(size)).map(drop),
         _ => Err(Stop::NoCode),
@@ -245,7 +245,7 @@ fn sequential_block(bits: &mut Bits<'_>, tables: &Tables<'_>) -> Result<(), Stop
             (15, 0) => k += 16,
             (_, 0) => break,
             _ => {
-                // A run beyond the last coefficient: decoders pass over it.
+                // A run beyond the last coefficient, which decoders ignore.
                 k += usize::from(run) + 1;
                 bits.take(size)?;
             }

@@ -33,7 +33,7 @@ fn whatever_is_cut_off_is_missed() {
     for length in scan..bytes.len() - 3 {
         let cut = &bytes[..length];
         assert!(matches!(check_complete(cut), Err(JpegFault::CutShort { .. })), "{length} of {}", bytes.len());
-        // An end marker makes it no better.
+        // An end marker does not change that.
         let mended = [cut, &[0xff, 0xd9]].concat();
         assert!(check_complete(&mended).is_err(), "{length} of {}", bytes.len());
     }

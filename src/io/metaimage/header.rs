@@ -1,4 +1,4 @@
-//! The header: lines of `key = value`, the last of which says where the pixels are.
+//! The header: lines of `key = value`, the last of which names the place of the pixels.
 
 use super::MetaImageError;
 use crate::frame::Orientation;
@@ -8,34 +8,35 @@ use crate::io::raster::{Element, Packing, Raster};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Read};
 
-/// The most bytes a header may take: some hundred thousand frames with a transform each.
+/// The most bytes of a header: some hundred thousand frames with a transform each.
 pub const MAX_HEADER_BYTES: u64 = 64 << 20;
 
 const MAX_LINE_BYTES: u64 = 64 << 10;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Header {
     pub raster: Raster,
     pub geometry: Geometry,
-    /// As `UltrasoundImageOrientation` says.
+    /// The orientation by `UltrasoundImageOrientation`.
     pub orientation: Orientation,
     pub packing: Packing,
-    /// Where the header says so.
+    /// The size of the compressed pixels, where the header states it.
     pub compressed_bytes: Option<u64>,
-    /// Bytes to skip before the pixels in a file of their own; `None` where the pixels are the last bytes of their file.
+    /// Bytes to skip before the pixels in a separate file; `None` where the pixels are the last bytes of their file.
     pub skip_bytes: Option<u64>,
     /// The file with the pixels; `None` where they follow the header.
     pub data_file: Option<String>,
-    /// Everything about the sequence that its geometry does not say, in the file's order.
+    /// Everything about the sequence that its geometry does not state, in the file's order.
     pub fields: Vec<(String, String)>,
-    /// What is said about single frames.
+    /// The fields of single frames.
     pub frame_fields: FrameFields,
-    /// Not text in UTF-8: read as Latin-1.
+    /// Whether the text is not UTF-8 and was read as Latin-1.
     pub is_latin_1: bool,
 }
 
-/// Whether a file's first bytes are a MetaImage header's: lines of `key = value`, among them one that only MetaImage has.
+/// Whether a file's first bytes are a MetaImage header's: lines of `key = value`, among them one that only MetaImage
+/// has.
 pub(in crate::io) fn starts_like_one(start: &[u8]) -> bool {
     let mut lines = start.split(|byte| *byte == b'\n');
     let mut keys = lines.by_ref().map_while(|line| {
@@ -46,7 +47,7 @@ pub(in crate::io) fn starts_like_one(start: &[u8]) -> bool {
 }
 
 impl Header {
-    /// Reads up to and with the line `ElementDataFile`. What follows in `source` are the pixels, where they are local.
+    /// Reads up to and including the line `ElementDataFile`. The pixels follow in `source`, where they are local.
     pub fn read(source: &mut impl BufRead) -> Result<Self, MetaImageError> {
         let mut lines = Lines::default();
         let mut read_bytes = 0;
@@ -67,7 +68,7 @@ impl Header {
     }
 }
 
-/// The header's lines, sorted, before they are understood.
+/// The header's lines by key, before they are interpreted.
 #[derive(Default)]
 struct Lines {
     layout: BTreeMap<&'static str, String>,
@@ -77,7 +78,7 @@ struct Lines {
     is_latin_1: bool,
 }
 
-/// Keys that say how pixels lie in the file and in space; a writer of results states its own.
+/// Keys that describe the layout of pixels in the file and in space; a writer of results states its own.
 const LAYOUT: [&str; 20] = [
     "NDims",
     "DimSize",
@@ -103,7 +104,7 @@ const LAYOUT: [&str; 20] = [
 
 impl Lines {
     fn add(&mut self, line: &[u8]) -> Result<(), MetaImageError> {
-        // Comments come in any encoding; bytes of another than UTF-8 are taken for Latin-1, in which all are letters.
+        // Comments come in any encoding; bytes that are not UTF-8 are read as Latin-1, in which all are letters.
         let line = match std::str::from_utf8(line) {
             Ok(line) => line.to_string(),
             Err(_) => {
@@ -134,7 +135,7 @@ impl Lines {
     fn flag(&self, key: &str) -> Result<Option<bool>, MetaImageError> {
         match self.text(key) {
             None => Ok(None),
-            // MetaIO looks at the first letter.
+            // MetaIO reads the first letter.
             Some(value) if value.starts_with(['T', 't', '1']) => Ok(Some(true)),
             Some(value) if value.starts_with(['F', 'f', '0']) => Ok(Some(false)),
             Some(_) => Err(damaged(&format!("{key} is neither True nor False"))),
@@ -142,7 +143,7 @@ impl Lines {
     }
 
     fn number(&self, key: &str) -> Result<Option<i64>, MetaImageError> {
-        let parse = |value: &str| value.parse().map_err(|_| damaged(&format!("{key} is no number")));
+        let parse = |value: &str| value.parse().map_err(|_| damaged(&format!("{key} is not a number")));
         self.text(key).map(parse).transpose()
     }
 
@@ -151,7 +152,10 @@ impl Lines {
         let Some((key, text)) = keys.iter().find_map(|key| Some((*key, self.text(key)?))) else { return Ok(None) };
         let numbers =
             text.split_whitespace().take(64).map(|number| number.parse::<f64>().ok().filter(|n| n.is_finite()));
-        numbers.collect::<Option<Vec<_>>>().map(Some).ok_or_else(|| damaged(&format!("{key} holds what is no number")))
+        numbers
+            .collect::<Option<Vec<_>>>()
+            .map(Some)
+            .ok_or_else(|| damaged(&format!("{key} contains something that is not a number")))
     }
 
     fn finish(self) -> Result<Header, MetaImageError> {
@@ -227,7 +231,7 @@ impl Lines {
         let mut geometry = Geometry::default();
         if let Some(spacing) = self.reals(&["ElementSpacing", "ElementSize"])? {
             if spacing.len() < 2 || spacing[..2].iter().any(|mm| *mm <= 0.0) {
-                return Err(damaged("ElementSpacing is no size of a pixel"));
+                return Err(damaged("ElementSpacing is not a pixel size"));
             }
             for (mm, given) in geometry.spacing_mm.iter_mut().zip(spacing) {
                 // Between frames of a sequence there is no distance.
@@ -238,7 +242,7 @@ impl Lines {
             geometry.origin_mm.iter_mut().zip(origin).for_each(|(mm, given)| *mm = given);
         }
         let matrix = self.reals(&["TransformMatrix", "Rotation", "Orientation"])?.unwrap_or_default();
-        // A line of the matrix is where an axis leads to. A picture's has two axes in its own plane.
+        // A line of the matrix is the direction of an axis. A picture's has two axes in its own plane.
         let axes = match matrix.len() {
             4 => 2,
             9 => 3,
@@ -254,7 +258,7 @@ impl Lines {
     }
 }
 
-/// A pattern of names, or a file anywhere on the disk, which a header from elsewhere has no business to name.
+/// A pattern of names, or a file anywhere on the disk, which an untrusted header must not name.
 pub(in crate::io) fn is_elsewhere(name: &str) -> bool {
     name.contains(['/', '\\', '%']) || name == ".." || name == "." || name.is_empty()
 }
@@ -264,7 +268,7 @@ fn size(text: Option<&str>, dimensions: Option<i64>) -> Result<(u64, u64, u64), 
     let sides: Vec<u64> = text
         .split_whitespace()
         .take(8)
-        .map(|side| side.parse().map_err(|_| damaged("DimSize holds what is no number")))
+        .map(|side| side.parse().map_err(|_| damaged("DimSize contains something that is not a number")))
         .collect::<Result<_, _>>()?;
     if dimensions.is_some_and(|dimensions| dimensions != sides.len() as i64) {
         return Err(damaged("NDims and DimSize disagree"));

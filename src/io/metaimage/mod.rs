@@ -13,7 +13,7 @@ pub use writer::{MaskSequence, MaskSource};
 use super::raster::RasterError;
 use std::io;
 
-/// What keeps a MetaImage from being read. Whoever opened it knows its name.
+/// Why a MetaImage is not read. The caller knows its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]

@@ -1,4 +1,4 @@
-//! Opens a MetaImage: its header, and where its pixels are.
+//! Opens a MetaImage: reads its header, and finds its pixels.
 
 use super::MetaImageError;
 use super::header::Header;
@@ -9,17 +9,17 @@ use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::Path;
 
-/// Opens a `.mha` or `.mhd` file, and checks that it holds what it announces, no less and no more.
+/// Opens a `.mha` or `.mhd` file, and checks that it has exactly the bytes that it announces.
 ///
 /// # Errors
-/// A header that is damaged or of a kind that is not supported; pixels that do not fit it.
+/// The header is damaged or of an unsupported kind, or the pixels do not fit it.
 pub fn open(path: &Path) -> Result<RasterSequence, SourceError> {
     let file = || Ok(BufReader::new(File::open(path)?));
     let opened = file().and_then(|file| read(path, file, Some(path)));
     opened.map_err(|problem| SourceError::MetaImage { path: path.into(), problem })
 }
 
-/// The same from a `.mha` file's bytes; `name` is what errors call it.
+/// As [`open`], from a `.mha` file's bytes; `name` is its name in errors.
 pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<RasterSequence, SourceError> {
     read(name, Cursor::new(bytes), None).map_err(|problem| SourceError::MetaImage { path: name.into(), problem })
 }
@@ -41,16 +41,16 @@ fn read(name: &Path, mut source: impl Bytes + 'static, path: Option<&Path>) -> R
 fn about(header: Header) -> About {
     let mut ignored = Vec::new();
     if header.geometry.spacing_mm[..2] == [1.0, 1.0] {
-        ignored.push("a spacing of 1 x 1, which stands for an unknown one".to_string());
+        ignored.push("a spacing of 1 x 1, which means an unknown one".to_string());
     }
     let orientation = header.fields.iter().find(|(key, _)| key == "UltrasoundImageOrientation");
     if let Some((_, letters)) = orientation
         && Orientation::from_plus(letters).is_none()
     {
         let letters: String = letters.chars().take(8).collect();
-        ignored.push(format!("UltrasoundImageOrientation {letters}, which is not known: taken for upright"));
+        ignored.push(format!("UltrasoundImageOrientation {letters}, which is unknown: treated as upright"));
     }
-    // Several frames with nothing that PLUS says of a sequence are a volume.
+    // Several frames without PLUS's fields of a sequence are a volume.
     let says_sequence = |(key, value): &(String, String)| {
         key.starts_with("Ultrasound") || (key == "Kinds" && value.split_whitespace().last() == Some("list"))
     };

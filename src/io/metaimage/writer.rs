@@ -1,4 +1,4 @@
-//! A sequence of masks as MetaImage: what 3D Slicer's Sequences and Segmentations modules and PLUS open.
+//! Writes a sequence of masks as MetaImage, which 3D Slicer's Sequences and Segmentations modules and PLUS open.
 
 use super::MetaImageError;
 use crate::io::geometry::Geometry;
@@ -11,16 +11,16 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Masks of one prompt, frame after frame, held compressed: some kilobytes a frame. A pixel of the lesion is 1, as label
-/// maps have it.
+/// Masks of one prompt, frame after frame, stored compressed: some kilobytes a frame. A pixel of the lesion is 1, as in
+/// label maps.
 pub struct MaskSequence {
     pixels: ZlibEncoder<Vec<u8>>,
     size: Option<[usize; 2]>,
     mm_per_pixel: Option<[f32; 2]>,
     frames: u64,
-    /// What is said about single frames, as `key, value` with the frame's number in the key.
+    /// The fields of single frames, as `key, value` with the frame's number in the key.
     frame_fields: Vec<(String, String)>,
-    /// The sum of all pixels that gzip wants.
+    /// The checksum of all pixels, for gzip.
     crc: Crc,
     /// One frame's pixels.
     labels: Vec<u8>,
@@ -40,19 +40,19 @@ impl Default for MaskSequence {
     }
 }
 
-/// What a result passes on even where patients must not be recognised: places, times, states.
+/// The keys that a result passes on even where patients must not be identified: positions, times, states.
 const IMPERSONAL: [&str; 5] = ["Transform", "TransformStatus", "Timestamp", "ImageStatus", "FrameNumber"];
 
-/// The same of whole sequences.
+/// The same for complete sequences.
 const IMPERSONAL_OF_ALL: [&str; 4] =
     ["AnatomicalOrientation", "UltrasoundImageOrientation", "UltrasoundImageType", "CustomFrameFields"];
 
 impl MaskSequence {
-    /// Adds the mask of a frame, with what its source said of the frame; with `impersonal`, places, times and states of
-    /// that alone.
+    /// Adds the mask of a frame, with the source's fields of the frame; with `impersonal`, only positions, times and
+    /// states.
     ///
     /// # Errors
-    /// A mask of another size than the first.
+    /// The mask has another size than the first.
     pub fn push(&mut self, mask: &Mask, frame: &FrameBuffer, impersonal: bool) -> Result<(), MetaImageError> {
         let pixels = mask.pixels();
         let size = [pixels.ncols(), pixels.nrows()];
@@ -84,7 +84,7 @@ impl MaskSequence {
         Ok(())
     }
 
-    /// Writes all frames as MetaImage. A pixel's size is the last frame's, all else is the source's.
+    /// Writes all frames as MetaImage. A pixel's size is the last frame's, everything else is the source's.
     pub fn write(&mut self, path: &Path, source: &MaskSource<'_>) -> Result<(), WriteError> {
         let labels = self.labels(path)?;
         let [width, height] = labels.size;
@@ -115,7 +115,7 @@ impl MaskSequence {
         })
     }
 
-    /// What is kept, for a file of any format.
+    /// The stored masks, for a file of any format.
     pub(in crate::io) fn labels(&mut self, path: &Path) -> Result<Labels<'_>, WriteError> {
         let failed = |source| WriteError::Io { path: path.into(), source };
         self.pixels.try_finish().map_err(failed)?;
@@ -131,28 +131,28 @@ impl MaskSequence {
     }
 }
 
-/// What masks lie on: what of it goes on into the files that hold them.
+/// The source of masks: the parts of it that go into the files with the masks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MaskSource<'a> {
-    /// What the source says of all frames, as `key, value`.
+    /// The source's fields of all frames, as `key, value`.
     pub fields: &'a [(String, String)],
-    /// Where the pixels lie: spacing, directions, origin.
+    /// The position of the pixels: spacing, directions, origin.
     pub geometry: Geometry,
-    /// Frames are the slices of a volume, not pictures one after the other in time.
+    /// Whether frames are the slices of a volume, not successive pictures in time.
     pub is_volume: bool,
-    /// Of `fields`, pass on those alone that say nothing of a person.
+    /// Whether to pass on only those of `fields` that say nothing about a person.
     pub impersonal: bool,
 }
 
 impl<'a> MaskSource<'a> {
-    /// Of the source's fields those that may be passed on, and PLUS's own. The kinds of the axes are the writer's to say.
+    /// The source's fields that may be passed on, and PLUS's own. The writer states the kinds of the axes.
     pub(in crate::io) fn passed_on(&self) -> Vec<(&'a str, &'a str)> {
         let passed = |key: &str| {
             !["Kinds", META_IMAGE_KEY].contains(&key) && (!self.impersonal || IMPERSONAL_OF_ALL.contains(&key))
         };
         let mut fields: Vec<_> = self.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         fields.retain(|(key, _)| passed(key));
-        // A volume is no ultrasound picture: it has no side that is up.
+        // A volume is not an ultrasound picture: it has no upper side.
         let own = [("UltrasoundImageOrientation", "MF"), ("UltrasoundImageType", "BRIGHTNESS")];
         for (key, value) in own.into_iter().filter(|_| !self.is_volume) {
             if fields.iter().all(|(other, _)| *other != key) {
@@ -162,7 +162,7 @@ impl<'a> MaskSource<'a> {
         fields
     }
 
-    /// What is said of single frames: nothing of slices.
+    /// The fields of single frames; empty for slices.
     pub(in crate::io) fn of_frames<'b>(&self, labels: &Labels<'b>) -> &'b [(String, String)] {
         if self.is_volume { &[] } else { labels.frame_fields }
     }
@@ -172,24 +172,24 @@ impl<'a> MaskSource<'a> {
 pub(in crate::io) struct Labels<'a> {
     /// Pixels, one byte each.
     pub zlib: &'a [u8],
-    /// Of the pixels, CRC-32.
+    /// The CRC-32 of the pixels.
     pub crc: u32,
     pub size: [usize; 2],
     pub frames: u64,
     mm_per_pixel: Option<[f32; 2]>,
-    /// `key, value`, the frame's number in the key.
+    /// The fields, `key, value`, with the frame's number in the key.
     pub frame_fields: &'a [(String, String)],
 }
 
 impl Labels<'_> {
-    /// The source's geometry with the pixels' size as the frames had it.
+    /// The source's geometry with the frames' pixel size.
     pub fn geometry(&self, source: &Geometry) -> Geometry {
         let mut geometry = *source;
         if let Some(mm) = self.mm_per_pixel {
             for (spacing, mm) in geometry.spacing_mm.iter_mut().zip(mm) {
                 // The frames' size has fewer digits than the source's.
                 if *spacing as f32 != mm {
-                    // As it is written in decimals, 0.1 and not 0.10000000149.
+                    // As written in decimals, 0.1 and not 0.10000000149.
                     *spacing = mm.to_string().parse().unwrap_or(f64::from(mm));
                 }
             }
@@ -198,7 +198,7 @@ impl Labels<'_> {
     }
 }
 
-/// With spaces between them.
+/// Numbers separated by spaces.
 pub(in crate::io) fn numbers(numbers: &[f64]) -> String {
     numbers.iter().map(|number| number.to_string()).collect::<Vec<_>>().join(" ")
 }
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!(text(&path).contains("DOE"), !impersonal);
             let mut sequence = open(&path).unwrap();
             assert!(sequence.fields().contains(&field("UltrasoundImageOrientation", "UN")));
-            // The pixels' size is what the frames said; all else is the source's.
+            // The pixels' size is the frames'; everything else is the source's.
             let expected = Geometry { spacing_mm: [0.5, 0.25, 1.5], ..geometry };
             assert_eq!(*sequence.geometry(), expected);
             for (index, expected) in [[0, 1, 0], [1, 1, 0]].iter().enumerate() {

@@ -1,37 +1,37 @@
-//! The header, of version 1 and 2: numbers at fixed places, in either byte order.
+//! The header, of version 1 and 2: numbers at fixed positions, in either byte order.
 
 use super::NiftiError;
 use crate::io::geometry::Geometry;
 use crate::io::raster::{Element, Raster};
 
-/// As many bytes as tell whether a file is NIfTI, and the longer of the two headers.
+/// The number of bytes that show whether a file is NIfTI, the longer of the two headers.
 pub(in crate::io) const HEADER_BYTES: usize = 540;
 
 const SIZE_1: i32 = 348;
 const SIZE_2: i32 = 540;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Header {
     pub raster: Raster,
     pub geometry: Geometry,
-    /// The pixels are the third axis's slices, not frames over time.
+    /// Whether the pixels are the third axis's slices, not frames over time.
     pub is_volume: bool,
-    /// From frame to frame, where the fourth axis is time.
+    /// The time from frame to frame, where the fourth axis is time.
     pub seconds_per_frame: Option<f64>,
-    /// The pixels are in a file of their own.
+    /// Whether the pixels are in a separate file.
     pub is_pair: bool,
-    /// Where the pixels begin.
+    /// The offset of the pixels.
     pub offset: u64,
     pub version: u8,
     pub ignored: Vec<String>,
 }
 
-/// Numbers out of the header's bytes.
+/// Numbers of the header's bytes.
 struct Fields<'a> {
     bytes: &'a [u8],
     big_endian: bool,
-    /// Places and widths differ with the version.
+    /// Whether this is version 2, in which positions and widths differ.
     second: bool,
 }
 
@@ -83,12 +83,12 @@ impl Fields<'_> {
         f64::from_le_bytes(self.word(at))
     }
 
-    /// Of the array's sides; the first is how many there are.
+    /// The array's sides; the first one is their number.
     fn dim(&self, index: usize) -> i64 {
         if self.second { i64::from_le_bytes(self.word(16 + 8 * index)) } else { self.i16(40 + 2 * index) }
     }
 
-    /// A float whose place in each version is this, `stride` floats on.
+    /// A float at the given position of each version, plus `stride` floats.
     fn real(&self, first: usize, second: usize, index: usize) -> f64 {
         if self.second { self.f64(second + 8 * index) } else { self.f32(first + 4 * index) }
     }
@@ -111,7 +111,7 @@ impl Fields<'_> {
 }
 
 impl Header {
-    /// From the file's first [`HEADER_BYTES`], or as many as there are.
+    /// Reads the file's first [`HEADER_BYTES`], or as many as there are.
     pub fn read(bytes: &[u8]) -> Result<Self, NiftiError> {
         let (version, big_endian, is_pair) = magic(bytes).ok_or(NiftiError::Header("it is not NIfTI 1 or 2"))?;
         let fields = Fields { bytes, big_endian, second: version == 2 };
@@ -147,7 +147,7 @@ impl Header {
             return Err(NiftiError::Unsupported("it has more than four dimensions".into()));
         }
         if vector > 1 {
-            // Colours one after the other: planes, which no writer of ultrasound uses.
+            // Colours one after the other, in planes, which no writer of ultrasound uses.
             return Err(NiftiError::Unsupported(format!("its pixels are vectors of {vector}")));
         }
         let (frames, is_volume) = match (slices, times) {
@@ -200,12 +200,12 @@ impl Header {
 }
 
 impl Fields<'_> {
-    /// Where axes lead to. NIfTI's coordinates lead to the right and to the front.
+    /// The directions of the axes. NIfTI's coordinates point to the right and to the front.
     fn geometry(&self, ignored: &mut Vec<String>) -> Geometry {
         let millimetres = match self.units() & 7 {
             1 => 1e3,
             3 => 1e-3,
-            // Millimetres, or unknown, which they are then taken for.
+            // Millimetres, or unknown, which is treated as millimetres.
             _ => 1.0,
         };
         let size = |axis: usize| {
@@ -220,13 +220,13 @@ impl Fields<'_> {
             let column = |column: usize| signed([at(0, column), at(1, column), at(2, column)]);
             let mut geometry = Geometry::from_steps([Some(column(0)), Some(column(1)), Some(column(2))], column(3));
             for (axis, mm) in geometry.spacing_mm.iter_mut().enumerate() {
-                // Where both say it, ITK goes by the sizes and takes the directions alone from the matrix.
+                // Where both state it, ITK uses the sizes and takes only the directions from the matrix.
                 *mm = size(axis).unwrap_or(*mm);
             }
             if geometry.origin_mm.iter().all(|mm| mm.is_finite()) {
                 return geometry;
             }
-            ignored.push("a transform of the image that holds what is no number".into());
+            ignored.push("a transform of the image that contains something that is not a number".into());
         }
         let mut geometry = Geometry::default();
         for (axis, mm) in geometry.spacing_mm.iter_mut().enumerate() {

@@ -1,6 +1,6 @@
-//! NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`): what research data sets of echocardiograms and breast volumes come in.
-//! A small reader of its own: the header is 348 or 540 bytes, and the array is read as those of the other formats are, frame
-//! by frame, where the crates that exist take the whole file into memory.
+//! NIfTI (`.nii`, `.nii.gz`, `.hdr` with `.img`): the format of research data sets of echocardiograms and breast
+//! volumes. This small reader exists because existing crates read the complete file into memory: the header is 348 or
+//! 540 bytes, and the array is read frame by frame, as in the other formats.
 
 mod header;
 mod reader;
@@ -12,7 +12,7 @@ pub use reader::{from_bytes, open};
 use super::raster::RasterError;
 use std::io;
 
-/// What keeps a NIfTI file from being read. Whoever opened it knows its name.
+/// Why a NIfTI file is not read. The caller knows its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]

@@ -1,4 +1,4 @@
-//! Opens a NIfTI file: its header, and where its pixels are. Rows and columns are those of the array.
+//! Opens a NIfTI file: reads its header, and finds its pixels. Rows and columns are those of the array.
 
 use super::header::Header;
 use super::{HEADER_BYTES, NiftiError};
@@ -9,17 +9,17 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
-/// Opens a `.nii`, `.nii.gz` or `.hdr` file, and checks that it holds what it announces, no less and no more.
+/// Opens a `.nii`, `.nii.gz` or `.hdr` file, and checks that it has exactly the bytes that it announces.
 ///
 /// # Errors
-/// A header that is damaged or of a kind that is not supported; pixels that do not fit it.
+/// The header is damaged or of an unsupported kind, or the pixels do not fit it.
 pub fn open(path: &Path) -> Result<RasterSequence, SourceError> {
     let file = || Ok(BufReader::new(File::open(path)?));
     let opened = file().and_then(|file| read(path, Box::new(file), image_beside));
     opened.map_err(|problem| SourceError::Nifti { path: path.into(), problem })
 }
 
-/// The same from a file's bytes; `name` is what errors call it.
+/// As [`open`], from a file's bytes; `name` is its name in errors.
 pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<RasterSequence, SourceError> {
     read(name, Box::new(Cursor::new(bytes)), |_| None)
         .map_err(|problem| SourceError::Nifti { path: name.into(), problem })
@@ -50,7 +50,7 @@ fn read(
         false => Place::new(header.offset, Packing::Plain),
     };
     let mut ignored = header.ignored;
-    ignored.push("the direction of rows and columns, which says how the patient lies and not the picture".into());
+    ignored.push("the direction of rows and columns, which describes the patient and not the picture".into());
     let about = About {
         format: format!("NIfTI-{}", header.version),
         compression: if place.packing == Packing::Plain { "none" } else { "gzip" },
@@ -67,7 +67,7 @@ fn is_gzip(source: &mut impl BufRead) -> io::Result<bool> {
     Ok(source.fill_buf()?.starts_with(&[0x1f, 0x8b]))
 }
 
-/// The first bytes of a file, unpacked where it is packed.
+/// The first bytes of a file, unpacked where it is compressed.
 pub(in crate::io) fn start_of(source: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(HEADER_BYTES);
     let limit = HEADER_BYTES as u64;

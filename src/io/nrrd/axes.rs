@@ -1,24 +1,24 @@
-//! Which axis of an array is which: colours, columns, rows, slices or frames.
+//! The meaning of an array's axes: colours, columns, rows, slices or frames.
 
 use super::NrrdError;
 
-/// The array's axes, told apart.
+/// The array's axes by meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Axes {
-    /// By axis of the array, which axis of space it is; `None` for colours and frames over time.
+    /// The axis of the array that is the columns, and the one that is the rows.
     pub columns: usize,
     pub rows: usize,
-    /// Of several pictures, the axis that counts them: slices or frames.
+    /// The axis that counts several pictures: slices or frames.
     pub frames: Option<usize>,
     /// Whether that axis comes before the columns.
     pub frames_first: bool,
-    /// Whether that axis lies in space.
+    /// Whether that axis is an axis of space.
     pub is_volume: bool,
-    /// How many samples a pixel has.
+    /// The number of samples of a pixel.
     pub channels: u64,
 }
 
-/// What a `kinds` entry says of an axis.
+/// The meaning of a `kinds` entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Space,
@@ -40,13 +40,14 @@ impl Kind {
 }
 
 impl Axes {
-    /// From the sizes, the words of `kinds` if there are any, and whether `space directions` has a direction for an axis.
+    /// Reads the sizes, the words of `kinds` if there are any, and whether `space directions` has a direction for an
+    /// axis.
     pub fn of(sizes: &[u64], kinds: &[String], in_space: &[bool]) -> Result<Self, NrrdError> {
         let unsupported = |reason: &str| Err(NrrdError::Unsupported(reason.into()));
         let kinds: Vec<Kind> = (0..sizes.len())
             .map(|axis| match (kinds.get(axis).map(|word| Kind::of(word)), in_space.get(axis)) {
                 (Some(Kind::Space), _) | (None | Some(Kind::Unknown), Some(true)) => Kind::Space,
-                // Without a direction: colours where they come first and are as many as colours, frames else.
+                // Without a direction: colours where they come first and have a count of colours, otherwise frames.
                 (None | Some(Kind::Unknown), Some(false)) if axis == 0 && [1, 3, 4].contains(&sizes[0]) => {
                     Kind::Colours
                 }
@@ -68,13 +69,13 @@ impl Axes {
         if frames_first && channels > 1 {
             return unsupported("its frames come within each colour");
         }
-        // Axes of one step beyond the second say nothing.
+        // Axes of length one beyond the second mean nothing.
         let mut rest: Vec<usize> = (first..sizes.len()).collect();
         let list_axis = frames_first.then(|| rest.remove(0));
         while rest.len() > 2
             && let Some(at) = (2..rest.len()).find(|at| sizes[rest[*at]] == 1)
         {
-            // All of them may be of one step: then the last stays, and counts one frame.
+            // All of them may have length one: then the last stays, and counts one frame.
             if rest.len() == 3 && list_axis.is_none() {
                 break;
             }
@@ -124,7 +125,7 @@ mod tests {
         let slicer = Axes { columns: 1, rows: 2, frames: Some(0), frames_first: true, is_volume: false, channels: 1 };
         assert_eq!(axes(&[9, 5, 4, 1], "list domain domain domain").unwrap(), slicer);
         assert_eq!(axes(&[9, 5, 4], "list domain domain").unwrap(), slicer);
-        // Without kinds, what has no direction is no axis of space.
+        // Without kinds, an axis without a direction is not an axis of space.
         assert_eq!(Axes::of(&[3, 5, 4], &[], &[false, true, true]).unwrap(), found(1, None, 3));
         assert_eq!(Axes::of(&[5, 4, 9], &[], &[true, true, false]).unwrap(), found(0, Some(2), 1));
     }

@@ -1,5 +1,5 @@
-//! The header: a line with the format's version, `field: value` and `key:=value` lines, and an empty line before pixels that
-//! follow.
+//! The header: a line with the format's version, `field: value` and `key:=value` lines, and an empty line before pixels
+//! that follow.
 
 use super::axes::Axes;
 use super::{MAGIC, NrrdError};
@@ -13,10 +13,10 @@ use std::io::{BufRead, Read};
 
 const MAX_LINE_BYTES: u64 = 64 << 10;
 
-/// More axes than any picture has; the format ends at 16.
+/// The most axes; the format's limit.
 const MAX_AXES: usize = 16;
 
-/// What a header says.
+/// The content of a header.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Header {
     pub raster: Raster,
@@ -24,7 +24,8 @@ pub(super) struct Header {
     pub is_volume: bool,
     pub orientation: Orientation,
     pub packing: Packing,
-    /// Before the pixels, in their file: lines, and then bytes; `None` where the pixels are the last bytes of their file.
+    /// Lines, and then bytes, to skip before the pixels in their file; `None` where the pixels are the last bytes of
+    /// their file.
     pub skip_lines: u64,
     pub skip_bytes: Option<u64>,
     /// The file with the pixels; `None` where they follow the header.
@@ -32,7 +33,7 @@ pub(super) struct Header {
     /// Keys that are not the format's own, in the file's order.
     pub fields: Vec<(String, String)>,
     pub frame_fields: FrameFields,
-    /// What is there and not used.
+    /// Content that is not used.
     pub ignored: Vec<String>,
 }
 
@@ -44,7 +45,7 @@ struct Lines {
 }
 
 impl Header {
-    /// Reads up to and with the empty line. What follows in `source` are the pixels, where they are not in another file.
+    /// Reads up to and including the empty line. The pixels follow in `source`, where they are not in another file.
     pub fn read(source: &mut impl BufRead) -> Result<Self, NrrdError> {
         let mut lines = Lines::default();
         let (mut read_bytes, mut number) = (0, 0u64);
@@ -78,7 +79,7 @@ impl Lines {
         if line.starts_with('#') {
             return Ok(());
         }
-        // Whichever comes first: a value may hold either.
+        // Whichever comes first: a value may contain either.
         let (colon, assign) = (line.find(": "), line.find(":="));
         if let Some(at) = assign.filter(|at| colon.is_none_or(|colon| *at < colon)) {
             let (key, value) = (line[..at].trim(), line[at + 2..].trim().to_string());
@@ -88,7 +89,7 @@ impl Lines {
             return Ok(());
         }
         let (field, value) = line.split_once(':').ok_or_else(|| damaged("a line has no `:`"))?;
-        // Spaces in a field's name are optional, and so is their case.
+        // Spaces in a field's name are optional, and case does not matter.
         let name = field.trim().to_ascii_lowercase().replace(' ', "");
         self.layout.insert(name, value.trim().to_string());
         Ok(())
@@ -99,7 +100,7 @@ impl Lines {
     }
 
     fn number(&self, names: &[&str]) -> Result<Option<i64>, NrrdError> {
-        let parse = |value: &str| value.parse().map_err(|_| damaged(&format!("{} is no number", names[0])));
+        let parse = |value: &str| value.parse().map_err(|_| damaged(&format!("{} is not a number", names[0])));
         self.text(names).map(parse).transpose()
     }
 
@@ -111,7 +112,7 @@ impl Lines {
         let sizes: Vec<u64> = self
             .words("sizes")
             .iter()
-            .map(|size| size.parse().map_err(|_| damaged("sizes holds what is no number")))
+            .map(|size| size.parse().map_err(|_| damaged("sizes contains something that is not a number")))
             .collect::<Result<_, _>>()?;
         if sizes.is_empty() {
             return Err(damaged("sizes is missing"));
@@ -209,7 +210,7 @@ impl Lines {
     /// A list such as `none (0.3,0,0) (0,0.2,0)`.
     fn vectors(&self, name: &str) -> Result<Vec<Option<[f64; 3]>>, NrrdError> {
         let Some(text) = self.text(&[name]) else { return Ok(Vec::new()) };
-        let wrong = || damaged(&format!("{name} is no list of vectors"));
+        let wrong = || damaged(&format!("{name} is not a list of vectors"));
         let mut vectors = Vec::new();
         let mut rest = text.trim();
         while !rest.is_empty() && vectors.len() < MAX_AXES {
@@ -230,7 +231,7 @@ impl Lines {
         Ok(vectors)
     }
 
-    /// Where the axes lead to, and what is not used of what is said about that.
+    /// The directions of the axes, and the parts of their description that are not used.
     fn geometry(&self, axes: &Axes, steps: &[Option<[f64; 3]>]) -> Result<(Geometry, Vec<String>), NrrdError> {
         let mut ignored = Vec::new();
         let millimetres = |unit: &String| unit.trim_matches('"').eq_ignore_ascii_case("mm") || unit == "\"\"";

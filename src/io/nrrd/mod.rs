@@ -1,5 +1,5 @@
-//! NRRD (`.nrrd`, `.nhdr`): what 3D Slicer and PLUS write beside MetaImage. A header of text, then an array of samples; PLUS
-//! keeps its frames' transforms, times and states in it under the same keys.
+//! NRRD (`.nrrd`, `.nhdr`): a format that 3D Slicer and PLUS write beside MetaImage. A text header, then an array of
+//! samples; PLUS stores its frames' transforms, times and states in it under the same keys.
 
 mod axes;
 mod header;
@@ -12,10 +12,10 @@ pub use writer::write_label_map;
 use super::raster::RasterError;
 use std::io;
 
-/// How every NRRD file begins; a digit for the version follows.
+/// The beginning of every NRRD file; a digit for the version follows.
 pub(super) const MAGIC: &[u8] = b"NRRD000";
 
-/// What keeps an NRRD file from being read. Whoever opened it knows its name.
+/// Why an NRRD file is not read. The caller knows its name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]

@@ -1,4 +1,4 @@
-//! Opens an NRRD file: its header, and where its pixels are.
+//! Opens an NRRD file: reads its header, and finds its pixels.
 
 use super::NrrdError;
 use super::header::Header;
@@ -8,17 +8,17 @@ use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::Path;
 
-/// Opens a `.nrrd` or `.nhdr` file, and checks that it holds what it announces, no less and no more.
+/// Opens a `.nrrd` or `.nhdr` file, and checks that it has exactly the bytes that it announces.
 ///
 /// # Errors
-/// A header that is damaged or of a kind that is not supported; pixels that do not fit it.
+/// The header is damaged or of an unsupported kind, or the pixels do not fit it.
 pub fn open(path: &Path) -> Result<RasterSequence, SourceError> {
     let file = || Ok(BufReader::new(File::open(path)?));
     let opened = file().and_then(|file| read(path, file, Some(path)));
     opened.map_err(|problem| SourceError::Nrrd { path: path.into(), problem })
 }
 
-/// The same from a file's bytes; `name` is what errors call it.
+/// As [`open`], from a file's bytes; `name` is its name in errors.
 pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<RasterSequence, SourceError> {
     read(name, Cursor::new(bytes), None).map_err(|problem| SourceError::Nrrd { path: name.into(), problem })
 }
@@ -36,7 +36,7 @@ fn read(name: &Path, mut source: impl Bytes + 'static, path: Option<&Path>) -> R
     let skip = header.skip_bytes.unwrap_or(0);
     let mut place = Place::new(start, header.packing);
     match header.packing {
-        // Of packed pixels, bytes are left out once they are unpacked.
+        // In compressed pixels, bytes are skipped after unpacking.
         Packing::Compressed => place.skip_unpacked = skip,
         Packing::Text => place.start = start.saturating_add(skip),
         Packing::Plain => {

@@ -1,4 +1,4 @@
-//! Masks as NRRD: a label map that 3D Slicer opens as a segmentation, or a sequence of them.
+//! Writes masks as NRRD: a label map that 3D Slicer opens as a segmentation, or a sequence of them.
 
 use crate::io::geometry::Geometry;
 use crate::io::mark::nrrd_comment;
@@ -8,18 +8,18 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
-/// zlib's frame around the same stream that gzip has: two bytes before it, and a sum of four behind.
+/// zlib's framing of the stream that gzip has too: two bytes before it, and a checksum of four after it.
 const ZLIB_HEAD: usize = 2;
 const ZLIB_TAIL: usize = 4;
 
-/// gzip's head: no name, no time, any system.
+/// gzip's header: no name, no time, any system.
 const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// Writes the masks of one prompt as NRRD, gzip, frames along the third axis: a pixel of the lesion is 1. Of several frames
-/// that are no volume's the third axis is time, and has no length.
+/// Writes the masks of one prompt as NRRD, gzip, frames along the third axis: a pixel of the lesion is 1. For several
+/// frames that are not a volume, the third axis is time, and has no length.
 ///
 /// # Errors
-/// No frames; a file that cannot be written.
+/// There are no frames, or the file cannot be written.
 pub fn write_label_map(path: &Path, masks: &mut MaskSequence, source: &MaskSource<'_>) -> Result<(), WriteError> {
     let labels = masks.labels(path)?;
     let [width, height] = labels.size;
@@ -52,7 +52,7 @@ pub fn write_label_map(path: &Path, masks: &mut MaskSequence, source: &MaskSourc
         file.write_all(&GZIP_HEAD)?;
         file.write_all(deflated)?;
         file.write_all(&labels.crc.to_le_bytes())?;
-        // Modulo 2^32, as gzip has it.
+        // Modulo 2^32, as in gzip.
         file.write_all(&(pixels as u32).to_le_bytes())
     })
 }

@@ -1,4 +1,4 @@
-//! Types of samples, and samples out of bytes.
+//! Types of samples, and samples from bytes.
 
 /// How one sample is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Element {
         matches!(self, Self::F32 | Self::F64)
     }
 
-    /// For people.
+    /// The name, for people.
     pub const fn name(self) -> &'static str {
         match self {
             Self::U8 => "8-bit",
@@ -45,7 +45,7 @@ impl Element {
         }
     }
 
-    /// Calls `each` with every sample of `bytes`, high byte first where `big_endian` says so.
+    /// Calls `each` with every sample of `bytes`, high byte first if `big_endian` is set.
     pub fn for_each(self, bytes: &[u8], big_endian: bool, mut each: impl FnMut(f64)) {
         match self {
             Self::U8 => bytes.iter().for_each(|byte| each(f64::from(*byte))),

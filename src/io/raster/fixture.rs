@@ -1,9 +1,9 @@
-//! What the tests of the formats share.
+//! Test helpers that the formats share.
 
 use super::RasterSequence;
 use crate::io::source::{FrameBuffer, FrameSource, SourceError};
 
-/// All frames, which are as many as were announced.
+/// Reads all frames, and checks that there are as many as were announced.
 pub(in crate::io) fn frames(mut sequence: RasterSequence) -> Result<Vec<FrameBuffer>, SourceError> {
     let (mut frames, mut buffer) = (Vec::new(), FrameBuffer::default());
     while sequence.read_frame(&mut buffer)? {
@@ -13,8 +13,8 @@ pub(in crate::io) fn frames(mut sequence: RasterSequence) -> Result<Vec<FrameBuf
     Ok(frames)
 }
 
-/// Opens and reads a file cut at every length, and with every byte changed into each of `values`, into its neighbour and with
-/// its highest bit turned. Whatever comes of it, it is no panic.
+/// Opens and reads a file cut at every length, and with every byte changed into each of `values`, into its neighbour
+/// and with its highest bit flipped. None of these may panic.
 pub(in crate::io) fn mutate(file: &[u8], values: &[u8], open: impl Fn(Vec<u8>) -> Result<RasterSequence, SourceError>) {
     let run = |bytes: Vec<u8>| {
         let Ok(mut sequence) = open(bytes) else { return };

@@ -1,5 +1,5 @@
-//! Frames out of plain arrays of samples, as MetaImage, NRRD and NIfTI hold them: each of these formats reads its header,
-//! and this reads the samples.
+//! Frames from plain arrays of samples, as in MetaImage, NRRD and NIfTI: each of these formats reads its header, and
+//! this module reads the samples.
 
 mod element;
 #[cfg(test)]
@@ -18,13 +18,13 @@ use crate::frame::{MAX_SIDE, PixelFormat};
 use std::io::{self, SeekFrom};
 use unpack::Unpacked;
 
-/// zlib's best: what is announced beyond that cannot be in the file.
+/// zlib's largest compression ratio: a larger announced size cannot be in the file.
 const MOST_COMPRESSION: u64 = 1032;
 
-/// Bytes behind the samples that are no contradiction: a line end, or padding to an even length.
+/// The number of extra bytes behind the samples that are accepted: a line end, or padding to an even length.
 const MAX_TRAILING_BYTES: u64 = 2;
 
-/// What keeps an array of samples from being read. Whoever opened the file knows its name.
+/// Why an array of samples is not read. The caller knows the file's name.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -52,20 +52,22 @@ pub enum RasterError {
     Frame { frame: u64, frames: u64, reason: String },
 }
 
-/// How samples lie in an array: row by row, frame by frame.
+/// The layout of samples in an array: row by row, frame by frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Raster {
     pub width: u64,
     pub height: u64,
     pub frames: u64,
     pub element: Element,
-    /// Side by side in a pixel: 1 is grey, 3 is red, green and blue, 4 has a transparency that is ignored.
+    /// The number of samples of a pixel, side by side: 1 is grey, 3 is red, green and blue, 4 has a transparency that
+    /// is ignored.
     pub channels: usize,
-    /// The high byte of a sample comes first.
+    /// Whether the high byte of a sample comes first.
     pub big_endian: bool,
-    /// Not frame by frame: of each pixel the samples of all frames come together, as 3D Slicer writes sequences.
+    /// Whether the samples of all frames are stored together for each pixel, as in 3D Slicer's sequences, instead of
+    /// frame by frame.
     pub frames_first: bool,
-    /// What a stored number means: it times the first, plus the second.
+    /// The meaning of a stored number: multiplied by the first, plus the second.
     pub scale: Option<[f64; 2]>,
 }
 
@@ -74,12 +76,12 @@ pub(super) enum Packing {
     Plain,
     /// zlib or gzip.
     Compressed,
-    /// Numbers with space between them.
+    /// Numbers separated by white space.
     Text,
 }
 
 impl Packing {
-    /// For people.
+    /// The name, for people.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "none",
@@ -89,21 +91,21 @@ impl Packing {
     }
 }
 
-/// Where samples are in a file.
+/// The position of samples in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The first byte; with `from_end` it is counted back from the end instead, by as much as the samples take.
+    /// The first byte; with `from_end` it is counted back from the end instead, by the size of the samples.
     pub start: u64,
     pub from_end: bool,
-    /// As many as are packed; all up to the end where the header does not say.
+    /// The size of the compressed samples; all bytes up to the end where the header does not say.
     pub bytes: u64,
     pub packing: Packing,
-    /// Bytes to leave out once unpacked.
+    /// Bytes to skip after unpacking.
     pub skip_unpacked: u64,
 }
 
 impl Place {
-    /// From a byte on to the end of the file.
+    /// A place from a byte on to the end of the file.
     pub fn new(start: u64, packing: Packing) -> Self {
         Self { start, from_end: false, bytes: u64::MAX, packing, skip_unpacked: 0 }
     }
@@ -114,17 +116,17 @@ pub(super) struct RasterReader {
     raster: Raster,
     width: usize,
     height: usize,
-    /// `None` after a failure.
+    /// The unpacked samples; `None` after a failure.
     unpacked: Option<Unpacked>,
     levels: Option<Levels>,
     next: u64,
-    /// One frame as stored; all of them where they come pixel by pixel.
+    /// One frame as stored; all frames where they are stored pixel by pixel.
     stored: Vec<u8>,
 }
 
 impl RasterReader {
-    /// Checks that the file holds what `raster` says, no less and no more. Samples that are packed, and those of more than
-    /// eight bits, are read once for that, and for what is black and white in them.
+    /// Checks that the file has exactly the samples that `raster` describes. Compressed samples, and those of more than
+    /// eight bits, are read once for that, and for their black and white levels.
     pub fn new(raster: Raster, mut source: Box<dyn Bytes>, mut place: Place) -> Result<Self, RasterError> {
         let Raster { width, height, frames, .. } = raster;
         if width == 0 || height == 0 || frames == 0 {
@@ -170,7 +172,7 @@ impl RasterReader {
                 }
             }
             Packing::Text => {
-                // A digit and a space each, at least; the last space may lack.
+                // At least a digit and a space each; the last space may be missing.
                 let samples = all_bytes / raster.element.bytes() as u64;
                 let least = samples.saturating_mul(2).saturating_sub(1);
                 if least > there {
@@ -222,11 +224,11 @@ impl RasterReader {
         Ok(())
     }
 
-    /// Reads the stored samples of one frame, or of all; yields of how many.
+    /// Reads the stored samples of one frame, or of all; returns the number of frames.
     fn read_stored(&mut self, frame: u64) -> Result<u64, RasterError> {
         let frames = self.raster.frames;
         let count = if self.raster.frames_first { frames } else { 1 };
-        // Both were held against the memory that may be taken.
+        // Both were compared with the memory limit.
         self.stored.resize((self.raster.frame_bytes() * count) as usize, 0);
         let Some(unpacked) = &mut self.unpacked else { return Ok(count) };
         unpacked.fill(&mut self.stored).map_err(|error| RasterError::Frame {
@@ -251,7 +253,7 @@ impl RasterReader {
         [self.width, self.height]
     }
 
-    /// For people.
+    /// The pixels, for people.
     pub fn describe_pixels(&self) -> String {
         let kind = match self.raster.channels {
             1 => "grey",
@@ -269,7 +271,7 @@ impl RasterReader {
             return Ok(false);
         }
         let frame = self.next;
-        // Behind a damaged frame there is nothing to find.
+        // After a damaged frame there is nothing to read.
         self.next = frames;
         let damaged = |reason: String| RasterError::Frame { frame, frames, reason };
         let pixels =
@@ -291,7 +293,7 @@ impl RasterReader {
         let raster = &self.raster;
         let levels = self.levels.unwrap_or(Levels { black: 0.0, white: 255.0 });
         let pixel_bytes = raster.channels * raster.element.bytes();
-        // Of every pixel, where it begins: after the last one, or among those of all frames.
+        // For every pixel, where it begins: after the last one, or among those of all frames.
         let (step, first) = match raster.frames_first {
             true => (pixel_bytes * raster.frames as usize, pixel_bytes * frame as usize),
             false => (pixel_bytes, 0),
@@ -323,13 +325,13 @@ impl RasterReader {
 }
 
 impl Raster {
-    /// Of one frame as stored.
+    /// The bytes of one frame as stored.
     fn frame_bytes(&self) -> u64 {
         // Sides were checked: at most 2^14 each, times 4 x 8.
         self.width.saturating_mul(self.height).saturating_mul((self.channels * self.element.bytes()) as u64)
     }
 
-    /// What frames become.
+    /// The pixel format of frames.
     fn format(&self) -> PixelFormat {
         match (self.channels, self.element, self.scale) {
             (1, Element::U8, None) => PixelFormat::Gray8,
@@ -338,7 +340,7 @@ impl Raster {
         }
     }
 
-    /// Every sample, as what it means.
+    /// Calls `each` with the meaning of every sample.
     fn for_each(&self, stored: &[u8], mut each: impl FnMut(f64)) {
         let [slope, intercept] = self.scale.unwrap_or([1.0, 0.0]);
         self.element.for_each(stored, self.big_endian, |sample| each(sample * slope + intercept));

@@ -1,4 +1,4 @@
-//! A file that is open: its samples as frames, and what its header says of them.
+//! An open file: its samples as frames, and the content of its header.
 
 use super::{Place, Raster, RasterError, RasterReader};
 use crate::frame::Orientation;
@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-/// A MetaImage, NRRD or NIfTI file. Frames are read as they are asked for; a clip takes the memory of one frame, but for 3D
+/// A MetaImage, NRRD or NIfTI file. Frames are read on demand; a clip needs the memory of one frame, except for 3D
 /// Slicer's sequences, whose frames are interleaved.
 pub struct RasterSequence {
     path: PathBuf,
@@ -18,27 +18,27 @@ pub struct RasterSequence {
     about: About,
 }
 
-/// What a header says beside the layout of its samples.
+/// The contents of a header besides the layout of its samples.
 #[derive(Default)]
 pub(in crate::io) struct About {
-    /// The format's name, and how samples are packed, for people.
+    /// The format's name, and the compression of samples, for people.
     pub format: String,
     pub compression: &'static str,
     pub geometry: Geometry,
     pub orientation: Orientation,
-    /// Of the whole sequence, as `key, value` in the file's order.
+    /// Fields of the complete sequence, as `key, value` in the file's order.
     pub fields: Vec<(String, String)>,
     pub frame_fields: FrameFields,
-    /// Whether several frames are the slices of a volume, where nothing is said of single ones.
+    /// Whether several frames are the slices of a volume, where there are no fields of single frames.
     pub is_volume: bool,
     pub seconds_per_frame: Option<f64>,
     pub character_set: Option<&'static str>,
-    /// What is there and not used.
+    /// Content that is not used.
     pub ignored: Vec<String>,
 }
 
 impl RasterSequence {
-    /// Checks that the file holds what its header announces, no less and no more.
+    /// Checks that the file has exactly the bytes that its header announces.
     pub(in crate::io) fn new(
         path: &Path,
         raster: Raster,
@@ -47,18 +47,18 @@ impl RasterSequence {
         mut about: About,
     ) -> Result<Self, RasterError> {
         if raster.channels == 4 {
-            about.ignored.push("the fourth channel, taken for transparency".into());
+            about.ignored.push("the fourth channel, treated as transparency".into());
         }
         Ok(Self { path: path.into(), pixels: RasterReader::new(raster, source, place)?, about })
     }
 
-    /// What the header says about the whole sequence beside the layout of its pixels, as `key, value` in the file's order: of
-    /// MetaImage and NRRD, among them PLUS's `UltrasoundImageOrientation`, such as `MFA`.
+    /// The header's fields about the complete sequence besides the layout of its pixels, as `key, value` in the file's
+    /// order, for MetaImage and NRRD; among them PLUS's `UltrasoundImageOrientation`, such as `MFA`.
     pub fn fields(&self) -> &[(String, String)] {
         &self.about.fields
     }
 
-    /// Where the pixels lie in space.
+    /// The position of the pixels in space.
     pub fn geometry(&self) -> &Geometry {
         &self.about.geometry
     }
@@ -83,12 +83,12 @@ impl RasterSequence {
         !self.is_still() && self.about.is_volume && self.about.frame_fields.is_empty()
     }
 
-    /// What the file holds or says and is not used, a line each.
+    /// The contents of the file that are not used, a line each.
     pub fn ignored(&self) -> &[String] {
         &self.about.ignored
     }
 
-    /// What was understood of the file.
+    /// The description of the file.
     pub fn description(&self) -> Description {
         let [width, height] = self.size();
         let About { geometry, .. } = &self.about;
@@ -131,8 +131,8 @@ impl FrameSource for RasterSequence {
     }
 }
 
-/// Where the pixels of a header are: behind it, or in the file that it names, beside the header's own, which is `None` for what
-/// is no file. Errors say why not.
+/// The pixels of a header: behind it, or in the file that it names, beside the header's own path, which is `None` for
+/// data that are not a file. Errors say why not.
 pub(in crate::io) fn pixels_of(
     header: impl Bytes + 'static,
     data_file: Option<&str>,

@@ -30,7 +30,7 @@ fn every_type_becomes_grey_or_colour() {
     assert_eq!(plain(raster(Element::U8, 1, 2), &[1, 2, 3, 4]).unwrap(), [[1, 2], [3, 4]]);
     assert_eq!(plain(raster(Element::U8, 3, 1), &[1, 2, 3, 4, 5, 6]).unwrap(), [[1, 2, 3, 4, 5, 6]]);
     assert_eq!(plain(raster(Element::U8, 4, 1), &[1, 2, 3, 9, 4, 5, 6, 0]).unwrap(), [[1, 2, 3, 4, 5, 6]]);
-    // The second frame says that white is 4095.
+    // The second frame shows that white is 4095.
     let frames = plain(raster(Element::U16, 1, 2), &deep(&[0, 2047, 4095, 1])).unwrap();
     assert_eq!(frames, [deep(&[0, 32_759]), deep(&[65_535, 16])]);
     let big = Raster { big_endian: true, ..raster(Element::U16, 1, 1) };
@@ -86,7 +86,7 @@ fn a_header_that_contradicts_the_data_is_refused() {
     };
     assert!(message(plain(two(), &[1; 3])).contains("announces 4 bytes and 3 are there"));
     assert!(message(plain(two(), &[1; 7])).contains("announces 4 bytes of pixels and 7 are there"));
-    // A line end, and a padded byte, are no contradiction.
+    // A line end, and a padded byte, are accepted.
     assert!(plain(two(), b"abcd\r\n").is_ok() && plain(two(), b"abcd\0").is_ok());
     assert!(matches!(plain(raster(Element::U8, 1, 0), &[]), Err(RasterError::Empty)));
     assert!(matches!(plain(Raster { width: 1 << 40, ..two() }, &[]), Err(RasterError::TooLarge { .. })));
@@ -105,6 +105,6 @@ fn a_header_that_contradicts_the_data_is_refused() {
     assert!(text(b"1 2 3 ").contains("cut short"));
     assert!(text(b"1 2 3 4 5").contains("more pixels"));
     assert!(text(b"1 2 3 300").contains("not of the announced type"));
-    assert!(text(b"1 2 3 four").contains("is none"));
-    assert!(text(&[b'1'; 100]).contains("longer than one"));
+    assert!(text(b"1 2 3 four").contains("cannot be read"));
+    assert!(text(&[b'1'; 100]).contains("longer than any"));
 }

@@ -1,11 +1,11 @@
-//! Samples as bytes, whatever way they are packed.
+//! Samples as bytes, from any compression.
 
 use super::{Element, Packing, Place};
 use crate::io::source::Bytes;
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use std::io::{self, BufRead, Read, SeekFrom, Take};
 
-/// The longest number that is written as text.
+/// The longest number in text.
 const MAX_NUMBER_BYTES: usize = 64;
 
 type Source = Take<Box<dyn Bytes>>;
@@ -19,10 +19,10 @@ pub(super) enum Unpacked {
 }
 
 impl Unpacked {
-    /// `element` is what numbers written as text become.
+    /// Opens the samples. `element` is the type of numbers in text.
     pub fn open(mut source: Box<dyn Bytes>, place: &Place, element: Element) -> io::Result<Self> {
         source.seek(SeekFrom::Start(place.start))?;
-        // gzip and zlib are told by their first bytes: MetaImage's writers use both.
+        // gzip and zlib are distinguished by their first bytes: MetaImage's writers use both.
         let is_gzip = source.fill_buf()?.starts_with(&[0x1f, 0x8b]);
         let source = source.take(place.bytes);
         let mut unpacked = match place.packing {
@@ -43,7 +43,7 @@ impl Unpacked {
         Ok(unpacked)
     }
 
-    /// Gives the source back.
+    /// Returns the source.
     pub fn close(self) -> Box<dyn Bytes> {
         match self {
             Self::Plain(source) | Self::Text(source, _) => source,
@@ -53,7 +53,7 @@ impl Unpacked {
         .into_inner()
     }
 
-    /// Fills `bytes` with samples; those written as text come low byte first.
+    /// Fills `bytes` with samples; those from text come low byte first.
     pub fn fill(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         match self {
             Self::Plain(source) => source.read_exact(bytes),
@@ -102,12 +102,12 @@ fn next_number(source: &mut impl BufRead) -> io::Result<Option<f64>> {
             (false, _) => token.push(byte),
         }
         if token.len() > MAX_NUMBER_BYTES {
-            return Err(io::Error::other("what stands for a number is longer than one"));
+            return Err(io::Error::other("a number is longer than any"));
         }
     }
     if token.is_empty() {
         return Ok(None);
     }
     let number = std::str::from_utf8(&token).ok().and_then(|text| text.parse().ok());
-    number.map(Some).ok_or_else(|| io::Error::other("what stands for a number is none"))
+    number.map(Some).ok_or_else(|| io::Error::other("a number cannot be read"))
 }

@@ -40,7 +40,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// What a decoder of the `image` crate says.
+    /// Converts an error of the `image` crate.
     pub(super) fn of_image(path: &Path, error: ImageError) -> Self {
         let path = path.to_path_buf();
         let reason = one_line(&error);
@@ -52,7 +52,7 @@ impl ReadError {
         }
     }
 
-    /// What the decoder of TIFF says.
+    /// Converts an error of the TIFF decoder.
     pub(super) fn of_tiff(path: &Path, error: tiff::TiffError) -> Self {
         let path = path.to_path_buf();
         let reason = one_line(&error);
@@ -67,7 +67,7 @@ impl ReadError {
     }
 }
 
-/// One line, whatever the decoder says.
+/// The decoder's message on one line.
 fn one_line(error: &dyn std::error::Error) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! Pictures from files: PNG, JPEG, BMP and TIFF, told by their content and not by their name.
+//! Pictures from files: PNG, JPEG, BMP and TIFF, recognised by their content and not by their name.
 
 mod error;
 mod png;
@@ -19,7 +19,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
-/// The most memory that decoding one picture may take, in bytes.
+/// The most memory that decoding one picture may need, in bytes.
 pub const MAX_DECODED_BYTES: u64 = 512 << 20;
 
 /// Pixels read from a file.
@@ -32,44 +32,44 @@ pub struct Image {
     orientation: Orientation,
 }
 
-/// A picture, and what its file says about it.
+/// A picture, and its file's description.
 struct Decoded {
     image: Image,
     description: Description,
 }
 
 impl Image {
-    /// Reads the picture in a file; of a TIFF file with several, the first. Grey stays grey, 8 or 16 bit (1 to 4 bit are
-    /// scaled to 8); palettes and all colours become 8-bit RGB. White of 16-bit grey is the largest number of as many bits
-    /// as are used. Transparency is ignored. Pixels are those that are stored: how they are turned to be upright is said by
-    /// [`Frame::orientation`].
+    /// Reads the picture in a file; the first one of a TIFF file with several. Grey stays grey, 8 or 16 bit (1 to 4 bit
+    /// are scaled to 8); palettes and all colours become 8-bit RGB. White of 16-bit grey is the largest number of as
+    /// many bits as are used. Transparency is ignored. Pixels are returned as they are stored: [`Frame::orientation`]
+    /// states how they are turned to be upright.
     ///
     /// # Errors
-    /// What is no such picture, or damaged, or not all there, or too large.
+    /// The file is not such a picture, is damaged, incomplete, or too large.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let path = path.as_ref();
         Ok(decode(path, open_file(path)?)?.image)
     }
 
-    /// Reads the picture in a file's bytes; `name` is what errors call it. As [`Image::open`] otherwise.
+    /// As [`Image::open`], from a file's bytes; `name` is its name in errors.
     pub fn from_bytes(name: impl AsRef<Path>, bytes: &[u8]) -> Result<Self, ReadError> {
         Ok(decode(name.as_ref(), Cursor::new(bytes))?.image)
     }
 
-    /// Packed pixels in memory. Errors as [`Frame::packed`].
+    /// An image of packed pixels in memory. Errors as [`Frame::packed`].
     pub fn new(pixels: Vec<u8>, format: PixelFormat, width: usize, height: usize) -> Result<Self, FrameError> {
         Frame::packed(&pixels, format, width, height)?;
         Ok(Self { pixels, format, width, height, orientation: Orientation::Upright })
     }
 
-    /// Lends the pixels, all of them, of unknown size in millimetres.
+    /// Borrows all pixels, with an unknown size in millimetres.
     pub fn frame(&self) -> Frame<'_> {
         Frame::packed(&self.pixels, self.format, self.width, self.height)
             .expect("checked when the image was made")
             .with_orientation(self.orientation)
     }
 
-    /// Gives the pixels to a buffer, without a copy.
+    /// Moves the pixels into a buffer, without a copy.
     pub(super) fn move_into(self, buffer: &mut FrameBuffer) -> Result<(), FrameError> {
         buffer.replace(self.pixels, self.format, self.width, self.height)?;
         buffer.orientation = self.orientation;
@@ -77,7 +77,7 @@ impl Image {
     }
 }
 
-/// What was understood of a picture's file. It is decoded for that.
+/// Describes a picture's file, which is decoded for that.
 pub(super) fn describe(name: &Path, source: impl BufRead + Seek) -> Result<Description, ReadError> {
     Ok(decode(name, source)?.description)
 }
@@ -129,7 +129,7 @@ fn decode(path: &Path, mut source: impl BufRead + Seek) -> Result<Decoded, ReadE
         }
         ImageFormat::Png => {
             if let Some(frames) = png::animation_frames(&mut source).map_err(io_failed)? {
-                let left_out = format!("{frames} pictures of its animation, but for the first");
+                let left_out = format!("{frames} pictures of its animation, except the first");
                 log::warn!("{}: left out: {left_out}; split it with ffmpeg -i x.png x_%04d.png", path.display());
                 ignored.push(left_out);
             }
@@ -139,7 +139,7 @@ fn decode(path: &Path, mut source: impl BufRead + Seek) -> Result<Decoded, ReadE
     }
 }
 
-/// Decodes a picture of a format that the `image` crate reads whole.
+/// Decodes a picture of a format that the `image` crate reads completely.
 fn decode_as(
     path: &Path,
     format: ImageFormat,
@@ -152,7 +152,7 @@ fn decode_as(
     let mut reader = ImageReader::with_format(source, format);
     reader.limits(limits.clone());
     let mut decoder = reader.into_decoder().map_err(refused)?;
-    // Before anything is allocated for pixels: the header alone says how large they are.
+    // Before anything is allocated for pixels: the header states how large they are.
     let (width, height) = decoder.dimensions();
     if width as usize > MAX_SIDE || height as usize > MAX_SIDE {
         return Err(ReadError::TooLarge { path: path.into(), width, height });
@@ -161,7 +161,7 @@ fn decode_as(
         return Err(ReadError::Memory(path.into()));
     }
     decoder.set_limits(limits).map_err(refused)?;
-    // EXIF that cannot be read says nothing, as in other readers.
+    // EXIF that cannot be read is ignored, as in other readers.
     let orientation = decoder.orientation().unwrap_or(StoredOrientation::NoTransforms);
     let orientation = Orientation::from_exif(orientation.to_exif().into()).unwrap_or_default();
     let colour = decoder.original_color_type();
@@ -194,7 +194,7 @@ fn decode_as(
     Ok(Decoded { image, description })
 }
 
-/// For people: what a pixel is stored as, and read as.
+/// The stored format of a pixel, and the one that it is read as, for people.
 fn describe_pixels(format: PixelFormat, stored_bits: u16) -> String {
     match format {
         PixelFormat::Gray8 => format!("{stored_bits}-bit grey"),

@@ -1,13 +1,13 @@
-//! What a PNG file holds beside its picture.
+//! The content of a PNG file beside its picture.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
 const SIGNATURE_BYTES: i64 = 8;
 
-/// More chunks before the picture than any file has.
+/// The most chunks before the picture.
 const MAX_CHUNKS: usize = 10_000;
 
-/// How many pictures an animated PNG announces; `None` where it is not animated. The source is back where it was.
+/// The number of pictures of an animated PNG; `None` where it is not animated. The source is back where it was.
 pub(super) fn animation_frames(source: &mut (impl Read + Seek)) -> io::Result<Option<u32>> {
     let start = source.stream_position()?;
     source.seek(SeekFrom::Current(SIGNATURE_BYTES))?;
@@ -15,7 +15,7 @@ pub(super) fn animation_frames(source: &mut (impl Read + Seek)) -> io::Result<Op
     for _ in 0..MAX_CHUNKS {
         let mut head = [0; 8];
         match source.read_exact(&mut head) {
-            // The decoder says what is missing.
+            // The decoder reports what is missing.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
             read => read?,
         }
@@ -30,7 +30,7 @@ pub(super) fn animation_frames(source: &mut (impl Read + Seek)) -> io::Result<Op
         if kind == *b"IDAT" || kind == *b"IEND" {
             break;
         }
-        // With the chunk's sum.
+        // With the chunk's checksum.
         source.seek(SeekFrom::Current(i64::from(length) + 4))?;
     }
     source.seek(SeekFrom::Start(start))?;

@@ -135,7 +135,7 @@ fn paths_that_are_no_files() {
     assert!(Image::open(folder.path().join("file/below.png")).is_err());
 }
 
-/// 16-bit grey of which few bits are used is as bright as in 8 bits.
+/// 16-bit grey with few used bits is as bright as in 8 bits.
 #[test]
 fn deep_grey_is_scaled_to_what_is_there() {
     let samples: Vec<u8> = [0u16, 2048, 4095].iter().flat_map(|sample| sample.to_ne_bytes()).collect();
@@ -143,7 +143,7 @@ fn deep_grey_is_scaled_to_what_is_there() {
     assert_eq!(image.pixels, [0u16, 32_776, 65_535].map(u16::to_le_bytes).concat());
 }
 
-/// EXIF in a JPEG and in a PNG: the pixels stay as they are stored, and the frame says how they are turned.
+/// EXIF in a JPEG and in a PNG: the pixels stay as they are stored, and the frame states how they are turned.
 #[test]
 fn orientation_beside_the_pixels() {
     // A TIFF header, and one entry: Orientation.
@@ -178,12 +178,12 @@ fn a_jpeg_that_is_not_all_there_is_refused() {
     assert!(error.contains("its data end after") && error.contains("copy it again"), "{error}");
 }
 
-/// A picture of an animation says what it leaves out.
+/// A picture of an animation reports what it leaves out.
 #[test]
 fn animated_png() {
     let plain = png(&[7; 20], 5, 4, ExtendedColorType::L8);
     let animated = [&plain[..33], &chunk(b"acTL", &[0, 0, 0, 3, 0, 0, 0, 0]), &plain[33..]].concat();
     let decoded = decode(Path::new("x.png"), Cursor::new(animated)).unwrap();
     assert_eq!(decoded.image.pixels, [7; 20]);
-    assert_eq!(decoded.description.ignored, ["3 pictures of its animation, but for the first"]);
+    assert_eq!(decoded.description.ignored, ["3 pictures of its animation, except the first"]);
 }

@@ -1,4 +1,4 @@
-//! Which reader a path needs, told by the file's content and not by its name.
+//! The reader that a path needs, by the file's content and not by its name.
 
 use super::{FrameBuffer, FrameSource, PictureFiles, SourceError};
 use crate::io::ReadError;
@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-/// Files as frames. What some kinds know beyond their frames is asked of them by `match`.
+/// Files as frames. Match on the variant for what some kinds know beyond their frames.
 #[non_exhaustive]
 pub enum Source {
     /// Pictures, one a file.
@@ -20,7 +20,7 @@ pub enum Source {
     /// A DICOM file, one picture or a clip.
     #[cfg(feature = "dicom")]
     Dicom(Box<DicomClip>),
-    /// A folder of files not all of which are plain pictures, one after the other.
+    /// A folder of files, not all of which are plain pictures, one after the other.
     Files(Files),
 }
 
@@ -65,7 +65,7 @@ impl FrameSource for Files {
     }
 }
 
-/// What is read of a file to tell its kind: a MetaImage may begin with comments.
+/// The bytes of a file that are read to detect its kind: a MetaImage may begin with comments.
 const START_BYTES: u64 = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,11 +78,11 @@ enum Kind {
 }
 
 impl Source {
-    /// Opens a picture, a DICOM, MetaImage, NRRD or NIfTI file, or a folder: all of a folder's files, by name, as the frames of one
-    /// sequence. A folder within it is left out, and so is what is none of these.
+    /// Opens a picture, a DICOM, MetaImage, NRRD or NIfTI file, or a folder: all of a folder's files, by name, as the
+    /// frames of one sequence. Folders within it are left out, and so are other files.
     ///
     /// # Errors
-    /// A file that cannot be read, or is of no kind above; a folder without one that is.
+    /// A file cannot be read, or has another kind; a folder has no file of these kinds.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         if path.is_dir() {
             let files = expand(path)?;
@@ -96,7 +96,7 @@ impl Source {
             };
         }
         match kind(path)? {
-            // Something unknown goes there too, to be told what it is not.
+            // An unknown file is read as a picture too, for its error message.
             Some(Kind::Picture) | None => Ok(Self::Pictures(PictureFiles::new(vec![path.into()]).into())),
             Some(Kind::MetaImage) => Ok(Self::Raster(Box::new(metaimage::open(path)?))),
             Some(Kind::Nrrd) => Ok(Self::Raster(Box::new(nrrd::open(path)?))),
@@ -108,15 +108,16 @@ impl Source {
         }
     }
 
-    /// The same of a file's bytes; `name` is what errors call it. What has its pixels in another file is refused.
+    /// As [`Source::open`], from a file's bytes; `name` is its name in errors. A file with its pixels in another file
+    /// is refused.
     ///
     /// # Errors
-    /// Bytes of no kind that is read, or damaged ones.
+    /// The bytes have an unsupported kind, or are damaged.
     pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, SourceError> {
         // Reading memory does not fail.
         match kind_of(&mut Cursor::new(&bytes)).unwrap_or_default() {
             None => {
-                // Says what it is not.
+                // For its error message.
                 read::describe(name, Cursor::new(&bytes))?;
                 Ok(Self::Pictures(PictureFiles::from_bytes(name, bytes).into()))
             }
@@ -142,7 +143,7 @@ impl Source {
         }
     }
 
-    /// Whether frames are the slices of a volume, and not pictures one after the other in time.
+    /// Whether frames are the slices of a volume, and not successive pictures in time.
     pub fn is_volume(&self) -> bool {
         match self {
             Self::Raster(sequence) => sequence.is_volume(),
@@ -150,8 +151,8 @@ impl Source {
         }
     }
 
-    /// What the file says about all frames beside what is understood here, as `key, value`: of MetaImage and NRRD. For
-    /// results that pass it on, not for logs.
+    /// The file's fields of all frames that are not interpreted here, as `key, value`, for MetaImage and NRRD. For
+    /// results that pass them on, not for logs.
     pub fn fields(&self) -> &[(String, String)] {
         match self {
             Self::Raster(sequence) => sequence.fields(),
@@ -159,7 +160,7 @@ impl Source {
         }
     }
 
-    /// Where the pixels lie in space, as far as the file says: of MetaImage, NRRD and NIfTI.
+    /// The position of the pixels in space, as far as the file states it, for MetaImage, NRRD and NIfTI.
     pub fn geometry(&self) -> Geometry {
         match self {
             Self::Raster(sequence) => *sequence.geometry(),
@@ -167,8 +168,8 @@ impl Source {
         }
     }
 
-    /// What the file holds or says and is not used, a line each: of DICOM, MetaImage, NRRD and NIfTI. Of a picture only
-    /// [`Source::description`] tells, which decodes it.
+    /// The contents of the file that are not used, a line each, for DICOM, MetaImage, NRRD and NIfTI. For a picture
+    /// only [`Source::description`], which decodes it, has them.
     pub fn ignored(&self) -> &[String] {
         match self {
             Self::Raster(sequence) => sequence.ignored(),
@@ -178,10 +179,10 @@ impl Source {
         }
     }
 
-    /// What was understood of the file; of a folder, of its first file. A picture is decoded for that.
+    /// The description of the file; for a folder, of its first file. A picture is decoded for that.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// The file cannot be read.
     pub fn description(&self) -> Result<Description, SourceError> {
         match self {
             Self::Pictures(pictures) => pictures.description(),
@@ -196,7 +197,7 @@ impl Source {
 /// Whether a file is an image that [`Source::open`] has a reader for, or that a build with all features has.
 ///
 /// # Errors
-/// A path that is no file, or cannot be read.
+/// The path is not a file, or cannot be read.
 pub fn is_image(path: &Path) -> Result<bool, SourceError> {
     kind(path).map(|kind| kind.is_some())
 }
@@ -223,17 +224,18 @@ impl FrameSource for Source {
     }
 }
 
-/// A folder's files that can be opened, by name; numbers in names count as numbers, so that `f10` comes after `f9`. What
-/// is hidden is left out, as is what cannot be opened, and what is a result that was written here.
+/// A folder's files that can be opened, by name; numbers in names count as numbers, so that `f10` comes after `f9`.
+/// Hidden files, files that cannot be opened, and results that were written here are left out.
 ///
 /// # Errors
-/// A folder that cannot be listed, or that holds nothing to open.
+/// The folder cannot be listed, or has nothing to open.
 pub fn expand(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let listed = list(folder, false)?;
     if listed.is_empty() { Err(SourceError::EmptyFolder(folder.into())) } else { Ok(listed) }
 }
 
-/// The same with the files of all folders within it, each after the files beside it. Links to folders are not followed.
+/// As [`expand`], with the files of all folders within it, each after the files beside it. Links to folders are not
+/// followed.
 ///
 /// # Errors
 /// As [`expand`].
@@ -242,7 +244,7 @@ pub fn expand_tree(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     if listed.is_empty() { Err(SourceError::EmptyFolder(folder.into())) } else { Ok(listed) }
 }
 
-/// The most folders in each other; links are not followed, so that no tree has more.
+/// The most levels of nested folders; links are not followed, so no real tree has more.
 const MAX_DEPTH: usize = 64;
 
 fn list(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, SourceError> {
@@ -326,7 +328,7 @@ fn kind_of(source: &mut (impl BufRead + Seek)) -> io::Result<Option<Kind>> {
         return Ok(Some(Kind::MetaImage));
     }
     source.rewind()?;
-    // Within a gzip stream as well; one that is damaged is none.
+    // Within a gzip stream as well; a damaged one does not count.
     if nifti::start_of(source).is_ok_and(|start| nifti::starts_like_one(&start)) {
         return Ok(Some(Kind::Nifti));
     }

@@ -1,5 +1,5 @@
-//! Where frames come from: pictures, clips, sequences, a pipe. Each is read frame by frame into one buffer, so that a clip
-//! of any length takes the memory of one frame.
+//! Sources of frames: pictures, clips, sequences, a pipe. Each is read frame by frame into one buffer, so that a clip
+//! of any length needs the memory of one frame.
 
 mod kind;
 mod pictures;
@@ -19,13 +19,13 @@ use crate::frame::{Frame, FrameError, Orientation, PixelFormat, Region};
 use std::io::{BufRead, Seek};
 use std::path::PathBuf;
 
-/// Anything that a clip may be read from.
+/// Any seekable reader for a clip.
 pub(super) trait Bytes: BufRead + Seek + Send {}
 
 impl<T: BufRead + Seek + Send> Bytes for T {}
 
-/// One frame, owned: pixels row by row without gaps, and what the source says about them. Its memory serves frame after
-/// frame; it grows only where a frame is larger than all before.
+/// One frame, owned: pixels row by row without gaps, and what the source says about them. Its memory is reused; it
+/// grows only where a frame is larger than all before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameBuffer {
     pixels: Vec<u8>,
@@ -34,19 +34,19 @@ pub struct FrameBuffer {
     height: usize,
     region: Option<Region>,
     mm_per_pixel: Option<[f32; 2]>,
-    /// How the pixels are turned to be upright. They are stored as the source has them, and so are results.
+    /// How the pixels are turned to be upright. They are stored as in the source, and so are results.
     pub orientation: Orientation,
     /// When the frame was taken, in seconds, by the source's own clock; `None` where it does not say.
     pub timestamp_s: Option<f64>,
-    /// Whether the source vouches for the picture. Recorders keep a place for frames that they lost.
+    /// Whether the source marks the picture as valid. Recorders keep a place for frames that they lost.
     pub valid: bool,
-    /// What else a sequence says about this frame, as `key, value`: PLUS's transforms and their status. For results that
-    /// pass them on, not for logs.
+    /// The other fields of this frame in a sequence, as `key, value`: PLUS's transforms and their status. For results
+    /// that pass them on, not for logs.
     pub fields: Vec<(String, String)>,
 }
 
 impl Default for FrameBuffer {
-    /// No pixels yet: a buffer to read into.
+    /// A buffer to read into, without pixels.
     fn default() -> Self {
         Self {
             pixels: Vec::new(),
@@ -64,11 +64,11 @@ impl Default for FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// Makes room for a frame and forgets all that was said about the last one. Yields the pixels to fill: `height` rows
-    /// of `width` pixels. Their content is what an earlier frame left.
+    /// Allocates memory for a frame and clears everything about the last one. Returns the pixels to fill: `height` rows
+    /// of `width` pixels. Their content is that of an earlier frame.
     ///
     /// # Errors
-    /// A side of zero, or above [`crate::frame::MAX_SIDE`].
+    /// A side is zero, or above [`crate::frame::MAX_SIDE`].
     pub fn reset(&mut self, format: PixelFormat, width: usize, height: usize) -> Result<&mut [u8], FrameError> {
         let bytes = bytes_of(format, width, height)?;
         let pixels = std::mem::take(&mut self.pixels);
@@ -90,35 +90,35 @@ impl FrameBuffer {
         Ok(())
     }
 
-    /// States which part holds the scan.
+    /// Sets the region of the scan.
     ///
     /// # Errors
-    /// [`FrameError::Region`] where it leaves the frame.
+    /// The region leaves the frame ([`FrameError::Region`]).
     pub fn set_region(&mut self, region: Region) -> Result<(), FrameError> {
         self.frame()?.with_region(region)?;
         self.region = Some(region);
         Ok(())
     }
 
-    /// Whether anything said where the scan lies, be it the whole frame.
+    /// Whether the region of the scan was set, even to the complete frame.
     pub fn has_region(&self) -> bool {
         self.region.is_some()
     }
 
-    /// States the size of a pixel, `[x, y]`.
+    /// Sets the size of a pixel, `[x, y]`.
     ///
     /// # Errors
-    /// [`FrameError::PixelSize`] where a number is not finite or not above zero.
+    /// A number is not finite or not above zero ([`FrameError::PixelSize`]).
     pub fn set_mm_per_pixel(&mut self, mm_per_pixel: [f32; 2]) -> Result<(), FrameError> {
         self.frame()?.with_mm_per_pixel(mm_per_pixel)?;
         self.mm_per_pixel = Some(mm_per_pixel);
         Ok(())
     }
 
-    /// Lends the frame with its region of interest and pixel size, where the source knows them.
+    /// Borrows the frame with its region of interest and pixel size, where the source knows them.
     ///
     /// # Errors
-    /// [`FrameError::Empty`] before anything was read.
+    /// Nothing was read yet ([`FrameError::Empty`]).
     pub fn frame(&self) -> Result<Frame<'_>, FrameError> {
         let mut frame = Frame::packed(&self.pixels, self.format, self.width, self.height)?
             .with_orientation(self.orientation)
@@ -137,8 +137,8 @@ impl FrameBuffer {
         &self.pixels
     }
 
-    /// Blanks all that lies outside of the region of interest: the machine's menus, and the name in them. Nothing where
-    /// there is no region.
+    /// Blanks everything outside the region of interest: the machine's menus, and the patient's name in them. Does
+    /// nothing where there is no region.
     pub fn blank_outside_region(&mut self) {
         let Some(region) = self.region else { return };
         let (pixel, row_bytes) = (self.format.bytes_per_pixel(), self.width * self.format.bytes_per_pixel());
@@ -164,13 +164,13 @@ fn bytes_of(format: PixelFormat, width: usize, height: usize) -> Result<usize, F
 
 /// Frames in their order.
 pub trait FrameSource: Send {
-    /// How many frames there are in all; `None` where only the end will tell, as on a pipe.
+    /// The number of all frames; `None` where it is unknown before the end, as on a pipe.
     fn frame_count(&self) -> Option<usize>;
 
-    /// Reads the next frame into `into`; `false` after the last one, and `into` is as it was.
+    /// Reads the next frame into `into`; `false` after the last one, and `into` is unchanged.
     ///
     /// # Errors
-    /// A frame that cannot be read. A source of separate files can go on with the next one; every other ends there.
+    /// The frame cannot be read. A source of separate files can continue with the next one; every other ends there.
     fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError>;
 }
 
@@ -196,10 +196,10 @@ pub enum SourceError {
     CutShort { actual: usize, needed: usize },
     #[error(
         "standard input: rows are {stride_bytes} bytes apart and hold {row_bytes}, as GStreamer pads them; write /{stride_bytes} \
-         behind the format of --raw, as in 641x480:gray8/644, or /{row_bytes} where rows are not padded"
+         after the format of --raw, as in 641x480:gray8/644, or /{row_bytes} where rows are not padded"
     )]
     PaddedRows { row_bytes: usize, stride_bytes: usize },
-    #[error("standard input: holds no frame; check the command before the pipe")]
+    #[error("standard input: contains no frame; check the command before the pipe")]
     NoFrames,
     #[error("{}: {problem}", path.display())]
     MetaImage { path: PathBuf, problem: MetaImageError },

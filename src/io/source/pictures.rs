@@ -10,21 +10,21 @@ use std::sync::Arc;
 /// PNG, JPEG, BMP and TIFF files in the order given; each page of a TIFF file is a frame. Their sizes may differ.
 pub struct PictureFiles {
     files: Vec<PictureFile>,
-    /// Of all files together.
+    /// The number of frames of all files together.
     frames: usize,
     next: usize,
     /// The file whose pages are being read.
     pages: Option<TiffPages<Box<dyn Bytes>>>,
 }
 
-/// Where a picture's bytes are.
+/// The place of a picture's bytes.
 enum PictureFile {
     Path(PathBuf),
     Memory { name: PathBuf, bytes: Arc<[u8]> },
 }
 
 impl PictureFile {
-    /// What errors call it.
+    /// The name in errors.
     fn name(&self) -> &Path {
         match self {
             Self::Path(path) | Self::Memory { name: path, .. } => path,
@@ -43,20 +43,20 @@ impl PictureFile {
         let mut source = self.open()?;
         match source.fill_buf() {
             Ok(start) if read::is_tiff(start) => TiffPages::new(self.name(), source).map(Some),
-            // Whoever reads the picture says what is wrong.
+            // The reader of the picture reports what is wrong.
             _ => Ok(None),
         }
     }
 }
 
 impl PictureFiles {
-    /// Pictures in this order, each read when its turn comes. Counts the frames of all files; what cannot be read counts as
-    /// one, and says why when it is read.
+    /// Pictures in this order, each read when its turn comes. Counts the frames of all files; a file that cannot be
+    /// read counts as one, and reports why when it is read.
     pub fn new(paths: Vec<PathBuf>) -> Self {
         Self::of(paths.into_iter().map(PictureFile::Path).collect())
     }
 
-    /// One picture file from its bytes; `name` is what errors call it.
+    /// One picture file from its bytes; `name` is its name in errors.
     pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Self {
         Self::of(vec![PictureFile::Memory { name: name.into(), bytes: bytes.into() }])
     }
@@ -67,10 +67,10 @@ impl PictureFiles {
         Self { files, frames, next: 0, pages: None }
     }
 
-    /// What was understood of the first file, which is decoded for that.
+    /// The description of the first file, which is decoded for that.
     ///
     /// # Errors
-    /// A file that cannot be read; no file at all.
+    /// The file cannot be read, or there is none.
     pub fn description(&self) -> Result<Description, SourceError> {
         let file = self.files.first().ok_or_else(|| ReadError::Missing(PathBuf::new()))?;
         let mut description = read::describe(file.name(), file.open()?)?;

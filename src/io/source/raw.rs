@@ -1,4 +1,4 @@
-//! Frames without any header, as `ffmpeg -f rawvideo` writes them to a pipe.
+//! Frames without a header, as `ffmpeg -f rawvideo` writes them to a pipe.
 
 use super::{FrameBuffer, FrameSource, SourceError};
 use crate::frame::{CameraFormat, CameraLayout, FrameError, MAX_SIDE, PixelFormat};
@@ -6,20 +6,20 @@ use crate::io::MAX_DECODED_BYTES;
 use std::io::{self, Read};
 use std::str::FromStr;
 
-/// GStreamer pads rows to as many bytes.
+/// GStreamer pads rows to a multiple of as many bytes.
 const GSTREAMER_ALIGNMENT: usize = 4;
 
-/// How pixels lie in a headerless stream.
+/// The layout of pixels in a headerless stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RawPixels {
-    /// As a frame lends them.
+    /// A pixel format of frames.
     Plain(PixelFormat),
-    /// As cameras give them: converted into red, green and blue.
+    /// A camera's format: converted to red, green and blue.
     Camera(CameraFormat),
 }
 
 impl RawPixels {
-    /// Bytes that a row of the first plane takes, without padding.
+    /// The bytes of a row of the first plane, without padding.
     fn row_bytes(self, width: usize) -> usize {
         match self {
             Self::Plain(format) => width * format.bytes_per_pixel(),
@@ -28,18 +28,20 @@ impl RawPixels {
     }
 }
 
-/// What a headerless stream holds, spelled `WIDTHxHEIGHT:FORMAT[/STRIDE][@HZ]`, as in `640x480:gray8@30` or `641x480:gray8/644`.
+/// The format of a headerless stream, spelled `WIDTHxHEIGHT:FORMAT[/STRIDE][@HZ]`, as in `640x480:gray8@30` or
+/// `641x480:gray8/644`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RawFormat {
-    /// In pixels.
+    /// The width, in pixels.
     pub width: usize,
-    /// In pixels.
+    /// The height, in pixels.
     pub height: usize,
-    /// How a pixel lies in the stream.
+    /// The layout of a pixel in the stream.
     pub pixels: RawPixels,
-    /// From row to row of the first plane, where rows may be padded; `None` where they follow each other without a gap.
+    /// The distance from row to row of the first plane, where rows may be padded; `None` where they follow each other
+    /// without a gap.
     pub stride_bytes: Option<usize>,
-    /// Frames a second, for timestamps.
+    /// Frames per second, for timestamps.
     pub rate_hz: Option<f64>,
 }
 
@@ -51,7 +53,7 @@ impl RawFormat {
         self.stride_bytes.unwrap_or_else(|| self.pixels.row_bytes(self.width))
     }
 
-    /// Of a frame with rows so far apart, in the stream.
+    /// The bytes of a frame in the stream, with this distance between rows.
     fn frame_bytes(&self, stride_bytes: usize) -> Result<usize, FrameError> {
         let &Self { width, height, pixels, .. } = self;
         match pixels {
@@ -70,8 +72,8 @@ impl RawFormat {
 impl FromStr for RawFormat {
     type Err = String;
 
-    /// Formats have our names, or those of ffmpeg and GStreamer: `gray8` is `gray` too, `rgb8` is `rgb24` and `RGB`, `i420` is
-    /// `yuv420p`.
+    /// Formats have this program's names, or those of ffmpeg and GStreamer: `gray8` is `gray` too, `rgb8` is `rgb24`
+    /// and `RGB`, `i420` is `yuv420p`.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a raw format: write it as 640x480:gray8 or 640x480:bgra8@30");
         let (size, rest) = text.split_once(':').ok_or_else(wrong)?;
@@ -101,7 +103,7 @@ impl FromStr for RawFormat {
         };
         let rate_hz = rate.map(|rate| rate.parse::<f64>().ok().filter(|hz| hz.is_finite() && *hz > 0.0));
         if rate_hz == Some(None) {
-            return Err(format!("`{text}` has no usable rate: give frames a second after the @, as in @30"));
+            return Err(format!("`{text}` has no usable rate: give frames per second after the @, as in @30"));
         }
         let raw = Self { width, height, pixels, stride_bytes, rate_hz: rate_hz.flatten() };
         match raw.frame_bytes(raw.stride_bytes()) {
@@ -118,11 +120,11 @@ impl FromStr for RawFormat {
 pub struct RawFrames<R> {
     source: R,
     format: RawFormat,
-    /// Frames read so far.
+    /// The number of frames read so far.
     read: u64,
     /// Whether rows may still turn out to be padded.
     is_undecided: bool,
-    /// One frame, where it is not lent as it comes.
+    /// One frame, where it cannot be borrowed directly.
     stored: Vec<u8>,
 }
 
@@ -133,12 +135,12 @@ impl<R: Read + Send> RawFrames<R> {
         Self { source, format, read: 0, is_undecided, stored: Vec::new() }
     }
 
-    /// An error where the rows of this plane go on as those of GStreamer do: pixels below each other are then much more alike if
-    /// rows are taken to be padded.
+    /// An error where the rows of this plane are padded as those of GStreamer: pixels below each other are then much
+    /// more alike if rows are assumed to be padded.
     fn check_rows(&mut self, plane: &[u8]) -> Result<(), SourceError> {
         let row_bytes = self.format.stride_bytes();
         let stride_bytes = padded(row_bytes);
-        // Of two bytes the higher one.
+        // The higher one of two bytes.
         let is_deep = self.format.pixels == RawPixels::Plain(PixelFormat::Gray16Le);
         let (first, step) = if is_deep { (1, 2) } else { (0, 1) };
         let difference = |stride: usize| -> u64 {
@@ -148,17 +150,17 @@ impl<R: Read + Send> RawFrames<R> {
             here.zip(below).take(count).map(|(a, b)| u64::from(a.abs_diff(*b))).sum()
         };
         let (plain, gstreamer) = (difference(row_bytes), difference(stride_bytes));
-        // An empty picture tells nothing.
+        // An empty picture shows nothing.
         self.is_undecided = plain < plane.len() as u64 / 2 / step as u64;
-        // Of 994 ultrasound images whose rows are not padded the share was 96 % at least; with padding it is below 90 % in
-        // 81 of 100 where a single byte is padded, and in 99 of 100 where two or three are.
+        // In 994 ultrasound images whose rows are not padded the share was 96 % at least; with padding it is below 90 %
+        // in 81 of 100 where a single byte is padded, and in 99 of 100 where two or three are.
         if !self.is_undecided && gstreamer * 10 < plain * 9 {
             return Err(SourceError::PaddedRows { row_bytes, stride_bytes });
         }
         Ok(())
     }
 
-    /// What a stream that ended `actual` bytes after a frame's beginning was.
+    /// The error for a stream that ended `actual` bytes after a frame's beginning.
     fn cut_short(&self, actual: usize, needed: usize) -> SourceError {
         let row_bytes = self.format.stride_bytes();
         let stride_bytes = padded(row_bytes);
@@ -182,7 +184,7 @@ impl<R: Read + Send> FrameSource for RawFrames<R> {
 
     fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError> {
         let RawFormat { width, height, pixels, rate_hz, .. } = self.format;
-        // The end may come first: only then is the buffer to stay as it was.
+        // The end may come first: only then does the buffer stay unchanged.
         let mut first = [0; 1];
         if fill(&mut self.source, &mut first).map_err(SourceError::Pipe)? == 0 {
             return if self.read == 0 { Err(SourceError::NoFrames) } else { Ok(false) };
@@ -232,7 +234,7 @@ impl<R: Read + Send> FrameSource for RawFrames<R> {
     }
 }
 
-/// Reads until the buffer is full or the source ends; yields how much came.
+/// Reads until the buffer is full or the source ends; returns the number of bytes.
 fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -311,7 +313,7 @@ mod tests {
         assert_eq!(frames("2x1:bgr24", vec![1, 2, 3, 4, 5, 6]), [(PixelFormat::Rgb8, vec![3, 2, 1, 6, 5, 4])]);
     }
 
-    /// A soft picture of `height` rows of `width` bytes, so far apart.
+    /// A soft picture of `height` rows of `width` bytes, with this distance between rows.
     fn soft(width: usize, height: usize, stride: usize) -> Vec<u8> {
         let shade = |x: usize, y: usize| {
             let (x, y) = (x as f64 / 9.0, y as f64 / 40.0);
@@ -335,11 +337,11 @@ mod tests {
             let is_it = |error: &SourceError| matches!(error, SourceError::PaddedRows { row_bytes, stride_bytes } if [*row_bytes, *stride_bytes] == [row, stride]);
             assert!(noticed.as_ref().is_err_and(is_it), "{format}: {noticed:?}");
             assert!(first(format, two(row)).unwrap(), "{format}");
-            // Who says how far rows are apart is believed.
+            // A stated distance between rows is trusted.
             assert!(first(&format!("{format}/{row}"), two(stride)).unwrap(), "{format}");
             assert!(first(&format!("{format}/{stride}"), two(stride)).unwrap(), "{format}");
         }
-        // A black picture tells nothing; the length of the stream does.
+        // A black picture shows nothing; the length of the stream does.
         let mut source = RawFrames::new(io::Cursor::new(vec![0; 2 * 164 * 120]), "161x120:gray8".parse().unwrap());
         let mut buffer = FrameBuffer::default();
         let error = loop {

@@ -5,11 +5,11 @@ use crate::frame::{Frame, Region};
 use image::{Rgb, RgbImage};
 use ndarray::ArrayView2;
 
-/// Where the heat's colours change: from nothing over violet and red to light yellow, ever brighter, so that it reads in
-/// grey too.
+/// The colours at the steps of the heat scale: from dark blue over violet and red to light yellow, with increasing
+/// brightness, so that it is readable in grey too.
 const HEAT: [Colour; 5] = [[20, 12, 60], [110, 25, 110], [205, 65, 75], [250, 150, 40], [252, 240, 150]];
 
-/// The strongest that heat covers the frame.
+/// The largest opacity of heat over the frame.
 const HEAT_COVER: f32 = 0.55;
 
 pub(super) struct Canvas {
@@ -17,7 +17,7 @@ pub(super) struct Canvas {
 }
 
 impl Canvas {
-    /// Black.
+    /// A black canvas.
     pub(crate) fn new(width: usize, height: usize) -> Self {
         Self { image: RgbImage::new(width as u32, height as u32) }
     }
@@ -30,7 +30,7 @@ impl Canvas {
         self.image.width() as usize
     }
 
-    /// Lays `colour` over one pixel; `cover` 0 to 1. Nothing happens outside the canvas.
+    /// Blends `colour` over one pixel with an opacity `cover` of 0 to 1. Does nothing outside the canvas.
     pub(crate) fn blend(&mut self, x: usize, y: usize, colour: Colour, cover: f32) {
         let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else { return };
         if let Some(Rgb(pixel)) = self.image.get_pixel_mut_checked(x, y) {
@@ -48,7 +48,7 @@ impl Canvas {
         }
     }
 
-    /// The whole frame, `zoom` times as large, interpolated, in the upper left corner.
+    /// Draws the complete frame, `zoom` times as large, interpolated, in the upper left corner.
     pub(crate) fn paste(&mut self, frame: &Frame<'_>, zoom: usize) {
         let source = |at: usize, limit: usize| {
             let place = ((at as f32 + 0.5) / zoom as f32 - 0.5).clamp(0.0, (limit - 1) as f32);
@@ -71,7 +71,7 @@ impl Canvas {
         }
     }
 
-    /// Lays `colour` faintly over the pixels of a mask.
+    /// Blends `colour` faintly over the pixels of a mask.
     pub(crate) fn tint(&mut self, mask: ArrayView2<'_, u8>, zoom: usize, colour: Colour, cover: f32) {
         for ((y, x), _) in mask.indexed_iter().filter(|(_, pixel)| **pixel != 0) {
             for v in y * zoom..(y + 1) * zoom {
@@ -96,11 +96,11 @@ impl Canvas {
         }
     }
 
-    /// Lays a map of 0 to 1 over the frame: the higher, the brighter and the less of the frame is left.
+    /// Blends a map of 0 to 1 over the frame: the higher, the brighter and the more opaque.
     pub(crate) fn heat(&mut self, map: ArrayView2<'_, f32>, zoom: usize) {
         for ((y, x), value) in map.indexed_iter() {
             let value = value.clamp(0.0, 1.0);
-            // Not a number compares false.
+            // NaN compares false.
             if value > 0.0 {
                 let colour = heat_colour(value);
                 for v in y * zoom..(y + 1) * zoom {
@@ -128,15 +128,15 @@ fn mix_colours(from: Colour, to: Colour, part: f32) -> Colour {
     [0, 1, 2].map(|channel| mix(from[channel], to[channel], part))
 }
 
-/// Draws closed lines. How much of a pixel a line covers is collected first, so that where pieces of the line meet
-/// nothing is laid on twice.
+/// Draws closed lines. The coverage of each pixel is collected first, so that nothing is drawn twice where pieces of a
+/// line meet.
 pub(super) struct Stroke {
     size: [usize; 2],
     cover: Vec<u8>,
 }
 
 impl Stroke {
-    /// For lines within the upper left `[width, height]` of a canvas.
+    /// A stroke for lines within the upper left `[width, height]` of a canvas.
     pub(crate) fn new(size: [usize; 2]) -> Self {
         Self { size, cover: vec![0; size[0] * size[1]] }
     }
@@ -180,7 +180,7 @@ impl Stroke {
     }
 }
 
-/// From a point to the nearest of a line's.
+/// The distance from a point to a line segment.
 fn distance(point: [f32; 2], from: [f32; 2], to: [f32; 2]) -> f32 {
     let [along_x, along_y] = [to[0] - from[0], to[1] - from[1]];
     let [x, y] = [point[0] - from[0], point[1] - from[1]];

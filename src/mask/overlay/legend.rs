@@ -9,10 +9,10 @@ pub(super) const PAPER: Colour = [22, 24, 28];
 const INK: Colour = [240, 240, 240];
 const FAINT_INK: Colour = [176, 180, 186];
 
-/// Prompts are a sentence or two; a page of text would push the picture off the screen.
+/// The most lines of a prompt in the legend, since a page of text would push the picture off the screen.
 const MOST_PROMPT_LINES: usize = 4;
 
-/// A line may break after it, not before.
+/// The separator: a line may break after it, not before.
 const SEPARATOR: &str = "\u{a0}· ";
 
 const NOTICE: &str = "RESEARCH USE ONLY";
@@ -28,7 +28,7 @@ struct Row {
     text: String,
     colour: Colour,
     bold: bool,
-    /// Whether a gap stands above.
+    /// Whether a gap precedes the row.
     opens: bool,
 }
 
@@ -46,12 +46,7 @@ pub(super) fn lay_out(overlay: &Overlay<'_>, width: usize) -> Legend {
         legend.extend(wrap(&numbers(finding.measurements), columns, usize::MAX), FAINT_INK);
     }
     if overlay.confounders.is_some() {
-        legend.push(
-            Mark::Heat,
-            wrap("confounders: what the network sets aside, none to all", columns, usize::MAX),
-            INK,
-            false,
-        );
+        legend.push(Mark::Heat, wrap("confounders, from none to all", columns, usize::MAX), INK, false);
     }
     let model =
         if overlay.model.is_empty() { String::new() } else { format!("{}{SEPARATOR}", printable(overlay.model)) };
@@ -96,7 +91,7 @@ impl Legend {
         gap + self.typeface.height() * 9 / 8
     }
 
-    /// In pixels.
+    /// The height in pixels.
     pub(crate) fn height(&self) -> usize {
         self.rows.iter().map(|row| self.advance(row)).sum::<usize>() + self.margin()
     }
@@ -149,7 +144,7 @@ fn numbers(measurements: &Measurements) -> String {
     parts.iter().map(|part| unbroken(part)).collect::<Vec<_>>().join(SEPARATOR)
 }
 
-/// A number stays on one line with what it is the number of.
+/// Keeps a number on one line with its label.
 fn unbroken(text: &str) -> String {
     text.replace(' ', "\u{a0}")
 }

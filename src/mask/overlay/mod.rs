@@ -1,4 +1,4 @@
-//! A picture for people: the frame as it is, what was found drawn on it, and a legend below that covers no anatomy.
+//! A picture for people: the unchanged frame with the findings drawn on it, and a legend below that covers no anatomy.
 
 mod canvas;
 mod legend;
@@ -12,57 +12,58 @@ use ndarray::ArrayView2;
 
 type Colour = [u8; 3];
 
-/// Okabe and Ito's palette, told apart with every common colour vision; the ones that stand out on dark grey tissue.
+/// Okabe and Ito's palette, distinguishable with every common type of colour vision; the colours that are visible on
+/// dark grey tissue.
 const COLOURS: [Colour; 6] =
     [[86, 180, 233], [230, 159, 0], [0, 178, 133], [240, 228, 66], [222, 132, 184], [230, 108, 30]];
 
-/// Narrower frames are magnified by a whole number, or no legend could be read below them,
+/// The width below which frames are magnified by an integer factor, so that the legend is readable.
 const LEAST_WIDTH: usize = 384;
 
-/// as long as the picture stays below this height; then the canvas is wider than the frame.
+/// The height that a magnified picture must not reach; beyond it, the canvas is wider than the frame instead.
 const MOST_MAGNIFIED_HEIGHT: usize = 1536;
 
-/// Of the line around a region of interest: no finding's colour.
+/// The colour of the line around a region of interest, different from all findings' colours.
 const REGION_COLOUR: Colour = [170, 170, 170];
 
-/// How much of the colour lies over the lesion: enough to see which side of the line is inside, little enough to see
-/// the tissue.
+/// The opacity of the colour over the lesion: enough to see which side of the line is inside, little enough to see the
+/// tissue.
 const FILL: f32 = 0.13;
 
-/// What one prompt found, as a picture shows it.
+/// The finding of one prompt, as an overlay shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Annotation<'a> {
-    /// What was looked for.
+    /// The text of the prompt.
     pub prompt: &'a str,
-    /// Of the frame's size.
+    /// The mask, with the frame's size.
     pub mask: &'a Mask,
-    /// The mask's own.
+    /// The mask's contours.
     pub contours: &'a [Contour],
-    /// Of the mask.
+    /// The mask's measurements.
     pub measurements: &'a Measurements,
 }
 
-/// What a picture shows. Each finding has a colour and its rows in the legend.
+/// The content of a picture. Each finding has a colour and its rows in the legend.
 #[derive(Clone, Copy, Debug)]
 pub struct Overlay<'a> {
-    /// What is drawn on.
+    /// The frame to draw on.
     pub frame: &'a Frame<'a>,
-    /// In the order of the legend's rows.
+    /// The findings, in the order of the legend's rows.
     pub findings: &'a [Annotation<'a>],
-    /// What the network set aside as confounding, height x width of the frame, 0 to 1; drawn as heat.
+    /// The confounder map, height x width of the frame, 0 to 1; drawn as heat.
     pub confounders: Option<ArrayView2<'a, f32>>,
     /// A pixel is lesion where its probability is above this.
     pub threshold: f32,
-    /// Named in the legend.
+    /// The model's name in the legend.
     pub model: &'a str,
 }
 
 impl Overlay<'_> {
-    /// Draws the picture. The frame stands in its upper left corner, at its own size, or 2, 3, ... times as large where
-    /// it is less than 384 pixels wide; the legend is below it. A region of interest is outlined.
+    /// Draws the picture. The frame is in its upper left corner, at its own size, or 2, 3, ... times as large where it
+    /// is less than 384 pixels wide; the legend is below it. A region of interest is outlined.
     ///
     /// # Errors
-    /// [`MaskError::Size`] where a mask or the confounders are not of the frame's size.
+    /// A mask or the confounders do not have the frame's size ([`MaskError::Size`]).
     pub fn draw(&self) -> Result<RgbImage, MaskError> {
         self.check_sizes()?;
         let (width, height) = (self.frame.width(), self.frame.height());
@@ -87,7 +88,7 @@ impl Overlay<'_> {
         let mut stroke = Stroke::new(area);
         for (finding, colour) in self.findings.iter().zip(COLOURS.iter().cycle()) {
             let lines: Vec<_> = finding.contours.iter().map(|contour| smooth(contour, zoom)).collect();
-            // A dark seam under the line keeps it visible on bright tissue.
+            // A dark border under the line keeps it visible on bright tissue.
             stroke.draw(&mut canvas, &lines, radius + 1.0, [0, 0, 0], 0.45);
             stroke.draw(&mut canvas, &lines, radius, *colour, 1.0);
         }
@@ -118,7 +119,7 @@ fn smooth(contour: &Contour, zoom: usize) -> Vec<[f32; 2]> {
             let mix = |a: u32, b: u32| (a as f32 + (b as f32 - a as f32) * part / length as f32) * zoom;
             [mix(from[0], to[0]), mix(from[1], to[1])]
         };
-        // The first and the last middle are enough of a straight run.
+        // The first and the last midpoint are enough for a straight run.
         middles.push(at(0.5));
         if length > 1 {
             middles.push(at(length as f32 - 0.5));
@@ -175,7 +176,7 @@ mod tests {
         for (x, y) in [(0, 0), (399, 0), (0, 299), (399, 299), (90, 150), (310, 150)] {
             assert_eq!(picture.get_pixel(x, y).0, [60; 3], "at ({x}, {y})");
         }
-        // The line in its colour; the fill faint.
+        // The line has its colour; the fill is faint.
         assert_eq!(picture.get_pixel(100, 150).0, COLOURS[0]);
         let inside = picture.get_pixel(200, 150).0;
         assert!(inside != [60; 3] && inside.iter().all(|v| v.abs_diff(60) < 30), "{inside:?}");

@@ -9,7 +9,7 @@ use embedded_graphics::prelude::{DrawTarget, Drawable, OriginDimensions, Point, 
 use embedded_graphics::text::{Baseline, Text};
 use std::convert::Infallible;
 
-/// A built-in font and how many times its size it is drawn.
+/// A built-in font and its magnification.
 #[derive(Clone, Copy)]
 pub(super) struct Typeface {
     font: &'static MonoFont<'static>,
@@ -18,10 +18,10 @@ pub(super) struct Typeface {
 }
 
 impl Typeface {
-    /// Readable on a picture of this width when the picture fills a screen.
+    /// A typeface that is readable on a picture of this width when the picture fills a screen.
     pub(crate) fn for_width(width: usize) -> Self {
         let (font, bold, zoom) = match width {
-            // The bold face of this size runs together.
+            // The bold face of this size is not legible.
             0..480 => (&fonts::FONT_6X13, &fonts::FONT_6X13, 1),
             480..720 => (&fonts::FONT_8X13, &fonts::FONT_8X13_BOLD, 1),
             720..960 => (&fonts::FONT_9X15, &fonts::FONT_9X15_BOLD, 1),
@@ -31,17 +31,17 @@ impl Typeface {
         Self { font, bold, zoom }
     }
 
-    /// Of one character and the gap after it, in pixels.
+    /// The width of one character and the gap after it, in pixels.
     pub(crate) fn advance(&self) -> usize {
         (self.font.character_size.width + self.font.character_spacing) as usize * self.zoom
     }
 
-    /// In pixels.
+    /// The height in pixels.
     pub(crate) fn height(&self) -> usize {
         self.font.character_size.height as usize * self.zoom
     }
 
-    /// Writes one line; what leaves the canvas is cut off. `(x, y)` is its upper left corner.
+    /// Writes one line; parts outside the canvas are cut off. `(x, y)` is its upper left corner.
     pub(crate) fn write(&self, canvas: &mut Canvas, [x, y]: [usize; 2], line: &str, colour: Colour, bold: bool) {
         let mut bitmap = Bitmap::new(self.advance() / self.zoom * line.chars().count(), self.height() / self.zoom);
         let style = MonoTextStyle::new(if bold { self.bold } else { self.font }, BinaryColor::On);
@@ -58,7 +58,8 @@ impl Typeface {
     }
 }
 
-/// What the fonts can show: control characters become spaces, typographic marks their plain kin, the rest `?`.
+/// Replaces what the fonts cannot show: control characters become spaces, typographic marks their plain equivalents,
+/// the rest `?`.
 pub(super) fn printable(text: &str) -> String {
     text.chars()
         .map(|character| match character {
@@ -72,8 +73,8 @@ pub(super) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Breaks text at spaces (not at no-break spaces) into lines of at most `columns` characters (at least one); longer words are broken. Text of
-/// more than `most` lines ends in an ellipsis.
+/// Breaks text at spaces (not at no-break spaces) into lines of at most `columns` characters (at least one); longer
+/// words are broken. Text of more than `most` lines ends in an ellipsis.
 pub(super) fn wrap(text: &str, columns: usize, most: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = vec![Vec::new()];
@@ -123,8 +124,8 @@ impl Bitmap {
         f32::from(u8::from(inside && self.on[y as usize * self.width + x as usize]))
     }
 
-    /// How much of a pixel of the magnified bitmap is covered: interpolated, then sharpened back to an edge one pixel
-    /// wide, which rounds the steps off.
+    /// The coverage of a pixel of the magnified bitmap: interpolated, then sharpened back to an edge one pixel wide,
+    /// which smooths the steps.
     fn magnified(&self, x: usize, y: usize, zoom: usize) -> f32 {
         if zoom == 1 {
             return self.at(x as isize, y as isize);

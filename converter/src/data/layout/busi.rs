@@ -1,7 +1,7 @@
 //! BUSI as it is published: `{benign,malignant,normal}/"benign (1).png"` with `_mask.png`, `_mask_1.png` beside.
 //!
-//! It has neither splits nor sentences. Splits are drawn from the hash of the case's name, so that they never change;
-//! the sentences say the class.
+//! It has neither splits nor sentences. Splits are derived from the hash of the case's name, so that they never change;
+//! the sentences state the class.
 
 use super::{picture_files, stem};
 use crate::data::{DataError, MaskRule, Pathology, Sample, Split};
@@ -26,7 +26,7 @@ pub const CLASSES: [Class; 3] = [
         pathology: Some(Pathology::Malignant),
         prompts: &["A malignant mass in the breast.", "segment the malignant lesion", "A malignant tumor is visible."],
     },
-    // Healthy tissue: its masks are empty, so what is asked for is absent.
+    // Healthy tissue: its masks are empty, so the requested target is absent.
     Class {
         folder: "normal",
         pathology: None,
@@ -81,7 +81,7 @@ fn image_of(file: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Eight of ten cases train, one validates, one tests.
+/// Eight of ten cases are for training, one for validation, one for testing.
 fn split_of(case_id: &str) -> Split {
     match Sha256::digest(case_id.as_bytes())[0] % 10 {
         0 => Split::Test,

@@ -1,7 +1,8 @@
 //! LViT's layout of QaTa-COV19 and MosMedData+.
 //!
 //! `{Train,Val,Test}_Folder/{img,labelcol}/` and `{Train,Val,Test}_text.xlsx` with `Image` and `Description`; one
-//! `Train_Val_text.xlsx` may serve two splits. `Image` is the name of the MASK, `mask_<x>.png`; the image is `<x>.png`.
+//! `Train_Val_text.xlsx` may be shared by two splits. `Image` is the name of the MASK, `mask_<x>.png`; the image is
+//! `<x>.png`.
 
 use super::super::table::Table;
 use super::{Layout, existing_file, split_folder, stem, warn_of_unused};
@@ -45,7 +46,7 @@ pub fn load(root: &Path, split: Split) -> Result<Vec<Sample>, DataError> {
     Ok(samples)
 }
 
-/// The split's table, and whether it serves another split as well.
+/// The split's table, and whether another split uses it as well.
 fn find_table(root: &Path, split: Split) -> Result<(PathBuf, bool), DataError> {
     let own = format!("{}_text.xlsx", split.title());
     let shared = "Train_Val_text.xlsx";
@@ -68,7 +69,7 @@ fn is_of_other_split(root: &Path, split: Split, mask_name: &str) -> bool {
     !has(split) && [Split::Train, Split::Val].into_iter().any(has)
 }
 
-/// Sentences of fixed length end in ` EOF XXX`, which is no language.
+/// Sentences of fixed length end in ` EOF XXX`, which is padding.
 fn strip_padding(text: &str) -> String {
     let mut words: Vec<&str> = text.split_whitespace().collect();
     while words.last().is_some_and(|word| matches!(*word, "EOF" | "XXX")) {

@@ -1,6 +1,7 @@
 //! A plain CSV: `dataset,split,case_id,patient_id,image_path,mask_path,text`, paths relative to its own folder.
 //!
-//! `dataset`, `case_id` and `patient_id` may be left out. An empty `mask_path` says that what the text names is absent.
+//! `dataset`, `case_id` and `patient_id` may be left out. An empty `mask_path` means that the target of the text is
+//! absent.
 
 use super::super::table::{Row, Table};
 use super::{Layout, stem};
@@ -88,7 +89,7 @@ impl Columns {
     }
 }
 
-/// A manifest is its user's own list, so it may name any place, unlike the tables inside of a data set.
+/// A manifest is its user's own list, so it may name any path, unlike the tables inside a data set.
 fn find_file(table: &Table, row: &Row, name: &str, what: &'static str) -> Result<PathBuf, DataError> {
     let folder = table.path.parent().unwrap_or(Path::new(""));
     let path = folder.join(name);

@@ -1,4 +1,4 @@
-//! MedCLIPSeg's layout, which sixteen public sets are available in.
+//! MedCLIPSeg's layout, in which sixteen public sets are available.
 //!
 //! `{Train,Val,Test}_Folder/{img,label}/` and `Prompts_Folder/{Train,Val}_text.xlsx`, `Test_text_<wording>.xlsx` with the
 //! columns `Image`, `Description`, `Ground Truth`. BUS-BRA's own table, `bus_data.csv`, adds patients where it is there, and
@@ -12,7 +12,7 @@ use crate::data::{DataError, MaskRule, Pathology, Sample, Split};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// The wording of the test split that is read where none is asked for.
+/// The wording of the test split that is read by default.
 const PUBLISHED_WORDING: &str = "original";
 
 pub fn load(root: &Path, split: Split, wording: Option<&str>) -> Result<Vec<Sample>, DataError> {
@@ -104,7 +104,7 @@ impl Clinical {
     }
 }
 
-/// BUS-BRA's table of cases by image name; nothing where the set has no such table.
+/// BUS-BRA's table of cases by image name; empty where the set has no such table.
 fn clinical_table(root: &Path) -> Result<HashMap<String, Clinical>, DataError> {
     let path = root.join("bus_data.csv");
     if !path.is_file() {
@@ -225,7 +225,7 @@ mod tests {
         assert!(error.contains("Train_text.xlsx") && error.contains("prompts"), "{error}");
     }
 
-    /// BUS-BRA, where it is: below `CAUSALCLIPSEG_DATA`, or in `shared/data` beside the repository.
+    /// BUS-BRA, where it is available: below `CAUSALCLIPSEG_DATA`, or in `shared/data` beside the repository.
     fn bus_bra() -> Option<PathBuf> {
         let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
         let data = std::env::var_os("CAUSALCLIPSEG_DATA").map_or(beside, PathBuf::from);

@@ -1,6 +1,7 @@
 //! MedVLSM's layout: `anns/{train,val,test}.json`, `images/`, `masks/`.
 //!
-//! Each object has `img_name`, `mask_name` and `prompts`: `p0` is empty, later ones say more; a list offers a choice.
+//! Each object has `img_name`, `mask_name` and `prompts`: `p0` is empty, later ones say more; a list offers
+//! alternatives.
 
 use super::{Layout, existing_file, stem};
 use crate::data::{DataError, MaskRule, Pathology, Sample, Split};
@@ -57,7 +58,7 @@ impl Annotation {
         if prompts.is_empty() {
             return Err(DataError::EmptyCell { path: path.into(), row, column: "prompts" });
         }
-        // CAMUS keeps one mask a structure: the mask tells its cases apart, not the image.
+        // CAMUS stores one mask a structure: the mask distinguishes its cases, not the image.
         let case_id = stem(Path::new(&self.mask_name));
         let mut sample = Sample::new(case_id, image, MaskRule::AboveHalf);
         sample.patient = patient(&sample.case_id);
@@ -67,7 +68,7 @@ impl Annotation {
         Ok(sample)
     }
 
-    /// The texts of one key, or all that say anything.
+    /// The texts of one key, or all that are not empty.
     fn texts(&self, path: &Path, wording: Option<&str>) -> Result<Vec<String>, DataError> {
         let trimmed = |wordings: &Wordings| wordings.texts().iter().map(|text| text.trim().to_string()).collect();
         match wording {

@@ -1,4 +1,4 @@
-//! The layouts in which people keep image, mask and sentence, one file each, and their detection.
+//! The layouts of data sets with image, mask and sentence, one file each, and their detection.
 
 mod busi;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-/// A way to keep image, mask and sentence in files.
+/// A layout of image, mask and sentence in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Layout {
     /// `{Train,Val,Test}_Folder/{img,label}/` and `Prompts_Folder/*_text*.xlsx`.
@@ -24,7 +24,7 @@ pub enum Layout {
     Lvit,
     /// `anns/{train,val,test}.json`, `images/`, `masks/`.
     Medvlsm,
-    /// `{benign,malignant,normal}/` as BUSI is published.
+    /// `{benign,malignant,normal}/`, BUSI's published form.
     Busi,
     /// A CSV: dataset, split, case_id, patient_id, image_path, mask_path, text.
     Manifest,
@@ -46,7 +46,7 @@ impl fmt::Display for Layout {
 }
 
 impl Layout {
-    /// Tells the layout of the data set in the folder `root`; a manifest may be named itself.
+    /// Detects the layout of the data set in the folder `root`; a manifest may be named itself.
     pub fn detect(root: &Path) -> Result<Self, DataError> {
         std::fs::metadata(root).map_err(|source| DataError::Read { path: root.into(), source })?;
         let in_a_split = |folder: &str| split_folders(root).any(|split| split.join(folder).is_dir());
@@ -76,12 +76,12 @@ fn split_folder(root: &Path, split: Split) -> PathBuf {
     root.join(format!("{}_Folder", split.title()))
 }
 
-/// What to read of a data set.
+/// The parts of a data set to read.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Detected from the folder where not given.
+    /// The layout; detected from the folder where not given.
     pub layout: Option<Layout>,
-    /// Which wording, where a data set has several: `contradictory` of MedCLIPSeg's test split, `p3` of MedVLSM.
+    /// The wording, where a data set has several: `contradictory` of MedCLIPSeg's test split, `p3` of MedVLSM.
     pub wording: Option<String>,
 }
 
@@ -111,7 +111,8 @@ pub fn load_samples(root: &Path, split: Split, options: &LoadOptions) -> Result<
     Ok(samples)
 }
 
-/// Tells each sample of the masks that other rows have for its image: what its own prompt leaves out is not absent.
+/// Gives each sample the masks that other rows have for its image: lesions that its own prompt leaves out are not
+/// absent.
 fn note_other_lesions(samples: &mut [Sample]) {
     let mut masks_of: HashMap<PathBuf, BTreeSet<PathBuf>> = HashMap::new();
     for sample in samples.iter() {
@@ -125,7 +126,7 @@ fn note_other_lesions(samples: &mut [Sample]) {
     }
 }
 
-/// Where a file named in a table is, having made sure that the name stays below `folder` and that the file is there.
+/// The path of a file named in a table, after checking that the name stays below `folder` and that the file exists.
 fn existing_file(
     folder: &Path,
     name: &str,
@@ -143,12 +144,12 @@ fn existing_file(
     Err(DataError::MissingFile { table: table.into(), row, what, name: name.into(), folder: folder.into() })
 }
 
-/// A file's name without its ending.
+/// A file's name without its extension.
 fn stem(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The files in a folder that end as pictures do, sorted by name.
+/// The picture files in a folder, by extension, sorted by name.
 fn picture_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     const ENDINGS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
     let read = |source| DataError::Read { path: folder.into(), source };
@@ -164,7 +165,7 @@ fn picture_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
-/// Tells of masks that no row of the table uses: they are often a table and a folder of different versions.
+/// Warns of masks that no row of the table uses: table and folder are often of different versions.
 fn warn_of_unused(folder: &Path, used: &[Sample], table: &Path) {
     let Ok(files) = picture_files(folder) else { return };
     let used: std::collections::HashSet<&PathBuf> =

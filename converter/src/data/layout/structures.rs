@@ -1,9 +1,9 @@
 //! Folders of named structures: `img/` and one folder of masks for each structure, by the structure's name.
 //!
 //! A mask has its image's name; an image without one does not show the structure. `structures.csv`, with the columns
-//! `folder` and `name`, says what a structure is called where that is not its folder's name. `split.csv`, with the columns
-//! `image` and `split`, says which images are for what; without it, of every ten groups of images one is for validation,
-//! one for testing, where a group's names are equal up to the first underscore.
+//! `folder` and `name`, gives a structure's name where that is not its folder's name. `split.csv`, with the columns
+//! `image` and `split`, assigns images to splits; without it, of every ten groups of images one is for validation, one
+//! for testing, where a group's names are equal up to the first underscore.
 
 use super::super::table::Table;
 use super::{Layout, picture_files, stem};
@@ -15,7 +15,7 @@ const IMAGES: &str = "img";
 const SPLITS: &str = "split.csv";
 const NAMES: &str = "structures.csv";
 
-/// Whether a folder is laid out so: images and at least one folder beside them.
+/// Whether a folder has this layout: images and at least one folder beside them.
 pub fn is_layout(root: &Path) -> bool {
     root.join(IMAGES).is_dir() && mask_folders(root).is_ok_and(|folders| !folders.is_empty())
 }
@@ -34,11 +34,11 @@ fn mask_folders(root: &Path) -> Result<Vec<String>, DataError> {
     Ok(folders)
 }
 
-/// A structure's folder and what prompts call it.
+/// A structure's folder and its name in prompts.
 struct Structure {
     folder: PathBuf,
     name: String,
-    /// By the images' names without their endings.
+    /// The masks by the images' names without their extensions.
     masks: BTreeMap<String, PathBuf>,
 }
 
@@ -113,7 +113,7 @@ fn structures(root: &Path, split: Split) -> Result<Vec<Structure>, DataError> {
     folders.into_iter().map(structure).collect()
 }
 
-/// A mask that no image has the name of is often one that is misnamed.
+/// A mask without an image of its name is often misnamed.
 fn warn_of_strangers(structure: &Structure, images: &BTreeSet<String>) {
     let strangers: Vec<&PathBuf> =
         structure.masks.iter().filter(|(case, _)| !images.contains(*case)).map(|(_, mask)| mask).collect();
@@ -126,7 +126,7 @@ fn warn_of_strangers(structure: &Structure, images: &BTreeSet<String>) {
         );
     }
     if structure.masks.is_empty() {
-        log::warn!("{} holds no mask: the structure counts as absent everywhere", structure.folder.display());
+        log::warn!("{} contains no mask: the structure counts as absent everywhere", structure.folder.display());
     }
 }
 
@@ -152,7 +152,7 @@ fn splits(root: &Path) -> Result<Option<HashMap<String, Split>>, DataError> {
     Ok(Some(splits))
 }
 
-/// The same for a group whatever the other images are.
+/// The split of a group, whatever the other images are.
 fn dealt(group: &str) -> Split {
     // FNV-1a (Fowler, Noll and Vo): short, and the same on every machine.
     let hash = group

@@ -1,10 +1,11 @@
-//! Screens are captured at other sizes than the image has, and scaled back.
+//! Simulates screen captures: images at another size, scaled back.
 
 use crate::data::Picture;
 use image::GrayImage;
 use image::imageops::{FilterType, resize};
 
-/// Scales the picture down to `scale` of its side and back; `nearest` repeats pixels on the way back, else they blend.
+/// Scales the picture down to `scale` of its side and back; `nearest` repeats pixels when scaling back, otherwise they
+/// are interpolated.
 pub fn apply_capture(picture: &mut Picture, scale: f32, nearest: bool) {
     let (size, area) = (picture.size as u32, picture.area());
     let small = ((size as f32 * scale).round() as u32).clamp(1, size);

@@ -1,13 +1,13 @@
-//! How a machine turns echoes into grey: log compression and time-gain compensation.
+//! Simulates a scanner's conversion of echoes to grey: log compression and time-gain compensation.
 
 use crate::data::Picture;
 use crate::data::augment::to_byte;
 
-/// The dynamic range that stored images are taken to have, in dB from black to white.
+/// The assumed dynamic range of stored images, in dB from black to white.
 const STORED_RANGE_DB: f32 = 60.0;
 
-/// The picture as a machine would show it that spreads `range_db` from black to white, louder by `gain_db`. White stays
-/// white without a gain: a narrow range loses the weak echoes first. What is black stays black, as beside a scan.
+/// Shows the picture with a dynamic range of `range_db` from black to white, brighter by `gain_db`. White stays white
+/// without a gain: a narrow range loses the weak echoes first. Black stays black, as beside a scan.
 pub fn change_range(picture: &mut Picture, range_db: f32, gain_db: f32) {
     let table: [u8; 256] = std::array::from_fn(|value| {
         let below_white_db = (value as f32 / 255.0 - 1.0) * STORED_RANGE_DB + gain_db;
@@ -16,7 +16,7 @@ pub fn change_range(picture: &mut Picture, range_db: f32, gain_db: f32) {
     picture.pixels.iter_mut().for_each(|value| *value = table[usize::from(*value)]);
 }
 
-/// Adds decibels that depend on the depth: sliders from the first row to the last, evenly between. What is black stays so.
+/// Adds decibels that depend on the depth: sliders from the first row to the last, evenly between. Black stays black.
 pub fn change_time_gain(picture: &mut Picture, sliders_db: [f32; 6]) {
     let size = picture.size;
     for (row, line) in picture.pixels.chunks_exact_mut(size).enumerate() {

@@ -1,15 +1,15 @@
-//! A beam out of focus, and the edges that harmonic imaging and a machine's filters put on.
+//! Simulates a beam out of focus, and the edge enhancement of harmonic imaging and a scanner's filters.
 
 use crate::data::Picture;
 use crate::data::augment::to_byte;
 
-/// Blurs by a bell of these standard deviations, in pixels: beams blur sideways more than along.
+/// Blurs by a Gaussian of these standard deviations, in pixels: beams blur more across than along.
 pub fn blur(picture: &mut Picture, across: f32, along: f32) {
     let size = picture.size;
     picture.pixels = blurred(&picture.pixels, size, across, along).into_iter().map(to_byte).collect();
 }
 
-/// Adds `amount` times what a slight blur takes away.
+/// Adds `amount` times the difference from a slight blur.
 pub fn sharpen(picture: &mut Picture, amount: f32) {
     const REACH_PX: f32 = 1.5;
     let smooth = blurred(&picture.pixels, picture.size, REACH_PX, REACH_PX);
@@ -19,7 +19,7 @@ pub fn sharpen(picture: &mut Picture, amount: f32) {
     }
 }
 
-/// Plane by plane of `size` x `size` pixels; the outermost pixels go on outside.
+/// Blurs each plane of `size` x `size` pixels; the outermost pixels are repeated outside.
 fn blurred(pixels: &[u8], size: usize, across: f32, along: f32) -> Vec<f32> {
     let (rows, columns) = (bell(across), bell(along));
     let mut result = Vec::with_capacity(pixels.len());
@@ -48,7 +48,7 @@ fn blurred(pixels: &[u8], size: usize, across: f32, along: f32) -> Vec<f32> {
     result
 }
 
-/// Weights that sum to 1.
+/// Gaussian weights that sum to 1.
 fn bell(deviation: f32) -> Vec<f32> {
     if deviation < 0.1 {
         return vec![1.0];

@@ -1,18 +1,19 @@
-//! Speckle: how large its grains are differs by probe and frequency as much as how strong they are.
+//! Simulates speckle: the size of its grains differs by probe and frequency as much as their strength.
 
 use crate::data::Picture;
 use crate::data::augment::{near_normal, to_byte};
 use rand::Rng;
 
-/// Multiplies the picture, the same in every channel, by noise of mean 1 and about this standard deviation, whose grains
-/// are `width` by `height` pixels, at least 1 each.
+/// Multiplies the picture, the same in every channel, by noise of mean 1 and about this standard deviation, whose
+/// grains are `width` by `height` pixels, at least 1 each.
 pub fn add_grain(picture: &mut Picture, deviation: f32, width: f32, height: f32, rng: &mut impl Rng) {
     let (size, area) = (picture.size, picture.area());
     let (width, height) = (width.max(1.0), height.max(1.0));
     let nodes = |grain: f32| (size as f32 / grain).ceil() as usize + 2;
     let (columns, rows) = (nodes(width), nodes(height));
     let lattice: Vec<f32> = (0..columns * rows).map(|_| near_normal(rng)).collect();
-    // Between two independent values a blend has 2/3 of their variance on average, once for each direction that blends.
+    // Between two independent values an interpolation has 2/3 of their variance on average, once for each direction
+    // that interpolates.
     let blends = [width, height].iter().filter(|grain| **grain > 1.0).count() as i32;
     let strength = deviation * 1.5f32.powi(blends).sqrt();
     let along: Vec<(usize, f32)> =
@@ -45,7 +46,7 @@ mod tests {
         picture.pixels.into_iter().map(|value| f32::from(value) - 100.0).collect()
     }
 
-    /// How alike pixels are that lie `step` apart, 1 for equal ones.
+    /// The correlation of pixels at a distance of `step`, 1 for equal ones.
     fn likeness(noise: &[f32], step: usize) -> f32 {
         let power: f32 = noise.iter().map(|value| value * value).sum();
         noise.iter().zip(&noise[step..]).map(|(one, other)| one * other).sum::<f32>() / power

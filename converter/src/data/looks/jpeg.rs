@@ -1,10 +1,10 @@
-//! JPEG's blocks and ringing.
+//! Simulates JPEG's blocks and ringing.
 
 use crate::data::Picture;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 
-/// The picture as it comes back from a JPEG file of this quality, 1 to 100. Planes of colour are kept apart.
+/// Encodes the picture as a JPEG file of this quality, 1 to 100, and decodes it. Planes of colour are kept separate.
 pub fn apply_jpeg(picture: &mut Picture, quality: u8) {
     let (size, area) = (picture.size, picture.area());
     for plane in picture.pixels.chunks_exact_mut(area) {
@@ -12,7 +12,7 @@ pub fn apply_jpeg(picture: &mut Picture, quality: u8) {
         let encoder = JpegEncoder::new_with_quality(&mut file, quality.clamp(1, 100));
         let written = encoder.write_image(plane, size as u32, size as u32, ExtendedColorType::L8);
         let decoded = image::load_from_memory_with_format(&file, ImageFormat::Jpeg);
-        // A plane of a picture is neither empty nor too large for a file; if it were, it would stay as it is.
+        // A plane of a picture is neither empty nor too large for a file; otherwise it would stay unchanged.
         if let (Ok(()), Ok(decoded)) = (written, decoded) {
             plane.copy_from_slice(decoded.into_luma8().as_raw());
         }

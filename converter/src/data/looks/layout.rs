@@ -1,12 +1,12 @@
-//! Where on its screen a machine shows the scan: black margins, and the fan of a curved probe.
+//! Simulates the position of a scan on the scanner's screen: black margins, and the fan of a curved probe.
 
 use super::between;
 use rand::{Rng, RngExt};
 
-/// Where a scan lies in the frame.
+/// The position of a scan in the frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Layout {
-    /// Black, in parts of the frame's side: left, top, right, bottom.
+    /// The black margins, as shares of the frame's side: left, top, right, bottom.
     margins: [f32; 4],
     fan: Option<Fan>,
 }
@@ -14,9 +14,9 @@ pub struct Layout {
 /// A sector whose lower edge and corners touch the frame's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Fan {
-    /// Of the probe's face, in parts of the scan's depth.
+    /// The radius of the probe's face, as a share of the scan's depth.
     radius: f32,
-    /// From the middle beam to the outermost.
+    /// The angle from the middle beam to the outermost.
     half_angle_radians: f32,
 }
 
@@ -33,7 +33,7 @@ impl Layout {
         Self { margins, fan }
     }
 
-    /// The point of the scan at a point of the frame, both in parts of their sides; `None` where the frame is black.
+    /// The point of the scan at a point of the frame, both as shares of their sides; `None` where the frame is black.
     pub fn source_of(&self, x: f32, y: f32) -> Option<(f32, f32)> {
         let [left, top, right, bottom] = self.margins;
         let (x, y) = ((x - left) / (1.0 - left - right), (y - top) / (1.0 - top - bottom));

@@ -1,4 +1,4 @@
-//! Calipers and labels: drawn, found and taken away.
+//! Calipers and labels: drawing, finding and removing them.
 
 use crate::data::Picture;
 use crate::phantom::Canvas;
@@ -6,11 +6,11 @@ use embedded_graphics::geometry::Point;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// What is this bright ...
+/// The brightness from which a pixel may belong to a mark ...
 const LEVEL: u8 = 170;
-/// ... so much brighter than what is left of its surroundings once everything thin is taken away ...
+/// ... the contrast to its surroundings, after thin parts are removed ...
 const CONTRAST: u8 = 80;
-/// ... and less wide than this, in pixels, is a caliper or a letter, or a bright speck of tissue.
+/// ... and the width, in pixels, below which it is a caliper or a letter, or a bright speck of tissue.
 const THICKNESS: usize = 5;
 
 /// Two diameters to measure, in pixels.
@@ -21,7 +21,7 @@ pub struct Caliper {
     pub half: (f32, f32),
 }
 
-/// Crosses at the ends of two diameters, dots between in some, their lengths in a corner.
+/// Draws crosses at the ends of two diameters, dots between in some, their lengths in a corner.
 pub fn draw_calipers(picture: &mut Picture, caliper: Caliper, rng: &mut impl Rng) {
     let level = rng.random_range(175..=255);
     let (dotted, lettered) = (rng.random_bool(0.6), rng.random_bool(0.6));
@@ -45,7 +45,7 @@ pub fn draw_calipers(picture: &mut Picture, caliper: Caliper, rng: &mut impl Rng
     });
 }
 
-/// A label of an examination, near the upper or the lower edge.
+/// Draws a label of an examination, near the upper or the lower edge.
 pub fn draw_label(picture: &mut Picture, rng: &mut impl Rng) {
     const LABELS: [&str; 8] = [
         "RT BREAST 10:00",
@@ -73,13 +73,13 @@ fn draw_on(picture: &mut Picture, draw: impl Fn(&mut Canvas)) {
     }
 }
 
-/// The pixels that look burned in. Morphology's white top-hat: the image less its opening (F. Meyer, 1979). In colour, of
-/// the first channel.
+/// Finds the pixels that look burned in, by a white top-hat: the image minus its opening (F. Meyer, 1979). In colour,
+/// in the first channel.
 pub fn find_marks(picture: &Picture) -> Vec<bool> {
     find_thin(picture.plane(0), picture.size, picture.size)
 }
 
-/// Fills the marked pixels and their neighbours from around them.
+/// Fills the marked pixels and their neighbours from their surroundings.
 pub fn fill_marked(picture: &mut Picture, marked: &[bool]) {
     let (size, area) = (picture.size, picture.area());
     for plane in picture.pixels.chunks_exact_mut(area) {
@@ -87,7 +87,7 @@ pub fn fill_marked(picture: &mut Picture, marked: &[bool]) {
     }
 }
 
-/// What of a grey image is bright and thin.
+/// Finds the pixels of a grey image that are bright and thin.
 pub(crate) fn find_thin(pixels: &[u8], width: usize, height: usize) -> Vec<bool> {
     let eroded = extremum(pixels, width, height, u8::min);
     let opened = extremum(&eroded, width, height, u8::max);
@@ -110,8 +110,8 @@ fn extremum(pixels: &[u8], width: usize, height: usize, choose: fn(u8, u8) -> u8
     along(&along(pixels, true), false)
 }
 
-/// Fills the marked pixels and their neighbours, whose edges are blurred, from around them; layer by layer, each pixel the
-/// mean of the neighbours that are known. Nothing where all are marked.
+/// Fills the marked pixels and their neighbours, whose edges are blurred, from their surroundings; layer by layer, each
+/// pixel the mean of the neighbours that are known. Does nothing where all are marked.
 pub(crate) fn fill(pixels: &mut [u8], width: usize, height: usize, marked: &[bool]) {
     let neighbours = move |index: usize| {
         let (x, y) = (index % width, index / width);

@@ -1,5 +1,5 @@
-//! What other machines, other settings and other ways of storage do to an image, so that a network does not learn the
-//! looks of one machine. Every piece leaves the mask true.
+//! Simulates other scanners, other settings and other ways of storage, so that a network does not learn the appearance
+//! of one scanner. Every change keeps the mask true.
 
 mod capture;
 mod display;
@@ -23,34 +23,35 @@ use super::picture::LesionBox;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-/// Chances, 0..1, of each. Their strengths are drawn anew for each example, from the ranges beside the pieces.
+/// Probabilities, 0..1, of each change. Their strengths are drawn for each example, from the ranges beside the changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Looks {
-    /// Of black margins, and, in a third of them, the fan of a curved probe.
+    /// Probability of black margins, and, in a third of them, the fan of a curved probe.
     pub layout: f64,
-    /// Of another aspect ratio, as a deeper or shallower setting gives an image that is brought to a square.
+    /// Probability of another aspect ratio, as a deeper or shallower setting gives an image that is stretched to a
+    /// square.
     pub aspect: f64,
-    /// Of calipers, on the lesion or anywhere, and of a label.
+    /// Probability of drawing calipers, on the lesion or anywhere, and a label.
     pub marks_drawn: f64,
-    /// Of taking away what looks burned in.
+    /// Probability of removing marks that look burned in.
     pub marks_removed: f64,
-    /// Of another dynamic range and gain of the log compression.
+    /// Probability of another dynamic range and gain of the log compression.
     pub dynamic_range: f64,
-    /// Of a time-gain curve.
+    /// Probability of a time-gain curve.
     pub time_gain: f64,
-    /// Of a blur or a sharpening.
+    /// Probability of a blur or a sharpening.
     pub focus: f64,
-    /// Of speckle with grains of another size.
+    /// Probability of speckle with grains of another size.
     pub grain: f64,
-    /// Of the scaling of a captured screen.
+    /// Probability of the scaling of a captured screen.
     pub capture: f64,
-    /// Of JPEG's blocks.
+    /// Probability of JPEG's blocks.
     pub jpeg: f64,
 }
 
 impl Looks {
-    /// Changes nothing.
+    /// No changes.
     pub const NONE: Self = Self {
         layout: 0.0,
         aspect: 0.0,
@@ -64,7 +65,7 @@ impl Looks {
         jpeg: 0.0,
     };
 
-    /// All of them but those that move the lesion, in the order in which a machine and a network of machines do them.
+    /// Applies all changes except those that move the lesion, in the order of a scanner and a network of computers.
     pub(super) fn apply(&self, picture: &mut Picture, rng: &mut impl Rng) {
         if happens(self.marks_removed, rng) {
             let marked = find_marks(picture);
@@ -84,7 +85,7 @@ impl Looks {
             change_time_gain(picture, sliders);
         }
         if happens(self.dynamic_range, rng) {
-            // Whoever sets a machine keeps its greys in the middle.
+            // Whoever sets a scanner keeps its greys in the middle.
             let range_db = between(44.0, 84.0, rng);
             change_range(picture, range_db, (60.0 - range_db) / 2.0 + between(-5.0, 5.0, rng));
         }
@@ -100,7 +101,7 @@ impl Looks {
     }
 }
 
-/// Calipers on the lesion as often as elsewhere, and a label: neither tells whether there is a lesion.
+/// Draws calipers on the lesion as often as elsewhere, and a label: neither reveals whether there is a lesion.
 fn mark(picture: &mut Picture, rng: &mut impl Rng) {
     if rng.random_bool(0.7) {
         let size = picture.size as f32;
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(color.pixels.len(), 3 * 96 * 96);
     }
 
-    /// Else calipers would tell a lesion.
+    /// Otherwise calipers would reveal a lesion.
     #[test]
     fn frames_with_and_without_a_lesion_are_marked_equally_often() {
         let looks = Looks { marks_drawn: 0.5, ..Looks::NONE };
@@ -188,7 +189,7 @@ mod tests {
         assert!((130..210).contains(&with) && (130..210).contains(&without), "{with} {without}");
     }
 
-    /// Makes docs/images/looks.png: a phantom as it is, then each look alone, as strong as it comes.
+    /// Generates docs/images/looks.png: an unchanged phantom, then each change alone, with its largest strength.
     #[test]
     #[ignore = "writes into the sources"]
     fn writes_the_picture_of_the_docs() {

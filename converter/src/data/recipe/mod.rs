@@ -12,51 +12,53 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// Chances, 0..1, and strengths of what happens to an example. Zero everywhere ([`Recipe::PLAIN`]) changes nothing.
+/// Probabilities, 0..1, and strengths of the changes to an example. Zero everywhere ([`Recipe::PLAIN`]) changes
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Prompts asked of each image, each with a mask of its own. The sentence enters the network last, so more of them cost
-    /// little, and an image that gets two answers in one batch can't be learned without reading. At least 1.
+    /// The number of prompts for each image, each with a mask of its own. The sentence enters the network last, so more
+    /// of them cost little, and an image with two different masks in one batch cannot be learned without reading the
+    /// prompt. At least 1.
     pub prompts: usize,
-    /// Of two images in one with the prompts naming one lesion each, in turn.
+    /// Probability of composing two images into one, with prompts that name one lesion each, in turn.
     pub compose: f64,
-    /// Of a prompt for what is not there, and an empty mask.
+    /// Probability of a prompt for an absent target, with an empty mask.
     pub absent: f64,
-    /// Of prompts that name the pathology alone. A pair is then made of lesions that differ in it. A single image is asked
-    /// for the right and for the wrong one equally often, in those prompts that are not its own, so that only the image
-    /// tells which it is.
+    /// Probability of prompts that name the pathology alone. A pair then has lesions that differ in it. A single image
+    /// gets the right and the wrong one equally often, in those prompts that are not its own, so that only the image
+    /// reveals which it is.
     pub by_pathology: f64,
-    /// Of no prompt at all, for a single image.
+    /// Probability of an empty prompt, for a single image.
     pub empty_prompt: f64,
-    /// Of a request for any lesion, in many words, instead of one that tells of it.
+    /// Probability of a request for any lesion, in many wordings, instead of one that describes it.
     pub plain: f64,
-    /// Of new words for the sample's pathology and the lesion's place instead of its own prompt.
+    /// Probability of new words for the sample's pathology and the lesion's place instead of its own prompt.
     pub rephrase: f64,
-    /// Of a window beside the lesion instead of the image: a frame without one. It is asked all that an image with a lesion
-    /// is asked, as often, and its masks are empty, so that no sentence tells which it is.
+    /// Probability of a window beside the lesion instead of the image: a frame without one. It gets the same prompts as
+    /// an image with a lesion, as often, and its masks are empty, so that no sentence reveals which it is.
     pub lesion_free: f64,
-    /// Of the frames without a lesion, those that are whole images with other tissue grafted over the lesion, instead of
-    /// windows; as many images with a lesion get a graft beside it.
+    /// The share of the frames without a lesion that are complete images with other tissue copied over the lesion,
+    /// instead of windows; as many images with a lesion get a copy beside it.
     pub graft: f64,
-    /// Of a window around the lesion, so that frames without one are not the only ones seen from near.
+    /// Probability of a window around the lesion, so that not only frames without a lesion are magnified.
     pub zoom: f64,
     pub flip: f64,
-    /// Of rotation, magnification and shift together.
+    /// Probability of rotation, magnification and shift together.
     pub affine: f64,
     pub rotation_degrees: f32,
-    /// The largest change of size, as a part: 0.15 is 1/1.15 to 1.15.
+    /// The largest change of size, as a share: 0.15 is 1/1.15 to 1.15.
     pub scale: f32,
-    /// The largest shift, in parts of the side.
+    /// The largest shift, as a share of the side.
     pub shift: f32,
-    /// Of a gamma and a gain.
+    /// Probability of a gamma and a gain.
     pub intensity: f64,
-    /// The largest change of gamma and of gain, as a part.
+    /// The largest change of gamma and of gain, as a share.
     pub contrast: f32,
     pub speckle: f64,
     /// The largest standard deviation of the multiplicative noise.
     pub speckle_deviation: f32,
-    /// Of the looks of other machines.
+    /// Probabilities of the changes that simulate other scanners.
     pub looks: Looks,
 }
 
@@ -88,12 +90,12 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Leaves every example as it is, for validation.
+    /// Leaves every example unchanged, for validation.
     pub const PLAIN: Self = Self {
         prompts: 1,
         compose: 0.0,
         absent: 0.0,
-        // Alters nothing but validation's composed pairs: as many of them as `evaluate` asks by pathology.
+        // Changes only validation's composed pairs: by pathology as often as `evaluate`.
         by_pathology: 0.12,
         empty_prompt: 0.0,
         plain: 0.0,
@@ -113,13 +115,14 @@ impl Recipe {
         looks: Looks::NONE,
     };
 
-    /// Times the network's size at which pictures are best kept for this recipe: windows need more than the network sees.
+    /// The factor of the network's size at which pictures are best stored for this recipe: windows need more pixels
+    /// than the network's input.
     pub fn detail(&self) -> usize {
         if self.lesion_free > 0.0 || self.zoom > 0.0 || self.looks != Looks::NONE { 2 } else { 1 }
     }
 
-    /// The examples for place `index` of the data set in an epoch, the same whenever they are asked for: one image, with
-    /// as many prompts and masks as [`Self::prompts`] says. `None` where the data set has no such index.
+    /// Draws the examples for index `index` of the data set in an epoch, the same at every call: one image, with
+    /// [`Self::prompts`] prompts and masks. `None` where the data set has no such index.
     pub fn draw(&self, dataset: &Dataset, index: usize, epoch: usize, seed: u64) -> Option<Vec<Example>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Streams of one seed never overlap; the order of an epoch's indices uses those below 2^32.
@@ -145,7 +148,7 @@ impl Recipe {
     }
 }
 
-/// The place in the data set of a second image for a pair; one whose pathology differs, if asked for and soon found.
+/// The index of a second image for a pair; one with another pathology, if requested and soon found.
 fn partner_of(index: usize, dataset: &Dataset, differs: bool, rng: &mut impl Rng) -> usize {
     const TRIES: usize = 8;
     let pathology = |index| dataset.get(index).and_then(|(sample, _)| sample.pathology);
@@ -158,22 +161,22 @@ fn partner_of(index: usize, dataset: &Dataset, differs: bool, rng: &mut impl Rng
     (1..TRIES).map(|_| draw()).find(|other| tell_apart([own, pathology(*other)])).unwrap_or(first)
 }
 
-/// Whether each lesion has a pathology that the other has not.
+/// Whether each lesion has a pathology that the other does not have.
 fn tell_apart(pathologies: [Option<Pathology>; 2]) -> bool {
     matches!(pathologies, [Some(one), Some(other)] if one != other)
 }
 
-/// True with this probability; nonsense counts as the nearest probability.
+/// True with this probability; values outside 0..1 count as the nearest probability.
 fn chance(probability: f64, rng: &mut impl Rng) -> bool {
     rng.random::<f64>() < probability
 }
 
-/// Uniform from `-limit` to `limit`.
+/// A uniform number from `-limit` to `limit`.
 fn symmetric(limit: f32, rng: &mut impl Rng) -> f32 {
     (rng.random::<f32>() * 2.0 - 1.0) * limit
 }
 
-/// From 1 / (1 + change) to 1 + change, as often below 1 as above.
+/// A factor from 1 / (1 + change) to 1 + change, as often below 1 as above.
 fn factor(change: f32, rng: &mut impl Rng) -> f32 {
     (symmetric(1.0, rng) * change.max(0.0).ln_1p()).exp()
 }

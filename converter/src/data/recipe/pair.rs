@@ -1,4 +1,4 @@
-//! What two images in one are asked, and the mask that answers it.
+//! The prompts of two composed images, and their masks.
 
 use super::{Recipe, chance, tell_apart};
 use crate::data::{
@@ -7,15 +7,15 @@ use crate::data::{
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// Of the chance for a frame without a lesion, what each half of a pair has of it: most pairs must show two lesions.
+/// The factor of the probability of a frame without a lesion for each half of a pair: most pairs must show two lesions.
 pub(super) const LESION_FREE_SHARE: f64 = 0.5;
-/// Of the chances for plain requests and for none, what a pair has of them: they are answered by both lesions, and a
-/// prompt that names one is what pairs are for.
+/// The factor of the probabilities of plain requests and of empty prompts for a pair: their mask has both lesions, and
+/// pairs are meant for prompts that name one.
 const PLAIN_SHARE: f64 = 0.3;
 
 impl Recipe {
-    /// Two pictures in one and prompts for one lesion of them, by place, by pathology, or both. The lesions take turns. A
-    /// half without a lesion has none to name.
+    /// Two pictures in one and prompts for one lesion of them, by place, by pathology, or both. The lesions take turns.
+    /// A half without a lesion has none to name.
     pub(super) fn ask_pair(
         &self,
         samples: [&Sample; 2],
@@ -61,7 +61,7 @@ impl Recipe {
     }
 }
 
-/// A prompt for what neither half shows: the one's pathology in the other's place, where they differ.
+/// A prompt for a target that neither half shows: the one's pathology in the other's place, where they differ.
 fn absent_in_pair(
     picture: &Picture,
     pathologies: [Option<Pathology>; 2],
@@ -72,7 +72,7 @@ fn absent_in_pair(
         [Some(first), Some(second)] if first != second && rng.random_bool(0.6) => {
             image_prompt(&[second.adjective()], Some(places[0]), rng)
         }
-        // The mask is empty by now, so no half counts as free of a lesion: only pathologies and organs are asked for.
+        // The mask is empty by now, so no half counts as free of a lesion: only pathologies and organs are requested.
         _ => wrong_request(picture, &pathologies, rng).1,
     }
 }

@@ -1,4 +1,4 @@
-//! What a single image is asked, and the mask that answers it.
+//! The prompts of a single image, and their masks.
 
 use super::{Recipe, chance};
 use crate::data::compose::Absence;
@@ -10,20 +10,20 @@ use crate::data::{
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// Of prompts for what is not there, those that turn the sample's own sentence around: else a network learns that sentences
-/// in a data set's own words are always true.
+/// The share of prompts for absent targets that contradict the sample's own sentence: otherwise a network learns that
+/// sentences in a data set's own words are always true.
 const CONTRADICTED: f64 = 0.4;
-/// Of the questions about an image of another structure, those that name a structure; the rest asks for a lesion.
+/// The share of prompts for an image of another structure that name a structure; the rest request a lesion.
 const STRUCTURE_NAMED: f64 = 0.5;
-/// Of those, the ones that name one which the image does not show.
+/// The share of those that name a structure which the image does not show.
 const WRONG_STRUCTURE: f64 = 0.3;
 
-/// An image and what its questions are made of. A frame without a lesion takes from another image's lesion what it is
-/// asked, so that the questions are the same.
+/// An image and the facts for its prompts. A frame without a lesion uses the facts of another image's lesion, so that
+/// the prompts are the same.
 pub(super) struct Asked<'a> {
     sample: &'a Sample,
     is_alone: bool,
-    /// Of the lesion; of the borrowed one where there is none.
+    /// The pathology of the lesion; of the other image's where there is none.
     pathology: Option<Pathology>,
     place: Option<Place>,
     has_lesion: bool,
@@ -57,12 +57,12 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Whether the sample's image is known to show a structure, or may: of one data set's structures each image may show any.
+/// Whether the sample's image shows a structure, or may: in one data set's structures each image may show any.
 fn shows(sample: &Sample, structure: &str) -> bool {
     sample.structure.as_deref() == Some(structure) || sample.shown_structures.iter().any(|shown| shown == structure)
 }
 
-/// Another sample that has a lesion, if one is soon found.
+/// Another sample with a lesion, if one is soon found.
 fn borrow<'a>(dataset: &'a Dataset, rng: &mut impl Rng) -> Option<&'a Sample> {
     const TRIES: usize = 16;
     let mut draw = || dataset.get(rng.random_range(0..dataset.len().max(1))).map(|(sample, _)| sample);
@@ -76,7 +76,7 @@ fn place_of(example: &Example) -> Option<Place> {
 }
 
 impl Recipe {
-    /// One question about a single image; its own prompt answers only one of them.
+    /// One prompt for a single image; only one of them is its own.
     pub(super) fn ask(&self, of: &Asked, example: &Example, asked: usize, rng: &mut impl Rng) -> Example {
         let mut example = example.clone();
         if let Some(structure) = &of.sample.structure {
@@ -125,8 +125,7 @@ impl Recipe {
 }
 
 impl Asked<'_> {
-    /// A request for what the image does not show; of a frame without a lesion, in the words that one with a lesion is
-    /// asked in.
+    /// A request for an absent target; for a frame without a lesion, in the words for an image with one.
     fn wrong_request(&self, example: &Example, rng: &mut impl Rng) -> String {
         if self.has_lesion {
             let (absence, prompt) = wrong_request(&example.picture, &[self.pathology], rng);
@@ -144,7 +143,7 @@ impl Asked<'_> {
         }
     }
 
-    /// New words for the lesion's pathology and for where it is now; `None` where there is no lesion to tell of.
+    /// New words for the lesion's pathology and its current place; `None` where there is no lesion to describe.
     fn describe(&self, rng: &mut impl Rng) -> Option<String> {
         let place = self.place?;
         let adjective = self.pathology.map(Pathology::adjective);

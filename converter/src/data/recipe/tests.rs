@@ -208,7 +208,7 @@ fn recipes_read_from_a_configuration() {
     assert!(toml::from_str::<Recipe>("composed = 0.9").is_err());
 }
 
-/// What a sentence asks for, and, of plain requests, in which form.
+/// The target of a sentence, and, for plain requests, its form.
 fn form_of(prompt: &str) -> String {
     let has = |wanted: &[&str]| words(prompt).iter().any(|word| wanted.contains(&word.as_str()));
     let nouns = [
@@ -235,8 +235,8 @@ fn form_of(prompt: &str) -> String {
     }
 }
 
-/// Else the network learns the sentence and not the image: once all questions about absence were worded apart, and a model
-/// refused every lesion that it was asked for in those words.
+/// Otherwise the network learns the sentence and not the image: once all requests for absent targets had their own
+/// wordings, and a model refused every lesion that was requested in those words.
 #[test]
 fn no_form_of_sentence_tells_whether_there_is_a_lesion() {
     for config in

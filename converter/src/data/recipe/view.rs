@@ -1,4 +1,4 @@
-//! A sample as one example shows it: a window of its image, moved and lit anew.
+//! A sample as one example shows it: a window of its image, moved and with another brightness.
 
 use super::{Recipe, chance, factor, symmetric};
 use crate::data::augment::{
@@ -11,24 +11,24 @@ use crate::data::{Example, Picture, Place, Sample, move_place};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-/// Where each point of an example comes from.
+/// The source of each point of an example.
 struct Geometry {
     layout: FrameLayout,
     affine: Inverse,
-    /// The root of the aspect: above 1 is wider.
+    /// The square root of the aspect ratio: above 1 is wider.
     widening: f32,
     window: Window,
 }
 
 impl Geometry {
-    /// In pixels of a picture of `size`; `None` where the example is black.
+    /// The source in pixels of a picture of `size`; `None` where the example is black.
     fn source_of(&self, x: f32, y: f32, size: f32) -> Option<(f32, f32)> {
         let (x, y) = self.layout.source_of((x + 0.5) / size, (y + 0.5) / size)?;
-        // Wider by it and lower by it: the area stays.
+        // Wider and lower by the same factor: the area stays.
         let (x, y) = (0.5 + (x - 0.5) / self.widening, 0.5 + (y - 0.5) * self.widening);
         let (x, y) = self.affine.source_of(x * size - 0.5, y * size - 0.5);
         let (x, y) = ((x + 0.5) / size, (y + 0.5) / size);
-        // Beyond the window may lie the lesion that it leaves out.
+        // Beyond the window may be the lesion that it leaves out.
         let is_inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y);
         let Window { left, top, width, height } = self.window;
         is_inside.then_some(((left + x * width) * size - 0.5, (top + y * height) * size - 0.5))
@@ -36,8 +36,9 @@ impl Geometry {
 }
 
 impl Recipe {
-    /// The sample with one of its prompts, flipped, moved and lit anew, at the network's size. With the chance `free` it is
-    /// a window beside the lesion, where there is room for one; its mask is then empty and its prompt untrue.
+    /// The sample with one of its prompts, flipped, moved and with another brightness, at the network's size. With the
+    /// probability `free` it is a window beside the lesion, where there is space for one; its mask is then empty and
+    /// its prompt untrue.
     pub(super) fn view(
         &self,
         sample: &Sample,
@@ -51,7 +52,7 @@ impl Recipe {
         if chance(self.flip, rng) {
             flip_horizontal(&mut example);
         }
-        // Of several lesions, words for a place tell where one is beside the others: those stay.
+        // With several lesions, words for a place distinguish one from the others: those stay.
         let before = middle(&example.picture).filter(|_| example.picture.other_lesions.is_none());
         let is_free = free > 0.0 && chance(free, rng);
         let is_grafted = self.graft > 0.0 && sample.structure.is_none() && chance(self.graft, rng);
@@ -67,7 +68,7 @@ impl Recipe {
             (true, true) => {
                 cover_lesion(&mut example.picture, rng);
             }
-            // As many as of the others.
+            // The same probability as for the other images.
             (false, true) if chance(free, rng) => graft_beside(&mut example.picture, rng),
             _ => {}
         }
@@ -110,19 +111,19 @@ impl Recipe {
     }
 }
 
-/// The largest change of the aspect ratio, as a part.
+/// The largest change of the aspect ratio, as a share.
 const MOST_ASPECT: f32 = 0.5;
 
-/// The middle of the lesion's box, in parts of the side.
+/// The middle of the lesion's box, as a share of the side.
 fn middle(picture: &Picture) -> Option<(f32, f32)> {
     let found = picture.lesion_box()?;
     let side = 2.0 * picture.size as f32;
     Some(((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side))
 }
 
-/// Where the lesion has come to lie elsewhere, the prompt's words for its place follow.
+/// Where the lesion was moved to another place, the prompt's words for its place are changed.
 fn keep_place_true(example: &mut Example, before: Option<(f32, f32)>) {
-    /// What a small shift moves, and what words for a place leave open.
+    /// The largest shift that words for a place tolerate.
     const TOLERATED: f32 = 0.12;
     let (Some(before), Some(after)) = (before, middle(&example.picture)) else { return };
     if (before.0 - after.0).abs() > TOLERATED || (before.1 - after.1).abs() > TOLERATED {

@@ -1,5 +1,5 @@
 //! Torch's zip archives: `<root>/data.pkl` with one entry `<root>/data/<key>` for each storage. TorchScript archives
-//! (`code/`, `constants.pkl`) have the same shape, with modules in the place of dictionaries.
+//! (`code/`, `constants.pkl`) have the same structure, with modules instead of dictionaries.
 
 use super::limits::within;
 use super::tensor::{Element, TensorRef, element_count};
@@ -28,14 +28,14 @@ pub fn read_archive<R: Read + Seek>(reader: R, file_bytes: u64, limits: &Limits)
 
 struct Archive<'a, R> {
     zip: ZipArchive<R>,
-    /// What stands before `data.pkl`, slash included.
+    /// The path before `data.pkl`, slash included.
     root: String,
     file_bytes: u64,
     inflated_bytes: u64,
     limits: &'a Limits,
 }
 
-/// A tensor's index in the reply, its place and its elements.
+/// A tensor's index in the result, its position and its elements.
 type Placed = (usize, TensorRef, Element);
 
 impl<'a, R: Read + Seek> Archive<'a, R> {
@@ -61,10 +61,10 @@ impl<'a, R: Read + Seek> Archive<'a, R> {
         self.limits.inflation(&name, stored, inflated)?;
         self.inflated_bytes = self.inflated_bytes.saturating_add(inflated);
         within("the archive's inflated number of bytes", self.inflated_bytes, self.limits.inflated_bytes)?;
-        // Entries that share the same stored bytes are each innocent, but not all together.
+        // Entries that share the same stored bytes are each small, but not all together.
         self.limits.inflation(&name, self.file_bytes, self.inflated_bytes)?;
         let mut bytes = Vec::with_capacity(inflated.min(self.file_bytes) as usize);
-        // The declared size is only a claim: one byte more tells a lie.
+        // The declared size is only a claim: one byte more reveals a wrong one.
         file.take(inflated + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| ReadError::Zip { reason: format!("`{name}`: {error}") })?;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Each message is one line of what, why and what to do, to be read after the file's name. Names out of the file are
-/// escaped: they may hold line breaks or a terminal's control codes.
+/// escaped: they may contain line breaks or a terminal's control codes.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("cannot be read: {0}")]
@@ -22,14 +22,14 @@ pub enum ReadError {
         "is a bare pickle, not a torch archive; resave its state dict in Python with `torch.save(state_dict, path)`"
     )]
     BarePickle,
-    #[error("is no intact zip archive ({}); download or copy it again", .reason.escape_debug())]
+    #[error("is not an intact zip archive ({}); download or copy it again", .reason.escape_debug())]
     Zip { reason: String },
-    #[error("has no `data.pkl` inside, so it is no torch archive; save the weights with `torch.save`")]
+    #[error("has no `data.pkl` inside, so it is not a torch archive; save the weights with `torch.save`")]
     NoPickle,
     #[error("was saved on a big-endian machine, which is not read; resave it on a little-endian one")]
     BigEndian,
     #[error(
-        "holds `{}`, which inflates from {stored} to {inflated} bytes, over {most} times as much: a zip bomb, or no weights; resave it uncompressed with `torch.save`",
+        "holds `{}`, which inflates from {stored} to {inflated} bytes, over {most} times as much: a zip bomb, or not weights; resave it uncompressed with `torch.save`",
         .entry.escape_debug()
     )]
     ZipBomb { entry: String, stored: u64, inflated: u64, most: u64 },
@@ -44,13 +44,13 @@ pub enum ReadError {
         .name.escape_debug(), .reason.escape_debug()
     )]
     Tensor { name: String, reason: String },
-    #[error("is no intact safetensors file ({}); download or copy it again", .reason.escape_debug())]
+    #[error("is not an intact safetensors file ({}); download or copy it again", .reason.escape_debug())]
     Safetensors { reason: String },
-    #[error("holds no tensors of floats; give the file with the weights")]
+    #[error("contains no tensors of floats; give the file with the weights")]
     NoTensors,
 }
 
-/// What is wrong with a pickle, and after how many bytes.
+/// An error in a pickle, and its position in bytes.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{problem} at byte {position}")]
 pub struct PickleError {
@@ -60,7 +60,7 @@ pub struct PickleError {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum PickleProblem {
-    /// It ends before its STOP.
+    /// The pickle ends before its STOP.
     Truncated,
     /// An opcode that neither torch nor TorchScript writes.
     Opcode(u8),
@@ -68,9 +68,9 @@ pub enum PickleProblem {
     StackUnderflow,
     /// A memo entry is read before it is written.
     NoMemo(u32),
-    /// More than the limit of the named thing.
+    /// More than the limit of what is named.
     Over { what: &'static str, most: usize },
-    /// A value of one kind stands where torch writes another.
+    /// A value of another kind than torch writes.
     Expected(&'static str),
     /// A text is not UTF-8.
     NotUtf8,

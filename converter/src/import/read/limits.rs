@@ -1,30 +1,31 @@
-//! How much a file may ask for.
+//! Limits on what a file may require.
 
 use super::ReadError;
 
-/// Bounds on what a file may make the reader do. The defaults leave several times what the largest CLIP ResNets and
+/// Bounds on what a file may cause the reader to do. The defaults are several times what the largest CLIP ResNets and
 /// their training checkpoints need.
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub file_bytes: u64,
-    /// Entries of a zip archive.
+    /// The most entries of a zip archive.
     pub entries: usize,
-    /// All entries that are read, together.
+    /// The most bytes of all entries that are read, together.
     pub inflated_bytes: u64,
-    /// Inflated bytes for each stored byte. Entries below a mebibyte are exempt: small ones compress by any factor.
+    /// The most inflated bytes for each stored byte. Entries below a mebibyte are exempt: small ones compress by any
+    /// factor.
     pub inflation_ratio: u64,
     pub pickle_bytes: u64,
     pub opcodes: usize,
-    /// Values on the pickle machine's stack.
+    /// The most values on the pickle machine's stack.
     pub stack: usize,
-    /// Entries of all the pickle's containers, together.
+    /// The most entries of all the pickle's containers, together.
     pub container_entries: usize,
-    /// Dictionaries and modules inside one another.
+    /// The most levels of nested dictionaries and modules.
     pub nesting: usize,
     pub tensors: usize,
     pub name_bytes: usize,
     pub tensor_elements: u64,
-    /// Elements of all tensors, together.
+    /// The most elements of all tensors, together.
     pub elements: u64,
 }
 
@@ -53,7 +54,7 @@ impl Limits {
         within("the file's number of bytes", bytes, self.file_bytes)
     }
 
-    /// Refuses what only a zip bomb would ask for.
+    /// Refuses compression ratios that only a zip bomb has.
     pub(super) fn inflation(&self, entry: &str, stored: u64, inflated: u64) -> Result<(), ReadError> {
         const EXEMPT_BYTES: u64 = 1 << 20;
         if inflated > EXEMPT_BYTES && inflated / self.inflation_ratio.max(1) > stored {

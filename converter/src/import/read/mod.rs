@@ -1,6 +1,6 @@
-//! Reads tensors by name out of files that others wrote, without executing anything in them and within [`Limits`].
+//! Reads tensors by name from other programs' files, without executing anything in them and within [`Limits`].
 //!
-//! Nothing here knows of the network, so that the fuzz targets build this folder alone.
+//! Nothing here depends on the network, so that the fuzz targets build this folder alone.
 
 mod archive;
 mod error;
@@ -22,10 +22,10 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// What a file holds. Tensors of whole numbers (counters, and the sizes in TorchScript archives) are left out.
+/// The content of a file. Integer tensors (counters, and the sizes in TorchScript archives) are left out.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// Names as the file has them, wrappers such as `state_dict` taken off; values row-major in f32.
+    /// The tensors: names as in the file, without wrappers such as `state_dict`; values row-major in f32.
     pub tensors: Vec<(String, ArrayD<f32>)>,
     /// The header's free text, where the format has one (safetensors).
     pub metadata: HashMap<String, String>,
@@ -37,7 +37,8 @@ enum Format {
     Safetensors,
 }
 
-/// Reads a torch zip archive (state dict or TorchScript) or a safetensors file; the bytes tell which, not the name.
+/// Reads a torch zip archive (state dict or TorchScript) or a safetensors file, identified by its bytes, not by its
+/// name.
 pub fn read_file(path: &Path, limits: &Limits) -> Result<Contents, ReadError> {
     read(BufReader::new(File::open(path)?), limits)
 }

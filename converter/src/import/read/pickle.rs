@@ -1,7 +1,7 @@
 //! A pickle machine that executes nothing: it builds plain values, and every call in the pickle that is not one of
 //! torch's known rebuild forms yields an opaque object.
 //!
-//! Values live in one list and refer to each other by index, so a cyclic pickle is an ordinary list with no recursion
+//! Values are stored in one list and refer to each other by index, so a cyclic pickle is an ordinary list with no recursion
 //! in building or dropping it. The opcodes are those of protocols 2 to 5 (PEP 307, PEP 3154, PEP 574) as Python's
 //! `pickletools` documents them.
 
@@ -24,14 +24,14 @@ pub enum Value {
     Dict(Vec<(ValueId, ValueId)>),
     /// A class or function, as `module.name`; it is never looked up.
     Global(Rc<str>),
-    /// An instance of a class that is not known here, with the items and the state that the pickle gives it.
+    /// An instance of an unknown class, with the items and the state that the pickle assigns to it.
     Object {
         items: Vec<(ValueId, ValueId)>,
         state: Option<ValueId>,
     },
     Storage(StorageRef),
     Tensor(TensorRef),
-    /// A value without interest: none, a truth value, a float, bytes, a set, an integer past 64 bits.
+    /// An irrelevant value: none, a truth value, a float, bytes, a set, an integer beyond 64 bits.
     Opaque,
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Machine<'a> {
     limits: &'a Limits,
     values: Vec<Value>,
     stack: Vec<ValueId>,
-    /// Heights of the stack at which a MARK stands.
+    /// The heights of the stack at each MARK.
     marks: Vec<usize>,
     memo: HashMap<u32, ValueId>,
     container_entries: usize,
@@ -106,7 +106,7 @@ impl Machine<'_> {
 
     fn step(&mut self, opcode: u8) -> Step<()> {
         match opcode {
-            // Framing and protocol say nothing that is needed here.
+            // Framing and protocol are not needed here.
             0x80 => self.input.take(1).map(drop),
             0x95 => self.input.take(8).map(drop),
             b'N' | 0x88 | 0x89 | 0x8f => self.push(Value::Opaque),
@@ -150,7 +150,7 @@ impl Machine<'_> {
         &self.values[id.0 as usize]
     }
 
-    /// Counts entries that a container receives: a pickle can have a long list copied by two bytes.
+    /// Counts entries that a container receives: a pickle can copy a long list with two bytes.
     pub(super) fn count_entries(&mut self, entries: usize) -> Step<()> {
         self.container_entries += entries;
         let most = self.limits.container_entries;
@@ -168,7 +168,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Takes the top of the stack; values below the latest mark belong to whoever set it.
+    /// Takes the top of the stack; values below the latest mark belong to an outer container.
     fn pop(&mut self) -> Step<ValueId> {
         let floor = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= floor {
@@ -181,7 +181,7 @@ impl Machine<'_> {
         self.stack.last().copied().ok_or(PickleProblem::StackUnderflow)
     }
 
-    /// POP takes a mark where one is on top.
+    /// POP removes a mark where one is on top.
     fn discard(&mut self) -> Step<()> {
         if self.marks.last() == Some(&self.stack.len()) {
             self.marks.pop();
@@ -221,7 +221,7 @@ impl Machine<'_> {
         let bytes = self.input.take(length)?;
         match std::str::from_utf8(bytes) {
             Ok(text) => self.push(Value::Text(text.into())),
-            // Python 2 kept raw bytes in these two.
+            // Python 2 stored raw bytes in these two.
             Err(_) if matches!(opcode, b'U' | b'T') => self.push(Value::Opaque),
             Err(_) => Err(PickleProblem::NotUtf8),
         }
@@ -242,7 +242,7 @@ impl Machine<'_> {
         let (Value::Text(module), Value::Text(name)) = (self.get(module), self.get(name)) else {
             return Err(PickleProblem::Expected("a global's module and name"));
         };
-        // The texts may come out of the memo, so their length is not paid for in bytes of the pickle.
+        // The texts may come from the memo, so their length is not limited by the size of the pickle.
         if module.len() + name.len() > self.limits.name_bytes {
             return Err(PickleProblem::Over { what: "bytes in a global's name", most: self.limits.name_bytes });
         }
@@ -353,7 +353,7 @@ impl Machine<'_> {
         self.push(Value::Object { items: Vec::new(), state: None })
     }
 
-    /// BUILD gives an object its state; an ordered dictionary's (torch hangs version numbers there) is dropped.
+    /// BUILD sets an object's state; an ordered dictionary's (torch stores version numbers there) is dropped.
     fn build(&mut self) -> Step<()> {
         let given = self.pop()?;
         let target = self.top()?;
@@ -414,7 +414,7 @@ impl<'a> Input<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// Text up to the end of the line, which is passed over.
+    /// Text up to the end of the line, which is skipped.
     fn line(&mut self) -> Step<&'a str> {
         let rest = &self.bytes[self.at..];
         let length = rest.iter().position(|byte| *byte == b'\n').ok_or(PickleProblem::Truncated)?;

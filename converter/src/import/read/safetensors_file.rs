@@ -1,4 +1,4 @@
-//! Safetensors files, whatever their names follow.
+//! Safetensors files, with tensors of any names.
 
 use super::limits::within;
 use super::tensor::{Element, element_count};
@@ -30,7 +30,7 @@ pub fn read_safetensors(bytes: &[u8], limits: &Limits) -> Result<Contents, ReadE
     Ok(contents)
 }
 
-/// `Ok(None)` for whole numbers and truth values.
+/// The element type; `Ok(None)` for integers and truth values.
 fn element_of(dtype: Dtype) -> Result<Option<Element>, String> {
     match dtype {
         Dtype::F16 => Ok(Some(Element::F16)),

@@ -5,20 +5,20 @@ use super::pickle::{Pickle, Value, ValueId};
 use super::tensor::TensorRef;
 use super::{Limits, ReadError};
 
-/// Keys under which training code keeps the network's state beside its optimizer's.
+/// Keys under which training code stores the network's state beside its optimizer's.
 const WRAPPERS: [&str; 7] = ["state_dict", "model_state_dict", "model_state", "model", "net", "network", "module"];
 
-/// Attributes of a pickled torch module that hold its parts without being part of their names.
+/// Attributes of a pickled torch module with its parts, which are not part of their names.
 const MODULE_PARTS: [&str; 3] = ["_parameters", "_buffers", "_modules"];
 
-/// Every tensor of the state dict or module that the pickle holds, named by the keys that lead to it.
+/// Every tensor of the pickle's state dict or module, named by the keys that lead to it.
 pub(super) fn tensors(pickle: &Pickle, limits: &Limits) -> Result<Vec<(String, TensorRef)>, ReadError> {
     let mut walk = Walk { pickle, limits, path: Vec::new(), visited: 0, found: Vec::new() };
     walk.enter(unwrapped(pickle), "")?;
     Ok(walk.found)
 }
 
-/// The innermost wrapped dictionary: `{"epoch": 3, "state_dict": {...}}` gives what `state_dict` holds.
+/// The innermost wrapped dictionary: for `{"epoch": 3, "state_dict": {...}}` the value of `state_dict`.
 fn unwrapped(pickle: &Pickle) -> ValueId {
     let mut root = pickle.root();
     for _ in 0..4 {
@@ -44,9 +44,10 @@ fn unwrapped(pickle: &Pickle) -> ValueId {
 struct Walk<'a> {
     pickle: &'a Pickle,
     limits: &'a Limits,
-    /// The containers around the present one.
+    /// The containers around the current one.
     path: Vec<ValueId>,
-    /// A dictionary may stand in many others, so a short pickle can spell out a very long tree.
+    /// The number of visited values: a dictionary may be in many others, so a short pickle can describe a very large
+    /// tree.
     visited: usize,
     found: Vec<(String, TensorRef)>,
 }

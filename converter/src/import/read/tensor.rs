@@ -1,4 +1,4 @@
-//! A tensor's place in a storage, and its elements as f32.
+//! A tensor's position in a storage, and its elements as f32.
 
 use super::limits::within;
 use super::{Limits, ReadError};
@@ -6,10 +6,10 @@ use half::{bf16, f16};
 use ndarray::ArrayD;
 use std::rc::Rc;
 
-/// Weights have up to four dimensions; what is allowed above that keeps hostile shapes short.
+/// The most dimensions. Weights have up to four; the limit keeps hostile shapes short.
 pub(super) const MOST_DIMENSIONS: usize = 8;
 
-/// A storage as a pickle names it.
+/// A storage as named in a pickle.
 #[derive(Clone, Debug)]
 pub struct StorageRef {
     /// `torch.HalfStorage` and the like.
@@ -38,7 +38,7 @@ pub(super) enum Element {
 }
 
 impl Element {
-    /// `Ok(None)` for whole numbers and truth values, which no weight is.
+    /// The element type; `Ok(None)` for integers and truth values, which are not weights.
     pub(super) fn of_torch(name: &str) -> Result<Option<Self>, String> {
         let plain = name.strip_prefix("torch.").unwrap_or(name);
         match plain {
@@ -61,7 +61,7 @@ impl Element {
         }
     }
 
-    /// Little-endian elements as f32; a rest of fewer bytes than an element is left out.
+    /// Converts little-endian elements to f32; a rest of fewer bytes than an element is left out.
     pub(super) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Self::F16 => decode_each(bytes, |b| f16::from_le_bytes(b).to_f32()),
@@ -76,7 +76,7 @@ fn decode_each<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) ->
     bytes.as_chunks::<N>().0.iter().map(|chunk| decode(*chunk)).collect()
 }
 
-/// The number of elements that a shape holds, within the limit for one tensor.
+/// The number of elements of a shape, within the limit for one tensor.
 pub(super) fn element_count(shape: &[usize], limits: &Limits) -> Result<usize, ReadError> {
     let count = shape.iter().try_fold(1usize, |count, dimension| count.checked_mul(*dimension));
     let count = if shape.contains(&0) { Some(0) } else { count };
@@ -85,7 +85,7 @@ pub(super) fn element_count(shape: &[usize], limits: &Limits) -> Result<usize, R
 }
 
 impl TensorRef {
-    /// Checks that every element lies in a storage of `stored` elements and that no more are read than it has.
+    /// Checks that every element is inside a storage of `stored` elements and that no more are read than it has.
     fn check(&self, count: usize, stored: usize) -> Result<(), String> {
         if count == 0 {
             return Ok(());
@@ -105,7 +105,7 @@ impl TensorRef {
         Ok(())
     }
 
-    /// The tensor's elements, row-major, out of its storage's bytes.
+    /// The tensor's elements, row-major, from its storage's bytes.
     pub(super) fn read(
         &self,
         name: &str,

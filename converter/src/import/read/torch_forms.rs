@@ -1,5 +1,5 @@
-//! The calls that torch writes into a pickle: a storage's persistent id, the tensor rebuild forms and the ordered
-//! dictionary. None of them is called; each is read as data.
+//! The calls in torch's pickles: a storage's persistent id, the tensor rebuild forms and the ordered dictionary. None
+//! of them is executed; each is read as data.
 
 use super::PickleProblem;
 use super::pickle::{Machine, Value, ValueId};
@@ -19,7 +19,7 @@ pub(super) fn storage(machine: &Machine, id: ValueId) -> Step<Value> {
     }
 }
 
-/// What `function(*arguments)` stands for.
+/// The value of `function(*arguments)`.
 pub(super) fn call(machine: &mut Machine, function: &str, arguments: &[ValueId]) -> Step<Value> {
     match function {
         "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2" => tensor(machine, arguments, None),
@@ -69,7 +69,7 @@ fn sizes(machine: &Machine, id: ValueId) -> Step<Vec<usize>> {
 fn size(machine: &Machine, id: ValueId) -> Step<usize> {
     match machine.get(id) {
         Value::Int(size) => usize::try_from(*size).map_err(|_| PickleProblem::Expected("a size that is not negative")),
-        _ => Err(PickleProblem::Expected("a whole number")),
+        _ => Err(PickleProblem::Expected("an integer")),
     }
 }
 

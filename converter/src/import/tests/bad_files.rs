@@ -1,4 +1,4 @@
-//! Each file is refused with one line that says what, why and what to do.
+//! Each file is refused with one line of what, why and what to do.
 
 use super::fixtures::*;
 use crate::import::{ImportOptions, import};
@@ -51,8 +51,8 @@ fn files_of_other_kinds() {
     assert_refused(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", "before 1.6");
     assert_refused(&zip_of(&[("a.txt", b"text")], CompressionMethod::Stored), "no `data.pkl`");
     assert_refused(&zip_of(&[], CompressionMethod::Stored), "no `data.pkl`");
-    assert_refused(&archive(&Pickle::new().dict(), &[]), "holds no tensors");
-    assert_refused(&safetensors_of([]), "holds no tensors");
+    assert_refused(&archive(&Pickle::new().dict(), &[]), "contains no tensors");
+    assert_refused(&safetensors_of([]), "contains no tensors");
 }
 
 /// Random bytes behind each format's first bytes.
@@ -83,7 +83,7 @@ fn truncated_files() {
     }
 }
 
-/// The zip directory is whole, but the pickle inside ends early.
+/// The zip directory is complete, but the pickle inside ends early.
 #[test]
 fn truncated_pickles() {
     let pickle = Pickle::new().dict().text("w").tensor("FloatStorage", "0", 0, &[1], &[1]).set().stop();
@@ -100,7 +100,7 @@ fn flipped_bytes_fail_their_checksum() {
     );
     let place = bytes.windows(4).position(|window| window == b"4567").unwrap();
     bytes[place] ^= 1;
-    assert_refused(&bytes, "no intact zip archive");
+    assert_refused(&bytes, "not an intact zip archive");
 }
 
 #[test]
@@ -146,8 +146,8 @@ fn cycles() {
     assert_refused(&archive(&dict, &[("0", &[0; 4])]), "contains itself, under `self`");
     let object = Pickle::new().global("a", "B").raw(b")\x81q\x00").dict().text("me").raw(b"h\x00").set().raw(b"b");
     assert_refused(&archive(&object, &[]), "contains itself");
-    // Lists and tuples hold no tensors by name, so a cycle of them leads nowhere.
-    assert_refused(&archive(&Pickle::new().raw(b"]q\x00h\x00a"), &[]), "holds no tensors");
+    // Lists and tuples have no tensors by name, so a cycle of them is harmless.
+    assert_refused(&archive(&Pickle::new().raw(b"]q\x00h\x00a"), &[]), "contains no tensors");
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn deep_and_wide_nesting() {
     let deep = (0..99_999).fold(deep.dict().set(), |pickle, _| pickle.set());
     assert_refused(&archive(&deep, &[]), "the nesting is");
     assert_refused(&archive(&Pickle::new().raw(&vec![b']'; 2 << 20]), &[]), "values on the stack");
-    // Forty dictionaries, each holding the one before twice: 2^40 names.
+    // Forty dictionaries, each with the one before twice: 2^40 names.
     let laughs = (1..40u8).fold(Pickle::new().dict().raw(b"q\x00"), |pickle, level| {
         let below = [b'h', level - 1];
         pickle.dict().raw(&[b'q', level]).text("a").raw(&below).set().text("b").raw(&below).set()
@@ -214,7 +214,7 @@ fn weights_that_do_not_fit() {
     assert!(message.contains("no CLIP ResNet"), "{message}");
 }
 
-/// A block's number is the file's word; a huge one makes no huge network.
+/// A block's number comes from the file; a huge one must not create a huge network.
 #[test]
 fn absurd_depths() {
     let message = refusal_of_weights(|weights| {

@@ -75,7 +75,7 @@ pub fn safetensors_of<'a>(weights: impl IntoIterator<Item = (String, &'a ArrayD<
     safetensors::serialize(views, None).unwrap()
 }
 
-/// Writes the opcodes that torch writes.
+/// Writes torch's opcodes.
 #[derive(Clone)]
 pub struct Pickle(Vec<u8>);
 

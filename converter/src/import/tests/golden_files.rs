@@ -12,7 +12,7 @@ fn half(weights: Weights) -> Weights {
     weights.into_iter().map(|(name, value)| (name, value.mapv(|v| f16::from_f32(v).to_f32()))).collect()
 }
 
-/// The formula in f32 and in f64 differs in the last bit.
+/// The formula in f32 differs from f64 in the last bit.
 fn assert_close(found: &Weights, expected: &Weights) {
     assert!(found.keys().eq(expected.keys()));
     for (name, expected) in expected {
@@ -23,7 +23,7 @@ fn assert_close(found: &Weights, expected: &Weights) {
     }
 }
 
-/// The mini weights in f32 as the reference files hold them, which `mini_weights` are within a last bit.
+/// The mini weights in f32 from the reference files, equal to `mini_weights` up to the last bit.
 fn stored_weights() -> Weights {
     import(&[golden("mini_state_dict.pt")], &ImportOptions::default()).unwrap().weights
 }
@@ -126,7 +126,7 @@ fn another_input_size_resizes_the_positions() {
     assert!(error.to_string().contains("multiple of 32"), "{error}");
 }
 
-/// Shapes do not tell the tiny edition's number of heads, but its checkpoint does.
+/// Shapes do not show the tiny edition's number of heads, but its checkpoint does.
 #[test]
 fn our_own_checkpoints_import_unchanged() {
     let mut architecture = Architecture::of(Edition::Tiny, 64);

@@ -17,7 +17,7 @@ fn mutated(bytes: &[u8], rng: &mut impl Rng) -> Vec<u8> {
         match rng.random_range(0..4) {
             0 => bytes[place] ^= 1 << rng.random_range(0..8),
             1 => bytes[place] = rng.random(),
-            // Opcodes that pile up, copy, recall and close.
+            // Opcodes that push, copy, recall and close.
             2 => bytes[place] = *b"(0122hqRtbsuae}].\x81\x85\x94".get(rng.random_range(0..20usize)).unwrap_or(&b'('),
             _ => {
                 let length = rng.random_range(1..=16.min(bytes.len() - place));
@@ -52,7 +52,7 @@ fn damaged_pickles_in_sound_archives() {
         }
         assert!(started.elapsed() < MOST_PER_CASE, "case {case} took {:?}", started.elapsed());
     }
-    // Damage inside a name or a number leaves a readable file; both ends of the range would mean a vain test.
+    // Damage inside a name or a number leaves a readable file; at either end of the range the test would prove nothing.
     assert!((100..5000).contains(&still_read), "{still_read} of 6000 were still read");
 }
 

@@ -16,16 +16,16 @@ impl GraphBuilder {
         Self::default()
     }
 
-    /// A value from outside.
+    /// Adds a value from outside.
     pub fn input(&mut self, name: &str, shape: Shape) -> Result<NodeId, GraphError> {
         self.push(name.to_string(), Op::Input, &[], shape)
     }
 
-    /// Appends a node under a name of its own making.
+    /// Appends a node under a generated name.
     pub fn add(&mut self, op: Op, inputs: &[NodeId]) -> Result<NodeId, GraphError> {
         let label = op.label();
         let mut name = format!("{label}.{}", self.names.get(label).copied().unwrap_or(0));
-        // A caller's own name may look like a made one.
+        // A caller's own name may look like a generated one.
         while self.graph.nodes.iter().any(|node| node.name == name) {
             *self.names.entry(label.to_string()).or_default() += 1;
             name = format!("{label}.{}", self.names[label]);
@@ -50,7 +50,7 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// What a node yields.
+    /// The shape of a node's value.
     pub fn shape(&self, id: NodeId) -> Shape {
         self.graph.node(id).shape
     }

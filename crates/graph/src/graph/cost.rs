@@ -1,4 +1,4 @@
-//! What a graph costs, in multiply-accumulates.
+//! The cost of a graph, in multiply-accumulates.
 
 use super::{Graph, NodeId, Op, Shape, TAPS};
 
@@ -23,7 +23,7 @@ impl Graph {
                 Some(shape @ (Shape::Sequence { width, .. } | Shape::Vector { width })),
                 _,
             ) => [width, *out, rows(shape), 1],
-            // Scores, then the mix of the values.
+            // Scores, then the weighted sum of the values.
             (Op::Attention { .. }, Some(shape @ Shape::Sequence { width, .. }), _) => {
                 [2, width, rows(shape), rows(shape)]
             }
@@ -34,7 +34,7 @@ impl Graph {
         factors.iter().map(|factor| *factor as u64).fold(1, u64::saturating_mul)
     }
 
-    /// Of all nodes together, in units of 10^9.
+    /// Multiply-accumulates of all nodes together, in units of 10^9.
     pub fn gmac(&self, tokens: usize) -> f64 {
         self.ids().map(|id| self.multiply_accumulates(id, tokens) as f64).sum::<f64>() / 1e9
     }

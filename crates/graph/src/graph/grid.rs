@@ -1,36 +1,36 @@
-//! The 256 values that a node's 8-bit result can have.
+//! The scale and zero point of a node's 8-bit result.
 
 use serde::{Deserialize, Serialize};
 
-/// A uniform grid: value = (stored - zero_point) * scale, stored from 0 to 255.
+/// A scale and zero point: value = (stored - zero_point) * scale, stored from 0 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
-    /// The distance of neighbouring values, finite and above zero.
+    /// The difference of neighbouring values, finite and above zero.
     pub scale: f32,
-    /// What zero is stored as; zero lies on every grid, so that padding is exact.
+    /// The stored number of zero; zero is always exact, so that padding is exact.
     pub zero_point: u8,
 }
 
 impl Grid {
-    /// The nearest stored value, of two equally near ones the even one before the zero point is added. NaN is stored as
-    /// the zero point.
+    /// The nearest stored value; ties are rounded to even before the zero point is added. NaN is stored as the zero
+    /// point.
     pub fn quantise(self, value: f32) -> u8 {
-        // A float becomes an integer by saturation, so no sum here leaves its type.
+        // A float to integer cast saturates, so no sum here overflows.
         let steps = (value / self.scale).round_ties_even() as i32;
         steps.saturating_add(i32::from(self.zero_point)).clamp(0, 255) as u8
     }
 
-    /// The value that a stored number stands for.
+    /// The value of a stored number.
     pub fn dequantise(self, stored: u8) -> f32 {
         (i32::from(stored) - i32::from(self.zero_point)) as f32 * self.scale
     }
 
-    /// The grid's value nearest to `value`.
+    /// The representable value nearest to `value`.
     pub fn round(self, value: f32) -> f32 {
         self.dequantise(self.quantise(value))
     }
 
-    /// The smallest and the largest value.
+    /// The smallest and the largest representable value.
     pub fn range(self) -> (f32, f32) {
         (self.dequantise(0), self.dequantise(255))
     }
@@ -38,7 +38,7 @@ impl Grid {
     pub(super) fn check(self) -> Result<(), String> {
         match self.scale > 0.0 && self.scale.is_finite() {
             true => Ok(()),
-            false => Err(format!("its grid has a scale of {}", self.scale)),
+            false => Err(format!("its quantisation has a scale of {}", self.scale)),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The network as data: a list of nodes in execution order over a small, closed set of operators.
 //!
-//! One graph serves everybody. The converter describes the published network with a [`GraphBuilder`]; the training
-//! loop, the ONNX writer and the runtime's engines each walk the same list. [`crate::lower`] rewrites it, with its
-//! weights, into cheaper graphs that compute the same function; a bundle carries the result.
+//! All parts of the project use one graph. The converter describes the published network with a [`GraphBuilder`]; the
+//! training loop, the ONNX writer and the runtime's engines each walk the same list. [`crate::lower`] rewrites it, with
+//! its weights, into cheaper graphs that compute the same function; a bundle contains the result.
 //!
-//! Shapes leave the batch out: an image pass runs one image, and a prompt's node runs any number of prompts.
+//! Shapes exclude the batch: an image pass runs one image, and a prompt's node runs any number of prompts.
 
 mod builder;
 mod cost;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-/// Weights by name, row-major, in f32. Names are the published checkpoint's, or those that a rewrite gave.
+/// Weights by name, row-major, in f32. Names are the published checkpoint's, or those of a rewrite.
 pub type Weights = BTreeMap<String, ndarray::ArrayD<f32>>;
 
 /// The index of a node in [`Graph::nodes`].
@@ -31,34 +31,34 @@ pub type Weights = BTreeMap<String, ndarray::ArrayD<f32>>;
 #[serde(transparent)]
 pub struct NodeId(pub usize);
 
-/// What one node yields, for one image or one prompt.
+/// The shape of a node's value, for one image or one prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// A feature map, channels x height x width.
     Map {
-        /// Numbers of a pixel.
+        /// The number of channels.
         channels: usize,
-        /// Rows, in pixels.
+        /// The height, in pixels.
         height: usize,
-        /// Columns, in pixels.
+        /// The width, in pixels.
         width: usize,
     },
     /// Rows of `width` numbers; `length` rows, or one for each token of the prompt where it is `None`.
     Sequence {
-        /// Rows, where their number does not come with the prompt.
+        /// The number of rows; `None` where it depends on the prompt.
         length: Option<usize>,
-        /// Numbers of a row.
+        /// The number of elements of a row.
         width: usize,
     },
     /// One row of `width` numbers.
     Vector {
-        /// Its numbers.
+        /// The number of elements.
         width: usize,
     },
     /// Token ids of one prompt, start and end of text included; `context` at the most.
     Tokens {
-        /// The most ids that there can be.
+        /// The most ids.
         context: usize,
     },
 }
@@ -78,15 +78,16 @@ impl fmt::Display for Shape {
 /// One operator applied to earlier nodes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// Unique in its graph. Stages of the paper carry their names there: `v3`, `fq4`, `mask5`, `state`, `pred`.
+    /// The name, unique in its graph. Stages of the paper have their names there: `v3`, `fq4`, `mask5`, `state`,
+    /// `pred`.
     pub name: String,
-    /// What it computes.
+    /// The operator.
     pub op: Op,
     /// The nodes that it reads, in the operator's order.
     pub inputs: Vec<NodeId>,
-    /// What it yields.
+    /// The shape of its value.
     pub shape: Shape,
-    /// Where the result is rounded to 8 bits: on which grid. `None` where it stays f32.
+    /// The scale and zero point with which the result is rounded to 8 bits. `None` where it stays f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantisation: Option<Grid>,
 }
@@ -94,9 +95,9 @@ pub struct Node {
 /// A network, or a part of one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Graph {
-    /// In execution order: a node's inputs stand before it.
+    /// The nodes in execution order: a node's inputs precede it.
     pub nodes: Vec<Node>,
-    /// What leaves it, in this order.
+    /// The outputs, in this order.
     pub outputs: Vec<NodeId>,
 }
 
@@ -104,12 +105,12 @@ pub struct Graph {
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
 pub enum GraphError {
-    /// A node does not take its inputs, or is not what it says.
+    /// A node does not accept its inputs, or does not have the shape that it states.
     #[error("node `{node}`: {reason}")]
     Node {
         /// The node's name.
         node: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// Two nodes have this name.
@@ -118,20 +119,20 @@ pub enum GraphError {
     /// No node has this name or number.
     #[error("the graph has no node `{0}`")]
     NoNode(String),
-    /// It is no network of the form "an image map and a prompt vector meet in a head".
+    /// The network does not have the form "an image map and a prompt vector meet in a head".
     #[error("output `{output}` cannot be split into an image part and a prompt part: {reason}")]
     Cut {
-        /// The node above which the cut was looked for.
+        /// The node above which the cut was searched.
         output: String,
-        /// Why there is none.
+        /// Why there is no cut.
         reason: String,
     },
-    /// Weights that the graph reads are not there as it reads them.
+    /// Weights that the graph reads are missing or have another shape.
     #[error("{}", describe_weights(missing, misshapen))]
     Weights {
-        /// The names of those that are not there.
+        /// The names of the missing weights.
         missing: Vec<String>,
-        /// Those of another shape: name, found and expected.
+        /// The weights of another shape: name, found and expected.
         misshapen: Vec<String>,
     },
 }
@@ -169,7 +170,7 @@ impl Graph {
         self.ids().filter(move |reader| self.node(*reader).inputs.contains(&id))
     }
 
-    /// The node that alone reads `id`, and `None` where the value has several readers or leaves the graph.
+    /// The only reader of `id`; `None` where the value has several readers or is an output.
     pub fn only_reader(&self, id: NodeId) -> Option<NodeId> {
         let mut readers = self.readers(id);
         match (readers.next(), readers.next()) {
@@ -178,7 +179,7 @@ impl Graph {
         }
     }
 
-    /// Checks a graph from an untrusted file: order, unique names, and every shape inferred anew, grids with a scale.
+    /// Checks a graph from an untrusted file: order, unique names, every shape (inferred again), and scales.
     pub fn validate(&self) -> Result<(), GraphError> {
         let mut names = HashSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
@@ -187,7 +188,7 @@ impl Graph {
                 return Err(GraphError::Duplicate(node.name.clone()));
             }
             if let Some(late) = node.inputs.iter().find(|input| input.0 >= index) {
-                return Err(refuse(format!("reads node {} which does not stand before it", late.0)));
+                return Err(refuse(format!("reads node {} which does not precede it", late.0)));
             }
             let inputs: Vec<Shape> = node.inputs.iter().map(|input| self.node(*input).shape).collect();
             let shape = match node.op {
@@ -195,7 +196,7 @@ impl Graph {
                 _ => node.op.infer(&inputs).map_err(refuse)?,
             };
             match (node.quantisation, shape) {
-                (Some(_), Shape::Tokens { .. }) => return Err(refuse("token ids have no grid".into())),
+                (Some(_), Shape::Tokens { .. }) => return Err(refuse("token ids cannot be quantised".into())),
                 (Some(grid), _) => grid.check().map_err(refuse)?,
                 (None, _) => {}
             }
@@ -224,7 +225,8 @@ impl Graph {
         parameters
     }
 
-    /// Checks that `shape_of` knows every weight in the shape that the graph needs; one error names all that do not fit.
+    /// Checks that `shape_of` yields every weight in the shape that the graph needs; one error names all that do not
+    /// fit.
     pub fn check_weights<'a>(&self, shape_of: impl Fn(&str) -> Option<&'a [usize]>) -> Result<(), GraphError> {
         let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
         for Parameter { name, shape } in self.parameters() {

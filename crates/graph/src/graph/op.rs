@@ -1,4 +1,4 @@
-//! The operators: what each computes, what it yields, which weights it reads.
+//! The operators: what each computes, the shape of its result, the weights that it reads.
 
 use super::Shape;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,8 @@ pub const TAPS: usize = 9;
 /// Epsilon of every batch norm and layer norm in the network.
 pub const NORM_EPSILON: f32 = 1e-5;
 
-/// What [`Op::AppendCoordinates`] appends: position `index` of `count` points from -1 to 1; a single point lies at -1.
+/// The value that [`Op::AppendCoordinates`] appends: position `index` of `count` points from -1 to 1; a single point is
+/// at -1.
 pub fn coordinate(index: usize, count: usize) -> f32 {
     match count {
         0 | 1 => -1.0,
@@ -26,17 +27,17 @@ pub struct Parameter {
     pub shape: Vec<usize>,
 }
 
-/// One operator. A field that names a weight holds the weight's name; `prefix` stands for `<prefix>.weight` and so on.
+/// One operator. A field that names a weight has the weight's name; `prefix` means `<prefix>.weight` and so on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
-    /// A value from outside: the image, the tokens, or where a part of a network was cut from the rest.
+    /// A value from outside: the image, the tokens, or the place where a part of a network was cut from the rest.
     Input,
     /// 2-D convolution, square kernel, zero padding. Weight: out x in x kernel x kernel; bias: out.
     Conv {
-        /// Name of the weight.
+        /// The name of the weight.
         weight: String,
-        /// Name of the bias, where there is one.
+        /// The name of the bias, where there is one.
         bias: Option<String>,
         /// Channels of the result.
         out_channels: usize,
@@ -49,7 +50,7 @@ pub enum Op {
     },
     /// Batch norm by running statistics over a map's channels (`.weight`, `.bias`, `.running_mean`, `.running_var`).
     BatchNorm {
-        /// What the names of its weights begin with.
+        /// The beginning of its weights' names.
         prefix: String,
     },
     /// max(x, 0).
@@ -65,9 +66,9 @@ pub enum Op {
         /// Side of a window, in pixels.
         size: usize,
     },
-    /// Bilinear, align_corners = false.
+    /// Bilinear upsampling, align_corners = false.
     Upsample {
-        /// How many times longer each side becomes.
+        /// The factor by which each side is enlarged.
         scale: usize,
     },
     /// The sum of two values of one shape.
@@ -76,12 +77,12 @@ pub enum Op {
     Multiply,
     /// Joins maps along channels.
     Concat,
-    /// Appends two channels that hold x, then y, each from -1 to 1 over the frame.
+    /// Appends two channels with x, then y, each from -1 to 1 over the frame.
     AppendCoordinates,
     /// CARAFE's reassembly. Inputs: a map, and kernel logits of `scale² * 9` channels at the map's size. Each output pixel
     /// is the mean of the 3 x 3 neighbourhood below it (zero outside), weighted by a softmax of its nine logits.
     Carafe {
-        /// How many times longer each side becomes.
+        /// The factor by which each side is enlarged.
         scale: usize,
     },
     /// A map's pixels, row by row, as a sequence.
@@ -99,10 +100,10 @@ pub enum Op {
         table: String,
         /// Rows of the table.
         rows: usize,
-        /// Rows at the table's start that belong to no row of the sequence.
+        /// The number of rows at the table's start that are not used.
         skip: usize,
     },
-    /// x W^T + b. Weight: `weight_rows` x in, of which rows `first_row .. first_row + out` are used.
+    /// A linear layer, x W^T + b. Weight: `weight_rows` x in, of which rows `first_row .. first_row + out` are used.
     Linear {
         /// Name of the weight.
         weight: String,
@@ -112,26 +113,26 @@ pub enum Op {
         weight_rows: usize,
         /// The first row that is used.
         first_row: usize,
-        /// Numbers of a row of the result.
+        /// The number of elements of a row of the result.
         out: usize,
     },
-    /// x M. Matrix: in x `out`.
+    /// A product with a matrix, x M. Matrix: in x `out`.
     Project {
         /// Name of the matrix.
         matrix: String,
-        /// Numbers of a row of the result.
+        /// The number of elements of a row of the result.
         out: usize,
     },
-    /// Over a row's numbers (`.weight`, `.bias`).
+    /// Layer norm over the elements of a row (`.weight`, `.bias`).
     LayerNorm {
-        /// What the names of its weights begin with.
+        /// The beginning of its weights' names.
         prefix: String,
     },
     /// Multi-head scaled dot-product attention of queries, keys and values.
     Attention {
-        /// Heads that the width is divided among.
+        /// The number of heads that the width is divided among.
         heads: usize,
-        /// Whether a row sees only itself and the rows before it.
+        /// Whether a row attends only to itself and the rows before it.
         causal: bool,
     },
     /// A row of `table` (`vocabulary` x `width`) for each token.
@@ -140,16 +141,16 @@ pub enum Op {
         table: String,
         /// Rows of the table.
         vocabulary: usize,
-        /// Columns of the map, in pixels.
+        /// The number of elements of a row.
         width: usize,
     },
-    /// Of a sequence and its tokens: the row of the largest id, which is the end of text.
+    /// The row of the largest id, which is the end of text. Inputs: a sequence and its tokens.
     EndOfText,
     /// The convolution that the sentence generates. Inputs: a map of C channels and a prompt vector; yields one channel
     /// of logits, zero padded. The vector is C x 3 x 3 weights and a bias or, `folded`, 9 x C weights (tap by tap),
     /// nine constants that each tap adds inside the frame, and a bias.
     PromptConv {
-        /// Whether the vector is in the form that [`crate::lower::prompt_fold`] makes.
+        /// Whether the vector has the form that [`crate::lower::prompt_fold`] produces.
         folded: bool,
     },
     /// Adds a constant map (channels x height x width).
@@ -157,11 +158,11 @@ pub enum Op {
         /// Name of the map.
         map: String,
     },
-    /// Of `9 * C` tap products at low resolution (tap by tap): upsamples each by `scale`, shifts it to where its tap reads
-    /// (zero outside the frame), sums the nine into C channels and adds the bias of each channel. See [`crate::lower`]
-    /// for why.
+    /// Blends `9 * C` tap products at low resolution (tap by tap): upsamples each by `scale`, shifts it to where its
+    /// tap reads (zero outside the frame), sums the nine into C channels and adds the bias of each channel. See
+    /// [`crate::lower`] for why.
     BlendTaps {
-        /// How many times longer each side becomes.
+        /// The factor by which each side is enlarged.
         scale: usize,
         /// Name of the bias, where there is one.
         bias: Option<String>,
@@ -169,7 +170,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The shape that the operator yields, or why it refuses its inputs.
+    /// The shape of the result, or why the inputs are refused.
     pub fn infer(&self, inputs: &[Shape]) -> Result<Shape, String> {
         use Shape::*;
         let refuse = || Err(format!("{self:?} does not take {inputs:?}"));

@@ -1,12 +1,12 @@
-//! Cuts a network into its image part, its prompt part and its heads, the one way for engines, exports and costs.
+//! Cuts a network into its image part, its prompt part and its heads, in the same way for engines, exports and costs.
 //!
-//! The image part depends on the image alone and runs once a frame; the prompt part depends on the tokens alone and runs
-//! once a sentence; a head is where a map of the one meets a vector of the other, and runs once for each pair.
+//! The image part depends on the image alone and runs once a frame; the prompt part depends on the tokens alone and
+//! runs once a sentence; a head combines a map of the one with a vector of the other, and runs once for each pair.
 
 use super::{Graph, GraphError, NodeId, Op, Shape, stage};
 use std::fmt;
 
-/// What a node's value depends on.
+/// The inputs that a node's value depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The image alone.
@@ -15,7 +15,7 @@ pub enum Side {
     Prompt,
     /// Both: the node belongs to a head.
     Both,
-    /// No input at all, or one that is neither.
+    /// No input at all, or another one.
     Neither,
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for Side {
 /// One head: the node that it yields and the two values that it is computed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// A map of one channel.
+    /// The head's output, a map of one channel.
     pub output: NodeId,
     /// A map that depends on the image alone.
     pub map: NodeId,
@@ -41,7 +41,7 @@ pub struct Head {
     pub vector: NodeId,
 }
 
-/// Where a whole network comes apart.
+/// The cut of a complete network.
 #[derive(Clone, Debug)]
 pub struct Parts<'g> {
     graph: &'g Graph,
@@ -50,26 +50,26 @@ pub struct Parts<'g> {
     heads: Vec<Head>,
 }
 
-/// A graph of one head. Its inputs are the map and the vector, in the order in which the network has them.
+/// A graph of one head. Its inputs are the map and the vector, in the order of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadGraph {
-    /// From map and vector to the logits.
+    /// The nodes from map and vector to the logits.
     pub graph: Graph,
     /// Whether the map is the first input.
     pub map_first: bool,
 }
 
-/// The outputs of a network: the lesion's logits, and those of the adversarial head where `confounders`.
+/// The outputs of a network: the lesion's logits, and those of the adversarial head if `confounders`.
 fn outputs(confounders: bool) -> &'static [&'static str] {
     if confounders { &[stage::PRED, stage::PRED_AD] } else { &[stage::PRED] }
 }
 
 impl<'g> Parts<'g> {
-    /// Cuts where image and prompt meet, which dependence tells, so that published and rewritten graphs alike are cut at
-    /// their own place. With `confounders` the adversarial head is there too, as the second one.
+    /// Cuts where values that depend on the image and on the prompt meet, so that published and rewritten graphs are
+    /// each cut at their own place. With `confounders` the adversarial head is included, as the second one.
     ///
     /// # Errors
-    /// A network without the inputs or outputs, or whose head is not one map and one vector that meet.
+    /// The network lacks an input or output, or its head does not combine one map and one vector.
     pub fn find(graph: &'g Graph, confounders: bool) -> Result<Self, GraphError> {
         let (image, tokens) = (graph.find(stage::IMAGE)?, graph.find(stage::TOKENS)?);
         let sides = graph.sides(Some(image), Some(tokens));
@@ -78,10 +78,10 @@ impl<'g> Parts<'g> {
     }
 
     /// Cuts behind the stages that have names, [`stage::FEATURES`], [`stage::CONFOUNDERS`] and [`stage::STATE`]: heads
-    /// then hold the layer that makes a sentence's kernel too.
+    /// then include the layer that computes a sentence's kernel.
     ///
     /// # Errors
-    /// A network without one of these stages, or in which the stages do not part the inputs.
+    /// The network lacks one of these stages, or the stages do not separate the inputs.
     pub fn at_stages(graph: &'g Graph, confounders: bool) -> Result<Self, GraphError> {
         let (image, tokens) = (graph.find(stage::IMAGE)?, graph.find(stage::TOKENS)?);
         let sides = graph.sides(Some(image), Some(tokens));
@@ -95,46 +95,46 @@ impl<'g> Parts<'g> {
         Ok(Self { graph, image, tokens, heads })
     }
 
-    /// The lesion's head, then the adversarial one where it was asked for.
+    /// The lesion's head, then the adversarial one if requested.
     pub fn heads(&self) -> &[Head] {
         &self.heads
     }
 
-    /// From the image to each head's map.
+    /// The part from the image to each head's map.
     pub fn image_encoder(&self) -> Result<Graph, GraphError> {
         self.graph.subgraph(&[self.image], &distinct(self.heads.iter().map(|head| head.map)))
     }
 
-    /// From the tokens to each head's vector; one vector where the heads share it.
+    /// The part from the tokens to each head's vector; one vector where the heads share it.
     pub fn prompt_encoder(&self) -> Result<Graph, GraphError> {
         self.graph.subgraph(&[self.tokens], &distinct(self.heads.iter().map(|head| head.vector)))
     }
 
-    /// For each head, which output of [`Self::image_encoder`] is its map: heads may share one.
+    /// For each head, the index of the output of [`Self::image_encoder`] that is its map: heads may share one.
     pub fn maps_of_heads(&self) -> Vec<usize> {
         places(self.heads.iter().map(|head| head.map))
     }
 
-    /// For each head, which output of [`Self::prompt_encoder`] is its vector: heads may share one.
+    /// For each head, the index of the output of [`Self::prompt_encoder`] that is its vector: heads may share one.
     pub fn vectors_of_heads(&self) -> Vec<usize> {
         places(self.heads.iter().map(|head| head.vector))
     }
 
-    /// A frame's whole work: from the image and each head's vector to the logits.
+    /// All work of a frame: from the image and each head's vector to the logits.
     pub fn image_pass(&self) -> Result<Graph, GraphError> {
         let vectors = self.heads.iter().map(|head| head.vector);
         let inputs = distinct([self.image].into_iter().chain(vectors));
         self.graph.subgraph(&inputs, &self.outputs())
     }
 
-    /// One head by itself, from its map and its vector to its logits.
+    /// One head alone, from its map and its vector to its logits.
     pub fn head(&self, head: &Head) -> Result<HeadGraph, GraphError> {
         let graph = self.graph.subgraph(&[head.map, head.vector], &[head.output])?;
         // A part keeps its graph's order.
         Ok(HeadGraph { graph, map_first: head.map < head.vector })
     }
 
-    /// All of it, from image and tokens to the logits.
+    /// The complete network, from image and tokens to the logits.
     pub fn whole(&self) -> Result<Graph, GraphError> {
         self.graph.subgraph(&[self.image, self.tokens], &self.outputs())
     }
@@ -154,7 +154,7 @@ impl<'g> Parts<'g> {
 }
 
 impl Graph {
-    /// What each node depends on, of an image input and a tokens input; a graph may lack either.
+    /// The inputs that each node depends on, given an image input and a tokens input; a graph may lack either.
     pub fn sides(&self, image: Option<NodeId>, tokens: Option<NodeId>) -> Vec<Side> {
         let depends = |input: Option<NodeId>| match input {
             Some(input) => self.dependents(input),
@@ -170,7 +170,7 @@ impl Graph {
         .collect()
     }
 
-    /// The image input and the tokens input of a network or a part of one, known by their shapes.
+    /// The image input and the tokens input of a network or a part of one, identified by their shapes.
     pub fn image_and_tokens(&self) -> (Option<NodeId>, Option<NodeId>) {
         let find = |is_tokens: bool| {
             let is_wanted = |id: &NodeId| {
@@ -182,16 +182,16 @@ impl Graph {
         (find(false), find(true))
     }
 
-    /// The network without its adversarial head, or with it where `confounders`: from image and tokens to those logits.
+    /// The network without its adversarial head, or with it if `confounders`: from image and tokens to those logits.
     ///
     /// # Errors
-    /// A graph without these inputs or outputs.
+    /// The graph lacks these inputs or outputs.
     pub fn with_heads(&self, confounders: bool) -> Result<Graph, GraphError> {
         let outputs = outputs(confounders).iter().map(|output| self.find(output)).collect::<Result<Vec<_>, _>>()?;
         self.subgraph(&[self.find(stage::IMAGE)?, self.find(stage::TOKENS)?], &outputs)
     }
 
-    /// What a frame costs without the adversarial head; see [`Parts::frame_gmac`].
+    /// The cost of a frame without the adversarial head; see [`Parts::frame_gmac`].
     pub fn frame_gmac(&self, prompts: usize) -> Result<f64, GraphError> {
         Parts::find(self, false)?.frame_gmac(prompts)
     }
@@ -201,7 +201,7 @@ fn refuse(output: &str, reason: String) -> GraphError {
     GraphError::Cut { output: output.to_string(), reason }
 }
 
-/// The node of a name, which has to depend on what is said.
+/// The node with a name, which has to depend on the given side.
 fn expect_side(graph: &Graph, sides: &[Side], name: &str, side: Side) -> Result<NodeId, GraphError> {
     let id = graph.find(name)?;
     match sides[id.0] {
@@ -240,8 +240,7 @@ fn find_head(graph: &Graph, sides: &[Side], output: &str) -> Result<Head, GraphE
     }
 }
 
-/// Each node once, in the order of first appearance.
-/// Where each stands among the distinct ones.
+/// The index of each node among the distinct ones, in the order of first appearance.
 fn places(ids: impl Iterator<Item = NodeId> + Clone) -> Vec<usize> {
     let all = distinct(ids.clone());
     ids.filter_map(|id| all.iter().position(|other| *other == id)).collect()
@@ -262,7 +261,7 @@ mod tests {
     use super::*;
     use crate::graph::{GraphBuilder, TAPS};
 
-    /// Two heads over one image: features and confounders, each with a layer that makes its kernel from the state.
+    /// Two heads over one image: features and confounders, each with a layer that computes its kernel from the state.
     fn network() -> Graph {
         let mut g = GraphBuilder::new();
         let image = g.input(stage::IMAGE, Shape::Map { channels: 4, height: 6, width: 5 }).unwrap();

@@ -10,15 +10,15 @@ pub const V3: &str = "v3";
 pub const V4: &str = "v4";
 /// The map at 1/32.
 pub const V5: &str = "v5";
-/// One row for each token, after the text transformer.
+/// The text transformer's output, one row for each token.
 pub const WORDS: &str = "words";
-/// The sentence's embedding, where the text encoder ends.
+/// The sentence's embedding, the text encoder's output.
 pub const STATE: &str = "state";
 /// The neck's three maps, before they are masked.
 pub const QUERIES: [&str; 3] = ["fq3", "fq4", "fq5"];
-/// What the three maskers yield, in (0, 1).
+/// The outputs of the three maskers, in (0, 1).
 pub const MASKS: [&str; 3] = ["mask3", "mask4", "mask5"];
-/// The aggregated causal features, where the image encoder and neck end.
+/// The aggregated causal features, the output of image encoder and neck.
 pub const FEATURES: &str = "fq_sup";
 /// The aggregated confounding features.
 pub const CONFOUNDERS: &str = "fq_inf";

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 impl Graph {
     /// The part that computes `outputs` when the values of `inputs` are given: those become [`Op::Input`] under their
-    /// own names and shapes, and what nobody needs any more is left out.
+    /// own names and shapes, and unused nodes are left out.
     pub fn subgraph(&self, inputs: &[NodeId], outputs: &[NodeId]) -> Result<Graph, GraphError> {
         let mut needed = vec![false; self.nodes.len()];
         let mut pending: Vec<NodeId> = outputs.to_vec();
@@ -17,7 +17,7 @@ impl Graph {
         }
         let mut part = Graph::default();
         let mut moved = HashMap::new();
-        // A given input stays even where nobody reads it, so that a caller's inputs and the graph's agree.
+        // A given input stays even if it is not read, so that a caller's inputs and the graph's agree.
         for id in self.ids().filter(|id| needed[id.0] || inputs.contains(id)) {
             let node = self.node(id);
             let node = if inputs.contains(&id) {
@@ -32,7 +32,7 @@ impl Graph {
         Ok(part)
     }
 
-    /// The nodes that some path connects to `source`, itself included.
+    /// The nodes that some path connects to `source`, including itself.
     pub fn dependents(&self, source: NodeId) -> Vec<bool> {
         let mut depends = vec![false; self.nodes.len()];
         depends[source.0] = true;

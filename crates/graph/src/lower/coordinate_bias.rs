@@ -1,8 +1,8 @@
 //! A convolution's coordinate channels contribute a constant map.
 //!
-//! A convolution is linear in its channels, and the two appended channels hold the same coordinates for every image.
-//! So W * cat(x, c) = W_x * x + W_c * c, where the last term depends on the position alone. It is computed here once,
-//! borders included: taps outside the frame read zero, not a coordinate.
+//! A convolution is linear in its channels, and the two appended channels have the same coordinates for every image. So
+//! W * cat(x, c) = W_x * x + W_c * c, where the last term depends on the position alone. It is computed here once,
+//! including borders: taps outside the frame read zero, not a coordinate.
 
 use super::LowerError;
 use super::edit::{is_only_reader, kernel, prune, replace, store};
@@ -58,7 +58,7 @@ impl Frame {
     }
 }
 
-/// `filters` (out x 2 x kernel x kernel) over the coordinates alone.
+/// The contribution of `filters` (out x 2 x kernel x kernel) over the coordinates alone.
 fn contribution(filters: &Array4<f32>, frame: &Frame) -> Array3<f32> {
     let (out_channels, _, kernel_height, kernel_width) = filters.dim();
     Array3::from_shape_fn((out_channels, frame.out_height, frame.out_width), |(channel, y, x)| {

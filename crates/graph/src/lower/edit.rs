@@ -1,11 +1,11 @@
-//! The edits that rewrites are made of. Nodes are replaced in their places, so execution order holds by itself.
+//! The edits that rewrites consist of. Nodes are replaced in place, which keeps the execution order.
 
 use super::LowerError;
 use crate::graph::{Graph, GraphError, Node, NodeId, Op, Shape, Weights};
 use ndarray::{Array1, Array2, Array4, ArrayD, ArrayView, Dimension};
 
-/// Puts another operator in a node's place. A name that was made from the operator is made anew; a stage keeps its own.
-/// Grids come after all rewrites: the node has none.
+/// Replaces the operator of a node. A name that was generated from the operator is generated again; a stage keeps its
+/// own. Quantisation comes after all rewrites: the node has no scale yet.
 pub(super) fn replace(graph: &mut Graph, id: NodeId, op: Op, inputs: Vec<NodeId>) -> Result<(), GraphError> {
     let shapes: Vec<Shape> = inputs.iter().map(|input| graph.node(*input).shape).collect();
     let old = graph.node(id);
@@ -32,12 +32,12 @@ fn fresh_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
     }
 }
 
-/// Whether `reader` is all that a node's value is for.
+/// Whether `reader` is the only use of a node's value.
 pub(super) fn is_only_reader(graph: &Graph, id: NodeId, reader: NodeId) -> bool {
     graph.only_reader(id) == Some(reader)
 }
 
-/// Leaves out the nodes that no output needs; inputs stay.
+/// Removes the nodes that no output needs; inputs stay.
 pub(super) fn prune(graph: &Graph) -> Result<Graph, GraphError> {
     let inputs: Vec<NodeId> = graph.ids().filter(|id| graph.node(*id).op == Op::Input).collect();
     graph.subgraph(&inputs, &graph.outputs)

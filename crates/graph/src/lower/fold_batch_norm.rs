@@ -1,8 +1,8 @@
 //! A batch norm after a convolution is part of the convolution.
 //!
-//! In evaluation the norm is y = s z + t channel by channel, with s = gamma / sqrt(variance + epsilon) and
-//! t = beta - s mean. For z = W * x + b that is (s W) * x + (s b + t): the same convolution with scaled filters and
-//! another bias. A norm after anything else stays.
+//! In evaluation the norm is y = s z + t channel by channel, with s = gamma / sqrt(variance + epsilon) and t = beta - s
+//! mean. For z = W * x + b that is (s W) * x + (s b + t): the same convolution with scaled filters and another bias. A
+//! norm after anything else stays.
 
 use super::LowerError;
 use super::edit::{is_only_reader, kernel, prune, replace, store, vector};

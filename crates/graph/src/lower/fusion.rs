@@ -1,25 +1,25 @@
-//! Which nodes one fused step computes. The one rule, for lowering and for quantising: what a step never stores, it never
-//! rounds.
+//! The nodes that one fused step computes. Lowering and quantising use the same rule: a value that a step never stores
+//! is never rounded.
 //!
 //! A step computes a node and those that follow it in its chain:
 //!
 //! * a product (`Conv`, `Linear` or `Project`), then at most one `AddMap`, at most one `Add` and at most one `Relu`, in this
 //!   order;
-//! * a `Linear`, then `QuickGelu`, which is a step of its own but takes f32 from the product;
-//! * `BlendTaps` or an `Add` that no product takes along, then at most one `Relu`.
+//! * a `Linear`, then `QuickGelu`, which is a separate step but takes f32 from the product;
+//! * `BlendTaps` or an `Add` that is not fused into a product, then at most one `Relu`.
 //!
-//! Every value within a chain has no reader but the next node. The chain's last value is stored. An `Add` belongs to the
-//! operand whose step runs last; the other operand is stored by then. A `Sigmoid` looks stored bytes up, so a chain ends
-//! before it.
+//! Every value within a chain has no reader except the next node. The chain's last value is stored. An `Add` belongs to
+//! the operand whose step runs last; the other operand is stored by then. A `Sigmoid` looks up stored bytes, so a chain
+//! ends before it.
 
 use crate::graph::{Graph, NodeId, Op};
 
-/// The chains of a graph, by the node that each begins with.
+/// The chains of a graph, by their first nodes.
 pub(super) struct Chains {
     followers: Vec<Vec<NodeId>>,
 }
 
-/// How far a chain has come; each link stands behind the last one.
+/// The progress of a chain; each link comes after the last one.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Link {
     Product,
@@ -29,7 +29,7 @@ enum Link {
 }
 
 impl Chains {
-    /// Finds the chains, in the order in which steps run. A chain ends at a value for which `is_stored` says so.
+    /// Finds the chains, in the order in which steps run. A chain ends at a value for which `is_stored` is true.
     pub(super) fn find(graph: &Graph, is_stored: impl Fn(NodeId) -> bool) -> Self {
         let mut computed = vec![false; graph.nodes.len()];
         let mut followers = vec![Vec::new(); graph.nodes.len()];
@@ -44,7 +44,7 @@ impl Chains {
         Self { followers }
     }
 
-    /// The nodes after `first` in its chain, in order; none where `first` stands alone or within another node's chain.
+    /// The nodes after `first` in its chain, in order; empty where `first` is alone or within another node's chain.
     pub(super) fn after(&self, first: NodeId) -> &[NodeId] {
         &self.followers[first.0]
     }
@@ -76,7 +76,7 @@ fn follow(graph: &Graph, first: NodeId, computed: &[bool], is_stored: &impl Fn(N
     chain
 }
 
-/// Takes the grids off values that are inside a fused chain. What remains is what an engine must agree with.
+/// Removes the scale and zero point of values inside a fused chain. An engine must agree with the remaining ones.
 pub fn strip_fused(graph: &Graph) -> Graph {
     let chains = Chains::find(graph, |_| false);
     let mut stripped = graph.clone();
@@ -89,7 +89,8 @@ pub fn strip_fused(graph: &Graph) -> Graph {
     stripped
 }
 
-/// Takes the grids off what ReLU alone reads: ONNX Runtime joins the two, and needs every other grid for its int8 kernels.
+/// Removes the scale and zero point of values that only ReLU reads: ONNX Runtime fuses the two, and needs all others
+/// for its int8 kernels.
 pub fn strip_before_relu(graph: &Graph) -> Graph {
     let mut stripped = graph.clone();
     for id in graph.ids() {
@@ -112,7 +113,7 @@ mod tests {
         Op::Conv { weight: name.into(), bias: None, out_channels: 4, kernel: 1, stride: 1, padding: 0 }
     }
 
-    /// Puts a grid on every node and names those that keep it.
+    /// Quantises every node and names those that stay quantised.
     fn kept(mut graph: Graph, strip: fn(&Graph) -> Graph) -> Vec<String> {
         graph.nodes.iter_mut().for_each(|node| node.quantisation = Some(Grid { scale: 1.0, zero_point: 0 }));
         let stripped = strip(&graph);
@@ -130,7 +131,7 @@ mod tests {
         let sum = g.named("add", Op::Add, &[y, shortcut]).unwrap();
         let out = g.named("relu2", Op::Relu, &[sum]).unwrap();
         let graph = g.finish(&[out]);
-        // The shortcut's convolution stands last, so it adds the other's stored bytes.
+        // The shortcut's convolution comes last, so it adds the other's stored bytes.
         assert_eq!(kept(graph.clone(), strip_fused), ["x", "relu1", "conv3", "relu2"]);
         assert_eq!(kept(graph, strip_before_relu), ["x", "relu1", "conv3", "downsample", "add", "relu2"]);
     }
@@ -142,7 +143,7 @@ mod tests {
         let y = g.named("conv", conv("a"), &[x]).unwrap();
         let sum = g.named("add", Op::Add, &[y, x]).unwrap();
         let out = g.named("relu", Op::Relu, &[sum]).unwrap();
-        // Somebody else reads this sum, so it is stored.
+        // This sum has another reader, so it is stored.
         let other = g.named("conv2", conv("b"), &[out]).unwrap();
         let sum = g.named("add2", Op::Add, &[other, out]).unwrap();
         let relu = g.named("relu2", Op::Relu, &[sum]).unwrap();
@@ -206,8 +207,8 @@ mod tests {
         assert_eq!(kept(g.finish(&[double]), strip_fused), ["x", "a", "b", "relu", "double"]);
     }
 
-    /// The image part of a network in small: stem, a bottleneck with and one without its own shortcut, a masker with its
-    /// gate, and a decoder's products.
+    /// A small version of a network's image part: stem, a bottleneck with and one without its own shortcut, a masker
+    /// with its gate, and a decoder's products.
     fn image_part() -> Graph {
         let mut g = GraphBuilder::new();
         let image = g.input("image", Shape::Map { channels: 3, height: 8, width: 8 }).unwrap();
@@ -237,7 +238,7 @@ mod tests {
         g.finish(&[x])
     }
 
-    /// What quantising leaves a grid is what lowering stores in bytes; it stores nothing else.
+    /// Lowering stores in bytes exactly the values that stay quantised.
     #[test]
     fn lowering_stores_what_keeps_its_grid() {
         let mut graph = image_part();
@@ -252,7 +253,7 @@ mod tests {
         let kept: Vec<&str> = kept.map(|id| stripped.node(id).name.as_str()).collect();
         assert_eq!(stored, kept);
         assert!(list.tensors.iter().all(|tensor| tensor.element == super::super::steps::Element::U8(grid)));
-        // With every grid in place each node is a step, or lowering knows none for it.
+        // If every node is quantised, each one is a step, or lowering has no step for it.
         assert!(super::super::steps::lower(&graph).is_err());
     }
 }

@@ -8,7 +8,7 @@
 //! | [`prompt_fold`] | the 1x1 convolution before the sentence's own, by a wider prompt layer |
 //! | [`project_as_linear`] | projections, by linear layers |
 //!
-//! [`strip_fused`] is no rewrite: it says which values a fused engine never stores, and so never rounds.
+//! [`strip_fused`] is not a rewrite: it determines which values a fused engine never stores, and so never rounds.
 //!
 //! An average pool and a 1x1 convolution commute too, but the published network pools first everywhere already.
 
@@ -43,15 +43,15 @@ pub enum LowerError {
     Weight {
         /// Its name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A rewrite: leaves the graph's inputs, outputs and stage names alone, and adds the weights that it makes.
+/// A rewrite: keeps the graph's inputs, outputs and stage names, and adds the weights that it computes.
 type Rewrite = fn(Graph, &mut Weights) -> Result<Graph, LowerError>;
 
-/// In this order: a folded norm gives the convolution the bias that the later rewrites move on.
+/// The rewrites in this order: a folded norm gives the convolution the bias that the later rewrites move on.
 const REWRITES: [(&str, Rewrite); 5] = [
     ("fold_batch_norm", fold_batch_norm),
     ("coordinate_bias", coordinate_bias),
@@ -68,7 +68,7 @@ pub fn rewrite(graph: Graph, mut weights: Weights) -> Result<(Graph, Weights), L
     for (name, rewrite) in REWRITES {
         let before = graph.nodes.len();
         graph = rewrite(graph, &mut weights)?;
-        // At once, so that a large network is never held several times over.
+        // At once, so that only one copy of a large network is in memory.
         drop_unread(&graph, &mut weights);
         log::debug!("{name}: {before} nodes became {}", graph.nodes.len());
     }
@@ -77,7 +77,7 @@ pub fn rewrite(graph: Graph, mut weights: Weights) -> Result<(Graph, Weights), L
     Ok((graph, weights))
 }
 
-/// Forgets the weights that no node reads.
+/// Removes the weights that no node reads.
 pub fn drop_unread(graph: &Graph, weights: &mut Weights) {
     let read: HashSet<String> = graph.parameters().into_iter().map(|parameter| parameter.name).collect();
     weights.retain(|name, _| read.contains(name));

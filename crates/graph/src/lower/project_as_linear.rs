@@ -1,6 +1,6 @@
 //! A product with a matrix is a linear layer with the matrix transposed.
 //!
-//! x M = x (Mᵀ)ᵀ. One form less for engines to know, and outputs come first, as the scales of int8 weights need it.
+//! x M = x (Mᵀ)ᵀ. Engines then need one operator less, and outputs come first, as the scales of int8 weights need it.
 
 use super::LowerError;
 use super::edit::{matrix, replace, store};

@@ -1,9 +1,9 @@
 //! The 1x1 convolution before the sentence's convolution moves into the sentence's linear layer.
 //!
-//! No non-linearity stands between the two. With the 1x1's matrix W and bias b, and the sentence's kernel K_k at tap k, the
-//! logit is bias + sum over the taps inside the frame of K_k · (W x + b) = bias + sum of (W^T K_k) · x + K_k · b. So the
-//! map that W yields is never needed: the sentence's kernel becomes K'_k = W^T K_k, and each tap adds the constant
-//! K_k · b where it reads inside the frame (zero padding stands after the bias, so nothing is added outside).
+//! There is no non-linearity between the two. With the 1x1's matrix W and bias b, and the sentence's kernel K_k at tap
+//! k, the logit is bias + sum over the taps inside the frame of K_k · (W x + b) = bias + sum of (W^T K_k) · x + K_k ·
+//! b. So the map that W yields is never needed: the sentence's kernel becomes K'_k = W^T K_k, and each tap adds the
+//! constant K_k · b where it reads inside the frame (zero padding comes after the bias, so nothing is added outside).
 //!
 //! All of these are linear in the layer that yields K from the sentence's state, so they are folded into its weight and
 //! bias here, and a prompt costs one matrix product as before.
@@ -57,14 +57,14 @@ fn fold(graph: &mut Graph, weights: &mut Weights, id: NodeId, mix: NodeId, layer
     let weight = store(weights, &weight, "folded.weight", folded.into_dyn());
     let linear = Op::Linear { weight, bias, weight_rows, first_row: 0, out: weight_rows };
     let (features, state) = (graph.node(mix).inputs[0], graph.node(layer).inputs.clone());
-    // Between the two replacements the layer is wider than its reader expects; the second one settles that.
+    // Between the two replacements the layer is wider than its reader expects; the second one resolves that.
     replace(graph, layer, linear, state)?;
     replace(graph, id, Op::PromptConv { folded: true }, vec![features, layer])?;
     Ok(())
 }
 
-/// The layer's rows (channel by channel nine taps, then the bias) as the folded layer's (tap by tap the channels before
-/// the mixing, then nine constants, then the bias).
+/// The layer's rows (channel by channel nine taps, then the bias) as the folded layer's rows (tap by tap the channels
+/// before the mixing, then nine constants, then the bias).
 fn fold_rows(
     rows: ArrayView2<f32>,
     mixing: ArrayView2<f32>,

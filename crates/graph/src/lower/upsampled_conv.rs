@@ -4,8 +4,8 @@
 //! W * Up(x) = sum over the nine taps k of shift_k(Up(W_k x)). The nine products W_k x together are one 1x1 convolution
 //! to nine times the channels, run on scale² times fewer pixels; [`Op::BlendTaps`] upsamples, shifts and sums them.
 //!
-//! The shift comes after the upsampling: at its edges the upsampled frame repeats pixels, and only what a tap reads beyond
-//! that frame is zero. The convolution's bias is added once, after the sum.
+//! The shift comes after the upsampling: at its edges the upsampled frame repeats pixels, and only reads beyond that
+//! frame are zero. The convolution's bias is added once, after the sum.
 
 use super::LowerError;
 use super::edit::{is_only_reader, kernel, prune, replace, store};

@@ -1,4 +1,4 @@
-//! How wide and deep a network is.
+//! The sizes of a network.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,13 +8,14 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Edition {
-    /// The paper's: CLIP RN101.
+    /// The paper's edition: CLIP RN101.
     Rn101,
     /// CLIP RN50, with CARAFE's last convolution widened to take its 1,024 channels.
     Rn50,
-    /// For a cart with a processor of some 10 W: at most 16 million weights and 2.5 GMAC an image of 224 x 224 pixels.
+    /// An edition for a device with a processor of some 10 W: at most 16 million weights and 2.5 GMAC an image of 224 x
+    /// 224 pixels.
     Small,
-    /// Small enough for one core of a cart; what ships in the command.
+    /// An edition small enough for one core of a device; the command ships it.
     Tiny,
 }
 
@@ -39,11 +40,11 @@ impl fmt::Display for Edition {
     }
 }
 
-/// A name that no edition has.
+/// An unknown edition name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no edition `{name}`; known are {}", Edition::ALL.map(Edition::name).join(", "))]
 pub struct UnknownEdition {
-    /// The name on the command line and in files.
+    /// The name as it was given.
     pub name: String,
 }
 
@@ -70,15 +71,15 @@ pub struct ImageEncoder {
 /// CLIP's text transformer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextEncoder {
-    /// Token ids.
+    /// The number of token ids.
     pub vocabulary: usize,
-    /// Positions, start and end of text included.
+    /// The number of positions, start and end of text included.
     pub context: usize,
-    /// Numbers of a token's row.
+    /// The number of elements of a token's row.
     pub width: usize,
-    /// Blocks of attention and a two-layer perceptron.
+    /// The number of blocks of attention and a two-layer perceptron.
     pub layers: usize,
-    /// Heads of each attention.
+    /// The number of heads of each attention.
     pub heads: usize,
 }
 
@@ -86,17 +87,17 @@ pub struct TextEncoder {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Masks {
-    /// Three maskers, which part the causal features from the confounders, and the head that reads the confounders.
+    /// Three maskers, which separate the causal features from the confounders, and the head that reads the confounders.
     #[default]
     Learned,
     /// Every mask is one: no maskers, all features are causal, and there are no confounders for a second head to read.
     Open,
 }
 
-/// Everything that fixes the network's graph.
+/// Everything that determines the network's graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
-    /// Which edition it is, or is derived from.
+    /// The edition that it is, or is derived from.
     pub edition: Edition,
     /// Height and width of the input in pixels, a multiple of 32.
     pub input_size: usize,
@@ -104,16 +105,16 @@ pub struct Architecture {
     pub image: ImageEncoder,
     /// The text encoder.
     pub text: TextEncoder,
-    /// Width of the embedding that CLIP's two encoders share.
+    /// The width of the embedding that CLIP's two encoders share.
     pub embed: usize,
-    /// Channels of the decoder: of fq4 and fq5, of the aggregated features and of the projectors.
+    /// The channels of the decoder: of fq4 and fq5, of the aggregated features and of the projectors.
     pub decoder: usize,
-    /// Whether the network has its maskers. Files from before this could be said have them.
+    /// Whether the network has its maskers. Older files do not state it and have them.
     #[serde(default)]
     pub masks: Masks,
 }
 
-/// Sizes that no network of this kind has.
+/// Sizes that are not possible.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ArchitectureError {
@@ -123,27 +124,27 @@ pub enum ArchitectureError {
     /// A size out of range.
     #[error("{what} is {value}, outside 1 to {most}")]
     Range {
-        /// Which size.
+        /// The name of the size.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         value: usize,
-        /// The most that it may be.
+        /// The largest value.
         most: usize,
     },
     /// A size that another one does not divide.
     #[error("{what} is {value}, not a multiple of {of}")]
     Multiple {
-        /// Which size.
+        /// The name of the size.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         value: usize,
-        /// What it has to be a multiple of.
+        /// The required divisor.
         of: usize,
     },
 }
 
 impl Architecture {
-    /// A published edition, or one of our own, at the given input size.
+    /// A published edition, or one of this project's, at the given input size.
     pub fn of(edition: Edition, input_size: usize) -> Self {
         let clip_text = TextEncoder { vocabulary: 49408, context: 77, width: 512, layers: 12, heads: 8 };
         match edition {
@@ -186,7 +187,8 @@ impl Architecture {
         }
     }
 
-    /// The smallest network of the family, which the reference vectors name `mini`: every part is there, nothing is wide.
+    /// The smallest network of the family, which the reference vectors name `mini`: it has every part, with few
+    /// channels.
     pub fn mini() -> Self {
         Self {
             edition: Edition::Tiny,
@@ -199,7 +201,7 @@ impl Architecture {
         }
     }
 
-    /// Refuses sizes that do not fit together, as an untrusted checkpoint may hold.
+    /// Refuses sizes that do not fit together, which an untrusted checkpoint may have.
     pub fn validate(&self) -> Result<(), ArchitectureError> {
         if !self.input_size.is_multiple_of(32) || !(32..=4096).contains(&self.input_size) {
             return Err(ArchitectureError::InputSize(self.input_size));

@@ -5,7 +5,7 @@ use crate::graph::{GraphBuilder, GraphError, NodeId, Op};
 
 const PREFIX: &str = "backbone.visual";
 
-/// v3 (8 widths of channels at 1/8), v4 (16 widths at 1/16), v5 (the embedding's channels at 1/32).
+/// Yields v3 (8 widths of channels at 1/8), v4 (16 widths at 1/16), v5 (the embedding's channels at 1/32).
 pub(super) fn describe(g: &mut GraphBuilder, arch: &Architecture, image: NodeId) -> Result<[NodeId; 3], GraphError> {
     let width = arch.image.width;
     let mut x = image;
@@ -32,7 +32,7 @@ pub(super) fn describe(g: &mut GraphBuilder, arch: &Architecture, image: NodeId)
     Ok([v3, v4, v5])
 }
 
-/// 1x1, 3x3, an average pool in place of a stride, 1x1; four times `planes` channels come out.
+/// A bottleneck: 1x1, 3x3, an average pool in place of a stride, 1x1; yields four times `planes` channels.
 fn bottleneck(
     g: &mut GraphBuilder,
     prefix: &str,
@@ -65,7 +65,7 @@ fn bottleneck(
     g.add(Op::Relu, &[sum])
 }
 
-/// Attention over the grid with its own row for every position, beside a 1x1 shortcut that CLIP does not have.
+/// Attention over all positions with a row for every one, beside a 1x1 shortcut that CLIP does not have.
 fn attention_pool(g: &mut GraphBuilder, arch: &Architecture, map: NodeId) -> Result<NodeId, GraphError> {
     let prefix = format!("{PREFIX}.attnpool");
     let (width, grid) = (arch.image.width * 32, arch.grid());

@@ -1,4 +1,4 @@
-//! The neck: three maps brought to 1/16 of the input, the masker of each, and the two sums that the masks make of them.
+//! The neck: three maps at 1/16 of the input, the masker of each, and the two sums of the masked maps.
 
 use super::{Architecture, Masks, conv_norm_relu, stage};
 use crate::graph::{GraphBuilder, GraphError, NodeId, Op, Shape, TAPS};

@@ -1,29 +1,29 @@
-//! Which values of a network are rounded to 8 bits, and which of them share a grid.
+//! Determines which values of a network are rounded to 8 bits, and which of them share a scale and zero point.
 
 use crate::graph::{Graph, NodeId, Op, Shape};
 
-/// What becomes of a node's value.
+/// The quantisation of a node's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
     /// It stays f32.
     Wide,
-    /// A grid of its own, from what calibration sees. `unsigned` where the value can't be negative.
+    /// A separate scale and zero point, from calibration. `unsigned` where the value cannot be negative.
     Own {
         /// Whether the value is never negative.
         unsigned: bool,
     },
     /// Values in 0 to 1: steps of 1/255 from zero.
     Unit,
-    /// The grid of an earlier node.
+    /// The scale and zero point of an earlier node.
     As(NodeId),
-    /// One grid with the other parts of the concatenation at this node.
+    /// The scale and zero point shared by all parts of the concatenation at this node.
     Joined(NodeId),
 }
 
-/// The placement of every node.
+/// Determines the placement of every node.
 ///
-/// Maps are rounded. Of sequences only what a linear layer or a projection reads is, so that attention, the residual
-/// stream and all norms stay f32; so does what the prompt's own convolution reads.
+/// Maps are rounded. In sequences, only the inputs of linear layers and projections are, so that attention, the
+/// residual stream and all norms stay f32; so do the inputs of the prompt's own convolution.
 pub fn place(graph: &Graph) -> Vec<Placement> {
     let nonnegative = nonnegative(graph);
     let mut placements: Vec<Placement> = Vec::with_capacity(graph.nodes.len());
@@ -31,8 +31,11 @@ pub fn place(graph: &Graph) -> Vec<Placement> {
         let node = graph.node(id);
         let own = Placement::Own { unsigned: nonnegative[id.0] };
         let source = node.inputs.first().copied();
+        // Alone in a concatenation, a mean is rounded like the other parts.
+        let is_part = graph.only_reader(id).is_some_and(|reader| graph.node(reader).op == Op::Concat);
         let placement = match (&node.op, source) {
             (Op::Sigmoid | Op::Complement, _) => Placement::Unit,
+            (Op::AveragePool { .. }, _) if is_part => rounded(graph, id, own),
             (
                 Op::AveragePool { .. }
                 | Op::Upsample { .. }
@@ -55,7 +58,7 @@ pub fn place(graph: &Graph) -> Vec<Placement> {
         }
         placements[id.0] = Placement::Joined(id);
         for part in &graph.node(id).inputs {
-            // A part that takes its grid from elsewhere can't have the joint one.
+            // A part whose scale comes from elsewhere cannot have the shared one.
             if matches!(placements[part.0], Placement::Own { .. }) {
                 placements[part.0] = Placement::Joined(id);
             }
@@ -64,10 +67,10 @@ pub fn place(graph: &Graph) -> Vec<Placement> {
     placements
 }
 
-/// `own` where a map is read by something that takes 8 bits, or a row by a layer with weights.
+/// `own` where a map is read by an operator that takes 8 bits, or a row by a layer with weights.
 fn rounded(graph: &Graph, id: NodeId, own: Placement) -> Placement {
     let mut readers = graph.readers(id).map(|reader| &graph.node(reader).op).peekable();
-    // What leaves the network does so in f32.
+    // Outputs of the network are f32.
     if readers.peek().is_none() {
         return Placement::Wide;
     }
@@ -94,7 +97,7 @@ fn feeds_wide(graph: &Graph, id: NodeId) -> bool {
     graph.readers(id).all(is_wide)
 }
 
-/// Which values can't be negative, by the operators that they come from.
+/// Which values cannot be negative, by the operators that they come from.
 fn nonnegative(graph: &Graph) -> Vec<bool> {
     let mut known = vec![false; graph.nodes.len()];
     for id in graph.ids() {
@@ -114,7 +117,7 @@ fn nonnegative(graph: &Graph) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Architecture, stage};
+    use super::super::{Architecture, Masks, stage};
     use super::*;
     use crate::lower::rewrite;
 
@@ -144,12 +147,12 @@ mod tests {
                 assert_eq!(of(name), Placement::Wide, "{name}");
             }
         }
-        // What the sentence's layer reads is rounded; what that layer yields is a kernel, in f32.
+        // The input of the sentence's layer is rounded; its output is a kernel, in f32.
         assert_eq!(of("state"), own(false));
         for id in graph.ids() {
             let node = graph.node(id);
             match node.op {
-                // Only its last row goes on, and that row is rounded.
+                // Only its last row is used later, and that row is rounded.
                 _ if node.name == stage::WORDS => assert_eq!(placements[id.0], Placement::Wide),
                 Op::Attention { .. } | Op::LayerNorm { .. } | Op::QuickGelu => {
                     assert_ne!(placements[id.0], Placement::Wide, "{}", node.name);
@@ -167,6 +170,17 @@ mod tests {
                 _ => {}
             }
         }
+    }
+
+    #[test]
+    fn all_parts_of_a_concatenation_share_its_scale() {
+        let open = Architecture { masks: Masks::Open, ..Architecture::mini() };
+        let (graph, _) = rewrite(open.describe().unwrap(), open.golden_weights().unwrap()).unwrap();
+        let placements = place(&graph);
+        let join = graph.ids().find(|id| graph.node(*id).op == Op::Concat).unwrap();
+        assert_eq!(graph.node(join).inputs.len(), 3);
+        assert!(matches!(graph.node(graph.node(join).inputs[0]).op, Op::AveragePool { .. }));
+        assert!(graph.node(join).inputs.iter().all(|part| placements[part.0] == Placement::Joined(join)));
     }
 
     #[test]

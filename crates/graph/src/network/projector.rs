@@ -3,7 +3,7 @@
 use super::{Architecture, conv_norm_relu, linear};
 use crate::graph::{GraphBuilder, GraphError, NodeId, Op, TAPS};
 
-/// One channel of logits at the input's size.
+/// Yields one channel of logits at the input's size.
 pub(super) fn describe(
     g: &mut GraphBuilder,
     arch: &Architecture,

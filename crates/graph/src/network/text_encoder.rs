@@ -5,7 +5,7 @@ use crate::graph::{GraphBuilder, GraphError, NodeId, Op};
 
 const PREFIX: &str = "backbone";
 
-/// The sentence's state, as wide as the embedding.
+/// Yields the sentence's state, as wide as the embedding.
 pub(super) fn describe(g: &mut GraphBuilder, arch: &Architecture, tokens: NodeId) -> Result<NodeId, GraphError> {
     let text = &arch.text;
     let embed =

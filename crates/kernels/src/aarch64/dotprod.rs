@@ -1,15 +1,15 @@
 //! int8 sums with `sdot`: four products for each of four outputs in one instruction.
 //!
 //! # Formula
-//! `sdot` takes s8 by s8. Pixels become a = x - 128, in bits x ^ 0x80, and x w = a w + 128 w: the second term, summed over
-//! a block's weights, is the correction.
+//! `sdot` multiplies s8 by s8. Pixels become a = x - 128, in bits x ^ 0x80, and x w = a w + 128 w: the second term,
+//! summed over a block's weights, is the correction.
 //!
 //! # Tile
-//! A vector of 16 channels of a pixel serves four groups: `sdot` picks one by its index, so nothing is spread out. Five
-//! pixels take 20 registers of sums and five of channels; one holds 0x80, and six are left for weights on their way. A
-//! sixth pixel would fill the registers to the last: the compiler then moves sums about in every step, and nothing is won,
-//! since the share of `sdot` among the arithmetic, 16 in 17, is the same. A vector of weights serves five instructions, so
-//! a load in two cycles and a half feeds two `sdot` a cycle.
+//! A vector of 16 channels of a pixel holds four groups: `sdot` selects one by its index, so nothing is broadcast. Five
+//! pixels take 20 registers of sums and five of channels; one holds 0x80, and six are left for weights in flight. A
+//! sixth pixel would fill all registers: the compiler then moves sums in every step, and nothing is gained, since the
+//! share of `sdot` in the arithmetic, 16 in 17, is the same. A vector of weights is used by five instructions, so a
+//! load every two and a half cycles feeds two `sdot` a cycle.
 
 use super::f32::conv_f32;
 use super::int8::{self, BlockSums, SumU8};
@@ -45,15 +45,15 @@ unsafe fn multiply_add(arithmetic: Arithmetic, steps: u32) -> u64 {
     }
 }
 
-/// Weights of a group.
+/// The number of weights of a group.
 const GROUP_WEIGHTS: usize = BLOCK * GROUP;
 
 /// sums\[i\] += weights\[4 i + c\] * channels\[4 LANE + c\], over four c.
 #[inline]
 #[enable(dotprod)]
 pub(crate) fn sdot<const LANE: u32>(mut sums: int32x4_t, weights: int8x16_t, channels: int8x16_t) -> int32x4_t {
-    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.) It is not called
-    // `pure`, so that the compiler leaves the order as written, in which few registers are in use.
+    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.) It is not
+    // declared `pure`, so that the compiler keeps the order as written, in which few registers are in use.
     unsafe {
         asm!(
             "sdot {sums:v}.4s, {weights:v}.16b, {channels:v}.4b[{lane}]",

@@ -1,9 +1,9 @@
 //! Convolutions in f32.
 //!
 //! # Tile
-//! Four channels of a pixel make a register, and `fmla` picks one by its index. Six pixels x 16 outputs take 24 registers of
-//! sums and six of channels; two are left for weights. 24 chains are more than the eight to ten that cover the latency of
-//! `fmla` on any core.
+//! Four channels of a pixel fill a register, and `fmla` selects one by its index. Six pixels x 16 outputs take 24
+//! registers of sums and six of channels; two are left for weights. 24 chains are more than the eight to ten that hide
+//! the latency of `fmla` on any core.
 
 use super::outputs::{load_f32, store_f32};
 use super::pixels::Pixels;
@@ -16,7 +16,7 @@ type BlockSums = [float32x4_t; BLOCK / 4];
 
 const WIDEST: usize = 6;
 
-/// Channels of a register.
+/// The number of channels of a register.
 const STEP: usize = 4;
 
 /// See [`crate::Kernels::conv_f32`].
@@ -57,8 +57,8 @@ unsafe fn tile<const PIXELS: usize>(conv: &mut ConvF32<'_>, index: usize, pixels
     let channel = index * BLOCK;
     let lanes = BLOCK.min(conv.out_channels - channel);
     let (places, taken) = pixels.take::<PIXELS>();
-    // SAFETY: each place is a pixel of the window, so its taps lie in `x` and the real outputs of its block in every slice
-    // that the convolution names; weights and bias are filled up to whole blocks.
+    // SAFETY: each place is a pixel of the window, so its taps are inside `x` and the real outputs of its block inside
+    // every slice that the convolution names; weights and bias are padded to complete blocks.
     unsafe {
         let weights = conv.weights.as_ptr().add(channel * window.taps.len() * window.depth);
         let inputs = places.map(|place| conv.x.as_ptr().add(place.input(window)));

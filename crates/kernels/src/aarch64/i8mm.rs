@@ -2,16 +2,16 @@
 //! correction is needed.
 //!
 //! # Formula
-//! `usmmla` multiplies two rows of eight u8 by two rows of eight s8. A pair of pixels makes the first operand. The packed
-//! weights hold four channels of an output together, so two neighbouring groups interleave into the second: `zip1` of
-//! their vectors yields eight channels of the outputs 0 and 1, `zip2` of 2 and 3. The four sums lie pixel by pixel;
-//! interleaving those of outputs 0, 1 with those of 2, 3 in halves yields four outputs of each pixel.
+//! `usmmla` multiplies two rows of eight u8 by two rows of eight s8. A pair of pixels forms the first operand. The
+//! packed weights store four channels of an output together, so two neighbouring groups interleave into the second:
+//! `zip1` of their vectors yields eight channels of the outputs 0 and 1, `zip2` of 2 and 3. The four sums are ordered
+//! pixel by pixel; interleaving those of outputs 0, 1 with those of 2, 3 in halves yields four outputs of each pixel.
 //!
 //! # Tile
-//! Six pixels, three pairs, take 24 registers of sums and three of channels, eight at a time; two of weights as loaded and
-//! two interleaved make 31. 24 `usmmla` share eight interleavings of weights and three of pixels: 35 instructions for 768
-//! products, where `sudot` would need 48. A pixel that is alone has no partner to share a register with and goes through
-//! `sudot`, the form that picks a group of u8 by its index.
+//! Six pixels, three pairs, take 24 registers of sums and three of channels, eight at a time; two of weights as loaded
+//! and two interleaved add up to 31. 24 `usmmla` share eight interleavings of weights and three of pixels: 35
+//! instructions for 768 products, where `sudot` would need 48. A single pixel has no partner to share a register with
+//! and uses `sudot`, the form that selects a group of u8 by its index.
 
 use super::f32::conv_f32;
 use super::int8::{self, BlockSums, SumU8};
@@ -47,15 +47,15 @@ unsafe fn multiply_add(arithmetic: Arithmetic, steps: u32) -> u64 {
     }
 }
 
-/// Weights of a group.
+/// The number of weights of a group.
 const GROUP_WEIGHTS: usize = BLOCK * GROUP;
 
 /// sums\[2 p + o\] += pixels\[8 p + c\] * weights\[8 o + c\], over eight c.
 #[inline]
 #[enable(i8mm)]
 pub(crate) fn usmmla(mut sums: int32x4_t, pixels: uint8x16_t, weights: int8x16_t) -> int32x4_t {
-    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.) It is not called
-    // `pure`, so that the compiler leaves the order as written, in which few registers are in use.
+    // SAFETY: only registers are touched, and the CPU has the instruction. (Its intrinsic is not stable.) It is not
+    // declared `pure`, so that the compiler keeps the order as written, in which few registers are in use.
     unsafe {
         asm!(
             "usmmla {sums:v}.4s, {pixels:v}.16b, {weights:v}.16b",
@@ -133,7 +133,7 @@ unsafe fn sums_of_pairs<const PIXELS: usize>(
                 offset += 2 * GROUP;
             }
             if !depth.is_multiple_of(2 * GROUP) {
-                // Half of each row is the last group, the other half meets weights of zero.
+                // Half of each row is the last group, the other half is multiplied by weights of zero.
                 let mut pairs = [vdupq_n_u8(0); PIXELS];
                 for pair in 0..PIXELS / 2 {
                     let load = |pixel: *const u8| {

@@ -1,4 +1,5 @@
-//! What the int8 kernels share: the walk over blocks and pixels. They differ in how they sum products, [`SumU8`].
+//! The common part of the int8 kernels: the walk over blocks and pixels. They differ in how they sum products,
+//! [`SumU8`].
 
 use super::outputs::{Block, Outputs};
 use super::pixels::Pixels;
@@ -11,10 +12,10 @@ pub(crate) type BlockSums = [int32x4_t; BLOCK / 4];
 
 /// A way to sum products of u8 pixels and i8 weights.
 pub(crate) trait SumU8 {
-    /// Pixels that fill the registers: 2, 5 or 6.
+    /// The number of pixels that fill the registers: 2, 5 or 6.
     const WIDEST: usize;
 
-    /// What must be added to the sums of every pixel, given a block's weights.
+    /// The correction that must be added to the sums of every pixel, given a block's weights.
     ///
     /// # Safety
     /// The CPU has the instructions. `weights` are those of one block, for this window.
@@ -48,7 +49,7 @@ pub(crate) unsafe fn conv_u8<S: SumU8>(conv: &mut ConvU8<'_>) {
     for index in 0..blocks(conv.out_channels) {
         let weights = &conv.weights[index * block_length..][..block_length];
         let mut pixels = Pixels::new(&window);
-        // SAFETY: the convolution is valid, so a pixel's taps lie in `x` and its block in the outputs.
+        // SAFETY: the convolution is valid, so a pixel's taps are inside `x` and its block inside the outputs.
         unsafe {
             let correction = S::correction(&window, weights);
             let block = outputs.block(index, conv.out_channels, correction);

@@ -2,20 +2,21 @@
 //!
 //! # Formula
 //! NEON multiplies s8 by s8 into s16, so pixels become signed first, and two products are summed in s16 before they are
-//! widened. Were both pixels x - 128, two products of -128 and -128 would make 32768, one more than s16 holds. So groups
-//! of [`GROUP`] channels take turns: even ones become a = x - 128, odd ones b = 127 - x, and b's products are subtracted:
+//! widened. If both pixels were x - 128, two products of -128 and -128 would sum to 32768, one more than s16 can hold.
+//! So groups of [`GROUP`] channels alternate: even ones become a = x - 128, odd ones b = 127 - x, and b's products are
+//! subtracted:
 //!
 //! x w + x' w' = (a w - b w') + 128 w + 127 w'
 //!
-//! a w lies in -16256..=16384 and b w' too, so the difference lies within 32640 either way and every sum is exact, weights
-//! of -128 included. The terms without pixels are the correction, once for a block. In bits, x - 128 is x ^ 0x80 and
-//! 127 - x is x ^ 0x7f: one exclusive or serves eight channels.
+//! a w is in -16256..=16384 and so is b w', so the difference is within 32640 either way and every sum is exact,
+//! weights of -128 included. The terms without pixels are the correction, once for a block. In bits, x - 128 is x ^
+//! 0x80 and 127 - x is x ^ 0x7f: one exclusive or converts eight channels.
 //!
 //! # Tile
-//! `smull`, `smlsl` and `sadalp` leave two outputs x two halves of a group in a register of sums: eight registers a pixel,
-//! joined in pairs at the end. Two pixels take 16, their two groups of channels, spread over a register each, four; three
-//! pixels would need 24, six, and the weights and products besides. The multiplier, busy twice for each `sadalp`, is the
-//! limit, and a wider tile would not relieve it.
+//! `smull`, `smlsl` and `sadalp` leave two outputs x two halves of a group in a register of sums: eight registers a
+//! pixel, added in pairs at the end. Two pixels take 16, their two groups of channels, broadcast to a register each,
+//! four; three pixels would need 24, six, and the weights and products besides. The multiplier, busy twice for each
+//! `sadalp`, is the limit, and a wider tile would not change that.
 
 use super::f32::conv_f32;
 use super::int8::{self, BlockSums, SumU8};
@@ -50,10 +51,10 @@ unsafe fn multiply_add(arithmetic: Arithmetic, steps: u32) -> u64 {
     }
 }
 
-/// Weights of a group.
+/// The number of weights of a group.
 const GROUP_WEIGHTS: usize = BLOCK * GROUP;
 
-/// Turns a pixel's two groups into a and b.
+/// Converts a pixel's two groups to a and b.
 const SIGNS: u64 = 0x7f7f_7f7f_8080_8080;
 
 /// Adds the weights of a group, or of none, output by output.

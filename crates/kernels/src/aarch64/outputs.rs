@@ -1,4 +1,4 @@
-//! From int8 sums to outputs: the formula of [`EpilogueU8`], sixteen outputs of a pixel at a time.
+//! Converts int8 sums to outputs: the formula of [`EpilogueU8`], sixteen outputs of a pixel at a time.
 
 use super::int8::BlockSums;
 use super::pixels::Place;
@@ -6,7 +6,7 @@ use crate::conv::{BLOCK, EpilogueU8, OutputU8, Target};
 use causalclipseg_kernels_macros::enable;
 use std::arch::aarch64::*;
 
-/// Where sums go, and how.
+/// The destination of sums, and their conversion.
 pub(crate) struct Outputs<'a> {
     epilogue: EpilogueU8<'a>,
     target: Target,
@@ -14,7 +14,7 @@ pub(crate) struct Outputs<'a> {
 }
 
 enum Y<'a> {
-    /// `lowest` is the lowest output before the zero point is added.
+    /// Bytes. `lowest` is the lowest output before the zero point is added.
     U8 {
         y: &'a mut [u8],
         zero_point: int32x4_t,
@@ -26,11 +26,11 @@ enum Y<'a> {
     },
 }
 
-/// What the outputs of one block have in common over all pixels.
+/// The common data of one block's outputs over all pixels.
 pub(crate) struct Block {
-    /// Of the block's first output.
+    /// The index of the block's first output.
     channel: usize,
-    /// Outputs that are real, not filled up.
+    /// The number of real outputs, without padding.
     lanes: usize,
     /// The bias, and the correction of the sums.
     bias: BlockSums,
@@ -54,7 +54,7 @@ impl<'a> Outputs<'a> {
     #[enable(neon)]
     pub(crate) unsafe fn block(&self, index: usize, out_channels: usize, correction: BlockSums) -> Block {
         let channel = index * BLOCK;
-        // SAFETY: bias and multiplier are filled up to whole blocks.
+        // SAFETY: bias and multiplier are padded to complete blocks.
         unsafe {
             let bias = load_i32(self.epilogue.bias.as_ptr().add(channel));
             Block {
@@ -75,7 +75,7 @@ impl<'a> Outputs<'a> {
     pub(crate) unsafe fn store(&mut self, place: Place, block: &Block, sums: &BlockSums) {
         let Block { channel, lanes, bias, multiplier } = *block;
         let at = place.within(&self.target) + channel;
-        // SAFETY: the real outputs of the block lie in every slice that the convolution names.
+        // SAFETY: the real outputs of the block are inside every slice that the convolution names.
         unsafe {
             let mut values: [float32x4_t; 4] = std::array::from_fn(|index| {
                 vmulq_f32(vcvtq_f32_s32(vaddq_s32(sums[index], bias[index])), multiplier[index])
@@ -94,7 +94,7 @@ impl<'a> Outputs<'a> {
             values = values.map(|value| vaddq_f32(value, offset));
             match &mut self.y {
                 Y::U8 { y, zero_point, lowest } => {
-                    // `fmaxnm` makes what is not a number the lowest output; the rest saturates.
+                    // `fmaxnm` turns NaN into the lowest output; the rest saturates.
                     let clamped = values.map(|value| vmaxnmq_f32(value, *lowest));
                     let rounded = clamped.map(|value| vqaddq_s32(vcvtnq_s32_f32(value), *zero_point));
                     store_u8(y.as_mut_ptr().add(at), lanes, narrow(rounded));
@@ -108,7 +108,7 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// u8 to f32.
+/// Converts u8 to f32.
 #[inline]
 #[enable(neon)]
 fn widen(values: uint8x16_t) -> [float32x4_t; 4] {
@@ -117,7 +117,7 @@ fn widen(values: uint8x16_t) -> [float32x4_t; 4] {
         .map(|value| vcvtq_f32_u32(value))
 }
 
-/// i32 to u8, clamped to 0..=255.
+/// Converts i32 to u8, clamped to 0..=255.
 #[inline]
 #[enable(neon)]
 fn narrow(values: [int32x4_t; 4]) -> uint8x16_t {
@@ -148,7 +148,7 @@ pub(crate) unsafe fn load_f32(from: *const f32, lanes: usize) -> [float32x4_t; 4
         unsafe { from.copy_to_nonoverlapping(filled.as_mut_ptr(), lanes) };
         filled.as_ptr()
     };
-    // SAFETY: either a whole block can be read, or the copy is one.
+    // SAFETY: either a complete block can be read, or the copy is one.
     std::array::from_fn(|index| unsafe { vld1q_f32(from.add(4 * index)) })
 }
 
@@ -158,7 +158,7 @@ pub(crate) unsafe fn load_f32(from: *const f32, lanes: usize) -> [float32x4_t; 4
 #[enable(neon)]
 unsafe fn load_u8(from: *const u8, lanes: usize) -> uint8x16_t {
     let mut filled = [0; BLOCK];
-    // SAFETY: as the caller promises; a copy that is filled up is a whole block.
+    // SAFETY: as the caller promises; a padded copy is a complete block.
     unsafe {
         if lanes == BLOCK {
             return vld1q_u8(from);
@@ -191,7 +191,7 @@ unsafe fn store_u8(to: *mut u8, lanes: usize, values: uint8x16_t) {
 pub(crate) unsafe fn store_f32(to: *mut f32, lanes: usize, values: [float32x4_t; 4]) {
     let mut block = [0.0; BLOCK];
     let whole = if lanes == BLOCK { to } else { block.as_mut_ptr() };
-    // SAFETY: as the caller promises; the copy is a whole block.
+    // SAFETY: as the caller promises; the copy is a complete block.
     unsafe {
         for (index, value) in values.into_iter().enumerate() {
             vst1q_f32(whole.add(4 * index), value);

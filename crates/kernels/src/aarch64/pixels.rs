@@ -2,7 +2,7 @@
 
 use crate::conv::{Target, Window};
 
-/// Where an output pixel lies.
+/// The position of an output pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     row: usize,
@@ -10,12 +10,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Elements from the first output's first tap to this one's.
+    /// The number of elements from the first output's first tap to this one's.
     pub(crate) fn input(self, window: &Window) -> usize {
         self.row * window.row_stride + self.column * window.column_stride
     }
 
-    /// Elements from the first pixel to this one.
+    /// The number of elements from the first pixel to this one.
     pub(crate) fn within(self, layout: &Target) -> usize {
         self.row * layout.row_stride + self.column * layout.column_stride
     }
@@ -34,12 +34,12 @@ impl Pixels {
         Self { next: Place { row: 0, column: 0 }, columns: window.columns, left: window.rows * window.columns }
     }
 
-    /// Pixels not yet visited.
+    /// The number of pixels not yet visited.
     pub(crate) fn left(&self) -> usize {
         self.left
     }
 
-    /// The next pixels and how many of them are new: near the end the last one is repeated.
+    /// The next pixels and the number of new ones: near the end the last one is repeated.
     pub(crate) fn take<const PIXELS: usize>(&mut self) -> ([Place; PIXELS], usize) {
         let taken = self.left.min(PIXELS);
         let mut places = [self.next; PIXELS];

@@ -6,11 +6,11 @@ use causalclipseg_kernels_macros::enable;
 use std::arch::aarch64::*;
 use std::hint::black_box;
 
-/// Sums that are in progress at once, enough to hide the latency of a multiply-add.
+/// The number of sums in progress at once, enough to hide the latency of a multiply-add.
 const SUMS: usize = 16;
 
-/// Defines a function that runs `steps` steps of one multiply-add into each of the sums, and returns how many products
-/// these were.
+/// Defines a function that runs `steps` steps of one multiply-add into each of the sums, and returns the number of
+/// products.
 macro_rules! define_steps {
     ($name:ident, $set:ident, $lanes:literal products, $start:expr, $multiply_add:expr) => {
         #[enable($set)]
@@ -31,7 +31,7 @@ define_steps! {
     |sum, factor| vfmaq_f32(sum, factor, factor)
 }
 
-// The product takes part of the sum, since one that never changes would be taken out of the loop.
+// The product uses part of the sum, since the compiler would move an unchanging one out of the loop.
 define_steps! {
     neon, neon, 16 products, vdupq_n_s32(0x01020304),
     |sum, factor| {

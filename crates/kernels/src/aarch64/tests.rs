@@ -1,4 +1,4 @@
-//! What the tests of all instruction sets do not ask of these.
+//! Tests of aarch64 beyond those of all instruction sets.
 
 use crate::conv::{BLOCK, ConvF32, ConvU8, EpilogueU8, OutputU8, Target, Window};
 use crate::packing::pack_f32;
@@ -13,7 +13,7 @@ fn plain_neon_is_always_there() {
     assert!(arm_kernels().iter().any(|kernels| kernels.isa() == Isa::Neon));
 }
 
-/// The sums that come nearest to what 16 bits hold: all pixels alike and all weights alike.
+/// The sums that come nearest to the limits of 16 bits: all pixels alike and all weights alike.
 #[test]
 fn the_largest_products_do_not_overflow() {
     let (depth, pixels) = (64, 7);
@@ -45,7 +45,7 @@ fn the_largest_products_do_not_overflow() {
     }
 }
 
-/// Threads get some rows each; how many must not show in the outputs.
+/// Threads get some rows each; the outputs must not depend on how many.
 #[test]
 fn f32_outputs_do_not_depend_on_how_rows_are_cut_into_calls() {
     let (rows, columns, depth, out_channels) = (5, 11, 39, 20);

@@ -3,7 +3,7 @@
 use super::{Affine, exp, sigmoid, versions};
 
 versions! {
-    /// y = x * sigmoid(logits), or x * (1 - sigmoid(logits)) where `complement`.
+    /// A mask's gate: y = x * sigmoid(logits), or x * (1 - sigmoid(logits)) if `complement`.
     pub fn gate_f32(kernels, x: &[f32], logits: &[f32], complement: bool, y: &mut [f32]) {
         // 1 - sigmoid(l) is sigmoid(-l).
         let sign = if complement { -1.0 } else { 1.0 };
@@ -12,21 +12,21 @@ versions! {
         }
     }
 
-    /// y = x * mask, where `masks` holds the mask of each stored logit.
+    /// A mask's gate on bytes: y = x * mask, where `masks` has the mask of each stored logit.
     pub fn gate_u8(kernels, x: &[u8], x_grid: Affine, logits: &[u8], masks: &[f32; 256], y: &mut [u8], y_grid: Affine) {
         for ((y, x), logit) in y.iter_mut().zip(x).zip(logits) {
             *y = y_grid.store(x_grid.value(*x) * masks[usize::from(*logit)]);
         }
     }
 
-    /// x * sigmoid(1.702 x).
+    /// QuickGELU: x * sigmoid(1.702 x).
     pub fn quick_gelu(kernels, x: &[f32], y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
             *y = x * sigmoid(1.702 * x);
         }
     }
 
-    /// In place: e^(scale * (x - largest)) over its sum.
+    /// Softmax in place: e^(scale * (x - largest)) over its sum.
     pub fn softmax(kernels, row: &mut [f32], scale: f32) {
         let mut largest = f32::NEG_INFINITY;
         for value in row.iter() {

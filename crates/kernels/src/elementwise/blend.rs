@@ -3,34 +3,34 @@
 
 use super::versions;
 
-/// Taps of a 3 x 3 kernel: as many products a channel.
+/// The taps of a 3 x 3 kernel, which is the number of products a channel.
 const TAPS: usize = 9;
 
-/// Three taps along an axis, each between two neighbours.
+/// The number of terms along an axis: three taps, each between two neighbours.
 pub const TERMS: usize = 6;
 
-/// A row of products and what it counts. Products of one pixel lie tap by tap; `first` is the first channel of the three
-/// taps of a kernel row.
+/// A row of products and its weight. Products of one pixel are stored tap by tap; `first` is the first channel of the
+/// three taps of a kernel row.
 #[derive(Clone, Copy, Debug)]
 pub struct RowTerm<'a, T> {
     /// A row of products.
     pub products: &'a [T],
     /// The first product that is read.
     pub first: usize,
-    /// What the products are multiplied by.
+    /// The factor of the products.
     pub weight: f32,
 }
 
-/// Where one output column's six terms begin in a row that [`blend_rows_f32`] made, and what each counts.
+/// The starts of one output column's six terms in a row that [`blend_rows_f32`] computed, and their weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ColumnTerms {
-    /// Where each term's products begin.
+    /// The start of each term's products.
     pub starts: [u32; TERMS],
-    /// What each term's products are multiplied by.
+    /// The factor of each term's products.
     pub weights: [f32; TERMS],
 }
 
-/// `weight * value + sum` with one rounding, as every instruction set but the plainest has it in one instruction.
+/// `weight * value + sum` with one rounding, one instruction on every instruction set except the plainest.
 #[inline(always)]
 fn accumulate(sum: f32, weight: f32, value: f32) -> f32 {
     weight.mul_add(value, sum)
@@ -59,13 +59,13 @@ fn blend_rows<T: Copy>(
 }
 
 versions! {
-    /// Sums a row's six terms, for each low-resolution column and each of the three taps of a kernel row: `y` is columns x
-    /// 3 x channels.
+    /// Sums a row's six terms, for each low-resolution column and each of the three taps of a kernel row: `y` is
+    /// columns x 3 x channels.
     pub fn blend_rows_f32(kernels, terms: &[RowTerm<'_, f32>; TERMS], channels: usize, y: &mut [f32]) {
         blend_rows(terms, channels, [0.0, 1.0], y, |value| value);
     }
 
-    /// The same of products in bytes.
+    /// As [`blend_rows_f32`], for products in bytes.
     pub fn blend_rows_u8(
         kernels,
         terms: &[RowTerm<'_, u8>; TERMS],
@@ -78,8 +78,8 @@ versions! {
         blend_rows(terms, channels, [-zero_point * weight, scale], y, f32::from);
     }
 
-    /// Sums each output column's six terms, adds the bias, and takes the larger of that and zero where `relu`. `y` is one
-    /// row of columns x channels.
+    /// Sums each output column's six terms, adds the bias, and applies ReLU if `relu`. `y` is one row of columns x
+    /// channels.
     pub fn blend_columns(kernels, columns: &[ColumnTerms], row: &[f32], bias: &[f32], relu: bool, y: &mut [f32]) {
         let channels = bias.len();
         let lowest = if relu { 0.0 } else { f32::NEG_INFINITY };

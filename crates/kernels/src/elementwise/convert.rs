@@ -1,4 +1,4 @@
-//! Between bytes and floats, and sums of rows.
+//! Conversions between bytes and floats, and sums of rows.
 
 use super::{Affine, versions};
 
@@ -17,7 +17,7 @@ versions! {
         }
     }
 
-    /// One row of an image's three planes, stored in groups of four bytes; the fourth holds the zero point.
+    /// Stores one row of an image's three planes in groups of four bytes; the fourth is the zero point.
     pub fn image_row_u8(kernels, planes: [&[f32]; 3], grid: Affine, y: &mut [u8]) {
         let [red, green, blue] = planes;
         let fourth = grid.store(0.0);
@@ -26,7 +26,7 @@ versions! {
         }
     }
 
-    /// One row of an image's three planes, channels last.
+    /// Stores one row of an image's three planes, channels last.
     pub fn image_row_f32(kernels, planes: [&[f32]; 3], y: &mut [f32]) {
         let [red, green, blue] = planes;
         for (((pixel, r), g), b) in y.chunks_exact_mut(3).zip(red).zip(green).zip(blue) {
@@ -34,7 +34,7 @@ versions! {
         }
     }
 
-    /// y = a + b, or the larger of that and zero.
+    /// Adds two rows, then applies ReLU if `relu`.
     pub fn add_f32(kernels, a: &[f32], b: &[f32], relu: bool, y: &mut [f32]) {
         let lowest = if relu { 0.0 } else { f32::NEG_INFINITY };
         for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
@@ -42,7 +42,7 @@ versions! {
         }
     }
 
-    /// The same on bytes.
+    /// As [`add_f32`], for bytes.
     pub fn add_u8(kernels, a: (&[u8], Affine), b: (&[u8], Affine), relu: bool, y: &mut [u8], grid: Affine) {
         let lowest = if relu { 0.0 } else { f32::NEG_INFINITY };
         for ((y, first), second) in y.iter_mut().zip(a.0).zip(b.0) {

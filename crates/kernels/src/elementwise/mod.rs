@@ -1,8 +1,8 @@
-//! Everything that is no product with weights: loops over rows that a compiler vectorises well, compiled once for each
+//! All operations except products with weights: loops over rows that a compiler vectorises well, compiled once for each
 //! instruction set.
 //!
-//! Each function is written once, in plain Rust. The macro `versions!` compiles its body for AVX2, for AVX-512 and for the
-//! target's own baseline, and calls the one that the [`super::Kernels`] value stands for.
+//! Each function is written once, in plain Rust. The macro `versions!` compiles its body for AVX2, for AVX-512 and for
+//! the target's own baseline, and calls the one of the [`super::Kernels`] value.
 
 mod activation;
 mod blend;
@@ -23,9 +23,9 @@ pub use resample::{add_weighted_u8, add_weighted_u16};
 /// An affine map between stored bytes and values: value = (stored - zero_point) * scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
-    /// The distance of neighbouring values.
+    /// The difference of neighbouring values.
     pub scale: f32,
-    /// What zero is stored as.
+    /// The stored number of zero.
     pub zero_point: f32,
 }
 
@@ -35,15 +35,15 @@ impl Affine {
         (f32::from(stored) - self.zero_point) * self.scale
     }
 
-    /// The nearest stored byte, halves to even; what is beyond the range goes to its end.
+    /// The nearest stored byte, halves to even; values beyond the range are clamped.
     #[inline(always)]
     fn store(self, value: f32) -> u8 {
-        // `as` saturates, and no number becomes zero.
+        // `as` saturates, and NaN becomes zero.
         ((value / self.scale).round_ties_even() + self.zero_point) as u8
     }
 }
 
-/// Compiles a function once for each instruction set. The first argument says which one may be executed.
+/// Compiles a function once for each instruction set. The first argument determines which one may be executed.
 macro_rules! versions {
     ($(
         $(#[$attribute:meta])*
@@ -69,7 +69,8 @@ macro_rules! versions {
                 }
                 use $crate::Vectors;
                 match $kernels.vectors() {
-                    // SAFETY: a `Kernels` exists only where the CPU has its instruction set, which holds these features.
+                    // SAFETY: a `Kernels` exists only where the CPU has its instruction set, which includes these
+                    // features.
                     Vectors::Avx512 => return unsafe { avx512($($argument),*) },
                     // SAFETY: as above.
                     Vectors::Avx2 => return unsafe { avx2($($argument),*) },
@@ -84,11 +85,11 @@ macro_rules! versions {
 }
 use versions;
 
-/// e^x in plain arithmetic that compilers vectorise, to 1e-7 of the result for |x| up to 87: the power of two is split
-/// off by rounding and written into the exponent's bits, the rest goes into the Taylor series to the sixth power.
+/// e^x in plain arithmetic that compilers vectorise, to 1e-7 of the result for |x| up to 87: the power of two is
+/// separated by rounding and written into the exponent's bits, the rest goes into the Taylor series to the sixth power.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    /// 1.5 * 2^23: adding it leaves a float's whole part in its low bits.
+    /// 1.5 * 2^23: adding it leaves a float's integer part in its low bits.
     const SHIFT: f32 = 12_582_912.0;
     let exponent = (x * std::f32::consts::LOG2_E).clamp(-126.0, 126.0);
     let shifted = exponent + SHIFT;
@@ -98,8 +99,8 @@ fn exp(x: f32) -> f32 {
     power * (1.0 + rest * (1.0 + rest * (c2 + rest * (c3 + rest * (c4 + rest * (c5 + rest * c6))))))
 }
 
-/// 1 / (1 + e^-x) to 1e-6. With the standard library's `exp` a large frame spends more time on its probabilities than in the
-/// network.
+/// 1 / (1 + e^-x) to 1e-6. With the standard library's `exp` a large frame would spend more time on its probabilities
+/// than in the network.
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))

@@ -2,7 +2,7 @@
 
 use super::versions;
 
-/// Sums run in this many lanes, so that compilers vectorise them without changing their order.
+/// The number of lanes of a sum, so that compilers vectorise it without changing its order.
 const LANES: usize = 16;
 
 #[inline(always)]
@@ -19,7 +19,7 @@ fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
 }
 
 versions! {
-    /// (x - mean) / sqrt(variance + epsilon) * scale + shift over one row.
+    /// Layer norm: (x - mean) / sqrt(variance + epsilon) * scale + shift over one row.
     pub fn layer_norm(kernels, x: &[f32], scale: &[f32], shift: &[f32], epsilon: f32, y: &mut [f32]) {
         let share = 1.0 / x.len() as f32;
         let mean = sum(x, |value| value) * share;

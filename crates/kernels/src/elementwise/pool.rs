@@ -3,7 +3,7 @@
 use super::{Affine, versions};
 
 versions! {
-    /// `rows` are the rows of the windows, each as wide as all windows together, with `channels` numbers a pixel. The means of a
+    /// Average pooling in f32. `rows` are the rows of the windows, each as wide as all windows together, with `channels` numbers a pixel. The means of a
     /// pixel go to the first `channels` of each `y_channels` numbers of `y`, which may end behind the last of them.
     pub fn average_pool_f32(kernels, rows: &[&[f32]], channels: usize, y: &mut [f32], y_channels: usize) {
         let size = rows.len();
@@ -23,7 +23,7 @@ versions! {
         }
     }
 
-    /// Like [`average_pool_f32`]; the mean by the inputs' scale and zero point, then stored by the outputs'.
+    /// Average pooling on bytes, like [`average_pool_f32`]: the mean with the inputs' scale and zero point, then stored with the outputs'.
     pub fn average_pool_u8(
         kernels,
         rows: &[&[u8]],
@@ -33,7 +33,7 @@ versions! {
         y_channels: usize,
         y_grid: Affine
     ) {
-        /// Channels whose sums are held at a time.
+        /// The number of channels whose sums are kept at a time.
         const LANES: usize = 64;
         let size = rows.len();
         let share = 1.0 / (size * size) as f32;

@@ -4,7 +4,8 @@
 use super::{exp, versions};
 
 versions! {
-    /// In place, over the nine logits of each of `places` output pixels; logit `tap * places + place` belongs to `place`.
+    /// Softmax in place, over the nine logits of each of `places` output pixels; logit `tap * places + place` belongs
+    /// to `place`.
     pub fn softmax_taps(kernels, logits: &mut [f32], places: usize) {
         for place in 0..places {
             let mut largest = f32::NEG_INFINITY;
@@ -23,7 +24,7 @@ versions! {
         }
     }
 
-    /// y += weight * x.
+    /// Adds a weighted row: y += weight * x.
     pub fn reassemble(kernels, x: &[f32], weight: f32, y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
             *y += weight * x;

@@ -1,4 +1,5 @@
-//! Each function on each instruction set of this machine against its formula in f64, at lengths with every kind of tail.
+//! Compares each function on each instruction set of this machine with its formula in f64, at lengths with every kind
+//! of tail.
 
 use super::*;
 use crate::Kernels;

@@ -1,5 +1,5 @@
-//! No kernel reads or writes beyond its slices: each ends where the memory that may be touched ends, so that one byte more
-//! is a SIGBUS.
+//! Checks that no kernel reads or writes beyond its slices: each ends where the accessible memory ends, so that one
+//! byte more is a SIGBUS.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -8,8 +8,8 @@ use memmap2::{MmapMut, MmapOptions};
 
 use super::*;
 
-/// Numbers that end where a mapped file ends. The mapping goes on for a page, but touching a page behind the end of its
-/// file is an error.
+/// Numbers that end where a mapped file ends. The mapping continues for a page, but touching a page behind the end of
+/// its file is an error.
 struct Guarded<T> {
     map: MmapMut,
     start: usize,
@@ -24,7 +24,7 @@ impl<T: Copy> Guarded<T> {
         let file = tempfile::tempfile().unwrap();
         let bytes = size_of_val(values).next_multiple_of(PAGE).max(PAGE);
         file.set_len(bytes as u64).unwrap();
-        // SAFETY: nobody else has the file, and the slices below stay within it.
+        // SAFETY: nothing else uses the file, and the slices below stay within it.
         let map = unsafe { MmapOptions::new().len(bytes + PAGE).map_copy(&file) }.unwrap();
         let start = bytes - size_of_val(values);
         let mut guarded = Self { map, start, len: values.len(), element: PhantomData };
@@ -32,7 +32,7 @@ impl<T: Copy> Guarded<T> {
         guarded
     }
 
-    /// Whether what lies in front of the numbers is as it was.
+    /// Whether the memory in front of the numbers is unchanged.
     fn front_is_untouched(&self) -> bool {
         self.map[..self.start].iter().all(|byte| *byte == 0)
     }
@@ -42,7 +42,7 @@ impl<T: Copy> Deref for Guarded<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the numbers lie within the file, at a multiple of their size, and any bits are one of them.
+        // SAFETY: the numbers are within the file, at a multiple of their size, and any bits are a valid number.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(self.start).cast(), self.len) }
     }
 }
@@ -54,7 +54,7 @@ impl<T: Copy> DerefMut for Guarded<T> {
     }
 }
 
-/// Few shapes do, since each is some ten mappings; all kinds of tails are among them.
+/// A few shapes, since each needs some ten mappings; all kinds of tails are among them.
 fn tails() -> Vec<Shape> {
     let mut shapes = vec![];
     for out_channels in [1, 8, 15, 16, 17, 31, 32, 33, 48] {

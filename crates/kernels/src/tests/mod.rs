@@ -1,4 +1,4 @@
-//! Every instruction set of this CPU against the plain implementation, over awkward shapes and random ones.
+//! Compares every instruction set of this CPU with the plain implementation, over awkward shapes and random ones.
 //!
 //! The kernels of AVX2 also run under Miri, which checks every pointer, and all of them under AddressSanitizer:
 //!
@@ -31,7 +31,7 @@ impl Random {
         among[self.below(among.len())]
     }
 
-    /// Between -1 and 1.
+    /// A number between -1 and 1.
     fn unit(&mut self) -> f32 {
         (self.below(2001) as f32 - 1000.0) / 1000.0
     }
@@ -48,14 +48,14 @@ enum Output {
 struct Shape {
     rows: usize,
     columns: usize,
-    /// Taps along each side.
+    /// The number of taps along each side.
     kernel: usize,
     stride: usize,
     depth: usize,
     out_channels: usize,
     /// Elements between an output pixel's last channel and the next pixel.
     gap: usize,
-    /// The same in the map and the residual.
+    /// As `gap`, in the map and the residual.
     addend_gap: usize,
     map: bool,
     residual: bool,
@@ -213,7 +213,7 @@ impl Shape {
             x: (0..self.input_rows() * self.input_columns() * self.depth).map(|_| input(random)).collect(),
             weights: pack(&weights, self.out_channels, side * side, self.depth).into(),
             bias: (0..padded).map(|_| bias(random)).collect(),
-            // Outputs spread over the whole of u8 and somewhat beyond.
+            // Outputs spread over the full range of u8 and slightly beyond.
             multiplier: (0..padded)
                 .map(|_| (0.5 + random.unit().abs()) / (self.depth * side * side) as f32 / 60.0)
                 .collect(),
@@ -282,7 +282,8 @@ impl Shape {
         }
     }
 
-    /// Outputs of an int8 convolution as numbers that can be compared bit by bit. What no output covers stays as it was.
+    /// Outputs of an int8 convolution as numbers that can be compared bit by bit. Elements that are not outputs stay
+    /// unchanged.
     fn run_u8(&self, numbers: &Numbers<u8, i8, i32>, run: &dyn Fn(&mut ConvU8<'_>)) -> Vec<u32> {
         match self.output {
             Output::U8 { zero_point, lowest } => {
@@ -332,7 +333,7 @@ fn shapes() -> Vec<Shape> {
 
 type RunU8<'a> = (&'a str, Box<dyn Fn(&mut ConvU8<'_>)>);
 
-/// What runs int8 convolutions on this CPU, beside the plain implementation.
+/// The implementations of int8 convolutions on this CPU, except the plain one.
 fn runs_u8() -> Vec<RunU8<'static>> {
     let mut runs: Vec<RunU8> = vec![];
     for kernels in Kernels::available().into_iter().filter(|kernels| kernels.isa() != Isa::Generic) {
@@ -369,7 +370,7 @@ fn pairs_of_weights_fit_16_bits_up_to_a_bound() {
     }
 }
 
-/// Outputs that are all clamped would hide errors.
+/// If all outputs were clamped, errors would be hidden.
 #[test]
 fn the_shapes_exercise_the_whole_range() {
     let mut random = Random(1);
@@ -414,7 +415,7 @@ fn f32_agrees_with_the_plain_implementation() {
     }
 }
 
-/// A sum that is not a number, or too large for an integer, becomes the same byte everywhere.
+/// A sum that is NaN, or too large for an integer, becomes the same byte everywhere.
 #[test]
 fn values_beyond_integers_are_clamped() {
     let shape = Shape { out_channels: 33, ..PLAIN };

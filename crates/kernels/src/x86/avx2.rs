@@ -1,14 +1,14 @@
 //! AVX2 with FMA: eight outputs a vector, two vectors a block.
 //!
-//! In int8 the instruction that multiplies bytes, `vpmaddubsw`, saturates at 16 bits where both products are large. Where
-//! weights are small enough that it can't (see [`super::super::conv::has_narrow_pairs`]), it multiplies, and `vpmaddwd` by
-//! ones adds its pairs in 32 bits. The tile is then 5 pixels x 16 outputs: ten sums, two vectors of weights, one of inputs,
-//! one of products and the ones fill 15 of the 16 registers.
+//! In int8 the instruction that multiplies bytes, `vpmaddubsw`, saturates at 16 bits where both products are large.
+//! Where weights are small enough to prevent that (see [`super::super::conv::has_narrow_pairs`]), it multiplies, and
+//! `vpmaddwd` by ones adds its pairs in 32 bits. The tile is then 5 pixels x 16 outputs: ten sums, two vectors of
+//! weights, one of inputs, one of products and the ones fill 15 of the 16 registers.
 //!
-//! Any other weights are widened, and the bytes with them: of each four inputs the even ones and the odd ones become 16-bit
-//! numbers side by side, and `vpmaddwd` adds two products each in 32 bits, exactly. Widening costs two instructions for a
-//! pixel and three for a vector of weights. The tile is 4 pixels x 16 outputs: eight sums, four vectors of widened weights,
-//! two of inputs and a mask fill 15 registers.
+//! Other weights are widened, and the bytes with them: of each four inputs the even ones and the odd ones become 16-bit
+//! numbers side by side, and `vpmaddwd` adds two products each in 32 bits, exactly. Widening costs two instructions for
+//! a pixel and three for a vector of weights. The tile is 4 pixels x 16 outputs: eight sums, four vectors of widened
+//! weights, two of inputs and a mask fill 15 registers.
 //!
 //! In f32 the tile is 6 pixels x 16 outputs: twelve sums, two vectors of weights, one of inputs.
 
@@ -70,7 +70,7 @@ mod int8 {
 
     pub(crate) const SUM: &[&[SumTile<u8, i8, i32>]] = &[&table!(false: 1 2 3 4)];
 
-    /// Two neighbouring bytes each of four, as 16-bit numbers: the first and third, the second and fourth.
+    /// Four bytes as two pairs of 16-bit numbers: the first and third, the second and fourth.
     #[derive(Clone, Copy)]
     struct Widened {
         even: __m256i,

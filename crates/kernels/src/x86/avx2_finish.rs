@@ -1,7 +1,7 @@
-//! From sums to outputs with AVX2; [`crate::conv`] has the formulas.
+//! Converts sums to outputs with AVX2; [`crate::conv`] has the formulas.
 //!
-//! What an epilogue lacks costs nothing, since each combination is a function of its own. A pixel's block is two vectors.
-//! A block that is only partly filled passes through a buffer, so that nothing beyond the outputs is read or written.
+//! Absent parts of an epilogue cost nothing, since each combination is a separate function. A pixel's block is two
+//! vectors. A partly filled block passes through a buffer, so that nothing beyond the outputs is read or written.
 
 use causalclipseg_kernels_macros::enable;
 use std::arch::x86_64::*;
@@ -12,7 +12,7 @@ use super::super::microkernel::{Finish, FinishTile};
 /// The functions for an epilogue, to u8 and to f32.
 pub(crate) fn choose_u8(epilogue: &EpilogueU8<'_>) -> (FinishTile<i32, u8, u8>, FinishTile<i32, u8, f32>) {
     match (epilogue.map.is_some(), epilogue.residual.is_some()) {
-        // Without an offset rounding is all that follows, and -0 rounds as 0 does.
+        // Without an offset only rounding follows, and -0 rounds as 0 does.
         (false, false) if epilogue.offset == 0.0 => (to_u8::<false, false, false>, to_f32::<false, false>),
         (false, false) => (to_u8::<false, false, true>, to_f32::<false, false>),
         (false, true) => (to_u8::<false, true, true>, to_f32::<false, true>),
@@ -145,7 +145,7 @@ unsafe fn value<const MAP: bool, const RESIDUAL: bool, const OFFSET: bool, Y>(
 /// The CPU must have AVX2, and `finish` must point to what the tile has.
 #[enable(avx2)]
 unsafe fn to_u8<const MAP: bool, const RESIDUAL: bool, const OFFSET: bool>(finish: &Finish<i32, u8, u8>) {
-    // Larger values would overflow the conversion. What is not a number passes and becomes the lowest output.
+    // Larger values would overflow the conversion. NaN passes and becomes the lowest output.
     let highest = _mm256_set1_ps((255 - finish.scalars.zero_point) as f32);
     let zero_point = _mm256_set1_epi16(finish.scalars.zero_point as i16);
     let lowest = _mm_set1_epi8(finish.scalars.lowest as i8);

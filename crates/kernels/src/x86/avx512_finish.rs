@@ -1,7 +1,7 @@
-//! From sums to outputs with AVX-512; [`crate::conv`] has the formulas.
+//! Converts sums to outputs with AVX-512; [`crate::conv`] has the formulas.
 //!
-//! What an epilogue lacks costs nothing, since each combination is a function of its own. Loads and stores of a block that
-//! is only partly filled are masked.
+//! Absent parts of an epilogue cost nothing, since each combination is a separate function. Loads and stores of a
+//! partly filled block are masked.
 
 use causalclipseg_kernels_macros::enable;
 use std::arch::x86_64::*;
@@ -12,7 +12,7 @@ use super::super::microkernel::{Finish, FinishTile};
 /// The functions for an epilogue, to u8 and to f32.
 pub(crate) fn choose_u8(epilogue: &EpilogueU8<'_>) -> (FinishTile<i32, u8, u8>, FinishTile<i32, u8, f32>) {
     match (epilogue.map.is_some(), epilogue.residual.is_some()) {
-        // Without an offset rounding is all that follows, and -0 rounds as 0 does.
+        // Without an offset only rounding follows, and -0 rounds as 0 does.
         (false, false) if epilogue.offset == 0.0 => (to_u8::<false, false, false>, to_f32::<false, false>),
         (false, false) => (to_u8::<false, false, true>, to_f32::<false, false>),
         (false, true) => (to_u8::<false, true, true>, to_f32::<false, true>),
@@ -31,7 +31,7 @@ pub(crate) fn choose_f32(conv: &ConvF32<'_>) -> FinishTile<f32, f32, f32> {
     }
 }
 
-/// The lanes of a tile's block that hold outputs.
+/// The lanes of a tile's block with outputs.
 fn filled(outputs: usize, block: usize) -> __mmask16 {
     let lanes = outputs.saturating_sub(block * BLOCK).min(BLOCK);
     ((1u32 << lanes) - 1) as __mmask16
@@ -80,7 +80,7 @@ unsafe fn value<const MAP: bool, const RESIDUAL: bool, const OFFSET: bool, Y>(
 #[enable(avx512_vnni)]
 unsafe fn to_u8<const MAP: bool, const RESIDUAL: bool, const OFFSET: bool>(finish: &Finish<i32, u8, u8>) {
     let zero_point = finish.scalars.zero_point;
-    // Larger values would overflow the conversion. What is not a number passes and becomes the lowest output.
+    // Larger values would overflow the conversion. NaN passes and becomes the lowest output.
     let highest = _mm512_set1_ps((255 - zero_point) as f32);
     // SAFETY: as the caller vouches.
     unsafe {
@@ -95,7 +95,7 @@ unsafe fn to_u8<const MAP: bool, const RESIDUAL: bool, const OFFSET: bool>(finis
                 let second = _mm512_cvtps_epi32(_mm512_min_ps(highest, second));
                 _mm512_adds_epi16(_mm512_packs_epi32(first, second), zero_point)
             };
-            // Packing works within quarters of vectors: each holds four outputs of either block of either pixel.
+            // Packing works within quarters of vectors: each has four outputs of either block of either pixel.
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
             for pixel in (0..finish.pixels).step_by(2) {
                 let next = (pixel + 1).min(finish.pixels - 1);

@@ -4,12 +4,12 @@
 //! and 28 multiply-adds share 14 broadcasts and two loads: cores start at most as many multiply-adds as loads in a cycle,
 //! so the loads hide behind the arithmetic.
 //!
-//! Where a sum has few products, finishing a tile takes a good part of the time. Then tiles are at most 8 pixels: what a
-//! smaller tile has to finish fits among the instructions that a core looks at ahead, so it runs beside the next tile's
+//! Where a sum has few products, finishing a tile takes a large part of the time. Then tiles are at most 8 pixels: the
+//! finishing of a smaller tile fits into the core's out-of-order window, so it runs beside the next tile's
 //! multiply-adds.
 //!
-//! Pixels that lie a multiple of 4 KiB apart, as 1024 channels of f32 do, share one set of the first level of cache, whose
-//! eight ways are fewer than 14. There tiles are at most 7 pixels.
+//! Pixels whose addresses differ by a multiple of 4 KiB, as with 1024 channels of f32, share one set of the first-level
+//! cache, whose eight ways are fewer than 14. There tiles are at most 7 pixels.
 
 use std::arch::x86_64::*;
 
@@ -22,7 +22,7 @@ use super::registers;
 use super::tile::{define_sum, table};
 use causalclipseg_kernels_macros::enable;
 
-/// Steps of four inputs below which smaller tiles are faster.
+/// The number of steps of four inputs below which smaller tiles are faster.
 const SHALLOW: usize = 128;
 
 /// The kernels of AVX-512.
@@ -74,7 +74,7 @@ mod int8 {
     pub(crate) const SUM: &[&[SumTile<u8, i8, i32>]] =
         &[&table!(true: 1 2 3 4 5 6 7 8 9 10 11 12 13 14), &table!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)];
 
-    /// The same for up to 8 pixels.
+    /// As [`SUM`], for up to 8 pixels.
     pub(crate) const SHALLOW_SUM: &[&[SumTile<u8, i8, i32>]] = &[SUM[0].split_at(8).0, SUM[1].split_at(8).0];
 
     /// # Safety
@@ -137,7 +137,7 @@ mod float {
     pub(crate) const SUM: &[&[SumTile<f32, f32, f32>]] =
         &[&table!(true: 1 2 3 4 5 6 7 8 9 10 11 12 13 14), &table!(false: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)];
 
-    /// The same for up to 7 pixels.
+    /// As [`SUM`], for up to 7 pixels.
     pub(crate) const ALIASED_SUM: &[&[SumTile<f32, f32, f32>]] = &[SUM[0].split_at(7).0, SUM[1].split_at(7).0];
 
     /// # Safety

@@ -1,4 +1,4 @@
-//! AVX-VNNI: AVX2 and the 256-bit form of `vpdpbusd`, on cores that lack AVX-512. What is f32 is AVX2's.
+//! AVX-VNNI: AVX2 and the 256-bit form of `vpdpbusd`, on cores that lack AVX-512. The f32 kernels are AVX2's.
 //!
 //! The tile is 6 pixels x 16 outputs: twelve sums, two vectors of weights and one of inputs fill 15 of 16 registers, and
 //! twelve sums are enough to hide the latency of the instruction.

@@ -1,7 +1,7 @@
 //! Convolutions with the vector instructions of x86-64.
 //!
-//! Each instruction set has a file with its inner loops ([`tile`] is their common form) and chooses among functions that
-//! finish a tile; [`super::microkernel`] joins the two.
+//! Each instruction set has a file with its inner loops ([`tile`] is their common form) and selects the functions that
+//! finish a tile; [`super::microkernel`] combines the two.
 
 pub(crate) mod avx2;
 mod avx2_finish;

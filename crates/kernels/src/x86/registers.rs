@@ -4,8 +4,8 @@ use causalclipseg_kernels_macros::enable;
 use std::arch::x86_64::*;
 use std::hint::black_box;
 
-/// Defines a function that runs `steps` steps of one multiply-add into each of the named sums, and returns how many products
-/// these were.
+/// Defines a function that runs `steps` steps of one multiply-add into each of the named sums, and returns the number
+/// of products.
 macro_rules! define_steps {
     ($name:ident, $set:ident, $lanes:literal products, $start:expr, $multiply_add:expr, $($sum:ident)+) => {
         #[enable($set)]
@@ -46,8 +46,8 @@ define_steps! {
     a b c d e f g h i j k l
 }
 
-// The way of seven-bit weights, which is the faster one. The product takes part of the sum, since one that never changes
-// would be taken out of the loop.
+// The method for seven-bit weights, which is the faster one. The product uses part of the sum, since the compiler would
+// move an unchanging one out of the loop.
 define_steps! {
     avx2_int8, avx2, 32 products, _mm256_set1_epi16(3),
     |sum, factor| _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(sum, factor), factor)),

@@ -1,18 +1,18 @@
 //! The inner loop of every x86 kernel, written once.
 //!
 //! A tile is some pixels of one row times two vectors of outputs. Each step loads the weights of both vectors, then for
-//! each pixel broadcasts its next inputs and multiplies them into the pixel's two sums. All sums stay in registers: they
-//! are variables of their own, since the compiler would keep an array of vectors in memory.
+//! each pixel broadcasts its next inputs and multiplies them into the pixel's two sums. All sums stay in registers:
+//! they are separate variables, since the compiler would keep an array of vectors in memory.
 
-/// Defines `sum<PIXELS, ONE>`, which sums a tile of `PIXELS` pixels, and of one vector of outputs only where `ONE`. The
+/// Defines `sum<PIXELS, ONE>`, which sums a tile of `PIXELS` pixels, and of only one vector of outputs if `ONE`. The
 /// operations are functions of the surrounding module:
 /// * `load(*const S) -> V` and `store(*mut S, V)`: sums;
 /// * `load_weights(*const W) -> M`: the weights of one vector of outputs for one step;
 /// * `broadcast(*const X) -> N`: one pixel's inputs of one step, in every lane;
 /// * `multiply_add(V, N, M) -> V`.
 ///
-/// `second` says how far behind the first vector's weights the second's lie; `streams` is 2 where these are far apart, so
-/// that each needs fetching ahead.
+/// `second` is the distance of the second vector's weights from the first's; `streams` is 2 where these are far apart,
+/// so that each needs fetching ahead.
 macro_rules! define_sum {
     (
         features: $set:ident,
@@ -24,7 +24,7 @@ macro_rules! define_sum {
         pixels: $($pixel:literal $a:ident $b:ident),+
     ) => {
         /// # Safety
-        /// The CPU must have the instructions, and the operands must lie within their slices.
+        /// The CPU must have the instructions, and the operands must be inside their slices.
         #[enable($set)]
         pub(crate) unsafe fn sum<const PIXELS: usize, const ONE: bool>(operands: &Operands<$x, $w, $s>, sums: *mut $s) {
             const STEP: usize = $group * BLOCK;
@@ -32,8 +32,8 @@ macro_rules! define_sum {
             const AHEAD: usize = 1024 / size_of::<$w>();
             let second: usize = $second(operands);
             let stride = operands.column_stride;
-            // SAFETY: a pixel's runs of `depth` inputs, the weights of the tile's blocks and their biases lie within the
-            // slices that the caller checked. A fetch ahead may point anywhere.
+            // SAFETY: a pixel's runs of `depth` inputs, the weights of the tile's blocks and their biases are inside
+            // the slices that the caller checked. A fetch ahead may point anywhere.
             unsafe {
                 $(
                     let mut $a = load(operands.bias);

@@ -2,12 +2,12 @@
 // mean of the values by it.
 
 struct Shape {
-    /// Fours of channels of a pixel, and of a head.
+    /// Groups of four channels of a pixel, and of a head.
     quads: u32,
     head_quads: u32,
     y_quads: u32,
     y_first: u32,
-    /// What scores are multiplied by.
+    /// The factor of the scores.
     scale: f32,
 }
 

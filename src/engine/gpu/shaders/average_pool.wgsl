@@ -7,7 +7,7 @@ struct Shape {
     y_quads: u32,
     y_first: u32,
     size: u32,
-    /// Fours of channels of all output pixels.
+    /// Groups of four channels of all output pixels.
     items: u32,
 }
 

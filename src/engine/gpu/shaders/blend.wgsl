@@ -3,7 +3,7 @@
 struct Shape {
     height: u32,
     width: u32,
-    /// Fours of output channels.
+    /// Groups of four output channels.
     quads: u32,
     y_quads: u32,
     y_first: u32,

@@ -1,10 +1,10 @@
-// What an upsampled convolution's output is made of along one axis: each of three taps lies between two neighbours at low
-// resolution (bilinear, align_corners = false, edges repeated), and a tap outside the upsampled frame counts nothing.
+// The terms of an upsampled convolution's output along one axis: each of three taps lies between two neighbours at low
+// resolution (bilinear, align_corners = false, edges repeated), and a tap outside the upsampled frame has weight zero.
 
 struct Pair {
     lower: u32,
     upper: u32,
-    /// What the two count.
+    /// The weights of the two.
     weights: vec2<f32>,
 }
 

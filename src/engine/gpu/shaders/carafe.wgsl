@@ -1,11 +1,12 @@
-// CARAFE's reassembly (Wang et al., ICCV 2019): each output pixel is a mean of the 3 x 3 neighbourhood below it, zero outside
-// the frame, by the softmax of nine logits of its own. A group makes the PLACES output pixels above one pixel of the map.
+// CARAFE's reassembly (Wang et al., ICCV 2019): each output pixel is a mean of the 3 x 3 neighbourhood below it, zero
+// outside the frame, weighted by the softmax of nine logits of its own. A group computes the PLACES output pixels above
+// one pixel of the map.
 
 struct Shape {
     height: u32,
     width: u32,
     quads: u32,
-    /// Channels of a pixel of the logits, filled up to fours.
+    /// Channels of a pixel of the logits, padded to a multiple of four.
     logits_stride: u32,
     y_quads: u32,
     y_first: u32,
@@ -21,7 +22,7 @@ const TAPS: u32 = 9u;
 
 var<workgroup> weights: array<f32, TAPS * PLACES>;
 
-/// Logit `tap * PLACES + place` of the nine of a place.
+/// Logit `tap * PLACES + place` of a place's nine logits.
 fn logit(pixel: u32, index: u32) -> f32 {
     let channel = pixel * shape.logits_stride + index;
     let four = unpack4(logits[channel / 4u]);
@@ -52,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let quad = item % shape.quads;
         var sum = vec4<f32>();
         for (var tap = 0u; tap < TAPS; tap += 1u) {
-            // One less than zero is the largest number, and outside too.
+            // Unsigned arithmetic: one less than zero wraps to the largest number, which is outside too.
             let source_row = row + tap / 3u - 1u;
             let source_column = column + tap % 3u - 1u;
             if source_row < shape.height && source_column < shape.width {

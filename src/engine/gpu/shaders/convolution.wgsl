@@ -1,26 +1,27 @@
 // A product with weights as implicit GEMM: y = relu(W * x + bias + map + residual).
 //
-// Rows of the matrix are output pixels, columns output channels, and the inner dimension runs over the kernel's taps and
-// their input channels, four at a time. A group of 128 lanes makes 64 pixels x 64 channels: sixteen inner steps of both
-// operands lie in shared memory, and every lane sums eight pixels x four channels in registers.
+// Rows of the matrix are output pixels, columns output channels, and the inner dimension runs over the kernel's taps
+// and their input channels, four at a time. A group of 128 invocations computes 64 pixels x 64 channels: sixteen inner
+// steps of both operands are kept in shared memory, and every invocation sums eight pixels x four channels in
+// registers.
 
 struct Shape {
     in_height: u32,
     in_width: u32,
     in_quads: u32,
     out_width: u32,
-    /// Of the output.
+    /// Pixels of the output.
     pixels: u32,
-    /// Fours of output channels.
+    /// Groups of four output channels.
     out_quads: u32,
-    /// Fours of channels of a pixel of y, and where these begin.
+    /// Groups of four channels of a pixel of y, and where these begin.
     y_quads: u32,
     y_first: u32,
     residual_quads: u32,
     kernel: u32,
     stride: u32,
     padding: u32,
-    /// Fours of the inner dimension.
+    /// Groups of four of the inner dimension.
     inner_quads: u32,
 }
 
@@ -37,13 +38,13 @@ struct Shape {
 const PIXELS: u32 = 64u;
 const QUADS: u32 = 16u;
 const DEPTH: u32 = 16u;
-/// One more than there are, so that lanes do not meet in one memory bank.
+/// One more than needed, which avoids bank conflicts.
 const ROW: u32 = 17u;
 const OUTSIDE: i32 = -1000000;
 
-/// Inner step x fours of pixels.
+/// Inner step x groups of four pixels.
 var<workgroup> x_tile: array<vec4<f32>, DEPTH * ROW>;
-/// Inner step x fours of channels.
+/// Inner step x groups of four channels.
 var<workgroup> w_tile: array<vec4<f32>, DEPTH * ROW>;
 
 fn read_x(corner: vec2<i32>, tap: vec2<i32>, quad: u32, is_inside: bool) -> vec4<f32> {
@@ -61,7 +62,7 @@ fn read_w(step: u32, quad: u32) -> vec4<f32> {
     return unpack_weight(weights[step * shape.out_quads + quad]);
 }
 
-/// Where the window of an output pixel begins, x then y.
+/// The corner of an output pixel's window, x then y.
 fn corner_of(pixel: u32) -> vec2<i32> {
     if pixel >= shape.pixels {
         return vec2<i32>(OUTSIDE, OUTSIDE);
@@ -95,7 +96,7 @@ fn write(pixel: u32, quad: u32, sum: vec4<f32>) {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let first_pixel = group.x * PIXELS;
     let first_quad = group.y * QUADS;
-    // The first half of the lanes fetches pixels, the other weights; sixteen fours each.
+    // The first half of the invocations fetches pixels, the other weights; sixteen groups of four each.
     let fetch = lane % 64u;
     let fetched_pixels = first_pixel + fetch / 4u * 4u;
     let corner_0 = corner_of(fetched_pixels);

@@ -26,7 +26,7 @@ fn main(
     if COMPLEMENT {
         logit = -logit;
     }
-    // Beyond these the sigmoid is 0 or 1 in f32, and e^-logit no number on some devices.
+    // Beyond these the sigmoid is 0 or 1 in f32, and e^-logit is not finite on some devices.
     logit = clamp(logit, vec4<f32>(-80.0), vec4<f32>(80.0));
     let value = unpack4(x[item]) / (1.0 + exp(-logit));
     y[item / shape.quads * shape.y_quads + shape.y_first + item % shape.quads] = pack4(value);

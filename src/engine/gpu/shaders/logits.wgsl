@@ -3,10 +3,10 @@
 struct Shape {
     height: u32,
     width: u32,
-    /// Sentences whose dot products lie here, and the place of the first among all.
+    /// The number of sentences in this chunk, and the index of the first among all.
     count: u32,
     first: u32,
-    /// Where in `kernels` the biases begin.
+    /// The offset of the biases in `kernels`.
     biases: u32,
 }
 
@@ -30,7 +30,7 @@ fn main(
     let pixel = item % pixels;
     var sum = kernels[shape.biases + sentence];
     for (var tap = 0u; tap < 9u; tap += 1u) {
-        // One less than zero is the largest number, and outside too.
+        // Unsigned arithmetic: one less than zero wraps to the largest number, which is outside too.
         let row = pixel / shape.width + tap / 3u - 1u;
         let column = pixel % shape.width + tap % 3u - 1u;
         if row < shape.height && column < shape.width {

@@ -1,18 +1,18 @@
-// The last stage of the decoder: tap products at low resolution become features, and features become nine dot products for
-// each sentence. A group makes 64 pixels of a row, sixteen channels at a time: rows of products are mixed into shared memory,
-// and every lane mixes their columns into the features of one pixel, which it multiplies with the sentences' kernels at once.
-// The full-size map of features never exists.
+// The last stage of the decoder: tap products at low resolution become features, and features become nine dot products
+// for each sentence. A group computes 64 pixels of a row, sixteen channels at a time: rows of products are blended into
+// shared memory, and every invocation blends their columns into the features of one pixel, which it multiplies with the
+// sentences' kernels at once. The full-size map of features is never stored.
 
 struct Shape {
     height: u32,
     width: u32,
-    /// Fours of features.
+    /// Groups of four features.
     quads: u32,
 }
 
-/// Pixels of a group, which is as many as it has lanes.
+/// Pixels of a group, as many as it has invocations.
 const PIXELS: u32 = 64u;
-/// Fours of channels at a time.
+/// Groups of four channels at a time.
 const DEPTH: u32 = 4u;
 /// The most columns at low resolution that the pixels of a group read.
 const COLUMNS: u32 = PIXELS / SCALE + 4u;
@@ -20,11 +20,11 @@ const COLUMNS: u32 = PIXELS / SCALE + 4u;
 @group(0) @binding(0) var<uniform> shape: Shape;
 @group(0) @binding(1) var<storage, read> products: array<Stored4>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-/// Channel by channel GROUPS fours of outputs (nine taps a sentence), then what each output adds of itself.
+/// Channel by channel GROUPS groups of four outputs (nine taps a sentence), then each output's constant.
 @group(0) @binding(3) var<storage, read> kernels: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> dots: array<vec4<f32>>;
 
-/// Column, then kx, then fours of channels.
+/// Column, then kx, then groups of four channels.
 var<workgroup> mixed: array<vec4<f32>, COLUMNS * 3u * DEPTH>;
 
 fn product(row: u32, column: u32, tap: u32, quad: u32) -> vec4<f32> {

@@ -60,7 +60,7 @@ fn blends() {
     }
 }
 
-/// From products to logits, for numbers of sentences that fill a chunk and that do not.
+/// Compares the steps from products to logits, for numbers of sentences that fill a chunk and that do not.
 #[test]
 fn tails() {
     let Some(gpu) = gpu() else { return };

@@ -1,4 +1,4 @@
-//! What a device refuses comes back as an error.
+//! A device's refusals are returned as errors.
 
 use super::super::context::GpuContext;
 use super::super::error::GpuError;
@@ -22,7 +22,7 @@ fn bad_shaders_and_wishes_are_errors() {
     let huge = gpu.buffer("a map", u64::MAX / 4, BufferUsages::STORAGE);
     assert!(matches!(huge, Err(GpuError::Limit { .. })));
     assert!(matches!(gpu.check_groups([1, u32::MAX, 1]), Err(GpuError::Limit { .. })));
-    // None of it stays with the device.
+    // The device is still usable afterwards.
     assert!(gpu.guarded("go on", || Ok(())).is_ok());
 }
 

@@ -1,5 +1,5 @@
-//! Every shader against a plain implementation, over shapes that fill no tile. Where there is no adapter the tests say so and
-//! pass.
+//! Compares every shader with a plain implementation, over shapes that do not fill a tile. Where there is no adapter
+//! the tests say so and pass.
 
 mod decoder;
 mod failures;

@@ -138,7 +138,7 @@ pub(crate) fn upsample(x: &[f32], size: Size, scale: usize) -> (Vec<f32>, Size) 
     (y, [height * scale, width * scale, channels])
 }
 
-/// Of `9 * C` tap products: upsampled, shifted to where their taps read, summed, with a bias.
+/// Blends `9 * C` tap products: upsampled, shifted to where their taps read, summed, with a bias.
 pub(crate) fn blend(products: &[f32], size: Size, scale: usize, bias: &[f32], relu: bool) -> (Vec<f32>, Size) {
     let (all, [height, width, nine]) = upsample(products, size, scale);
     let channels = nine / 9;

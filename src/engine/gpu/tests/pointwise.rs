@@ -87,7 +87,7 @@ fn attentions() {
             for storage in storages(&gpu) {
                 let count = size.iter().product();
                 let [q, k, v] = [11, 12, 13].map(|seed| stored(storage, &numbers(count, seed)));
-                // Scores far enough apart that one key stands out.
+                // Scores far enough apart that one key dominates.
                 let q: Vec<f32> = q.iter().map(|value| 4.0 * value).collect();
                 let expected = attention(&q, &k, &v, size[2], heads, causal);
                 let trial = trial(StepKind::Attention { heads, causal }, 3, size);

@@ -99,7 +99,7 @@ fn convolutions_of_any_shape() {
     }
 }
 
-/// Rows of a larger weight, and a matrix that lies the other way.
+/// Weights that are rows of a larger matrix, or transposed.
 #[test]
 fn weights_lie_in_any_way() {
     let Some(gpu) = gpu() else { return };

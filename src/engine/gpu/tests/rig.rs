@@ -13,7 +13,7 @@ use half::f16;
 use ndarray::{ArrayD, IxDyn};
 use std::sync::{Arc, OnceLock};
 
-/// The device that all tests share; `None`, with a line, where there is no adapter.
+/// The device that all tests share; `None`, with a message, where there is no adapter.
 pub(crate) fn gpu() -> Option<Arc<GpuContext>> {
     static GPU: OnceLock<Option<Arc<GpuContext>>> = OnceLock::new();
     let opened = GPU.get_or_init(|| GpuContext::open(Device::Gpu { index: None }).ok().map(Arc::new));
@@ -44,7 +44,7 @@ pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(next).collect()
 }
 
-/// As the device stores a number.
+/// Values after rounding to the device's storage format.
 pub(crate) fn stored(storage: Storage, values: &[f32]) -> Vec<f32> {
     match storage {
         Storage::F32 => values.to_vec(),
@@ -67,7 +67,7 @@ pub(crate) struct Trial {
     pub writes: Tensor,
     pub first_channel: usize,
     pub weights: Weights,
-    /// Where the weights are from, instead.
+    /// The bundle that the weights come from instead.
     pub bundle: Option<Arc<Bundle>>,
 }
 
@@ -84,10 +84,10 @@ fn list(trial: &Trial) -> StepList {
     StepList { tensors, steps: vec![step], outputs: vec![written] }
 }
 
-/// What lies in the written tensor's memory before; no step may leave it where its own channels are.
+/// The written tensor's memory before the step; no step may leave it in its own channels.
 pub(crate) const BEFORE: f32 = 77.0;
 
-/// Runs the step. Yields the written tensor, channels filled up to fours.
+/// Runs the step. Yields the written tensor, channels padded to a multiple of four.
 pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32>]) -> Vec<f32> {
     let source = trial.bundle.as_ref().map_or(WeightSource::Memory(&trial.weights), WeightSource::Bundle);
     let plan = Plan::new(&list(trial), &source, storage).unwrap();
@@ -137,8 +137,8 @@ pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs
     .unwrap()
 }
 
-/// Compares a step's own channels with `expected` (pixel by pixel), all that fills them up with zero, and the channels of
-/// others with what was there before.
+/// Compares a step's own channels with `expected` (pixel by pixel), all padding with zero, and the channels of others
+/// with their earlier content.
 pub(crate) fn check(
     gpu: &Arc<GpuContext>,
     storage: Storage,
@@ -151,7 +151,7 @@ pub(crate) fn check(
     let stride = trial.writes.channels.next_multiple_of(4);
     let own = expected.len() / (trial.writes.height * trial.writes.width);
     let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
-    // Devices may take e^x with a few units in the last place of x.
+    // Devices may compute e^x with an error of a few units in the last place of x.
     let allowed = 1e-6
         + largest
             * match storage {

@@ -1,4 +1,4 @@
-//! The date and time at which an object is made.
+//! The creation date and time of an object.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

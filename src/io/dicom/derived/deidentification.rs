@@ -1,9 +1,9 @@
-//! The Basic Application Confidentiality Profile (PS3.15, E.2) for what is written here.
+//! The Basic Application Confidentiality Profile (PS3.15, E.2) for the objects that are written here.
 //!
-//! Written objects are built from a list of attributes, not copied from the source, so most of the profile's table holds by
-//! construction. What is left: patient and study stay empty (its action Z), series dates and descriptions are left out (X),
-//! dates that an object must have are a dummy (D), and each UID of the source is replaced by another (U), the same wherever
-//! it occurs. A report's content is made here alone, which is the option Clean Structured Content.
+//! Written objects are built from a list of attributes, not copied from the source, so most of the profile's table
+//! holds by construction. The rest: patient and study stay empty (its action Z), series dates and descriptions are left
+//! out (X), required dates are a dummy (D), and each UID of the source is replaced by another (U), the same wherever it
+//! occurs. A report's content is generated here only, which is the option Clean Structured Content.
 
 use super::uid::uid_of;
 use super::{Code, sequence, text};
@@ -12,31 +12,31 @@ use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
 use std::io;
 
-/// What dates and times are replaced with where an object must have one.
+/// The replacement of dates and times that an object must have.
 pub(super) const DUMMY_DATE: &str = "20000101";
 pub(super) const DUMMY_TIME: &str = "000000";
 
 const BASIC_PROFILE: Code = Code::dcm("113100", "Basic Application Confidentiality Profile");
 const CLEAN_STRUCTURED_CONTENT: Code = Code::dcm("113104", "Clean Structured Content Option");
 
-/// How UIDs are replaced in one run: the same one by the same one, so that references between results hold, and by one
-/// that does not tell what it replaced.
+/// The replacement of UIDs in one run: equal UIDs by equal ones, so that references between results stay valid, and by
+/// ones that do not reveal the original.
 pub struct Deidentification {
     secret: [u8; 32],
 }
 
 impl Deidentification {
-    /// For one run; another replaces the same UIDs by others.
+    /// Starts one run; another one replaces the same UIDs by others.
     ///
     /// # Errors
-    /// A system that has no random numbers.
+    /// The system has no random numbers.
     pub fn new() -> io::Result<Self> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self { secret })
     }
 
-    /// What a source's UID is replaced by. Those that the standard defines identify nobody and stay.
+    /// The replacement of a source's UID. UIDs that the standard defines identify nobody and stay.
     pub(super) fn uid(&self, uid: &str) -> String {
         if uid.is_empty() || uid.starts_with("1.2.840.10008.") {
             return uid.to_string();

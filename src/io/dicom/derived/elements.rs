@@ -1,4 +1,4 @@
-//! Attributes as they are written.
+//! Writes attributes.
 
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};

@@ -1,4 +1,4 @@
-//! The attributes of a written object before what it is about.
+//! The common attributes of a written object.
 
 use super::super::origin::SourceReference;
 use super::clock::now;
@@ -14,19 +14,19 @@ use std::path::Path;
 /// The most characters of a Long String, LO.
 pub const MAX_LABEL: usize = 64;
 
-/// What tells one kind of written object from another, and one object from all others.
+/// The attributes that identify the kind of a written object, and the object.
 pub struct Header<'a> {
     pub sop_class: &'a str,
     pub instance_uid: &'a str,
     pub series_uid: &'a str,
     pub modality: &'a str,
     pub series_description: &'a str,
-    /// Whether it holds Content Sequence, to which a rule of its own applies where patients must not be recognised.
+    /// Whether it has a Content Sequence, for which de-identification has a rule of its own.
     pub structured_content: bool,
 }
 
 impl Header<'_> {
-    /// Patient, study, series, equipment and instance.
+    /// An object with patient, study, series, equipment and instance.
     pub fn object(
         &self,
         source: &SourceReference,
@@ -67,12 +67,12 @@ impl Header<'_> {
     }
 }
 
-/// Writes an object as a file, whole or not at all.
+/// Writes an object as a file, completely or not at all.
 pub fn write(object: InMemDicomObject, path: &Path) -> Result<(), WriteError> {
     let failed = |source| WriteError::Io { path: path.into(), source };
     let meta = FileMetaTableBuilder::new().transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN);
     let file = object.with_meta(meta).map_err(|error| failed(io::Error::other(error)))?;
-    // The library writes in small pieces, and keeps an error's kind to itself: the file is written at once.
+    // The library writes in small pieces, and hides an error's kind: the file is written at once.
     let mut bytes = Vec::new();
     file.write_all(&mut bytes).map_err(|error| failed(io::Error::other(error)))?;
     replace_file(path, |file| io::Write::write_all(file, &bytes))

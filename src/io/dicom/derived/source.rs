@@ -1,4 +1,4 @@
-//! What an object says about the file it was derived from.
+//! References from a written object to its source file.
 
 use super::super::origin::{PATIENT_AND_STUDY, SourceReference};
 use super::super::values::text as value;
@@ -21,7 +21,7 @@ impl SourceReference {
         Ok(())
     }
 
-    /// Patient and study as the source has them, in its character set; empty where a patient must not be recognised.
+    /// Patient and study as in the source, in its character set; empty where the patient must not be identified.
     pub(super) fn patient_and_study(&self, deidentification: Option<&Deidentification>) -> InMemDicomObject {
         let impersonal = deidentification.is_some();
         let mut object = InMemDicomObject::from_element_iter(self.character_set(impersonal));
@@ -32,7 +32,7 @@ impl SourceReference {
         object
     }
 
-    /// Where a file lacks its study's UID, one that is the same for all that is derived from the file.
+    /// The study's UID; where the file has none, one that is the same for all objects derived from the file.
     pub(in super::super) fn study_uid(&self, deidentification: Option<&Deidentification>) -> String {
         match self.uid(tags::STUDY_INSTANCE_UID, deidentification) {
             Some(uid) => uid,
@@ -43,7 +43,7 @@ impl SourceReference {
         }
     }
 
-    /// A UID of the source, or what it is replaced by.
+    /// A UID of the source, or its replacement.
     pub(in super::super) fn uid(&self, tag: Tag, deidentification: Option<&Deidentification>) -> Option<String> {
         let uid = value(&self.root, tag)?;
         Some(deidentification.map_or(uid.clone(), |deidentification| deidentification.uid(&uid)))

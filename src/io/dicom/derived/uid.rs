@@ -1,14 +1,14 @@
-//! Unique identifiers that need no registration: UUIDs of our own making (PS3.5, B.2).
+//! Unique identifiers that need no registration: UUIDs that are generated here (PS3.5, B.2).
 
 use crate::bundle::Sha256;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A UID that nothing else has.
+/// A new unique UID.
 pub fn new_uid() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let mut random = [0; 16];
-    // Without the system's random numbers, clock, process and count still tell any two apart on one machine.
+    // Without the system's random numbers, clock, process and count still distinguish any two on one machine.
     if let Err(error) = getrandom::fill(&mut random) {
         log::debug!("no random numbers for a UID: {error}");
     }
@@ -17,7 +17,7 @@ pub fn new_uid() -> String {
     uid_of(&[&random, &nanos.to_le_bytes(), &count.to_le_bytes(), &std::process::id().to_le_bytes()])
 }
 
-/// The UID of a text: the same for the same parts, and for no others.
+/// The UID of a text: the same for the same parts, and different for others.
 pub fn uid_of(parts: &[&[u8]]) -> String {
     let mut all = Vec::new();
     for part in parts {
@@ -26,7 +26,7 @@ pub fn uid_of(parts: &[&[u8]]) -> String {
     }
     let digest = Sha256::of(&all).0;
     let number = digest.iter().take(16).fold(0u128, |number, byte| (number << 8) | u128::from(*byte));
-    // The version and variant of a UUID that a maker defines.
+    // The version and variant of a custom UUID.
     let number = number & !(0xf << 76) & !(0b11 << 62) | (8 << 76) | (0b10 << 62);
     format!("2.25.{number}")
 }

@@ -1,4 +1,4 @@
-//! The concepts that a report is made of (PS3.16).
+//! The concepts of a report (PS3.16).
 
 use super::super::derived::Code;
 

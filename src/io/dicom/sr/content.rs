@@ -29,7 +29,7 @@ impl Relation {
     }
 }
 
-/// The most points of one polyline: a value of this kind has a length of sixteen bits, and a point takes eight bytes.
+/// The most points of one polyline: such a value has a length of sixteen bits, and a point needs eight bytes.
 pub const MAX_POINTS: usize = u16::MAX as usize / 8;
 
 /// An image that an item refers to.
@@ -37,8 +37,8 @@ pub const MAX_POINTS: usize = u16::MAX as usize / 8;
 pub struct ImageReference {
     pub sop_class: String,
     pub instance_uid: String,
-    /// From 1; absent of an image without frames. Of a segmentation this tells the segment too, which must not be
-    /// named beside it (PS3.3, 10.3).
+    /// The frame's number from 1; absent for an image without frames. For a segmentation this identifies the segment
+    /// too, which must not be named beside it (PS3.3, 10.3).
     pub frame: Option<u32>,
 }
 
@@ -63,7 +63,7 @@ fn item(
     item
 }
 
-/// A heading with items below it; `template` is the number of the template that says which.
+/// A heading with items below it; `template` is the number of the template that defines them.
 pub fn container(
     relation: Option<Relation>,
     name: Code,
@@ -81,7 +81,7 @@ pub fn container(
     item(relation, "CONTAINER", Some(name), value, children)
 }
 
-/// Text of our own beside names of the source's.
+/// Generated text beside the source's names.
 #[derive(Clone, Copy)]
 pub struct Words<'a> {
     pub source: &'a SourceReference,
@@ -127,7 +127,8 @@ pub fn image(relation: Relation, name: Option<Code>, reference: &ImageReference)
     item(Some(relation), "IMAGE", name, [sequence(tags::REFERENCED_SOP_SEQUENCE, vec![referenced])], Vec::new())
 }
 
-/// A line on an image through points `[x, y]`, in pixels from its upper left corner, as reports and this library count them.
+/// A line on an image through points `[x, y]`, in pixels from its upper left corner, as reports and this library count
+/// them.
 pub fn polyline(relation: Relation, name: Code, points: &[[f32; 2]], on: &ImageReference) -> InMemDicomObject {
     let data = points.iter().flatten().copied().collect();
     let value = [

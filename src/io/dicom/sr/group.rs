@@ -1,8 +1,8 @@
-//! Measurement groups: one of every finding in every frame.
+//! Measurement groups: one for every finding in every frame.
 //!
-//! Beside a segmentation that was written in the same run a group is of TID 1410, planar region of interest: it refers to
-//! the segmentation's frame. Without one it is of TID 1501, measurements of an image, and the area is inferred from the
-//! outlines of its parts, since TID 1410 knows one outline, and a mask may have several.
+//! If a segmentation was written in the same run, a group uses TID 1410, planar region of interest: it refers to the
+//! segmentation's frame. Otherwise it uses TID 1501, measurements of an image, and the area is inferred from the
+//! outlines of its parts, since TID 1410 allows one outline, and a mask may have several.
 
 use super::super::derived::Algorithm;
 use super::super::segmentation::{CATEGORY, LESION};
@@ -11,12 +11,12 @@ use super::content::Relation::{Contains, HasConceptModifier, HasObservationConte
 use super::content::{ImageReference, MAX_POINTS, Words, code, container, image, measurement, polyline, uid};
 use dicom_object::InMemDicomObject;
 
-/// What was found in one frame under one prompt.
+/// The finding of one prompt in one frame.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// From 0.
+    /// The prompt's number, from 0.
     pub prompt: usize,
-    /// In the source, from 0.
+    /// The frame's number in the source, from 0.
     pub frame: usize,
     pub area_mm2: f64,
     pub longest_diameter: Option<Line>,
@@ -29,11 +29,11 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
     pub length_mm: f64,
-    /// `[x, y]` in pixels.
+    /// The two ends, `[x, y]` in pixels.
     pub ends: [[f32; 2]; 2],
 }
 
-/// What the groups of one prompt have in common.
+/// The common data of the groups of one prompt.
 pub struct Tracked<'a> {
     pub words: Words<'a>,
     pub prompt: &'a str,
@@ -43,7 +43,7 @@ pub struct Tracked<'a> {
 }
 
 impl Tracked<'_> {
-    /// A group for one finding. `segmentation` is the frame that holds the finding's mask.
+    /// A group for one finding. `segmentation` is the frame with the finding's mask.
     pub fn found(
         &self,
         finding: &Finding,
@@ -72,7 +72,8 @@ impl Tracked<'_> {
         container(Some(Contains), codes::MEASUREMENT_GROUP, Some(template), items)
     }
 
-    /// The group of a prompt that found nothing in any frame: an area of zero, and that it was looked for.
+    /// The group of a prompt that found nothing in any frame: an area of zero, and the statement that it was looked
+    /// for.
     pub fn absent(&self) -> InMemDicomObject {
         let mut items = self.context();
         items.extend(self.prompt());

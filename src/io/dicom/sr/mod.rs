@@ -42,7 +42,7 @@ pub struct MeasurementReport {
     points: usize,
 }
 
-/// Why measurements do not go into a report.
+/// Why measurements cannot be written as a report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -54,14 +54,14 @@ pub enum ReportError {
     Millimetres,
     #[error("the measurements are too many for one DICOM SR: cut the clip")]
     TooLarge,
-    #[error("prompt {0} does not go into a DICOM SR: there is no such prompt")]
+    #[error("prompt {0} cannot be written into a DICOM SR: there is no such prompt")]
     Prompt(usize),
     #[error(transparent)]
     Source(#[from] NoReference),
 }
 
 impl MeasurementReport {
-    /// An empty one about `source`.
+    /// An empty report about `source`.
     pub fn new(source: SourceReference, algorithm: Algorithm, prompts: Vec<String>) -> Self {
         Self { source, algorithm, prompts, findings: Vec::new(), points: 0 }
     }
@@ -69,8 +69,8 @@ impl MeasurementReport {
     /// Adds what prompt `prompt` found in the source's frame `frame`, both counted from 0. An empty mask adds nothing.
     ///
     /// # Errors
-    /// Measurements that are in pixels alone; a prompt that the report does not have; more than a file should hold; a
-    /// source without the UIDs that refer to it.
+    /// The measurements are in pixels only, the prompt is not one of this report's, there are more findings than a file
+    /// should hold, or the source lacks the UIDs that refer to it.
     pub fn push(
         &mut self,
         prompt: usize,
@@ -102,11 +102,11 @@ impl MeasurementReport {
         Ok(())
     }
 
-    /// Writes the file. `segmentation` holds the masks that were measured, of the same source and prompts, if it was written.
-    /// With a de-identification nothing names the patient, and UIDs are replaced as in that segmentation.
+    /// Writes the file. `segmentation` has the masks that were measured, of the same source and prompts, if it was
+    /// written. With a de-identification nothing identifies the patient, and UIDs are replaced as in that segmentation.
     ///
     /// # Errors
-    /// A folder that cannot be written to.
+    /// The folder cannot be written to.
     pub fn write(
         mut self,
         path: &Path,
@@ -183,7 +183,7 @@ impl MeasurementReport {
     /// Language, observer and procedure.
     fn context(&self, words: Words<'_>) -> Vec<InMemDicomObject> {
         let Algorithm { name, version } = &self.algorithm;
-        // The same of every report by this model.
+        // The same in every report by this model.
         let device = uid_of(&[b"causalclipseg", name.as_bytes(), version.as_bytes()]);
         vec![
             code(HasConceptModifier, codes::LANGUAGE, codes::ENGLISH),
@@ -241,7 +241,7 @@ fn line(diameter: Diameter) -> Option<Line> {
     Some(Line { length_mm: diameter.length_mm?, ends: diameter.ends.map(|end| end.map(|at| at as f32)) })
 }
 
-/// The corners in their order, the first once more at the end, by which readers know that it is closed.
+/// The corners in their order, the first repeated at the end, by which readers recognise a closed line.
 fn closed(contour: &Contour) -> Vec<[f32; 2]> {
     contour.points.iter().chain(contour.points.first()).map(|point| point.map(|at| at as f32)).collect()
 }

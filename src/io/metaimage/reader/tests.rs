@@ -116,15 +116,15 @@ fn bad_files_are_errors() {
     refused(&format!("{good}\nBinaryData = False"), b"1 2 3", "cut short");
     refused(good, &[1; 7], "announces 4 bytes of pixels and 7 are there");
     refused(&format!("{good}\nCompressedData = maybe"), &[0; 4], "neither True nor False");
-    refused(&format!("{good}\nElementSpacing = 0 1"), &[0; 4], "no size of a pixel");
-    refused(&format!("{good}\nElementSpacing = 1 x"), &[0; 4], "no number");
+    refused(&format!("{good}\nElementSpacing = 0 1"), &[0; 4], "not a pixel size");
+    refused(&format!("{good}\nElementSpacing = 1 x"), &[0; 4], "not a number");
     let zipped = zlib(&[1; 4]);
     let zip = |size: usize| format!("{good}\nCompressedData = True\nCompressedDataSize = {size}");
     refused(&zip(zipped.len() + 1), &zipped, "cut short");
     refused(&zip(zipped.len() - 6), &zipped, "bytes of pixels and");
     refused(&zip(zipped.len() - 6), &zipped[..zipped.len() - 6], "frame 1 of 1 is damaged");
     refused(&zip(4), &[1, 2, 3, 4], "frame 1 of 1 is damaged");
-    // A bomb: what zlib cannot have packed into so little.
+    // A decompression bomb: more than zlib can pack into so few bytes.
     refused("DimSize = 9999 9999 9999\nElementType = MET_UCHAR\nCompressedData = True", &zipped, "cut short");
     let endless = "x".repeat(1 << 17);
     refused(&format!("Comment = {endless}"), &[], "longer than any header");
@@ -143,7 +143,7 @@ fn mutations_never_panic() {
     mutate(&file, &[0, b'9', b'=', b'\n', 0xff], |bytes| from_bytes(Path::new("x.mha"), bytes));
 }
 
-/// Real sequences of PLUS, where they lie beside the repository.
+/// Real sequences of PLUS, where they are available.
 #[test]
 fn real_files() {
     let folder = std::env::var_os("CAUSALCLIPSEG_DATA")

@@ -51,7 +51,7 @@ fn kinds_of_pixels() {
     assert_eq!(read(&header(&[2, 1], 512, 16), &[0, 0, 0xff, 0x0f]), [0, 0, 0xff, 0xff]);
     let floats: Vec<u8> = [0.0f32, 1.0].iter().flat_map(|sample| sample.to_le_bytes()).collect();
     assert_eq!(read(&header(&[2, 1], 16, 32), &floats), [0, 0, 0xff, 0xff]);
-    // Stored 0 and 100 stand for 0 and 1.
+    // Stored 0 and 100 mean 0 and 1.
     let mut scaled = header(&[2, 1], 2, 8);
     scaled[112..116].copy_from_slice(&0.01f32.to_le_bytes());
     assert_eq!(read(&scaled, &[0, 100]), [0, 0, 0xff, 0xff]);
@@ -85,7 +85,7 @@ fn both_byte_orders_and_versions() {
     assert_eq!(frames(volume).unwrap()[1].pixels(), [3, 4]);
 }
 
-/// Directions are patient coordinates to the left and to the back, where NIfTI's lead to the right and to the front.
+/// Directions are patient coordinates to the left and to the back, where NIfTI's point to the right and to the front.
 #[test]
 fn geometry_by_either_transform() {
     let mut by_matrix = header(&[1, 1, 1], 2, 8);
@@ -95,7 +95,7 @@ fn geometry_by_either_transform() {
     }
     let mut by_quaternion = header(&[1, 1, 1], 2, 8);
     by_quaternion[252] = 1;
-    // Half a turn about the first axis: the second and the third lead the other way.
+    // Half a turn about the first axis: the second and the third point the other way.
     for (at, value) in [(256, 1.0f32), (268, 10.0), (272, -20.0), (276, 30.0)] {
         by_quaternion[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }

@@ -99,14 +99,14 @@ fn bad_files_are_errors() {
     refused(GREY, &[1], "announces 2 bytes and 1 are there");
     refused(GREY, &[1; 9], "announces 2 bytes of pixels and 9 are there");
     refused("type: uint8\ndimension: 3\nsizes: 2 1", &[1, 2], "disagree");
-    refused("type: uint8\ndimension: 2\nsizes: 2 x", &[1, 2], "no number");
+    refused("type: uint8\ndimension: 2\nsizes: 2 x", &[1, 2], "not a number");
     refused("type: uint8", &[], "sizes is missing");
     refused("sizes: 2 1", &[], "type is missing");
     refused("type: block\nsizes: 2 1", &[], "of type block");
     refused(&format!("{GREY}\nencoding: bzip2"), &[], "its encoding is bzip2");
     refused(&format!("{GREY}\nencoding: hex"), b"0708", "its encoding is hex");
     refused(&format!("{GREY}\nendian: middle"), &[1, 2], "endian");
-    refused(&format!("{GREY}\nspace directions: (a,b) (1,2)"), &[1, 2], "no list of vectors");
+    refused(&format!("{GREY}\nspace directions: (a,b) (1,2)"), &[1, 2], "not a list of vectors");
     refused(&format!("{GREY}\ndata file: x.raw"), &[1, 2], "in another file");
     refused(&format!("{GREY}\nline skip: 9"), &[1, 2], "line skip");
     refused("type: uint8\nsizes: 2 5 4\nkinds: vector domain domain", &[0; 40], "2 samples");

@@ -1,4 +1,4 @@
-//! From a page's samples to grey or colour.
+//! Converts a page's samples to grey or colour.
 
 use crate::frame::{Orientation, PixelFormat};
 use crate::io::levels::Levels;
@@ -22,7 +22,7 @@ impl Palette {
     }
 }
 
-/// How samples make a page.
+/// How the samples of a page are converted.
 pub(super) struct Page {
     pub width: usize,
     pub height: usize,
@@ -44,7 +44,7 @@ enum Colour {
 
 impl Page {
     /// # Errors
-    /// Colours that are not read, by name.
+    /// The colours are not supported; the error names them.
     pub fn new(
         width: usize,
         height: usize,
@@ -58,7 +58,7 @@ impl Page {
             (ColorType::Gray(_), Some(palette)) => (Colour::Palette(palette), 1),
             (_, Some(_)) => return Err("a palette of several samples a pixel".into()),
             (ColorType::Gray(_), None) => (Colour::Grey, 1),
-            // Grey, and what else there is of a pixel.
+            // Grey, and the other samples of a pixel.
             (ColorType::GrayA(_), None) => (Colour::Grey, 2),
             (ColorType::Multiband { num_samples: 2, .. }, None) => (Colour::Grey, 2),
             (ColorType::RGB(_), None) => (Colour::Rgb, 3),
@@ -73,13 +73,13 @@ impl Page {
         Ok(Self { width, height, orientation, colour, bits, samples, is_planar: planes > 1 })
     }
 
-    /// Whether samples are taken as they are: 8 bits or fewer without a sign, and indices.
+    /// Whether samples are used unchanged: 8 bits or fewer without a sign, and indices.
     pub fn is_plain(&self, samples: &DecodingResult) -> bool {
         matches!(samples, DecodingResult::U8(_)) || matches!(self.colour, Colour::Palette(_))
     }
 
     /// # Errors
-    /// Fewer samples than the page has, or of an unexpected type.
+    /// There are fewer samples than the page has, or of an unexpected type.
     pub fn pixels(&self, samples: &DecodingResult, levels: Levels) -> Result<(Vec<u8>, PixelFormat), &'static str> {
         let area = self.width * self.height;
         let expanded;
@@ -97,7 +97,7 @@ impl Page {
             match (plain, samples) {
                 (Some(indices), _) => indices.iter().take(area).for_each(|at| index((*at).into())),
                 (None, DecodingResult::U16(indices)) => indices.iter().take(area).for_each(|at| index((*at).into())),
-                _ => return Err("its indices are not whole numbers"),
+                _ => return Err("its indices are not integers"),
             }
             return if pixels.len() == 3 * area { Ok((pixels, PixelFormat::Rgb8)) } else { Err("pixels are missing") };
         }
@@ -144,13 +144,13 @@ impl Page {
         }
     }
 
-    /// Samples of fewer than 8 bits, one a byte. Rows begin at whole bytes.
+    /// Samples of fewer than 8 bits, one a byte. Rows begin at complete bytes.
     fn expand(&self, packed: &[u8]) -> Vec<u8> {
         let bits = usize::from(self.bits);
         let row_bytes = (self.width * bits).div_ceil(8).max(1);
         let mask = ((1u16 << bits) - 1) as u8;
         let sample = |row: &[u8], x: usize| row[x * bits / 8] >> (8 - bits - x * bits % 8) & mask;
-        // Of a width that does not fit whole samples into a byte there is none: 1, 2 and 4 alone.
+        // Only widths of 1, 2 and 4 bits, which fit a byte, are possible.
         if !matches!(bits, 1 | 2 | 4) {
             return Vec::new();
         }
@@ -168,7 +168,7 @@ impl Page {
         }
     }
 
-    /// The same for samples of any type.
+    /// As [`Self::pick`], for samples of any type.
     fn for_each_of(&self, samples: &DecodingResult, area: usize, kept: usize, mut each: impl FnMut(f64)) {
         let mut all = Vec::new();
         for_each_sample(samples, |sample| all.push(sample));
@@ -183,7 +183,7 @@ impl Page {
     }
 }
 
-/// JPEG's: luma and two chromas, all of 0 to 255.
+/// JPEG's conversion: luma and two chromas, all of 0 to 255.
 fn rgb_of_ybr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
     // A cast saturates.

@@ -1,4 +1,5 @@
-//! A TIFF file's directories, one a page: what the decoder neither counts nor reads. Classic and BigTIFF, both byte orders.
+//! A TIFF file's directories, one a page, which the decoder neither counts nor reads. Classic and BigTIFF, both byte
+//! orders.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,16 +10,16 @@ const PHOTOMETRIC: u16 = 262;
 
 const PALETTE: u16 = 3;
 
-/// More pages than any clip has, and more entries than any page.
+/// The most pages, and the most entries of a page.
 const MAX_PAGES: usize = 100_000;
 const MAX_ENTRIES: u64 = 4096;
 
-/// What is known of one page before it is decoded.
+/// The properties of one page that are known before it is decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Directory {
-    /// Of a picture with a palette: where the two bytes lie that say so.
+    /// The position of the two bytes that mark a palette, for a picture with a palette.
     pub palette_at: Option<u64>,
-    /// A smaller copy of another page, or a mask of it.
+    /// Whether it is a smaller copy of another page, or a mask of it.
     pub is_secondary: bool,
 }
 
@@ -55,7 +56,7 @@ impl<R: Read + Seek> Numbers<'_, R> {
         if self.is_big_tiff { self.number::<8>() } else { self.number::<4>() }
     }
 
-    /// Reads the directory at `offset`; yields where the next one is, or 0.
+    /// Reads the directory at `offset`; returns the offset of the next one, or 0.
     fn directory(&mut self, offset: u64) -> io::Result<(Directory, u64)> {
         self.source.seek(SeekFrom::Start(offset))?;
         let entries = if self.is_big_tiff { self.number::<8>()? } else { self.number::<2>()? };
@@ -88,10 +89,10 @@ impl<R: Read + Seek> Numbers<'_, R> {
 }
 
 impl Directories {
-    /// Walks the file's directories. One that cannot be read ends the walk: the decoder says why when it comes to it.
+    /// Walks the file's directories. One that cannot be read ends the walk: the decoder reports why when it reaches it.
     ///
     /// # Errors
-    /// A file that cannot be read, or whose first directory cannot.
+    /// The file, or its first directory, cannot be read.
     pub fn read(source: &mut (impl Read + Seek)) -> io::Result<Self> {
         source.rewind()?;
         let mut magic = [0; 4];
@@ -118,7 +119,7 @@ impl Directories {
         Ok(Self { pages, big_endian })
     }
 
-    /// The bytes to read instead of what is there, so that a decoder without palettes yields indices as grey.
+    /// The bytes to read instead of the file's, so that a decoder without palettes yields indices as grey.
     pub fn patches(&self) -> Vec<(u64, u8)> {
         /// The photometric interpretation of grey.
         const BLACK_IS_ZERO: u16 = 1;
@@ -128,7 +129,7 @@ impl Directories {
     }
 }
 
-/// A source of which some bytes read otherwise.
+/// A source in which some bytes are replaced.
 pub(super) struct Patched<R> {
     source: R,
     at: u64,

@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 
-/// The pages of a TIFF file, in their order, decoded as they are asked for. Smaller copies of a page are left out.
+/// The pages of a TIFF file, in their order, decoded on demand. Smaller copies of a page are left out.
 pub struct TiffPages<R: BufRead + Seek = BufReader<File>> {
     path: PathBuf,
     decoder: Decoder<Patched<R>>,
     directories: Directories,
-    /// The directories that are pages of their own.
+    /// The directories that are separate pages.
     pages: Vec<usize>,
-    /// Of all pages alike, where samples have more than 8 bits; found on the first pass over them.
+    /// The levels of all pages together, where samples have more than 8 bits; found on the first pass over them.
     levels: Option<Levels>,
     next: usize,
 }
@@ -33,14 +33,14 @@ impl TiffPages {
     /// Opens a file.
     ///
     /// # Errors
-    /// What is no TIFF file, or damaged.
+    /// The file is not a TIFF file, or is damaged.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         Self::new(path, open_file(path)?)
     }
 }
 
 impl<R: BufRead + Seek> TiffPages<R> {
-    /// The same from anything that can be read; `name` is what errors call it.
+    /// As [`TiffPages::open`], from any reader; `name` is its name in errors.
     pub fn new(name: &Path, mut source: R) -> Result<Self, ReadError> {
         let damaged = |reason: String| ReadError::Damaged { path: name.into(), reason };
         let directories = Directories::read(&mut source).map_err(|error| damaged(error.to_string()))?;
@@ -61,12 +61,12 @@ impl<R: BufRead + Seek> TiffPages<R> {
         Ok(Self { path: name.into(), decoder, directories, pages, levels: None, next: 0 })
     }
 
-    /// How many pages there are, one at least.
+    /// The number of pages, at least one.
     pub fn len(&self) -> usize {
         self.pages.len()
     }
 
-    /// A file without pages is not opened.
+    /// Always false: a file without pages is not opened.
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty()
     }
@@ -74,7 +74,7 @@ impl<R: BufRead + Seek> TiffPages<R> {
     /// Reads the next page; `false` after the last one.
     ///
     /// # Errors
-    /// A page that cannot be decoded.
+    /// The page cannot be decoded.
     pub fn read_page(&mut self, into: &mut FrameBuffer) -> Result<bool, ReadError> {
         let Some(page) = self.pages.get(self.next).copied() else { return Ok(false) };
         self.next += 1;
@@ -83,7 +83,7 @@ impl<R: BufRead + Seek> TiffPages<R> {
         Ok(true)
     }
 
-    /// The first page, and what is known of all.
+    /// The first page, and what is known about all.
     pub(super) fn decode_first(mut self) -> Result<Decoded, ReadError> {
         if self.pages.len() > 1 {
             log::debug!("{}: one picture is asked for: the first of {} pages", self.path.display(), self.pages.len());
@@ -149,7 +149,7 @@ impl<R: BufRead + Seek> TiffPages<R> {
         Ok(image)
     }
 
-    /// What is black and what is white on all pages, one of which is decoded already.
+    /// The black and white levels of all pages, one of which is decoded already.
     fn common_levels(&mut self, decoded: usize, samples: &DecodingResult) -> Result<Levels, ReadError> {
         let is_float = matches!(samples, DecodingResult::F16(_) | DecodingResult::F32(_) | DecodingResult::F64(_));
         let mut range = SampleRange::new(is_float);
@@ -160,7 +160,7 @@ impl<R: BufRead + Seek> TiffPages<R> {
                 for_each_sample(&samples, |sample| range.add(sample));
             }
         }
-        // The decoder stands at another page now.
+        // The decoder is at another page now.
         self.decoder.seek_to_image(decoded).map_err(|error| ReadError::of_tiff(&self.path, error))?;
         Ok(*self.levels.insert(range.levels()))
     }
@@ -181,7 +181,7 @@ impl<R: BufRead + Seek> TiffPages<R> {
         let palette = match is_palette {
             true => {
                 let map = decoder.find_tag_unsigned_vec::<u16>(Tag::ColorMap).map_err(failed)?.unwrap_or_default();
-                let wrong = || ReadError::Damaged { path: path.clone(), reason: "its palette is not one".into() };
+                let wrong = || ReadError::Damaged { path: path.clone(), reason: "its palette is damaged".into() };
                 Some(Palette::new(&map, colour).ok_or_else(wrong)?)
             }
             false => None,
@@ -192,7 +192,7 @@ impl<R: BufRead + Seek> TiffPages<R> {
         if layout.complete_len as u64 > MAX_DECODED_BYTES {
             return Err(ReadError::Memory(path));
         }
-        // The decoder reads what is not packed from where a strip begins, however short it is.
+        // The decoder reads uncompressed data from the beginning of a strip, however short it is.
         let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression).map_err(failed)?.unwrap_or(1);
         if compression == 1 {
             let strips = decoder.find_tag_unsigned_vec::<u64>(Tag::StripByteCounts).map_err(failed)?;

@@ -198,7 +198,7 @@ fn bad_files_are_errors() {
     assert!(matches!(pages(&PLAIN.write(&[large])), Err(ReadError::TooLarge { .. })));
     let no_palette = TestPage { photometric: 3, ..grey(8, 1, &[1, 2]) };
     assert!(pages(&PLAIN.write(&[no_palette])).unwrap_err().to_string().contains("palette"));
-    // The last directory leads back to the first: two pages, or a refusal, but an end.
+    // The last directory leads back to the first: two pages, or a refusal, but the walk must end.
     let mut circle = file.clone();
     let first = u32::from_le_bytes(circle[4..8].try_into().unwrap());
     let end = circle.len() - 4;

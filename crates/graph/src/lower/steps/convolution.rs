@@ -1,7 +1,8 @@
-//! Products with weights, and what follows them in the same step.
+//! Products with weights, and the nodes that are fused into the same step.
 //!
-//! Convolution, constant map, residual and ReLU are one pass over the sums while they are in registers: y = relu(W * x + b
-//! + map + residual). A quantised graph is rounded only where a node carries a grid, so the chain ends there.
+//! Convolution, constant map, residual and ReLU are one pass over the sums while they are in registers:
+//! y = relu(W * x + b + map + residual). A quantised graph is rounded only where a node has a scale and zero point, so the chain ends
+//! there.
 
 use super::lowering::{Lowered, Lowering};
 use super::{Filters, StepKind, TensorId, Unsupported, WeightLayout};
@@ -38,7 +39,7 @@ impl Lowering<'_> {
         Ok(self.values[id.0].unwrap_or(Lowered::Joined))
     }
 
-    /// Marks the nodes of a step: the last one holds its value.
+    /// Marks the nodes of a step: the last one has its value.
     pub(super) fn join(&mut self, first: NodeId, rest: &[NodeId], tensor: TensorId) {
         let last = rest.last().copied().unwrap_or(first);
         for id in [first].into_iter().chain(rest.iter().copied()) {
@@ -74,7 +75,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// What the product takes along. `QuickGelu` reads the product's f32 in a step of its own.
+    /// The nodes fused into the product. `QuickGelu` reads the product's f32 in a separate step.
     fn chain(&self, id: NodeId) -> Result<Chain, Unsupported> {
         let mut chain = Chain { nodes: Vec::new(), map: None, residual: None, relu: false };
         let mut last = id;

@@ -17,21 +17,23 @@ impl Lowering<'_> {
     pub(super) fn complement(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
         let input = self.node(id).inputs[0];
         match self.values[input.0] {
-            // The grid's values from 0 to 1 mirror themselves, so the complement lies on it too.
+            // The representable values from 0 to 1 are symmetric, so the complement is representable too.
             Some(Lowered::Sigmoid { logits, complement, grid }) if grid == self.node(id).quantisation => {
                 Ok(Lowered::Sigmoid { logits, complement: !complement, grid })
             }
-            _ => Err(self.refuse(id, "the complement of what is no mask on the same grid")),
+            _ => Err(self.refuse(id, "the complement of something other than a mask with the same scale")),
         }
     }
 
-    /// x * mask, in the order in which the graph has them or the other.
+    /// x * mask, in either order of the graph's operands.
     pub(super) fn gate(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
-        let &[a, b] = self.node(id).inputs.as_slice() else { return Err(self.refuse(id, "a product of two")) };
+        let &[a, b] = self.node(id).inputs.as_slice() else {
+            return Err(self.refuse(id, "not a product of two"));
+        };
         let (x, mask) = match (self.values[a.0], self.values[b.0]) {
             (Some(Lowered::Tensor(x)), Some(mask @ Lowered::Sigmoid { .. })) => (x, mask),
             (Some(mask @ Lowered::Sigmoid { .. }), Some(Lowered::Tensor(x))) => (x, mask),
-            _ => return Err(self.refuse(id, "a product of what are not a map and a mask")),
+            _ => return Err(self.refuse(id, "a product of operands that are not a map and a mask")),
         };
         let Lowered::Sigmoid { logits, complement, grid } = mask else {
             return Err(self.refuse(id, "a product without a mask"));
@@ -42,7 +44,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn blend(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
-        let Op::BlendTaps { scale, bias } = &self.node(id).op else { return Err(self.refuse(id, "no blend")) };
+        let Op::BlendTaps { scale, bias } = &self.node(id).op else { return Err(self.refuse(id, "not a blend")) };
         let (scale, bias) = (*scale, bias.clone());
         let x = self.tensor_of(id, self.node(id).inputs[0])?;
         let relu = self.chains.after(id).to_vec();
@@ -71,7 +73,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn prompt_tail(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
-        let refuse = || self.refuse(id, "no tail");
+        let refuse = || self.refuse(id, "not a prompt tail");
         let [products, blend, relu, conv] = self.tail(id).ok_or_else(refuse)?;
         let Op::BlendTaps { scale, bias } = &self.node(blend).op else { return Err(refuse()) };
         let (scale, bias) = (*scale, bias.clone());
@@ -82,7 +84,7 @@ impl Lowering<'_> {
         let kind = StepKind::PromptTail { filters, products: stored, scale, bias, head };
         let multiply_accumulates = self.graph.multiply_accumulates(id, 1) + self.graph.multiply_accumulates(conv, 1);
         let name = self.node(id).name.clone();
-        // Logits are the caller's memory.
+        // Logits are in the caller's memory.
         self.list.steps.push(Step { name, kind, reads: vec![x], writes: None, multiply_accumulates });
         for node in [products, blend, relu] {
             self.values[node.0] = Some(Lowered::Joined);

@@ -1,14 +1,14 @@
-//! The walk over the graph: each node becomes a step, joins the step of a node before it, or is only another name for a
+//! The walk over the graph: each node becomes a step, joins the step of an earlier node, or is only another name for a
 //! tensor.
 
 use super::{Destination, Element, Step, StepKind, StepList, Tensor, TensorId, Unsupported};
 use crate::graph::{Graph, Grid, Node, NodeId, Op, Shape};
 use crate::lower::fusion::Chains;
 
-/// What a node's value is, once it was visited.
+/// The result of visiting a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Lowered {
-    /// It was joined into the step of an earlier node, whose result stands under the chain's last node.
+    /// It was joined into the step of an earlier node, whose result is listed under the chain's last node.
     Joined,
     Tensor(TensorId),
     /// The sigmoid of a tensor, computed where it is used.
@@ -17,27 +17,27 @@ pub(super) enum Lowered {
         complement: bool,
         grid: Option<Grid>,
     },
-    /// Token ids; no tensor.
+    /// Token ids, which have no tensor.
     Tokens,
-    /// Written by a prompt's tail, which yields it outside the arena.
+    /// Written by a prompt's tail, outside the arena.
     Logits,
 }
 
 /// The walk's state.
 pub(super) struct Lowering<'a> {
     pub graph: &'a Graph,
-    /// Which nodes are one step. What carries a grid is stored, so a chain ends there.
+    /// The nodes that form one step. A quantised value is stored, so a chain ends there.
     pub chains: Chains,
     pub list: StepList,
     pub values: Vec<Option<Lowered>>,
-    /// Where the concatenations' parts go: reader node and the tensor that was made for it.
+    /// The parts of concatenations: the reading node and the tensor that was created for it.
     pub concats: Vec<(NodeId, TensorId)>,
 }
 
 /// Lowers a graph whose inputs are an image, tokens, or a prompt's vector.
 ///
 /// # Errors
-/// The first node that no step is known for.
+/// The first node without a known step.
 pub fn lower(graph: &Graph) -> Result<StepList, Unsupported> {
     let list = StepList { tensors: Vec::new(), steps: Vec::new(), outputs: Vec::new() };
     let values = vec![None; graph.nodes.len()];
@@ -46,7 +46,7 @@ pub fn lower(graph: &Graph) -> Result<StepList, Unsupported> {
     for id in graph.ids() {
         if lowering.values[id.0].is_none() {
             let value = lowering.visit(id)?;
-            // A chain's value stands under its last node, and its first one may be that.
+            // A chain's value is listed under its last node, which may be its first one.
             if lowering.values[id.0].is_none() {
                 lowering.values[id.0] = Some(value);
             }
@@ -92,7 +92,7 @@ impl<'a> Lowering<'a> {
             | Op::Upsample { .. }
             | Op::AppendCoordinates
             | Op::PromptConv { .. } => {
-                Err(self.refuse(id, &format!("no step is known for a {} by itself", node.op.label())))
+                Err(self.refuse(id, &format!("no step is known for a separate {}", node.op.label())))
             }
         }
     }
@@ -105,7 +105,7 @@ impl<'a> Lowering<'a> {
         Unsupported { node: self.node(id).name.clone(), reason: reason.to_string() }
     }
 
-    /// The tensor that holds a node's value.
+    /// The tensor with a node's value.
     pub(super) fn tensor_of(&self, reader: NodeId, id: NodeId) -> Result<TensorId, Unsupported> {
         match self.values[id.0] {
             Some(Lowered::Tensor(tensor)) => Ok(tensor),
@@ -113,7 +113,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// A new tensor for a node's value, as large as its shape says, or as `like` where it is a sequence of a map's pixels.
+    /// Creates a tensor for a node's value, with the size of its shape, or of `like` for a sequence of a map's pixels.
     pub(super) fn new_tensor(&mut self, id: NodeId, like: Option<TensorId>) -> Result<TensorId, Unsupported> {
         let node = self.node(id);
         let (height, width, channels, per_token) = match node.shape {
@@ -131,7 +131,7 @@ impl<'a> Lowering<'a> {
                 }
             }
             Shape::Vector { width } => (1, 1, width, false),
-            Shape::Tokens { .. } => return Err(self.refuse(id, "token ids are no tensor")),
+            Shape::Tokens { .. } => return Err(self.refuse(id, "token ids are not a tensor")),
         };
         let element = node.quantisation.map_or(Element::F32, Element::U8);
         let name = node.name.clone();
@@ -139,7 +139,8 @@ impl<'a> Lowering<'a> {
         Ok(TensorId(self.list.tensors.len() - 1))
     }
 
-    /// Where a node's value goes: into the buffer of the concatenation that alone reads it, or a tensor of its own.
+    /// The destination of a node's value: the buffer of the concatenation that is its only reader, or a separate
+    /// tensor.
     pub(super) fn destination(&mut self, id: NodeId, like: Option<TensorId>) -> Result<Destination, Unsupported> {
         let Some(reader) = self.graph.only_reader(id).filter(|reader| self.node(*reader).op == Op::Concat) else {
             return Ok(Destination { tensor: self.new_tensor(id, like)?, first_channel: 0 });
@@ -147,7 +148,7 @@ impl<'a> Lowering<'a> {
         let parts = &self.node(reader).inputs;
         let same_grid = self.node(id).quantisation == self.node(reader).quantisation;
         if !same_grid || parts.iter().filter(|part| **part == id).count() != 1 {
-            return Err(self.refuse(reader, "its parts are not on its own grid"));
+            return Err(self.refuse(reader, "its parts do not have its own scale and zero point"));
         }
         let before = parts.iter().take_while(|part| **part != id);
         let first_channel = before.map(|part| self.map_channels(*part)).sum();
@@ -185,7 +186,7 @@ impl<'a> Lowering<'a> {
         Ok(self.stored(writes))
     }
 
-    /// What a node's value is when a step wrote it there. A part of a concatenation has no other reader.
+    /// The state of a node whose value a step wrote there. A part of a concatenation has no other reader.
     pub(super) fn stored(&self, destination: Destination) -> Lowered {
         Lowered::Tensor(destination.tensor)
     }
@@ -204,7 +205,7 @@ impl<'a> Lowering<'a> {
             Shape::Tokens { .. } => Ok(Lowered::Tokens),
             // A prompt's vector, which only the tail reads.
             Shape::Vector { .. } => Ok(Lowered::Logits),
-            _ => Err(self.refuse(id, "an input that is no image, tokens or vector")),
+            _ => Err(self.refuse(id, "an input that is not an image, tokens or a vector")),
         }
     }
 
@@ -213,12 +214,12 @@ impl<'a> Lowering<'a> {
         let input = self.node(id).inputs[0];
         let tensor = self.tensor_of(id, input)?;
         if self.node(id).quantisation != self.node(input).quantisation {
-            return Err(self.refuse(id, "a change of grid without arithmetic"));
+            return Err(self.refuse(id, "a change of scale or zero point without arithmetic"));
         }
         if let Shape::Map { height, width, .. } = self.node(id).shape {
             let stored = self.list.tensor(tensor);
             if (stored.height, stored.width) != (height, width) {
-                return Err(self.refuse(id, "a sequence that was another map"));
+                return Err(self.refuse(id, "a sequence of another map"));
             }
         }
         Ok(Lowered::Tensor(tensor))
@@ -226,11 +227,11 @@ impl<'a> Lowering<'a> {
 
     fn concat(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
         let made = self.concats.iter().find(|(concat, _)| *concat == id);
-        let (_, tensor) = made.ok_or_else(|| self.refuse(id, "parts that others read too"))?;
+        let (_, tensor) = made.ok_or_else(|| self.refuse(id, "parts with other readers"))?;
         let written =
             self.list.steps.iter().filter(|step| step.writes.is_some_and(|written| written.tensor == *tensor)).count();
         if written != self.node(id).inputs.len() {
-            return Err(self.refuse(id, "parts that others read too"));
+            return Err(self.refuse(id, "parts with other readers"));
         }
         Ok(Lowered::Tensor(*tensor))
     }

@@ -1,11 +1,11 @@
-//! From a rewritten graph to a flat list of fused steps over channels-last tensors: what the engines for real devices run.
+//! Converts a rewritten graph to a flat list of fused steps over channels-last tensors, which the engines run.
 //!
-//! A step does what several nodes of the graph say: a convolution takes the constant map, the residual and the ReLU that
-//! follow it along; a gate computes the sigmoid of its mask; a concatenation is a buffer that its parts are written into,
-//! so that the three products of an aggregation end in one sum; the last stage of the decoder streams from low-resolution
-//! products to logits. What is never stored is never rounded: a quantised graph carries no [`Grid`] there.
+//! A step computes several nodes of the graph: a convolution includes the constant map, the residual and the ReLU that
+//! follow it; a gate computes the sigmoid of its mask; a concatenation is a buffer that its parts are written into, so
+//! that the three products of an aggregation end in one sum; the last stage of the decoder streams from low-resolution
+//! products to logits. A value that is never stored is never rounded: a quantised graph has no [`Grid`] there.
 //!
-//! Lowering refuses what it does not know ([`Unsupported`]), and the caller then runs the graph on plain tract.
+//! Lowering refuses nodes without a known step ([`Unsupported`]), and the caller then runs the graph on plain tract.
 
 mod convolution;
 mod decoder;
@@ -31,7 +31,7 @@ pub enum Element {
 }
 
 impl Element {
-    /// Bytes of one element.
+    /// The number of bytes of one element.
     pub fn bytes(self) -> usize {
         match self {
             Element::F32 => 4,
@@ -48,23 +48,23 @@ pub struct TensorId(pub usize);
 /// zero point). A sequence is one row; a sequence that was a map keeps the map's rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
-    /// Of the node whose value it holds.
+    /// The name of the node whose value it has.
     pub name: String,
-    /// Rows of pixels.
+    /// The height, in pixels.
     pub height: usize,
-    /// The most that there can be, where `per_token`.
+    /// The width, in pixels; the most possible tokens where `per_token`.
     pub width: usize,
-    /// Channels of a pixel.
+    /// The number of channels.
     pub channels: usize,
-    /// Pixels around the map on each side, which hold zero.
+    /// The pixels around the map on each side, which are zero.
     pub border: usize,
     /// How an element is stored.
     pub element: Element,
-    /// One pixel for each token of the prompt.
+    /// Whether there is one pixel for each token of the prompt.
     pub per_token: bool,
 }
 
-/// Where a step writes: a tensor, from one of its channels on.
+/// The output of a step: a tensor, from one of its channels on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// The tensor.
@@ -76,30 +76,30 @@ pub struct Destination {
 /// One fused operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The node whose value the step yields, or, of a chain, the node that costs most.
+    /// The node whose value the step yields, or, for a chain, the node that costs most.
     pub name: String,
-    /// What it computes.
+    /// The operation.
     pub kind: StepKind,
-    /// The tensors that it reads, in the order that its kind names.
+    /// The tensors that it reads, in the order that its kind defines.
     pub reads: Vec<TensorId>,
-    /// `None` for a step that writes no tensor: a prompt's tail, whose logits are the caller's memory.
+    /// The output; `None` for a step that writes no tensor: a prompt's tail, whose logits are in the caller's memory.
     pub writes: Option<Destination>,
     /// Multiply-accumulates with weights, of one image or one token.
     pub multiply_accumulates: u64,
 }
 
 impl Step {
-    /// Where the step writes.
+    /// The tensor and channel that the step writes.
     ///
     /// # Errors
-    /// A step that writes no tensor.
+    /// The step writes no tensor.
     pub fn destination(&self) -> Result<Destination, Unsupported> {
         let reason = || "a step of this kind that writes no tensor".to_string();
         self.writes.ok_or_else(|| Unsupported { node: self.name.clone(), reason: reason() })
     }
 }
 
-/// How a weight's elements lie in the checkpoint.
+/// The order of a weight's elements in the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightLayout {
     /// out x in x kernel x kernel.
@@ -118,24 +118,24 @@ pub enum WeightLayout {
 pub struct Filters {
     /// Name of the weight.
     pub weight: String,
-    /// How its elements lie.
+    /// The order of its elements.
     pub layout: WeightLayout,
     /// Name of the bias, where there is one.
     pub bias: Option<String>,
     /// Channels of the result.
     pub out_channels: usize,
-    /// Kernel's side.
+    /// The side of the kernel, in taps.
     pub kernel: usize,
-    /// Channels of what is multiplied.
+    /// The number of input channels.
     pub in_channels: usize,
 }
 
-/// What a step computes.
+/// The operation of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepKind {
-    /// The image from outside (3 planes of normalised f32) into channels-last.
+    /// Converts the image from outside (3 planes of normalised f32) to channels-last.
     LoadImage,
-    /// Reads x, then the residual where there is one.
+    /// A product with weights. Reads x, then the residual where there is one.
     Convolution {
         /// The weights.
         filters: Filters,
@@ -155,15 +155,15 @@ pub enum StepKind {
         /// Side of a window, in pixels.
         size: usize,
     },
-    /// Reads x and the mask's logits: x * sigmoid(logits), or x * (1 - sigmoid(logits)) where `complement`. Quantised,
-    /// the sigmoid is rounded to `mask_grid` first.
+    /// A mask's gate. Reads x and the mask's logits: x * sigmoid(logits), or x * (1 - sigmoid(logits)) if `complement`.
+    /// In a quantised network the sigmoid is rounded to `mask_grid` first.
     Gate {
-        /// Whether 1 - mask is multiplied.
+        /// Whether to multiply by 1 - mask.
         complement: bool,
-        /// What the mask is rounded to, where it is.
+        /// The scale and zero point with which the mask is rounded, if it is.
         mask_grid: Option<Grid>,
     },
-    /// Reads two tensors.
+    /// The sum of two tensors.
     Add {
         /// Whether max(x, 0) follows.
         relu: bool,
@@ -172,47 +172,47 @@ pub enum StepKind {
     AddPositions {
         /// Name of the table.
         table: String,
-        /// Rows at the table's start that belong to no pixel.
+        /// The number of rows at the table's start that are not used.
         skip: usize,
     },
-    /// Reads queries, keys and values.
+    /// Multi-head attention. Reads queries, keys and values.
     Attention {
-        /// Heads that the channels are divided among.
+        /// The number of heads that the channels are divided among.
         heads: usize,
-        /// Whether a row sees only itself and the rows before it.
+        /// Whether a row attends only to itself and the rows before it.
         causal: bool,
     },
     /// CARAFE's reassembly; reads the map and the kernel logits.
     Carafe {
-        /// How many times longer each side becomes.
+        /// The factor by which each side is enlarged.
         scale: usize,
     },
-    /// Reads nine tap products a channel, tap by tap.
+    /// The blend of an upsampled convolution. Reads nine tap products a channel, tap by tap.
     Blend {
-        /// How many times longer each side becomes.
+        /// The factor by which each side is enlarged.
         scale: usize,
         /// Name of the bias, where there is one.
         bias: Option<String>,
         /// Whether max(x, 0) follows.
         relu: bool,
     },
-    /// Reads the map before the last tap products: products, blend, ReLU, the sentences' convolution. Writes logits.
-    /// `products` is how the products are stored in between.
+    /// The last stage of the decoder. Reads the map before the last tap products: products, blend, ReLU, the sentences'
+    /// convolution. Writes logits.
     PromptTail {
         /// The weights.
         filters: Filters,
         /// How the products are stored in between.
         products: Element,
-        /// How many times longer each side becomes.
+        /// The factor by which each side is enlarged.
         scale: usize,
         /// Name of the bias, where there is one.
         bias: Option<String>,
         /// Which head of the network it is, from 0.
         head: usize,
     },
-    /// Over the channels of each pixel.
+    /// Layer norm over the channels of each pixel.
     LayerNorm {
-        /// What the names of its weights begin with.
+        /// The beginning of its weights' names.
         prefix: String,
     },
     /// x * sigmoid(1.702 x).
@@ -224,24 +224,24 @@ pub enum StepKind {
     },
     /// The last token's row: a prompt ends with the end of text.
     LastToken,
-    /// The same values in another element.
+    /// Converts the same values to another element type.
     Convert,
 }
 
-/// What a network, or a part of one, does for one image or one prompt.
+/// The steps of a network, or a part of one, for one image or one prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepList {
-    /// What steps read and write.
+    /// The tensors that steps read and write.
     pub tensors: Vec<Tensor>,
-    /// In execution order.
+    /// The steps, in execution order.
     pub steps: Vec<Step>,
-    /// The tensors to keep when all is done, in the graph's order of outputs; prompt tails keep none.
+    /// The tensors to keep at the end, in the graph's order of outputs; prompt tails keep none.
     pub outputs: Vec<TensorId>,
 }
 
 impl StepList {
-    /// The steps during which each tensor's memory is its own, first and last included; `None` for a tensor that no step
-    /// touches. An output's last is behind the last step.
+    /// The steps during which each tensor needs its memory, first and last included; `None` for a tensor that no step
+    /// touches. For an output, the last is behind the last step.
     pub fn lifetimes(&self) -> Vec<Option<(usize, usize)>> {
         let mut lives: Vec<Option<(usize, usize)>> = vec![None; self.tensors.len()];
         for (index, step) in self.steps.iter().enumerate() {
@@ -258,7 +258,7 @@ impl StepList {
         lives
     }
 
-    /// The tensor.
+    /// The tensor with this id.
     pub fn tensor(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.0]
     }
@@ -269,12 +269,12 @@ impl StepList {
     }
 }
 
-/// What lowering does not know.
+/// A node without a known step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("node `{node}`: {reason}")]
 pub struct Unsupported {
-    /// The node that no step is known for.
+    /// The node's name.
     pub node: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }

@@ -1,9 +1,9 @@
-//! Products of bytes with weights in f32, which a quantised network keeps where int8 would hurt most: the step computes in
-//! f32, between conversions of what it reads and writes.
+//! Products of bytes with weights in f32, which a quantised network keeps where int8 would cost most accuracy: the step
+//! computes in f32, between conversions of its inputs and outputs.
 
 use super::{Destination, Element, Filters, Step, StepKind, StepList, Tensor, TensorId};
 
-/// Inserts the conversions. `is_int8` says of which products the weights are int8.
+/// Inserts the conversions. `is_int8` tells which products have int8 weights.
 pub fn settle(list: StepList, is_int8: impl Fn(&Filters) -> bool) -> StepList {
     let StepList { mut tensors, steps, outputs } = list;
     let mut settled = Vec::with_capacity(steps.len());

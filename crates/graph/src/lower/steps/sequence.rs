@@ -1,4 +1,4 @@
-//! The way into token space and out of it.
+//! Steps into and out of token space.
 
 use super::lowering::{Lowered, Lowering};
 use super::{Destination, Element, StepKind, Tensor, TensorId, Unsupported};
@@ -9,10 +9,10 @@ impl Lowering<'_> {
         let tokens = self.node(id).inputs[0];
         let (Some(Lowered::Tokens), Shape::Tokens { context }) = (self.values[tokens.0], self.node(tokens).shape)
         else {
-            return Err(self.refuse(id, "an embedding of what are no tokens"));
+            return Err(self.refuse(id, "an embedding of something other than tokens"));
         };
         let Shape::Sequence { width: channels, .. } = self.node(id).shape else {
-            return Err(self.refuse(id, "an embedding that is no sequence"));
+            return Err(self.refuse(id, "an embedding that is not a sequence"));
         };
         let node = self.node(id);
         let element = node.quantisation.map_or(Element::F32, Element::U8);
