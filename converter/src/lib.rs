@@ -1,6 +1,7 @@
 //! Trains, imports, exports and packs models for the causalclipseg runtime.
 
 pub mod checkpoint;
+pub mod confound;
 pub mod data;
 pub mod evaluate;
 pub mod export;
@@ -10,6 +11,7 @@ pub mod model;
 pub mod pack;
 pub mod phantom;
 pub mod quantize;
+pub mod study;
 mod tensor_file;
 pub mod tokenizer;
 pub mod train;

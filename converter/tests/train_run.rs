@@ -3,11 +3,12 @@
 use burn::tensor::Device;
 use causalclipseg::bundle::Provenance;
 use causalclipseg_convert::checkpoint::Checkpoint;
+use causalclipseg_convert::data::Recipe;
 use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
 use causalclipseg_convert::train::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
 use causalclipseg_convert::train::{
     Adam, Batch, Data, Decay, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig,
-    Outcome, Phase, Question, Run, Schedule, Source, SourceError, TrainError, TrainingConfig, read_log,
+    Outcome, Phase, Question, Run, Schedule, Source, SourceError, TrainError, TrainingConfig, VariantsConfig, read_log,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -141,6 +142,70 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     }
     assert_eq!(log(&whole), log(&parts));
     assert_eq!(log(&whole).len(), 3);
+}
+
+/// The same discs, of which it is known what must not decide: here the side itself.
+struct Marked(Discs);
+
+impl Source for Marked {
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn draw(&self, epoch: usize, index: usize, size: usize) -> Result<Example, SourceError> {
+        self.0.draw(epoch, index, size)
+    }
+
+    fn confounders(&self) -> usize {
+        2
+    }
+
+    fn confounder(&self, epoch: usize, index: usize) -> Option<usize> {
+        Some((epoch * 31 + index * 7) % 2)
+    }
+}
+
+/// Each variant changes what is learned, the same in every run and across an interruption, also of the resolution, and leaves
+/// nothing of its own in checkpoints.
+#[test]
+fn each_variant_trains_and_resumes() {
+    let off = VariantsConfig::default();
+    let variants = [
+        off.clone(),
+        VariantsConfig { amplitude: 1.0, ..off.clone() },
+        VariantsConfig { factorisation: 1.0, ..off.clone() },
+        VariantsConfig { top_k: 0.5, ..off.clone() },
+        VariantsConfig { consistency: 1.0, ..off.clone() },
+        VariantsConfig { naming: 1.0, ..off.clone() },
+    ];
+    let data = || Data { training: &Marked(Discs(12)), ..data() };
+    let devices = [Device::flex()];
+    let mut learned: Vec<Checkpoint> = Vec::new();
+    for variants in variants {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+        let config = || TrainingConfig {
+            variants: variants.clone(),
+            recipe: Recipe::PLAIN,
+            game: GameConfig { warmup_epochs: 0, ..GameConfig::default() },
+            ..config()
+        };
+        let go_on = AtomicBool::new(false);
+        Run::start(config(), start(), data(), &whole, &devices).unwrap().go(&go_on, &mut Silent).unwrap();
+        let stop = AtomicBool::new(false);
+        let mut run = Run::start(config(), start(), data(), &parts, &devices).unwrap();
+        run.go(&stop, &mut Interrupter(7, &stop)).unwrap();
+        Run::resume(data(), &parts, &devices).unwrap().go(&go_on, &mut Silent).unwrap();
+        let found = final_weights(&whole);
+        assert_eq!(found.weights, final_weights(&parts).weights, "{variants:?}");
+        assert!(found.weights.keys().all(|name| !name.starts_with("naming.")));
+        assert!(learned.iter().all(|other| other.weights != found.weights), "{variants:?} changes nothing");
+        learned.push(found);
+    }
+    let naming = TrainingConfig { variants: VariantsConfig { naming: 1.0, ..off }, recipe: Recipe::PLAIN, ..config() };
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = Run::start(naming, start(), self::data(), folder.path(), &devices).err().unwrap();
+    assert!(matches!(nothing, TrainError::NothingToName { found: 0 }), "{nothing}");
 }
 
 #[test]

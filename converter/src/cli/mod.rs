@@ -1,6 +1,7 @@
 //! The commands. Each has its own file with its arguments and a `run`; a new one is a module and a line in
 //! [`Command`] and in [`Command::run`].
 
+mod confound;
 mod evaluate;
 mod export;
 mod import;
@@ -10,6 +11,7 @@ mod pack;
 mod phantom;
 mod provenance;
 mod quantize;
+mod study;
 mod train;
 
 use causalclipseg_convert::checkpoint::Checkpoint;
@@ -35,6 +37,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Confound(confound::Confound),
     Init(init::Init),
     Interpolate(interpolate::Interpolate),
     Import(import::Import),
@@ -44,12 +47,14 @@ enum Command {
     Phantom(phantom::Phantom),
     Provenance(provenance::Provenance),
     Quantize(quantize::Quantize),
+    Study(study::StudyCommand),
     Train(train::Train),
 }
 
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Command::Confound(command) => command.run(),
             Command::Init(command) => command.run(),
             Command::Interpolate(command) => command.run(),
             Command::Import(command) => command.run(),
@@ -59,6 +64,7 @@ impl Command {
             Command::Phantom(command) => command.run(),
             Command::Provenance(command) => command.run(),
             Command::Quantize(command) => command.run(),
+            Command::Study(command) => command.run(),
             Command::Train(command) => command.run(),
         }
     }

@@ -51,12 +51,12 @@ impl Phantom {
     }
 }
 
-fn parse_fraction(text: &str) -> Result<f64, String> {
+pub(super) fn parse_fraction(text: &str) -> Result<f64, String> {
     let fraction = text.parse::<f64>().ok().filter(|fraction| (0.0..=1.0).contains(fraction));
     fraction.ok_or_else(|| "give a number from 0 to 1".into())
 }
 
-fn parse_size(text: &str) -> Result<(usize, usize), String> {
+pub(super) fn parse_size(text: &str) -> Result<(usize, usize), String> {
     let side = |text: &str| text.parse::<usize>().ok().filter(|side| SIDE_RANGE.contains(side));
     text.split_once('x')
         .and_then(|(width, height)| Some((side(width)?, side(height)?)))

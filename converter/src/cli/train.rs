@@ -120,12 +120,7 @@ fn first_weights(args: &Train, config: &TrainingConfig) -> Result<Checkpoint, Fa
             _ => checkpoint,
         });
     }
-    let mut architecture = Architecture::of(config.edition, config.phase(0).size);
-    if let Some(layers) = config.layers {
-        architecture.image.layers = layers;
-        architecture.validate()?;
-    }
-    Ok(random_start(architecture, config.seed)?)
+    Ok(random_start(config.architecture()?, config.seed)?)
 }
 
 /// The splits that a run reads.

@@ -28,6 +28,7 @@ pub use compose::{Absence, Arrangement, compose_pair, wrong_request};
 pub use dataset::Dataset;
 pub use error::DataError;
 pub use folds::{folds, split_fold};
+pub(crate) use layout::planted;
 pub use layout::{Layout, LoadOptions, load_samples};
 pub use picture::{Example, Picture, prepare};
 pub use pixels::{Image, Mask, load_image, load_mask, load_masks};

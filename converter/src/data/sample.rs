@@ -87,6 +87,8 @@ pub struct Sample {
     pub device: Option<String>,
     /// The patient's side: `left` or `right`.
     pub side: Option<String>,
+    /// What the image shows that must not decide the answer, where that is known: which mark, and where.
+    pub confounder: Option<String>,
 }
 
 impl Sample {
@@ -105,6 +107,7 @@ impl Sample {
             histology: None,
             device: None,
             side: None,
+            confounder: None,
         }
     }
 

@@ -76,10 +76,12 @@ fn val_count(options: &WriteOptions) -> usize {
     ((options.count as f64 * options.val_fraction.clamp(0.0, 1.0)).round() as usize).min(options.count)
 }
 
-struct Row {
-    image: String,
-    mask: String,
-    prompt: String,
+/// One line of MedCLIPSeg's table of prompts.
+pub(crate) struct Row {
+    /// File names.
+    pub image: String,
+    pub mask: String,
+    pub prompt: String,
 }
 
 /// Writes images and masks of a split, on as many threads as there are cores; returns the table's rows in the files'
@@ -142,7 +144,8 @@ fn write_phantom(folder: &Path, split: Split, index: usize, options: &WriteOptio
     Ok(rows)
 }
 
-fn write_prompts(path: &Path, rows: &[Row]) -> Result<(), PhantomError> {
+/// Writes the table; equal rows give equal bytes.
+pub(crate) fn write_prompts(path: &Path, rows: &[Row]) -> Result<(), PhantomError> {
     // In memory first: the zip writer would report a full disk on stderr itself.
     let workbook = fill_workbook(rows)
         .and_then(|mut workbook| workbook.save_to_buffer())

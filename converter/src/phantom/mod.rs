@@ -17,9 +17,10 @@ mod tissue;
 
 pub(crate) use annotation::Canvas;
 pub use folder::{PhantomError, WriteOptions, write_folder};
+pub(crate) use folder::{Row, write_prompts};
 pub use lesion::{Echogenicity, Lesion};
 
-use crate::data::Mask;
+use crate::data::{Mask, Place, image_prompt};
 use geometry::Geometry;
 use noise::Noise;
 use rand::{RngExt, SeedableRng};
@@ -99,6 +100,31 @@ impl Phantom {
         Self { width, height, pixels, lesions, requests }
     }
 
+    /// Two lesions, one in the left and one in the right part of the image, each asked for by its side, and nothing burned in: what
+    /// [`crate::confound`] plants marks in. As with [`Self::with_contents`] otherwise.
+    pub fn pair(seed: u64, index: u64, (width, height): (usize, usize)) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(index);
+        let rng = &mut rng;
+        let clamp = |side: usize| side.clamp(*SIDE_RANGE.start(), *SIDE_RANGE.end());
+        let (width, height) = (clamp(width), clamp(height));
+        // Most geometries have room for two; one that has not is drawn anew.
+        let (geometry, lesions) = loop {
+            let geometry = Geometry::random(width, height, rng);
+            let found =
+                (0..PAIR_ATTEMPTS).map(|_| lesion::place(&geometry, rng)).find_map(|placed| sides(placed, width));
+            if let Some(lesions) = found {
+                break (geometry, lesions);
+            }
+        };
+        let tissue = Tissue::random(width, height, Noise::new(rng), rng);
+        let pixels = beam::image(&geometry, &tissue, &lesions, rng);
+        let places = [Place::Left, Place::Right].into_iter().enumerate();
+        let requests =
+            places.map(|(lesion, place)| Request { lesion, prompt: image_prompt(&[], Some(place), rng) }).collect();
+        Self { width, height, pixels, lesions, requests }
+    }
+
     /// The pixels of one lesion.
     pub fn mask(&self, lesion: usize) -> Mask {
         let inside = |index: usize| {
@@ -107,6 +133,16 @@ impl Phantom {
         };
         Mask { width: self.width, height: self.height, lesion: (0..self.width * self.height).map(inside).collect() }
     }
+}
+
+const PAIR_ATTEMPTS: usize = 100;
+
+/// Two lesions on clearly different sides, the left one first.
+fn sides(mut lesions: Vec<Lesion>, width: usize) -> Option<Vec<Lesion>> {
+    lesions.sort_by(|one, other| one.center.0.total_cmp(&other.center.0));
+    let part = |lesion: &Lesion| lesion.center.0 / width as f32;
+    let apart = matches!(lesions.as_slice(), [left, right] if part(left) < 0.42 && part(right) > 0.58);
+    apart.then_some(lesions)
 }
 
 /// Places lesions of which at least one is distinguishable by a prompt.
@@ -205,6 +241,19 @@ mod tests {
             assert!(!free.requests[0].prompt.is_empty());
         }
         assert!(changed > 15, "{changed}");
+    }
+
+    #[test]
+    fn pairs_have_a_lesion_on_each_side_and_are_asked_for_by_it() {
+        for index in 0..12 {
+            let pair = Phantom::pair(5, index, (112, 96));
+            let [left, right] = pair.lesions.as_slice() else { panic!("{} lesions", pair.lesions.len()) };
+            assert!(left.center.0 < 48.0 && right.center.0 > 64.0);
+            assert!((0..2).all(|lesion| pair.mask(lesion).area() > 10));
+            let words = [0, 1].map(|lesion: usize| pair.requests[lesion].prompt.to_lowercase());
+            assert!(!words[0].contains("right") && !words[1].contains("left"), "{words:?}");
+            assert_eq!(pair.pixels, Phantom::pair(5, index, (112, 96)).pixels);
+        }
     }
 
     #[test]

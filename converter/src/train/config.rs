@@ -6,8 +6,9 @@ use super::loss::LossConfig;
 use super::optimizer::OptimizerConfig;
 use super::schedule::Schedule;
 use super::state::write_whole;
+use super::variants::VariantsConfig;
 use crate::data::Recipe;
-use crate::model::Edition;
+use crate::model::{Architecture, ArchitectureError, Edition};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,10 @@ pub struct TrainingConfig {
     /// Bottleneck blocks in the image encoder's four stages, instead of the edition's or the checkpoint's. A checkpoint's
     /// stages can only gain some: see [`super::deepen`].
     pub layers: Option<[usize; 4]>,
+    /// Channels after the image encoder's stem, instead of the edition's, where no checkpoint is given to start from.
+    pub width: Option<usize>,
+    /// Channels of the decoder, likewise.
+    pub decoder: Option<usize>,
     /// Fixes the first weights, the order of examples and their augmentation.
     pub seed: u64,
     /// Stretches of epochs at one resolution, in order.
@@ -38,6 +43,7 @@ pub struct TrainingConfig {
     pub recipe: Recipe,
     pub loss: LossConfig,
     pub game: GameConfig,
+    pub variants: VariantsConfig,
     pub optimizer: OptimizerConfig,
     pub schedule: Schedule,
     /// Evaluation and export take a moving average of the weights with this decay per step; 0 takes the weights.
@@ -78,6 +84,8 @@ impl Default for TrainingConfig {
         Self {
             edition: Edition::Tiny,
             layers: None,
+            width: None,
+            decoder: None,
             seed: 0,
             phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
             replicas: 1,
@@ -86,6 +94,7 @@ impl Default for TrainingConfig {
             recipe: Recipe::default(),
             loss: LossConfig::default(),
             game: GameConfig::default(),
+            variants: VariantsConfig::default(),
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
             average_decay: 0.998,
@@ -122,6 +131,16 @@ impl TrainingConfig {
         })?;
         config.validate()?;
         Ok(config)
+    }
+
+    /// The network that a run without a checkpoint starts from.
+    pub fn architecture(&self) -> Result<Architecture, ArchitectureError> {
+        let mut architecture = Architecture::of(self.edition, self.phase(0).size);
+        architecture.image.layers = self.layers.unwrap_or(architecture.image.layers);
+        architecture.image.width = self.width.unwrap_or(architecture.image.width);
+        architecture.decoder = self.decoder.unwrap_or(architecture.decoder);
+        architecture.validate()?;
+        Ok(architecture)
     }
 
     /// Writes the file whole or not at all.
@@ -182,6 +201,11 @@ impl TrainingConfig {
         if !(1..=4096).contains(&self.validation_batch) {
             return refuse("validation_batch", self.validation_batch.to_string(), "allowed are 1 to 4096");
         }
+        self.variants.validate()?;
+        if self.variants.naming > 0.0 && (self.recipe.flip > 0.0 || self.recipe.compose > 0.0) {
+            let value = format!("{} with recipe.flip or recipe.compose above 0", self.variants.naming);
+            return refuse("variants.naming", value, "what is named must stay where the data say it is: set both to 0");
+        }
         for (what, value) in [
             ("budget_minutes", self.budget_minutes),
             ("learning_rate", self.optimizer.learning_rate),
@@ -238,6 +262,8 @@ mod tests {
         assert!(refusal("sed = 1").contains("line 1"));
         assert!(refusal("phases = [{epochs = 1, size = 100, batch = 8}]").contains("multiple of 32"));
         assert!(refusal("phases = []").contains("epochs"));
+        assert!(refusal("[variants]\nnaming = 1.0").contains("recipe.flip"));
+        assert!(refusal("[variants]\ntop_k = 2.0").contains("top_k"));
         assert!(refusal("replicas = 3\nphases = [{epochs = 1, size = 64, batch = 5}]").contains("each replica"));
         assert!(!refusal("seed = \n").contains('\n'));
     }

@@ -3,7 +3,7 @@
 use super::source::{Example, Question, Source, SourceError};
 use crate::data::{DataError, Dataset, Recipe, Sample};
 use causalclipseg::prompt::{PromptError, Tokenizer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A split in memory at every size that a run needs.
@@ -38,13 +38,16 @@ pub struct DataSetSource {
     passes: usize,
     /// Of consecutive samples: how many there are, and how many of them an epoch shows. Empty where it shows all.
     parts: Vec<(usize, usize)>,
+    /// How many kinds of confounder there are, and which each sample shows.
+    confounders: (usize, Vec<Option<usize>>),
 }
 
 impl DataSetSource {
     /// Prompts of more than `context` tokens are cut to that.
     pub fn new(sizes: Arc<Sizes>, recipe: Recipe, seed: u64, tokenizer: Arc<Tokenizer>, context: usize) -> Self {
         let count = sizes.values().next().map_or(0, Dataset::len);
-        Self { sizes, recipe, seed, tokenizer, context, count, passes: 1, parts: Vec::new() }
+        let confounders = sizes.values().next().map_or_else(Default::default, confounders);
+        Self { sizes, recipe, seed, tokenizer, context, count, passes: 1, parts: Vec::new(), confounders }
     }
 
     /// The same with the first `count` examples only.
@@ -68,6 +71,12 @@ impl DataSetSource {
     pub fn repeated(mut self, passes: usize) -> Self {
         self.passes = passes.max(1);
         self
+    }
+
+    /// The pass, of all epochs', and the place in it.
+    fn place(&self, epoch: usize, index: usize) -> (usize, usize) {
+        let count = self.count.max(1);
+        (epoch * self.passes + index / count, index % count)
     }
 
     /// The sample that is number `index` of a pass.
@@ -100,10 +109,18 @@ impl Source for DataSetSource {
         self.count * self.passes
     }
 
+    fn confounders(&self) -> usize {
+        self.confounders.0
+    }
+
+    fn confounder(&self, epoch: usize, index: usize) -> Option<usize> {
+        let (epoch, index) = self.place(epoch, index);
+        *self.confounders.1.get(self.sample_of(epoch, index))?
+    }
+
     fn draw(&self, epoch: usize, index: usize, size: usize) -> Result<Example, SourceError> {
         let dataset = self.sizes.get(&size).ok_or_else(|| format!("it was not prepared at {size} pixels"))?;
-        let count = self.count.max(1);
-        let (epoch, index) = (epoch * self.passes + index / count, index % count);
+        let (epoch, index) = self.place(epoch, index);
         let sample = self.sample_of(epoch, index);
         let drawn =
             self.recipe.draw(dataset, sample, epoch, self.seed).ok_or_else(|| format!("it has no example {index}"))?;
@@ -117,6 +134,14 @@ impl Source for DataSetSource {
     }
 }
 
+/// What each sample shows that must not decide: the mark that was planted, else the device; numbered by their names' order.
+fn confounders(dataset: &Dataset) -> (usize, Vec<Option<usize>>) {
+    let name = |sample: &Sample| sample.confounder.clone().or_else(|| sample.device.clone());
+    let names: BTreeSet<String> = dataset.iter().filter_map(|(sample, _)| name(sample)).collect();
+    let number = |sample: &Sample| names.iter().position(|known| Some(known) == name(sample).as_ref());
+    (names.len(), dataset.iter().map(|(sample, _)| number(sample)).collect())
+}
+
 fn gcd(one: usize, other: usize) -> usize {
     if other == 0 { one } else { gcd(other, one % other) }
 }
@@ -125,7 +150,6 @@ fn gcd(one: usize, other: usize) -> usize {
 mod tests {
     use super::*;
     use crate::tokenizer::clip_tokenizer_json;
-    use std::collections::BTreeMap;
 
     #[test]
     fn epochs_take_turns_with_the_samples_of_a_share() {

@@ -36,6 +36,11 @@ pub enum TrainError {
     NoMasks,
     #[error(transparent)]
     Masks(#[from] MaskError),
+    #[error(
+        "variants.naming needs training data that tell of two kinds of confounder at least, and these tell {found}; plant marks \
+         with `confound`, give data with devices, or set it to 0"
+    )]
+    NothingToName { found: usize },
     #[error("the {split} data: {source}")]
     Source { split: &'static str, source: SourceError },
     #[error("the {split} data hold {count} examples; at least {least} are needed")]

@@ -17,10 +17,12 @@ use super::network::{
 use super::optimizer::{Adam, OptimizerConfig};
 use super::replicas::{self, Pass, Share};
 use super::source::Batch;
+use super::variants::{VariantsConfig, naming, top_k};
 use crate::model::stage;
 use burn::tensor::{Device, Tensor};
-use causalclipseg::graph::{Graph, GraphError};
+use causalclipseg::graph::{Graph, GraphError, Op};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// The rules of the game; each piece can be switched off.
@@ -104,13 +106,48 @@ pub struct Game {
     phi_names: BTreeSet<String>,
     pub theta: Adam,
     pub phi: Adam,
+    plans: Plans,
+    variants: VariantsConfig,
+    /// Of the variants' noise.
+    seed: u64,
+    /// The biases before the masks' sigmoids, in the masks' order.
+    mask_biases: Vec<String>,
+    /// Of the replicas; none given, the network's own.
+    devices: Vec<Device>,
+}
+
+/// The passes that the rules need.
+struct Plans {
     warmup: Plan,
     theta_step: Plan,
     phi_step: Plan,
     plain: Plan,
     open: Plan,
-    /// Of the replicas; none given, the network's own.
-    devices: Vec<Device>,
+}
+
+impl Plans {
+    fn new(graph: &Graph, rules: &GameConfig, variants: &VariantsConfig) -> Result<Self, GraphError> {
+        let plan = |outputs: &[&str], masks| -> Result<Plan, GraphError> {
+            let plan = Plan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count)?;
+            let plan = plan.gated(graph, variants.top_k);
+            Ok(plan.frozen(graph, |prefix| is_frozen(prefix, &rules.frozen)))
+        };
+        let [mask3, mask4, mask5] = stage::MASKS;
+        let features = [stage::FEATURES, stage::CONFOUNDERS];
+        // Features first, then what every pass yields.
+        let causal = if variants.factorisation > 0.0 || variants.naming > 0.0 { &features[..1] } else { &[] };
+        let both = if variants.naming > 0.0 { &features[..] } else { causal };
+        let with = |features: &[&'static str], others: &[&'static str]| [features, others].concat();
+        let everything = [stage::PRED, stage::PRED_AD, mask3, mask4, mask5];
+        let fixed = if rules.stop_gradient { Masks::Fixed } else { Masks::Learned };
+        Ok(Self {
+            warmup: plan(&with(both, &everything[..2]), Masks::Ones)?,
+            theta_step: plan(&with(both, &everything), fixed)?,
+            phi_step: plan(&with(both, &everything), Masks::Learned)?,
+            plain: plan(&with(causal, &[stage::PRED, mask3, mask4, mask5]), Masks::Learned)?,
+            open: plan(&with(causal, &[stage::PRED]), Masks::Ones)?,
+        })
+    }
 }
 
 impl Game {
@@ -124,19 +161,12 @@ impl Game {
             .map(|parameter| parameter.name)
             .filter(|name| is_learned(name) && !maskers.contains(name))
             .collect();
-        let plan = |outputs: &[&str], masks| -> Result<Plan, GraphError> {
-            let plan = Plan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count)?;
-            Ok(plan.frozen(graph, |prefix| is_frozen(prefix, &rules.frozen)))
-        };
-        let [mask3, mask4, mask5] = stage::MASKS;
-        let everything = [stage::PRED, stage::PRED_AD, mask3, mask4, mask5];
-        let fixed = if rules.stop_gradient { Masks::Fixed } else { Masks::Learned };
+        let variants = VariantsConfig::default();
         Ok(Self {
-            warmup: plan(&everything[..2], Masks::Ones)?,
-            theta_step: plan(&everything, fixed)?,
-            phi_step: plan(&everything, Masks::Learned)?,
-            plain: plan(&[stage::PRED, mask3, mask4, mask5], Masks::Learned)?,
-            open: plan(&[stage::PRED], Masks::Ones)?,
+            plans: Plans::new(graph, &rules, &variants)?,
+            variants,
+            seed: 0,
+            mask_biases: Vec::new(),
             rules,
             loss,
             theta_names,
@@ -145,6 +175,23 @@ impl Game {
             phi,
             devices: Vec::new(),
         })
+    }
+
+    /// The same with variants. The seed is that of their noise.
+    pub fn with_variants(mut self, graph: &Graph, variants: &VariantsConfig, seed: u64) -> Result<Self, GraphError> {
+        self.plans = Plans::new(graph, &self.rules, variants)?;
+        self.variants = variants.clone();
+        self.seed = seed;
+        if variants.naming > 0.0 && self.rules.causal && self.rules.adversarial {
+            self.theta_names.extend([naming::WEIGHT, naming::BIAS].map(str::to_string));
+        }
+        for mask in stage::MASKS {
+            let logits = graph.node(graph.find(mask)?).inputs.first().map(|norm| &graph.node(*norm).op);
+            if let Some(Op::BatchNorm { prefix }) = logits {
+                self.mask_biases.push(format!("{prefix}.bias"));
+            }
+        }
+        Ok(self)
     }
 
     /// The optimisers of a game: phi has its own rate.
@@ -175,6 +222,13 @@ impl Game {
     /// Plays one batch: moves the network's weights and running statistics. `factor` is the schedule's. Where the
     /// outcome is not finite, the optimiser that met it moved nothing.
     pub fn play(&mut self, network: &mut Network, batch: &Batch, epoch: usize, step: u64, factor: f64) -> Outcome {
+        let batch = match self.variants.has_views() {
+            true => Cow::Owned(self.variants.add_views(batch, self.seed, step)),
+            false => Cow::Borrowed(batch),
+        };
+        let batch = batch.as_ref();
+        // Two passes a step at most.
+        network.draw = self.seed.rotate_left(40) ^ (2 * step);
         let shares = match self.devices.as_slice() {
             [] => replicas::deal(batch, std::slice::from_ref(network.device())),
             devices => replicas::deal(batch, devices),
@@ -185,6 +239,7 @@ impl Game {
         let is_warmup = epoch < self.rules.warmup_epochs;
         let mut outcome = self.play_theta(network, &shares, is_warmup, factor);
         if !is_warmup && outcome.is_finite() && step.is_multiple_of(self.rules.phi_every.max(1) as u64) {
+            network.draw ^= 1;
             outcome.phi = Some(self.play_phi(network, &shares, factor));
         }
         outcome
@@ -192,36 +247,50 @@ impl Game {
 
     fn play_plain(&mut self, network: &mut Network, shares: &[Share], factor: f64) -> Outcome {
         let both = &self.theta_names | &self.phi_names;
-        let (plan, names) = if self.rules.causal { (&self.plain, &both) } else { (&self.open, &self.theta_names) };
+        let (plan, names) =
+            if self.rules.causal { (&self.plans.plain, &both) } else { (&self.plans.open, &self.theta_names) };
         let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
             let leaves = Leaves::new(&network.parameters, names);
-            let values = forward(network, plan, share, &leaves);
-            let pred = self.loss.of(values.map(stage::PRED), share.masks.clone());
+            let mut values = forward_viewed(network, plan, share, &leaves);
+            let pred = self.loss.of(first_half(values.map(stage::PRED), share), share.masks.clone());
             let mut numbers = vec![fixed(&pred)];
             if self.rules.causal {
                 numbers.extend(mask_means(&values).map(|mean| fixed(&mean)));
+                numbers.append(&mut values.centres);
             }
+            let total = self.with_view_loss(pred, &values, share);
             drop(values);
-            Pass { gradients: gradients(pred, share, &leaves), numbers }
+            Pass { gradients: gradients(total, share, &leaves), numbers }
         });
         let gradient_norm = self.theta.step(&mut network.parameters, gradients, factor);
         let numbers = read(numbers);
-        Outcome { pred: numbers[0], masks: numbers[1..].try_into().ok(), gradient_norm, ..Outcome::default() }
+        let masks = numbers.get(1..4).and_then(|masks| masks.try_into().ok());
+        self.centre(network, numbers.get(4..).unwrap_or_default());
+        Outcome { pred: numbers[0], masks, gradient_norm, ..Outcome::default() }
     }
 
     fn play_theta(&mut self, network: &mut Network, shares: &[Share], is_warmup: bool, factor: f64) -> Outcome {
-        let plan = if is_warmup { &self.warmup } else { &self.theta_step };
+        let plan = if is_warmup { &self.plans.warmup } else { &self.plans.theta_step };
         let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
             let leaves = Leaves::new(&network.parameters, &self.theta_names);
-            let values = forward(network, plan, share, &leaves);
-            let pred = self.loss.of(values.map(stage::PRED), share.masks.clone());
-            let pred_ad = self.loss.of(values.map(stage::PRED_AD), share.masks.clone());
+            let values = forward_viewed(network, plan, share, &leaves);
+            let pred = self.loss.of(first_half(values.map(stage::PRED), share), share.masks.clone());
+            let pred_ad = self.loss.of(first_half(values.map(stage::PRED_AD), share), share.masks.clone());
             let mut numbers = vec![fixed(&pred), fixed(&pred_ad)];
             if !is_warmup {
                 numbers.extend(mask_means(&values).map(|mean| fixed(&mean)));
             }
+            let mut total = self.with_view_loss(pred.add(pred_ad).mul_scalar(0.5), &values, share);
+            if self.variants.naming > 0.0 {
+                let layer = naming::Layer::new(&network.parameters, &leaves);
+                let [causal, confounding] =
+                    [stage::FEATURES, stage::CONFOUNDERS].map(|name| own_half(&values, name, share));
+                if let Some(named) = layer.theta_loss(causal, confounding, &share.confounders) {
+                    total = total.add(named);
+                }
+            }
             drop(values);
-            Pass { gradients: gradients(pred.add(pred_ad).mul_scalar(0.5), share, &leaves), numbers }
+            Pass { gradients: gradients(total, share, &leaves), numbers }
         });
         let gradient_norm = self.theta.step(&mut network.parameters, gradients, factor);
         let numbers = read(numbers);
@@ -233,19 +302,49 @@ impl Game {
     fn play_phi(&mut self, network: &mut Network, shares: &[Share], factor: f64) -> f32 {
         let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
             let leaves = Leaves::new(&network.parameters, &self.phi_names);
-            let values = forward(network, &self.phi_step, share, &leaves);
-            let loss = phi_loss(
+            let mut values = forward(network, &self.plans.phi_step, share, &leaves);
+            let mut loss = phi_loss(
                 &self.rules,
                 self.loss.of(values.map(stage::PRED), share.masks.clone()),
                 self.loss.of(values.map(stage::PRED_AD), share.masks.clone()),
                 mask_means(&values),
             );
+            if self.variants.naming > 0.0 {
+                let layer = naming::Layer::new(&network.parameters, &leaves);
+                let [causal, confounding] = [stage::FEATURES, stage::CONFOUNDERS].map(|name| values.map(name));
+                if let Some(named) = layer.phi_loss(causal, confounding, &share.confounders) {
+                    loss = loss.add(named.mul_scalar(self.variants.naming));
+                }
+            }
+            let mut numbers = vec![fixed(&loss)];
+            numbers.append(&mut values.centres);
             drop(values);
-            let numbers = vec![fixed(&loss)];
             Pass { gradients: gradients(loss, share, &leaves), numbers }
         });
         self.phi.step(&mut network.parameters, gradients, factor);
-        read(numbers)[0]
+        let numbers = read(numbers);
+        self.centre(network, &numbers[1..]);
+        numbers[0]
+    }
+
+    /// Adds what the variants ask of images and their views.
+    fn with_view_loss(&self, loss: Tensor<1>, values: &Values, share: &Share) -> Tensor<1> {
+        if share.viewed.is_none() {
+            return loss;
+        }
+        let features = (self.variants.factorisation > 0.0).then(|| halves(values.map(stage::FEATURES)));
+        match self.variants.view_loss(&self.loss, halves(values.map(stage::PRED)), features) {
+            Some(more) => loss.add(more),
+            None => loss,
+        }
+    }
+
+    /// Moves the logits of top-k masks so that the last one kept lies at zero, where evaluation's sigmoid parts them.
+    fn centre(&self, network: &mut Network, centres: &[f32]) {
+        for (name, centre) in self.mask_biases.iter().zip(centres).filter(|(name, _)| self.phi_names.contains(*name)) {
+            let moved = network.parameters.get(name).values.clone().sub_scalar(top_k::CENTRING * centre);
+            network.parameters.set(name, moved);
+        }
     }
 }
 
@@ -255,6 +354,33 @@ fn is_frozen(name: &str, prefixes: &[String]) -> bool {
 
 fn forward(network: &mut Network, plan: &Plan, share: &Share, leaves: &Leaves) -> Values {
     network.forward(plan, share.images.clone(), &share.tokens, Mode::Training, leaves)
+}
+
+/// The same of the images and, where there are any, their views behind them.
+fn forward_viewed(network: &mut Network, plan: &Plan, share: &Share, leaves: &Leaves) -> Values {
+    match &share.viewed {
+        Some((images, tokens)) => network.forward(plan, images.clone(), tokens, Mode::Training, leaves),
+        None => forward(network, plan, share, leaves),
+    }
+}
+
+fn halves(both: Tensor<4>) -> [Tensor<4>; 2] {
+    let [count, channels, height, width] = both.dims();
+    let part = |from: usize, to: usize| both.clone().slice([from..to, 0..channels, 0..height, 0..width]);
+    [part(0, count / 2), part(count / 2, count)]
+}
+
+/// Of the images without their views.
+fn first_half(both: Tensor<4>, share: &Share) -> Tensor<4> {
+    if share.viewed.is_none() {
+        return both;
+    }
+    let [own, _] = halves(both);
+    own
+}
+
+fn own_half(values: &Values, name: &str, share: &Share) -> Tensor<4> {
+    first_half(values.map(name), share)
 }
 
 /// Of a share's part of the batch's loss.

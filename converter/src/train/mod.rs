@@ -20,6 +20,7 @@ mod schedule;
 mod source;
 mod start;
 mod state;
+mod variants;
 
 pub use config::{ConfigError, Phase, TrainingConfig};
 pub use data_set::{DataSetSource, prepare_sizes};
@@ -34,3 +35,4 @@ pub use schedule::{Decay, Schedule};
 pub use source::{Batch, Example, Question, Source, SourceError};
 pub use start::{DeepenError, deepen, random_start};
 pub use state::Best;
+pub use variants::VariantsConfig;

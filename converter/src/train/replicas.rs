@@ -16,6 +16,10 @@ pub(super) struct Share {
     pub images: Tensor<4>,
     pub masks: Tensor<4>,
     pub tokens: TokenBatch,
+    /// The images and their views, with the prompts of both, where the batch has views.
+    pub viewed: Option<(Tensor<4>, TokenBatch)>,
+    /// Which confounder each image shows, where that is known.
+    pub confounders: Vec<Option<usize>>,
     device: Device,
     /// Its part of the batch's questions.
     pub weight: f32,
@@ -38,6 +42,11 @@ pub(super) fn deal(batch: &Batch, devices: &[Device]) -> Vec<Share> {
         images: part.normalised_images(device),
         masks: part.mask_planes(device),
         tokens: TokenBatch::new(&part.tokens, device),
+        viewed: (!part.views.is_empty()).then(|| {
+            let tokens = TokenBatch::new(&[part.tokens.as_slice(), part.tokens.as_slice()].concat(), device);
+            (part.normalised_with_views(device), tokens)
+        }),
+        confounders: part.confounders.clone(),
         weight: part.tokens.len() as f32 / questions,
         device: device.clone(),
     };

@@ -14,11 +14,12 @@ use super::network::{Network, ParameterTable};
 use super::optimizer::Adam;
 use super::source::{Batch, Source};
 use super::state::{Best, EpochSums, Progress, State, restore_average, write_whole};
+use super::variants::naming;
 use crate::checkpoint::{Checkpoint, Storage};
 use crate::model::{Architecture, Masks, TextEncoder, open_masks};
 use burn::tensor::Device;
 use causalclipseg::bundle::{Note, Provenance};
-use causalclipseg::graph::Weights;
+use causalclipseg::graph::{GraphError, Weights};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -136,12 +137,12 @@ impl<'a> Run<'a> {
         if !config.game.causal {
             open_masks(&start.architecture, &mut start.weights)?;
         }
-        let network = Network::new(start.architecture.describe()?, &start.weights, device)?;
+        let mut network = Network::new(start.architecture.describe()?, &start.weights, device)?;
+        attach_naming(&mut network, &config, data.training, None)?;
         let average =
             (config.average_decay > 0.0).then(|| WeightAverage::new(&network.parameters, config.average_decay));
         let [theta, phi] = Game::optimizers(&config.optimizer).map(Adam::new);
-        let game =
-            Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?.replicated(devices);
+        let game = new_game(&network, &config, theta, phi)?.replicated(devices);
         check_frozen(&network, &game, &config.game.frozen)?;
         std::fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
         write_whole(&folder.join(CONFIG), config.to_toml().as_bytes())?;
@@ -177,13 +178,13 @@ impl<'a> Run<'a> {
             return Err(TrainError::OtherData(folder.into()));
         }
         progress.words.extend(data.words.iter().cloned());
-        let network = Network::new(state.architecture.describe()?, &state.weights, device)?;
+        let mut network = Network::new(state.architecture.describe()?, &state.weights, device)?;
+        attach_naming(&mut network, &config, data.training, Some(&state.weights))?;
         let average = restore_average(state.average, config.average_decay, device);
         let [theta, phi] = Game::optimizers(&config.optimizer);
         let theta = Adam::restore(theta, state.theta, device);
         let phi = Adam::restore(phi, state.phi, device);
-        let game =
-            Game::new(network.graph(), config.game.clone(), config.loss.clone(), theta, phi)?.replicated(devices);
+        let game = new_game(&network, &config, theta, phi)?.replicated(devices);
         let run = Self {
             config,
             folder: folder.into(),
@@ -410,7 +411,8 @@ impl<'a> Run<'a> {
         };
         let checkpoint = resized(self.network.parameters.to_weights(), &self.architecture)?;
         let device = self.network.device().clone();
-        let network = Network::new(checkpoint.architecture.describe()?, &checkpoint.weights, &device)?;
+        let mut network = Network::new(checkpoint.architecture.describe()?, &checkpoint.weights, &device)?;
+        attach_naming(&mut network, &self.config, self.data.training, Some(&self.network.parameters.to_weights()))?;
         if let Some(average) = &mut self.average {
             let mut table: ParameterTable = self.network.parameters.clone();
             average.write_to(&mut table);
@@ -426,8 +428,7 @@ impl<'a> Run<'a> {
         let mut theta = Adam::restore(theta_config, theta, &device);
         theta.forget(POSITIONS);
         let phi = Adam::restore(phi_config, phi, &device);
-        self.game = Game::new(network.graph(), self.config.game.clone(), self.config.loss.clone(), theta, phi)?
-            .replicated(&self.devices);
+        self.game = new_game(&network, &self.config, theta, phi)?.replicated(&self.devices);
         self.network = network;
         self.architecture = checkpoint.architecture;
         Ok(())
@@ -448,8 +449,9 @@ impl<'a> Run<'a> {
         if let Some(best) = self.progress.best {
             provenance.note(Note::BestValidationDice, format!("{:.4}", best.dice));
         }
-        let checkpoint =
-            Checkpoint { architecture: self.architecture.clone(), weights: table.to_weights(), provenance };
+        let mut weights = table.to_weights();
+        weights.retain(|name, _| !name.starts_with(naming::PREFIX));
+        let checkpoint = Checkpoint { architecture: self.architecture.clone(), weights, provenance };
         checkpoint.save(&self.folder.join(name), Storage::F32)?;
         Ok(())
     }
@@ -497,6 +499,32 @@ impl<'a> Run<'a> {
         lines.retain(|record| record.epoch < self.progress.epoch);
         write_log(&path, &lines)
     }
+}
+
+fn new_game(network: &Network, config: &TrainingConfig, theta: Adam, phi: Adam) -> Result<Game, GraphError> {
+    let graph = network.graph();
+    Game::new(graph, config.game.clone(), config.loss.clone(), theta, phi)?.with_variants(
+        graph,
+        &config.variants,
+        config.seed,
+    )
+}
+
+/// Adds the layer that names confounders, where the configuration has one: that of a state, or one that guesses.
+fn attach_naming(
+    network: &mut Network,
+    config: &TrainingConfig,
+    source: &dyn Source,
+    state: Option<&Weights>,
+) -> Result<(), TrainError> {
+    if config.variants.naming <= 0.0 {
+        return Ok(());
+    }
+    let found = source.confounders();
+    if found < 2 {
+        return Err(TrainError::NothingToName { found });
+    }
+    Ok(naming::attach(network, found, state)?)
 }
 
 /// A prefix that fits no weight is a mistake in writing, and would freeze nothing in silence.

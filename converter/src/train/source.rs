@@ -33,6 +33,16 @@ pub trait Source: Send + Sync {
 
     /// Example `index` of `epoch` at size x size pixels. Sources that augment do it differently in each epoch.
     fn draw(&self, epoch: usize, index: usize, size: usize) -> Result<Example, SourceError>;
+
+    /// How many kinds of confounder the examples' images are told apart by; 0 where nothing is known of them.
+    fn confounders(&self) -> usize {
+        0
+    }
+
+    /// Which of them example `index` of `epoch` shows.
+    fn confounder(&self, _epoch: usize, _index: usize) -> Option<usize> {
+        None
+    }
 }
 
 /// Examples drawn together.
@@ -41,6 +51,10 @@ pub struct Batch {
     pub size: usize,
     /// One plane for each image, or three where an image has colour.
     pub images: Vec<Vec<u8>>,
+    /// The same images after an intervention that leaves the answer; empty where the rules have none.
+    pub views: Vec<Vec<u8>>,
+    /// Which confounder each image shows, where that is known.
+    pub confounders: Vec<Option<usize>>,
     /// One for each question, the first image's first.
     pub masks: Vec<u8>,
     /// One for each question, in the masks' order.
@@ -50,7 +64,14 @@ pub struct Batch {
 impl Batch {
     /// Draws the given examples, checking their sizes.
     pub fn draw(source: &dyn Source, epoch: usize, indices: &[usize], size: usize) -> Result<Self, SourceError> {
-        let mut batch = Self { size, images: Vec::new(), masks: Vec::new(), tokens: Vec::new() };
+        let mut batch = Self {
+            size,
+            images: Vec::new(),
+            views: Vec::new(),
+            confounders: Vec::new(),
+            masks: Vec::new(),
+            tokens: Vec::new(),
+        };
         for index in indices {
             let example = source.draw(epoch, *index, size)?;
             let area = size * size;
@@ -60,6 +81,7 @@ impl Batch {
                 return Err(format!("example {index} is not {size} x {size} pixels with a prompt").into());
             }
             batch.images.push(example.image);
+            batch.confounders.push(source.confounder(epoch, *index));
             for question in example.questions {
                 batch.masks.extend(question.mask);
                 batch.tokens.push(question.tokens);
@@ -85,6 +107,8 @@ impl Batch {
                 Self {
                     size: self.size,
                     images: self.images[from..to].to_vec(),
+                    views: self.views.get(from..to).unwrap_or_default().to_vec(),
+                    confounders: self.confounders.get(from..to).unwrap_or_default().to_vec(),
                     masks: self.masks[asked.start * area..asked.end * area].to_vec(),
                     tokens: self.tokens[asked].to_vec(),
                 }
@@ -103,14 +127,23 @@ impl Batch {
 
     /// Batch x 3 x size x size: grey values in all three channels, normalised as CLIP's images are.
     pub fn normalised_images(&self, device: &Device) -> Tensor<4> {
+        self.normalised(&self.images, device)
+    }
+
+    /// The images and behind them, where there are any, their views, normalised as above.
+    pub(super) fn normalised_with_views(&self, device: &Device) -> Tensor<4> {
+        self.normalised(&[self.images.as_slice(), self.views.as_slice()].concat(), device)
+    }
+
+    fn normalised(&self, images: &[Vec<u8>], device: &Device) -> Tensor<4> {
         let area = self.size * self.size;
-        let planes = if self.images.iter().all(|image| image.len() == area) { 1 } else { 3 };
-        let mut bytes = Vec::with_capacity(self.len() * planes * area);
-        for image in &self.images {
+        let planes = if images.iter().all(|image| image.len() == area) { 1 } else { 3 };
+        let mut bytes = Vec::with_capacity(images.len() * planes * area);
+        for image in images {
             // One plane stands for all three, or three are three already.
             (0..planes * area / image.len().max(1)).for_each(|_| bytes.extend_from_slice(image));
         }
-        let images = self.tensor(bytes, [self.len(), planes], device).div_scalar(255.0);
+        let images = self.tensor(bytes, [images.len(), planes], device).div_scalar(255.0);
         let channels =
             |values: [f32; 3]| Tensor::<4>::from_data(TensorData::new(values.to_vec(), [1, 3, 1, 1]), device);
         let Normalisation { mean, std } = Normalisation::CLIP;

@@ -1,7 +1,10 @@
 //! MedCLIPSeg's layout, in which sixteen public sets are available.
 //!
 //! `{Train,Val,Test}_Folder/{img,label}/` and `Prompts_Folder/{Train,Val}_text.xlsx`, `Test_text_<wording>.xlsx` with the
-//! columns `Image`, `Description`, `Ground Truth`. BUS-BRA's own table, `bus_data.csv`, adds patients where it is there.
+//! columns `Image`, `Description`, `Ground Truth`. BUS-BRA's own table, `bus_data.csv`, adds patients where it is there, and
+//! `confounder.csv` what [`crate::confound`] planted.
+
+pub(crate) mod planted;
 
 use super::super::table::Table;
 use super::{Layout, existing_file, split_folder, stem, warn_of_unused};
@@ -24,6 +27,7 @@ pub fn load(root: &Path, split: Split, wording: Option<&str>) -> Result<Vec<Samp
     let text_column = table.column("Description")?;
     let mask_column = table.column("Ground Truth")?;
     let clinical = clinical_table(root)?;
+    let planted = planted::read(root, split)?;
     let mut samples = Vec::with_capacity(table.rows.len());
     for row in &table.rows {
         let image_name = table.required(row, image_column, "Image")?;
@@ -37,6 +41,9 @@ pub fn load(root: &Path, split: Split, wording: Option<&str>) -> Result<Vec<Samp
         sample.pathology = Pathology::named_in(text);
         if let Some(case) = clinical.get(&sample.case_id) {
             case.describe(&mut sample);
+        }
+        if let Some(planted) = planted.get(image_name) {
+            planted.describe(&mut sample, &labels, &table.path, row.number)?;
         }
         samples.push(sample);
     }

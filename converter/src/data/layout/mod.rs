@@ -10,6 +10,7 @@ mod medvlsm;
 mod structures;
 
 use super::{DataError, Sample, Split};
+pub(crate) use medclipseg::planted;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -119,7 +120,9 @@ fn note_other_lesions(samples: &mut [Sample]) {
     }
     for sample in samples {
         let all = masks_of.get(&sample.image).into_iter().flatten();
-        sample.other_masks = all.filter(|mask| !sample.masks.contains(mask)).cloned().collect();
+        let others: Vec<PathBuf> = all.filter(|mask| !sample.masks.contains(mask)).cloned().collect();
+        // A table may have named some already.
+        sample.other_masks.extend(others);
     }
 }
 
@@ -165,7 +168,8 @@ fn picture_files(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 /// Warns of masks that no row of the table uses: table and folder are often of different versions.
 fn warn_of_unused(folder: &Path, used: &[Sample], table: &Path) {
     let Ok(files) = picture_files(folder) else { return };
-    let used: std::collections::HashSet<&PathBuf> = used.iter().flat_map(|sample| &sample.masks).collect();
+    let used: std::collections::HashSet<&PathBuf> =
+        used.iter().flat_map(|sample| sample.masks.iter().chain(&sample.other_masks)).collect();
     let unused: Vec<&PathBuf> = files.iter().filter(|file| !used.contains(file)).collect();
     if let Some(first) = unused.first() {
         log::warn!("{} masks, {} the first, have no row in {}", unused.len(), first.display(), table.display());

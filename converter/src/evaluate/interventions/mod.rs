@@ -142,6 +142,20 @@ impl fmt::Display for Intervention {
     }
 }
 
+/// Changes a grey plane of a training image, `size` x `size`, by one of the interventions that leave the lesion where it is, drawn at
+/// random. Marks are drawn on the lesion of `mask` (0 or 1), or far from it.
+pub(crate) fn disturb_plane(plane: &mut [u8], mask: &[u8], size: usize, rng: &mut impl Rng) {
+    let lesion = mask.iter().map(|lesion| *lesion != 0).collect();
+    let scan = Scan { pixels: plane.to_vec(), truth: Mask { width: size, height: size, lesion } };
+    let start = rng.random_range(0..Intervention::ALL.len());
+    let drawn = (0..Intervention::ALL.len()).map(|step| Intervention::ALL[(start + step) % Intervention::ALL.len()]);
+    let stays = |which: &Intervention| !matches!(which, Intervention::Deeper | Intervention::Shallower);
+    // Some can't be done to every image; the next one then is.
+    if let Some(changed) = drawn.filter(stays).find_map(|which| which.apply(&scan, rng)) {
+        plane.copy_from_slice(&changed.pixels);
+    }
+}
+
 /// What one intervention changed, over the images to which it could be done.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InterventionScores {
@@ -319,6 +333,31 @@ mod tests {
         for intervention in [Intervention::BurnedInRemoved, Intervention::BurnedInMoved] {
             assert!(intervention.apply(&marked, &mut ChaCha8Rng::seed_from_u64(1)).is_some(), "{intervention}");
         }
+    }
+
+    #[test]
+    fn training_images_are_disturbed_in_many_ways_and_their_lesions_stay() {
+        let clean = scan(64, 64, [20, 20, 40, 40]);
+        let mask: Vec<u8> = clean.truth.lesion.iter().map(|lesion| u8::from(*lesion)).collect();
+        let disturbed = |seed| {
+            let mut plane = clean.pixels.clone();
+            disturb_plane(&mut plane, &mask, 64, &mut ChaCha8Rng::seed_from_u64(seed));
+            plane
+        };
+        let found: std::collections::HashSet<Vec<u8>> = (0..60).map(disturbed).collect();
+        assert!(found.len() > 5 && !found.contains(&clean.pixels), "{}", found.len());
+        assert_eq!(disturbed(3), disturbed(3));
+        let inside = |plane: &[u8]| {
+            let values: Vec<u32> =
+                plane.iter().zip(&mask).filter(|(_, m)| **m == 1).map(|(p, _)| u32::from(*p)).collect();
+            values.iter().sum::<u32>() / values.len() as u32
+        };
+        let outside = |plane: &[u8]| {
+            let values: Vec<u32> =
+                plane.iter().zip(&mask).filter(|(_, m)| **m == 0).map(|(p, _)| u32::from(*p)).collect();
+            values.iter().sum::<u32>() / values.len() as u32
+        };
+        assert!(found.iter().all(|plane| inside(plane) < outside(plane)));
     }
 
     #[test]

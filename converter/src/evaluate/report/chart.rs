@@ -13,8 +13,8 @@ const BOTTOM: f64 = 34.0;
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
 /// A line of a chart: `[x, y]`, ascending by x.
-pub struct Line {
-    pub name: &'static str,
+pub struct Line<'a> {
+    pub name: &'a str,
     pub points: Vec<[f64; 2]>,
 }
 

@@ -6,6 +6,9 @@ mod overlays;
 mod page;
 mod training_log;
 
+pub(crate) use chart::{Line, lines};
+pub(crate) use markup::escape;
+pub(crate) use page::STYLE;
 pub use training_log::{LogError, TrainingLog};
 
 use super::{EvaluateError, Evaluation};

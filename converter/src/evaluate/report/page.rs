@@ -8,7 +8,7 @@ use crate::evaluate::{Evaluation, Group, InterventionScores, NSD_TOLERANCE_PX};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const STYLE: &str = "
+pub const STYLE: &str = "
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 0.5rem 0; }

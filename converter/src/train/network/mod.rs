@@ -16,6 +16,7 @@ pub(crate) use parameters::{NamedTensors, from_numbers, to_numbers};
 pub(crate) use plan::masker_parameters;
 pub use plan::{Masks, Plan, UpsampledConv};
 
+use super::variants::top_k;
 use crate::model::stage;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Weights};
@@ -88,6 +89,8 @@ impl Value {
 pub struct Values {
     values: Vec<Option<Value>>,
     graph_names: Vec<String>,
+    /// Where masks keep a share of the channels: for each mask the mean of the smallest logit that is kept without noise.
+    pub(crate) centres: Vec<Tensor<1>>,
 }
 
 impl Values {
@@ -115,12 +118,14 @@ pub struct Network {
     graph: Graph,
     pub parameters: ParameterTable,
     device: Device,
+    /// Fixes the noise of the next pass in training, where a plan has any.
+    pub(crate) draw: u64,
 }
 
 impl Network {
     pub fn new(graph: Graph, weights: &Weights, device: &Device) -> Result<Self, GraphError> {
         let parameters = ParameterTable::new(&graph, weights, device)?;
-        Ok(Self { graph, parameters, device: device.clone() })
+        Ok(Self { graph, parameters, device: device.clone(), draw: 0 })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -129,7 +134,12 @@ impl Network {
 
     /// A replica on another device, or on the same one.
     pub fn on(&self, device: &Device) -> Self {
-        Self { graph: self.graph.clone(), parameters: self.parameters.on(device), device: device.clone() }
+        Self {
+            graph: self.graph.clone(),
+            parameters: self.parameters.on(device),
+            device: device.clone(),
+            draw: self.draw,
+        }
     }
 
     pub fn device(&self) -> &Device {
@@ -147,6 +157,7 @@ impl Network {
         leaves: &Leaves,
     ) -> Values {
         let mut values: Vec<Option<Value>> = vec![None; self.graph.nodes.len()];
+        let mut centres = Vec::new();
         for step in &plan.steps {
             let name = self.graph.node(step.node).name.as_str();
             let value = match (name, &self.graph.node(step.node).op) {
@@ -161,13 +172,21 @@ impl Network {
                     for released in &step.release {
                         values[released.0] = None;
                     }
-                    self.apply(step, inputs, mode, leaves)
+                    match (step.gate, inputs.as_slice()) {
+                        (Some(share), [Value::Map(logits)]) if mode == Mode::Training => {
+                            let draw = self.draw.wrapping_add((step.node.0 as u64) << 48);
+                            let (mask, centre) = top_k::gate(logits.clone(), share, draw);
+                            centres.push(centre);
+                            Value::Map(mask)
+                        }
+                        _ => self.apply(step, inputs, mode, leaves),
+                    }
                 }
             };
             values[step.node.0] = Some(value);
         }
         // A mask of ones or a given form may leave a node out; its name then finds nothing.
-        Values { values, graph_names: self.graph.nodes.iter().map(|node| node.name.clone()).collect() }
+        Values { values, graph_names: self.graph.nodes.iter().map(|node| node.name.clone()).collect(), centres }
     }
 
     fn apply(&mut self, step: &Step, inputs: Vec<Value>, mode: Mode, leaves: &Leaves) -> Value {

@@ -53,6 +53,11 @@ impl ParameterTable {
         }
     }
 
+    /// Adds a weight that the graph does not read, or replaces one.
+    pub(crate) fn insert(&mut self, name: &str, shape: Vec<usize>, values: Vec<f32>, device: &Device) {
+        self.entries.insert(name.into(), Parameter { shape, values: from_numbers(values, device) });
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
@@ -112,6 +117,10 @@ impl Leaves {
     pub fn new(table: &ParameterTable, names: &BTreeSet<String>) -> Self {
         let leaf = |name: &String| (name.clone(), table.get(name).values.clone().autodiff().require_grad());
         Self { tensors: names.iter().map(leaf).collect() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<Tensor<1>> {
+        self.tensors.get(name).cloned()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor<1>)> {

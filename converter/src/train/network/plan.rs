@@ -50,6 +50,8 @@ pub(super) struct Step {
     pub counts: bool,
     /// Whether a batch norm normalises by its running statistics in training too.
     pub frozen: bool,
+    /// Of a mask's sigmoid in training: the share of channels that it keeps, drawn with noise.
+    pub gate: Option<f32>,
     /// Values that nobody needs after this step.
     pub release: Vec<NodeId>,
 }
@@ -93,6 +95,7 @@ impl Plan {
                 inert: masks == Masks::Fixed && maskers[id.0],
                 counts: confounders_count || !confounding[id.0],
                 frozen: false,
+                gate: None,
                 release: Vec::new(),
             });
         }
@@ -114,6 +117,15 @@ impl Plan {
         }
         steps.retain(|step| needed[step.node.0]);
         Ok(Self { steps })
+    }
+
+    /// The same with masks that keep a share of the channels in training; 0 leaves them alone.
+    pub fn gated(mut self, graph: &Graph, share: f32) -> Self {
+        for step in self.steps.iter_mut().filter(|_| share > 0.0) {
+            let node = graph.node(step.node);
+            step.gate = (node.op == Op::Sigmoid && stage::MASKS.contains(&node.name.as_str())).then_some(share);
+        }
+        self
     }
 
     /// The same with batch norms that stay as they are, told by the name that their weights begin with.
