@@ -232,7 +232,7 @@ fn programs_that_showed_faults() {
         let said = run_case("forks.c", &[], &[model, OsStr::new(threads)]);
         assert!(!said.contains("SIGNAL") && said.contains("parent close 0"), "{said}");
         // CCS_STATUS_FORKED: of a frame, a new session, closing and submitting.
-        let of = |name: &str| said.lines().find(|line| line.starts_with(name)).map(|line| numbers(line)).unwrap();
+        let of = |name: &str| said.lines().find(|line| line.starts_with(name)).map(&numbers).unwrap();
         assert_eq!(of("fork after a frame, segment"), [20], "{said}");
         assert_eq!(of("fork, new session, segment"), [50], "{said}");
         assert_eq!(of("fork with a stream, close it"), [20], "{said}");
