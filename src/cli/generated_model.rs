@@ -8,7 +8,7 @@ use causalclipseg::bundle::{
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, Grid, Op, Weights};
 use causalclipseg::lower::rewrite;
-use causalclipseg::network::{Architecture, Edition, Placement, place, strip_fused};
+use causalclipseg::network::{Architecture, Edition, Rounding, roundings, strip_fused};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
@@ -56,14 +56,14 @@ pub(super) fn generate(
 /// Adds a scale and zero point for every value that a quantiser rounds.
 fn with_grids(mut graph: Graph) -> Graph {
     let mut grids: Vec<Option<Grid>> = Vec::new();
-    for placement in place(&graph) {
-        grids.push(match placement {
-            Placement::Wide => None,
-            Placement::Unit => Some(UNIT),
-            Placement::Own { unsigned: true } => Some(UNSIGNED),
+    for rounding in roundings(&graph) {
+        grids.push(match rounding {
+            Rounding::F32 => None,
+            Rounding::Unit => Some(UNIT),
+            Rounding::Own { unsigned: true } => Some(UNSIGNED),
             // The parts of a concatenation share one scale and zero point, and some are signed.
-            Placement::Own { unsigned: false } | Placement::Joined(_) => Some(SIGNED),
-            Placement::As(source) => grids.get(source.0).copied().flatten(),
+            Rounding::Own { unsigned: false } | Rounding::Joined(_) => Some(SIGNED),
+            Rounding::SameAs(source) => grids.get(source.0).copied().flatten(),
         });
     }
     for (node, grid) in graph.nodes.iter_mut().zip(grids) {

@@ -7,7 +7,7 @@ use causalclipseg::engine::{EngineChoice, EngineOptions, ReferencePlan, Value};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, Grid, Op, Weights};
 use causalclipseg::kernels::Kernels;
-use causalclipseg::network::{Placement, place, strip_fused};
+use causalclipseg::network::{Rounding, roundings, strip_fused};
 use ndarray::{Array2, ArrayD, IxDyn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,15 +29,15 @@ fn with_grids(network: &Network, size: usize) -> Graph {
         let scale = ((high - low) / 255.0).max(1e-6);
         Grid { scale, zero_point: (-low / scale).round().clamp(0.0, 255.0) as u8 }
     };
-    let placements = place(&graph);
+    let roundings = roundings(&graph);
     let mut grids: Vec<Option<Grid>> = Vec::new();
-    for (index, placement) in placements.iter().enumerate() {
-        grids.push(match placement {
-            Placement::Wide => None,
-            Placement::Unit => Some(Grid { scale: 1.0 / 255.0, zero_point: 0 }),
-            Placement::Own { .. } => Some(grid(ranges[index])),
-            Placement::Joined(concat) => Some(grid(ranges[concat.0])),
-            Placement::As(source) => grids[source.0],
+    for (index, rounding) in roundings.iter().enumerate() {
+        grids.push(match rounding {
+            Rounding::F32 => None,
+            Rounding::Unit => Some(Grid { scale: 1.0 / 255.0, zero_point: 0 }),
+            Rounding::Own { .. } => Some(grid(ranges[index])),
+            Rounding::Joined(concat) => Some(grid(ranges[concat.0])),
+            Rounding::SameAs(source) => grids[source.0],
         });
     }
     for (node, grid) in graph.nodes.iter_mut().zip(grids) {

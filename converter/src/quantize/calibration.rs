@@ -5,7 +5,7 @@ use super::histogram::{Histogram, sample};
 use super::inputs::CalibrationSet;
 use super::observe::{Observation, image_input};
 use super::observer::Observer;
-use super::{Placement, place};
+use super::{Rounding, roundings};
 use causalclipseg::graph::{Graph, Grid, NodeId, Op, Weights};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct Candidates {
 
 /// The candidates of all values with a separate scale and zero point.
 pub struct Calibration {
-    placements: Vec<Placement>,
+    roundings: Vec<Rounding>,
     candidates: BTreeMap<NodeId, Candidates>,
 }
 
@@ -47,8 +47,8 @@ impl Calibration {
         held_out: &CalibrationSet,
         mut on_run: impl FnMut(),
     ) -> Result<Self, QuantiseError> {
-        let placements = place(graph);
-        let observed: Vec<NodeId> = graph.ids().filter(|id| is_observed(&placements, *id)).collect();
+        let roundings = roundings(graph);
+        let observed: Vec<NodeId> = graph.ids().filter(|id| is_observed(&roundings, *id)).collect();
         let observation = Observation::plan(graph, weights, &observed)?;
         let image = image_input(graph)?;
         let mut histograms: BTreeMap<NodeId, Histogram> = BTreeMap::new();
@@ -61,14 +61,14 @@ impl Calibration {
         observation.run(calibration, &mut on_run, &mut add)?;
 
         let candidates_of = |id: &NodeId| {
-            let unsigned = placements[id.0] == Placement::Own { unsigned: true };
+            let unsigned = roundings[id.0] == Rounding::Own { unsigned: true };
             let empty = Histogram::default();
             let histogram = histograms.get(id).unwrap_or(&empty);
             let grids = Observer::ALL.map(|observer| observer.grid(histogram, unsigned));
             (*id, Candidates { grids, errors: [0.0; 4], power: 0.0 })
         };
         let mut candidates: BTreeMap<NodeId, Candidates> =
-            observed.iter().chain([&image]).filter(|id| is_observed(&placements, **id)).map(candidates_of).collect();
+            observed.iter().chain([&image]).filter(|id| is_observed(&roundings, **id)).map(candidates_of).collect();
         let through_sigmoid: Vec<bool> = graph.ids().map(|id| feeds_sigmoids(graph, id)).collect();
         let mut measure = |id: NodeId, values: &ArrayD<f32>| -> Result<(), QuantiseError> {
             let values = values.as_standard_layout();
@@ -79,20 +79,20 @@ impl Calibration {
         };
         held_out.items.iter().try_for_each(|item| measure(image, &item.image))?;
         observation.run(held_out, &mut on_run, &mut measure)?;
-        Ok(Self { placements, candidates })
+        Ok(Self { roundings, candidates })
     }
 
     /// Every node's scale and zero point under a policy.
     pub fn grids(&self, policy: Policy) -> Vec<Option<Grid>> {
         let of = |id: NodeId| self.candidates.get(&id).map(|candidates| candidates.grids[candidates.choice(policy)]);
-        let mut grids: Vec<Option<Grid>> = Vec::with_capacity(self.placements.len());
-        for (index, placement) in self.placements.iter().enumerate() {
-            grids.push(match placement {
-                Placement::Wide => None,
-                Placement::Unit => Some(UNIT_GRID),
-                Placement::Own { .. } => of(NodeId(index)),
-                Placement::Joined(joint) => of(*joint),
-                Placement::As(source) => grids.get(source.0).copied().flatten(),
+        let mut grids: Vec<Option<Grid>> = Vec::with_capacity(self.roundings.len());
+        for (index, rounding) in self.roundings.iter().enumerate() {
+            grids.push(match rounding {
+                Rounding::F32 => None,
+                Rounding::Unit => Some(UNIT_GRID),
+                Rounding::Own { .. } => of(NodeId(index)),
+                Rounding::Joined(joint) => of(*joint),
+                Rounding::SameAs(source) => grids.get(source.0).copied().flatten(),
             });
         }
         grids
@@ -133,10 +133,10 @@ impl Candidates {
 }
 
 /// Whether a scale depends on a node's own values. The parts of a concatenation are observed together.
-fn is_observed(placements: &[Placement], id: NodeId) -> bool {
-    match placements[id.0] {
-        Placement::Own { .. } => true,
-        Placement::Joined(joint) => joint == id,
+fn is_observed(roundings: &[Rounding], id: NodeId) -> bool {
+    match roundings[id.0] {
+        Rounding::Own { .. } => true,
+        Rounding::Joined(joint) => joint == id,
         _ => false,
     }
 }

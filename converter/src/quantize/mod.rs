@@ -28,7 +28,7 @@ mod sensitivity;
 mod weights;
 
 pub use calibration::Policy;
-pub use causalclipseg::network::{Placement, place, strip_before_relu, strip_fused};
+pub use causalclipseg::network::{Rounding, roundings, strip_before_relu, strip_fused};
 pub use checkpoint::QuantisedCheckpoint;
 pub use comparison::{CompareOptions, Comparison, Pair, compare};
 pub use equalisation::equalise;

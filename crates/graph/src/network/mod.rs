@@ -4,15 +4,15 @@
 mod architecture;
 mod image_encoder;
 mod neck;
-mod placement;
 mod projector;
+mod rounding;
 mod text_encoder;
 mod weights;
 
 pub use crate::graph::stage;
 pub use crate::lower::{strip_before_relu, strip_fused};
 pub use architecture::{Architecture, ArchitectureError, Edition, ImageEncoder, Masks, TextEncoder, UnknownEdition};
-pub use placement::{Placement, place};
+pub use rounding::{Rounding, roundings};
 pub use weights::{golden_image, golden_tensor};
 
 use crate::graph::{Graph, GraphBuilder, GraphError, NodeId, Op, Shape};
