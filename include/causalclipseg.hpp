@@ -1,4 +1,4 @@
-/* causalclipseg for C++17: the C functions as classes that free what they hold, with exceptions for failures.
+/* causalclipseg for C++14 and later: the C functions as classes that free what they hold, with exceptions for failures.
  *
  * Research software; not a medical device. */
 
@@ -13,6 +13,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -84,6 +85,43 @@ inline ccs_frame frame(std::uint32_t format, const void *pixels, std::size_t pix
     return value;
 }
 
+/// The same frame with a plane of colours that is somewhere else: 0 of NV12, 0 (blue) and 1 (red) of I420.
+inline ccs_frame with_chroma(ccs_frame frame, std::size_t index, const void *bytes, std::size_t size,
+                             std::size_t stride_bytes = 0) {
+    if (index > 1) {
+        throw Error(CCS_STATUS_ARGUMENT, "there are two planes of colours: give 0 or 1");
+    }
+    frame.chroma[index] = bytes;
+    frame.chroma_bytes[index] = size;
+    frame.chroma_stride_bytes[index] = stride_bytes;
+    return frame;
+}
+
+/// Hands the library's log to a receiver as long as it lives. There is one log for the process, so there should be one of these.
+/// The receiver may run on several threads at once; what it throws is swallowed.
+class Log {
+public:
+    /// Level, module and one line of text.
+    using Receiver = std::function<void(std::uint32_t, const char *, const char *)>;
+
+    Log(std::uint32_t level, Receiver receive) : receive_(std::move(receive)) {
+        check(ccs_set_log(&call, &receive_, level));
+    }
+    Log(const Log &) = delete;
+    Log &operator=(const Log &) = delete;
+    ~Log() { ccs_set_log(nullptr, nullptr, CCS_LOG_OFF); }
+
+private:
+    static void call(void *user, std::uint32_t level, const char *module, const char *message) noexcept {
+        try {
+            (*static_cast<Receiver *>(user))(level, module, message);
+        } catch (...) {
+        }
+    }
+
+    Receiver receive_;
+};
+
 /// A sentence, encoded by one model.
 class Prompt {
 public:
@@ -153,6 +191,8 @@ public:
         size_ = static_cast<std::size_t>(frame.width) * frame.height;
         return timing;
     }
+    /// Ends the call of `segment` that another thread is in; it throws an Error of CCS_STATUS_CANCELLED.
+    void cancel() const { check(ccs_session_cancel(get())); }
     /// The frame's height x width, 255 or 0.
     std::vector<std::uint8_t> mask(std::size_t index) const {
         std::vector<std::uint8_t> pixels(size_);
@@ -206,7 +246,8 @@ private:
 };
 
 /// Segments frames on a thread of its own as they come. The receiver runs on that thread; what it throws is swallowed,
-/// since nothing may be thrown through the library.
+/// since nothing may be thrown through the library. A stream that its own receiver destroys or assigns over ends a little later:
+/// another thread waits for the receiver to return.
 class Stream {
 public:
     using Receiver = std::function<void(const ccs_event &)>;
@@ -222,15 +263,21 @@ public:
         ccs_stream handle{};
         check(ccs_stream_open(handles.data(), handles.size(), texts.data(), texts.size(), options, &call,
                               receive_.get(), &handle));
-        handle_ = Owned<ccs_stream, close_now>(handle);
+        handle_ = handle;
     }
-    Stream(Stream &&other) noexcept = default;
-    /// Ends the stream that was here before its receiver goes: it may be running.
+    Stream(Stream &&other) noexcept
+        : receive_(std::move(other.receive_)), handle_(std::exchange(other.handle_, ccs_stream{})) {}
     Stream &operator=(Stream &&other) noexcept {
-        handle_ = std::move(other.handle_);
-        receive_ = std::move(other.receive_);
+        if (this != &other) {
+            close();
+            receive_ = std::move(other.receive_);
+            handle_ = std::exchange(other.handle_, ccs_stream{});
+        }
         return *this;
     }
+    Stream(const Stream &) = delete;
+    Stream &operator=(const Stream &) = delete;
+    ~Stream() { close(); }
     /// One of CCS_SUBMITTED, CCS_SKIPPED, CCS_DROPPED, CCS_FULL.
     std::uint32_t submit(const ccs_frame &frame, std::uint64_t timestamp_us) {
         std::uint32_t submission = 0;
@@ -248,13 +295,29 @@ public:
     }
     /// Waits until the frames that wait are segmented. The destructor drops them.
     void finish() {
-        check(ccs_stream_close(get(), 1));
-        handle_ = Owned<ccs_stream, close_now>(ccs_stream{});
+        check(ccs_stream_close(handle_, 1));
+        handle_ = ccs_stream{};
     }
-    ccs_stream get() const noexcept { return handle_.get(); }
+    ccs_stream get() const noexcept { return handle_; }
 
 private:
-    static ccs_status close_now(ccs_stream stream) { return ccs_stream_close(stream, 0); }
+    /// Ends the stream before its receiver goes: that may be running.
+    void close() noexcept {
+        const ccs_stream handle = std::exchange(handle_, ccs_stream{});
+        if (ccs_stream_close(handle, 0) != CCS_STATUS_BUSY) {
+            return;
+        }
+        // This is the receiver itself, which can't wait for its own end.
+        Receiver *const receive = receive_.release();
+        try {
+            std::thread([handle, receive] {
+                ccs_stream_close(handle, 0);
+                delete receive;
+            }).detach();
+        } catch (...) {
+            // No thread: the stream runs on, with its receiver.
+        }
+    }
     static void call(void *user, const ccs_event *event) noexcept {
         try {
             (*static_cast<Receiver *>(user))(*event);
@@ -269,9 +332,8 @@ private:
         return pointers;
     }
 
-    // Before the handle, so that it is destroyed after the stream has ended.
     std::unique_ptr<Receiver> receive_;
-    Owned<ccs_stream, close_now> handle_;
+    ccs_stream handle_{};
 };
 
 } // namespace causalclipseg

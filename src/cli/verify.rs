@@ -1,13 +1,13 @@
 //! `causalclipseg verify`: checks that a bundle is complete, who signed it, and that this CPU computes it correctly.
 
+mod report;
+
 use super::{Failure, model_source, say};
 use causalclipseg::bundle::VerifyingKey;
-use causalclipseg::{Model, ModelOptions};
 #[cfg(feature = "onnx")]
-use causalclipseg::{
-    ModelFile,
-    onnx::{OnnxFile, OnnxNetwork},
-};
+use causalclipseg::onnx::{OnnxFile, OnnxNetwork};
+use causalclipseg::{Model, ModelFile, ModelOptions};
+use report::Report;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "onnx")]
 use std::sync::Arc;
@@ -19,29 +19,62 @@ pub(super) struct Arguments {
     /// Require a signature by this Ed25519 public key: a file of 32 bytes, or of 64 hexadecimal digits
     #[arg(long, value_name = "FILE")]
     public_key: Option<PathBuf>,
+    /// Write what was found to a JSON file, with this machine, versions and latency; also where a check fails
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = model_source::open(arguments.bundle.as_deref())?;
     #[cfg(feature = "onnx")]
     if let ModelFile::Onnx(onnx) = &file {
+        if arguments.report.is_some() {
+            return Err("a report is of a bundle: pack the interchange file first".into());
+        }
         return verify_interchange(onnx, arguments);
     }
+    if arguments.report.is_none() {
+        return check(&file, arguments, &mut Report::default());
+    }
+    let mut report = Report::default();
+    let outcome = check(&file, arguments, &mut report);
+    let outcome = outcome.and_then(|()| report.measure(&file));
+    report.write(arguments.report.as_deref(), outcome.as_ref().err())?;
+    outcome
+}
+
+/// Checks a bundle, tells people, and keeps what was found.
+fn check(file: &ModelFile, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
     let Some(bundle) = file.bundle() else { return Ok(()) };
+    report.model(file.description(), bundle.sha256());
     bundle.verify_integrity()?;
+    report.integrity = Some("ok");
     say(format!("integrity   ok, sha256 {}", bundle.sha256()))?;
     match (&arguments.public_key, &bundle.manifest().signed_by) {
         (Some(path), _) => {
             bundle.verify_signature(&read_key(path)?)?;
+            report.signature = Some("ok".into());
             say("signature   ok")?;
         }
-        (None, Some(key)) => say(format!("signature   by {key}, not checked: pass --public-key"))?,
-        (None, None) => say("signature   none")?,
+        (None, Some(key)) => {
+            report.signature = Some(format!("by {key}, not checked"));
+            say(format!("signature   by {key}, not checked: pass --public-key"))?;
+        }
+        (None, None) => {
+            report.signature = Some("none".into());
+            say("signature   none")?;
+        }
     }
     let model = Model::from_file(file.clone(), ModelOptions::default())?;
     match model.self_test()? {
-        Some(deviation) => say(format!("self-test   ok, logits within {deviation:.1e} of the packing machine's"))?,
-        None => say("self-test   the bundle has none")?,
+        Some(deviation) => {
+            report.self_test = Some(format!("ok, logits within {deviation:.1e} of the packing machine's"));
+            say(format!("self-test   ok, logits within {deviation:.1e} of the packing machine's"))?;
+        }
+        None => {
+            report.self_test = Some("the bundle has none".into());
+            say("self-test   the bundle has none")?;
+        }
     }
     Ok(())
 }

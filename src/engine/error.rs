@@ -4,6 +4,7 @@ use crate::bundle::BundleError;
 use crate::graph::{GraphError, Shape};
 use crate::kernels::IsaError;
 use crate::lower::steps;
+use std::time::Duration;
 
 /// Why an engine refuses a network or an input.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,14 @@ pub enum EngineError {
     Prompts { given: usize, most: usize },
     #[error("the confounders' head was not loaded; enable it when the engine is created")]
     NoConfounders,
+    #[error("the frame was cancelled, and has no result")]
+    Cancelled,
+    #[error("the frame takes longer than the {} ms that it may: allow more, or take a smaller model", limit.as_secs_f64() * 1e3)]
+    TimeLimit { limit: Duration },
+    #[error(
+        "this process is a fork of the one that opened the model, whose threads it lacks: open models after the fork"
+    )]
+    Forked,
 }
 
 impl From<steps::Unsupported> for EngineError {

@@ -14,11 +14,13 @@ mod error;
 #[doc(hidden)]
 pub mod gpu;
 mod gpu_times;
+mod limit;
 mod options;
 mod reference;
 mod step_time;
 #[cfg(test)]
 mod tests;
+mod thread_start;
 
 pub use crate::kernels::{Isa, UnknownIsa};
 pub use cpu::MAX_PROMPTS;
@@ -32,12 +34,15 @@ pub use gpu::{AdapterDescription, adapters};
 #[doc(hidden)]
 pub use gpu::{GpuEngine, GpuMemory, GpuSummary};
 pub use gpu_times::GpuTimes;
+pub use limit::Canceller;
+pub(crate) use limit::Limit;
 pub use options::{EngineChoice, EngineOptions};
 #[cfg(feature = "onnx")]
 pub(crate) use reference::contained;
 #[doc(hidden)]
 pub use reference::{ReferencePlan, Value, WholeNetwork, is_contained};
 pub use step_time::StepTime;
+pub use thread_start::{ThreadRole, ThreadStart};
 
 use crate::graph::{Graph, GraphError, Op, Shape, Weights, stage};
 use accelerator::Accelerator;
@@ -56,6 +61,8 @@ pub struct Engine {
     input: Shape,
     context: usize,
     vocabulary: usize,
+    /// The process whose threads and locks these are: a copy of it, made by a fork, has the locks and not the threads.
+    process: u32,
 }
 
 enum Kind {
@@ -92,12 +99,22 @@ pub struct Workspace {
     #[cfg(feature = "gpu")]
     gpu: gpu::GpuRun,
     ran_on: RanOn,
+    limit: Limit,
 }
 
 impl Workspace {
     /// The device that ran the last pass.
     pub fn ran_on(&self) -> RanOn {
         self.ran_on
+    }
+
+    /// The conditions that end a pass early.
+    pub(crate) fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    pub(crate) fn limit_mut(&mut self) -> &mut Limit {
+        &mut self.limit
     }
 
     /// The times of the last pass, if a GPU ran it.
@@ -143,7 +160,7 @@ impl Engine {
         };
         let vocabulary = vocabulary(graph).unwrap_or(usize::MAX);
         log::debug!("engine ready after {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
-        Ok(Self { kind, accelerator, input, context, vocabulary })
+        Ok(Self { kind, accelerator, input, context, vocabulary, process: std::process::id() })
     }
 
     /// Runs an unknown network in tract's own operators: all of it for each prompt, text encoder and image encoder
@@ -151,7 +168,8 @@ impl Engine {
     pub fn whole(network: Arc<WholeNetwork>, device: Device) -> Self {
         let (input, context) = (network.input(), network.context());
         let accelerator = Accelerator::none_for_whole(device);
-        Self { kind: Kind::Whole(network), accelerator, input, context, vocabulary: usize::MAX }
+        let (kind, process) = (Kind::Whole(network), std::process::id());
+        Self { kind, accelerator, input, context, vocabulary: usize::MAX, process }
     }
 
     /// Why the engine fell back to the CPU although a GPU was requested; `None` as long as it did not.
@@ -213,6 +231,7 @@ impl Engine {
     /// Runs the text encoder on token ids (start and end of text included; tokens after the end are not run, since a
     /// causal encoder's state does not depend on them).
     pub fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
+        self.check_process()?;
         let begun = Instant::now();
         // The end of text is the vocabulary's largest id.
         let end = tokens.iter().position(|id| *id as usize + 1 == self.vocabulary);
@@ -286,7 +305,9 @@ impl Engine {
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
         timed: bool,
     ) -> Result<(), EngineError> {
+        self.check_process()?;
         self.check_image(pixels)?;
+        workspace.limit.check()?;
         #[cfg(feature = "gpu")]
         if !timed && self.accelerator.run(&mut workspace.gpu, pixels, prompts.clone()) {
             workspace.ran_on = RanOn::Gpu;
@@ -294,13 +315,16 @@ impl Engine {
         }
         workspace.ran_on = RanOn::Cpu;
         match &self.kind {
-            Kind::Cpu(engine) => engine.run(&mut workspace.cpu, pixels, prompts, timed),
+            Kind::Cpu(engine) => engine.run(&mut workspace.cpu, pixels, prompts, &workspace.limit, timed),
             Kind::Reference(engine) => {
-                (workspace.reference, workspace.reference_head_seconds) = engine.run(pixels, prompts)?;
+                let found = engine.run(pixels, prompts, &workspace.limit)?;
+                (workspace.reference, workspace.reference_head_seconds) = found;
                 Ok(())
             }
             Kind::Whole(network) => {
-                let found = prompts.map(|prompt| network.run(pixels, &prompt.tokens)).collect::<Result<_, _>>()?;
+                let limit = &workspace.limit;
+                let run = |prompt: &PromptKernel| limit.check().and_then(|()| network.run(pixels, &prompt.tokens));
+                let found = prompts.map(run).collect::<Result<_, _>>()?;
                 (workspace.reference, workspace.reference_head_seconds) = ([found, Vec::new()], 0.0);
                 Ok(())
             }
@@ -374,6 +398,10 @@ impl Engine {
             Shape::Map { height, width, .. } => [height, width],
             _ => [0, 0],
         }
+    }
+
+    fn check_process(&self) -> Result<(), EngineError> {
+        if std::process::id() == self.process { Ok(()) } else { Err(EngineError::Forked) }
     }
 
     fn check_image(&self, pixels: &[f32]) -> Result<(), EngineError> {

@@ -1,6 +1,6 @@
 //! How an engine is created.
 
-use super::{Device, GpuPrecision};
+use super::{Device, GpuPrecision, ThreadStart};
 use crate::kernels::Isa;
 use std::path::PathBuf;
 
@@ -37,8 +37,8 @@ pub struct EngineOptions {
     pub pipeline_cache: Option<PathBuf>,
     /// The fast engine's instruction set; the best that the CPU has where it is `None`.
     pub isa: Option<Isa>,
-    /// Runs first in each thread that the fast engine keeps, with its number from 1: to bind it to a core, for example.
-    pub on_thread_start: Option<fn(usize)>,
+    /// Runs first in each thread that the fast engine keeps.
+    pub on_thread_start: Option<ThreadStart>,
 }
 
 impl Default for EngineOptions {
@@ -93,7 +93,7 @@ impl EngineOptions {
     }
 
     /// See [`Self::on_thread_start`].
-    pub fn with_on_thread_start(self, on_thread_start: Option<fn(usize)>) -> Self {
+    pub fn with_on_thread_start(self, on_thread_start: Option<ThreadStart>) -> Self {
         Self { on_thread_start, ..self }
     }
 }

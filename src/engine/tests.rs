@@ -209,3 +209,22 @@ fn an_operator_refuses_other_shapes() {
     }
     assert!(op.output_facts(&[&image]).is_err());
 }
+
+#[test]
+fn the_fast_engine_looks_at_its_limit() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/tiny.ccs");
+    let model = crate::Model::open(&path, crate::ModelOptions::default()).unwrap();
+    let (prompt, size) = (model.prompt("a dark nodule").unwrap(), model.description().input_size);
+    let (engine, pixels) = (model.engine().cpu().unwrap(), vec![0.0; 3 * size * size]);
+    let run = |limit: &Limit| {
+        let kernels = std::iter::once(prompt.kernel().as_ref());
+        engine.run(&mut CpuWorkspace::default(), &pixels, kernels, limit, false)
+    };
+    let mut limit = Limit::default();
+    limit.begin(None);
+    run(&limit).unwrap();
+    limit.canceller().cancel();
+    assert!(matches!(run(&limit), Err(EngineError::Cancelled)));
+    limit.begin(Some(std::time::Duration::ZERO));
+    assert!(matches!(run(&limit), Err(EngineError::TimeLimit { .. })));
+}

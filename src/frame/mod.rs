@@ -11,7 +11,7 @@ mod preprocessor;
 mod resample;
 mod watch;
 
-pub use camera::{CameraFormat, CameraLayout};
+pub use camera::{CameraFormat, CameraLayout, CameraPicture, CameraPlane};
 #[doc(hidden)]
 pub use causalclipseg_bundle::{Appearance, FamiliarInputs, INPUTS_KEY};
 pub use causalclipseg_bundle::{Fit, Normalisation};
@@ -104,6 +104,8 @@ pub enum FrameError {
         region.width, region.height, region.x, region.y
     )]
     Region { region: Region, width: usize, height: usize },
+    #[error("{given} planes were given and the format has {expected}: give a pointer and a stride for each of them")]
+    Planes { given: usize, expected: usize },
     #[error("{value:?} mm per pixel is not a pixel size: both numbers have to be finite and above zero")]
     PixelSize { value: [f32; 2] },
     #[error("the network's input is {size} pixels a side: give 1 to {MAX_SIDE}")]

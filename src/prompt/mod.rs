@@ -3,6 +3,7 @@
 mod cache;
 mod clean;
 mod entities;
+mod merges;
 mod tokenizer_json;
 
 pub use cache::PromptCache;
@@ -19,7 +20,7 @@ const END_OF_TEXT: &str = "<|endoftext|>";
 /// CLIP's tokenizer, read from a tokenizer.json.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: tokenizer_json::Encoder,
     start_of_text: u32,
     end_of_text: u32,
 }
@@ -83,9 +84,8 @@ impl Tokenizer {
         };
         let (start_of_text, end_of_text) = (id(START_OF_TEXT)?, id(END_OF_TEXT)?);
         // Ids count up from zero, so the largest is one less than their number.
-        let added = inner.get_added_vocabulary().get_vocab();
-        let largest =
-            added.values().copied().max().unwrap_or(0).max((inner.get_vocab_size(false) as u32).saturating_sub(1));
+        let added = inner.added().get_vocab();
+        let largest = added.values().copied().max().unwrap_or(0).max((inner.model_size() as u32).saturating_sub(1));
         if end_of_text != largest {
             let reason = format!("`{END_OF_TEXT}` is token {end_of_text}, but the largest is {largest}");
             return Err(PromptError::Tokenizer(reason));
@@ -114,16 +114,15 @@ impl Tokenizer {
         if text.len() > MAX_PROMPT_BYTES {
             return Err(PromptError::TooLarge { bytes: text.len() });
         }
-        let encoding = self.inner.encode_fast(clean::clean(text), false);
-        let encoding = encoding.map_err(|error| PromptError::Tokenize(error.to_string()))?;
-        let words = encoding.get_ids();
+        let words = self.inner.encode(clean::clean(text));
+        let words = words.map_err(|error| PromptError::Tokenize(error.to_string()))?;
         let tokens = words.len() + 2;
         if tokens > context {
             return Err(PromptError::TooLong { tokens, limit: context });
         }
         let mut ids = Vec::with_capacity(tokens);
         ids.push(self.start_of_text);
-        ids.extend_from_slice(words);
+        ids.extend(words);
         ids.push(self.end_of_text);
         Ok(Tokens::from_ids(ids))
     }

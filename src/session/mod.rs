@@ -12,13 +12,13 @@ pub use options::SessionOptions;
 pub use report::{FrameReport, StageSeconds};
 
 use crate::bundle::{ModelDescription, Reliability};
-use crate::engine::{Engine, EngineError, PromptKernel, StepTime, Workspace};
+use crate::engine::{Canceller, Engine, EngineError, PromptKernel, StepTime, Workspace};
 use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, FrameWatch, Normalisation, Preprocessor};
 use crate::mask::{MaskError, Probability};
 use crate::model::{Model, Prompt};
 use judge::{FrameFacts, judge};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why a session is not made, or has no result.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +64,7 @@ pub struct Session {
     threshold: f32,
     smoothing: f32,
     quality: bool,
+    time_limit: Option<Duration>,
     /// Where the bundle tells it.
     familiar: Option<Arc<FamiliarInputs>>,
     reliability: Option<Arc<Reliability>>,
@@ -87,7 +88,7 @@ impl Session {
     pub fn new(model: &Model, options: SessionOptions) -> Result<Self, SessionError> {
         options.check()?;
         let ModelDescription { input_size, normalisation, fit, threshold, .. } = *model.description();
-        let SessionOptions { threshold: own, smoothing, quality } = options;
+        let SessionOptions { threshold: own, smoothing, quality, time_limit } = options;
         Ok(Self {
             engine: model.engine().clone(),
             workspace: Workspace::default(),
@@ -98,6 +99,7 @@ impl Session {
             threshold: own.unwrap_or(threshold),
             smoothing,
             quality,
+            time_limit,
             familiar: model.familiar().cloned(),
             reliability: model.reliability().cloned(),
             watch: FrameWatch::default(),
@@ -134,6 +136,23 @@ impl Session {
         report: &mut FrameReport,
     ) -> Result<(), SessionError> {
         self.check_prompts(prompts)?;
+        let before = self.watch.clone();
+        self.workspace.limit_mut().begin(self.time_limit);
+        let outcome = self.make(frame, prompts, report);
+        self.workspace.limit_mut().end();
+        if outcome.is_err() {
+            // A frame without a result may come again, and is not frozen for that.
+            self.watch = before;
+        }
+        outcome
+    }
+
+    /// What ends the run of a frame from another thread.
+    pub fn canceller(&self) -> Canceller {
+        self.workspace.limit().canceller().clone()
+    }
+
+    fn make(&mut self, frame: &Frame<'_>, prompts: &[Prompt], report: &mut FrameReport) -> Result<(), SessionError> {
         let begun = Instant::now();
         let placement = self.preprocessor.prepare(frame, &mut self.pixels)?;
         let facts = if self.quality { Some(self.look_at(frame)) } else { None };
@@ -151,6 +170,7 @@ impl Session {
             self.remember(prompts);
         }
         for (index, (finding, prompt)) in report.findings.iter_mut().zip(prompts).enumerate() {
+            self.workspace.limit().check()?;
             let logits = self.engine.logits(&self.workspace, index)?;
             let confounders = match self.engine.has_confounders() {
                 true => Some(self.engine.confounder_logits(&self.workspace, index)?),

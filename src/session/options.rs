@@ -2,6 +2,7 @@
 
 use super::SessionError;
 use crate::mask::check_threshold;
+use std::time::Duration;
 
 /// How a [`Session`](super::Session) makes results: `SessionOptions::default().with_threshold(Some(0.4))`.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,11 +17,15 @@ pub struct SessionOptions {
     /// Whether findings carry a [`Quality`](crate::mask::Quality), with the flags that make a result doubtful. True by default;
     /// it takes a pass over each frame and over each mask.
     pub quality: bool,
+    /// How long a frame may take; one that takes longer ends with [`EngineError::TimeLimit`](crate::engine::EngineError::TimeLimit)
+    /// before the network's next step. The work on all prompts together is one step, and a GPU's pass is one. `None`, the
+    /// default: as long as it takes.
+    pub time_limit: Option<Duration>,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { threshold: None, smoothing: 0.0, quality: true }
+        Self { threshold: None, smoothing: 0.0, quality: true, time_limit: None }
     }
 }
 
@@ -38,6 +43,11 @@ impl SessionOptions {
     /// See [`Self::quality`].
     pub fn with_quality(self, quality: bool) -> Self {
         Self { quality, ..self }
+    }
+
+    /// See [`Self::time_limit`].
+    pub fn with_time_limit(self, time_limit: Option<Duration>) -> Self {
+        Self { time_limit, ..self }
     }
 
     /// Refuses what is out of range.

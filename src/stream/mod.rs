@@ -26,6 +26,7 @@ pub use histogram::{Histogram, Summary};
 pub use statistics::Statistics;
 pub use worker::{FrameResult, StreamEvent};
 
+use crate::engine::{ThreadRole, ThreadStart};
 use crate::frame::{Frame, FrameError};
 use crate::model::{Model, ModelError};
 use crate::session::{SessionError, SessionOptions};
@@ -34,7 +35,7 @@ use prompts::{Mailbox, PromptSet};
 use slot::packed_bytes;
 use statistics::{Counters, count};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 use worker::Worker;
@@ -55,6 +56,8 @@ pub struct StreamOptions {
     pub degrade: DegradePolicy,
     /// How results are made. Smoothing starts anew where the stream switches models, too.
     pub session: SessionOptions,
+    /// Runs first in the stream's thread.
+    pub on_thread_start: Option<ThreadStart>,
 }
 
 impl Default for StreamOptions {
@@ -66,6 +69,7 @@ impl Default for StreamOptions {
             max_frame_bytes: 64 << 20,
             degrade: DegradePolicy::OFF,
             session: SessionOptions::default(),
+            on_thread_start: None,
         }
     }
 }
@@ -123,6 +127,10 @@ pub enum StreamError {
     Thread(std::io::Error),
     #[error("the stream has stopped ({0}): open a new one")]
     Stopped(String),
+    #[error(
+        "this process is a fork of the one that started the stream, whose thread it lacks: open streams after the fork"
+    )]
+    Forked,
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -174,6 +182,8 @@ struct Shared {
     stopped: OnceLock<String>,
     /// Tells those who wait for room in the queue that there may be some.
     room: (Mutex<()>, Condvar),
+    /// The process that the worker is a thread of.
+    process: u32,
 }
 
 /// States of [`Shared::ending`].
@@ -212,10 +222,20 @@ impl Stream {
             ending: AtomicU8::new(RUNNING),
             stopped: OnceLock::new(),
             room: Default::default(),
+            process: std::process::id(),
         });
         let worker = Worker::new(shared.clone(), models.clone(), prompts, Box::new(receive))?;
         let thread = thread::Builder::new().name("causalclipseg-stream".into());
-        let worker = thread.spawn(move || worker.run()).map_err(StreamError::Thread)?;
+        let hook = shared.options.on_thread_start.clone();
+        let (started, starts) = mpsc::channel::<()>();
+        let body = move || {
+            hook.iter().for_each(|hook| hook.run(ThreadRole::Stream));
+            drop(started);
+            worker.run();
+        };
+        let worker = thread.spawn(body).map_err(StreamError::Thread)?;
+        // Until the hook has returned and its end of the channel is gone.
+        let _ = starts.recv();
         let thread = worker.thread().clone();
         Ok(Self { shared, models, generation: Mutex::new(0), thread, worker: Mutex::new(Some(worker)) })
     }
@@ -227,6 +247,7 @@ impl Stream {
     /// [`StreamError::FrameBytes`], and [`StreamError::Stopped`] after the worker gave up.
     pub fn submit(&self, frame: &Frame<'_>, timestamp_us: u64) -> Result<Submission, StreamError> {
         let submitted = Instant::now();
+        self.shared.check_process()?;
         let Shared { options, exchange, counters, .. } = &*self.shared;
         if let Some(reason) = self.shared.stopped.get() {
             return Err(StreamError::Stopped(reason.clone()));
@@ -296,6 +317,7 @@ impl Stream {
     /// # Errors
     /// No prompt, or one that cannot be encoded; then the old ones stay.
     pub fn set_prompts(&self, prompts: &[&str]) -> Result<u64, StreamError> {
+        self.shared.check_process()?;
         let mut set = PromptSet::encode(&self.models, prompts)?;
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         *generation += 1;
@@ -327,8 +349,12 @@ impl Stream {
     }
 
     /// Ends a stream that others still hold, as [`Stream::finish`] where `finish` and as [`Stream::close`] where not.
-    /// Returns when the last event was received; from its own thread a stream can only be told to end.
+    /// Returns when the last event was received; from its own thread a stream can only be told to end. In a fork of the
+    /// process that started it nothing happens: there is no thread to end.
     pub fn end(&self, finish: bool) {
+        if self.shared.is_forked() {
+            return;
+        }
         // Closing is stronger than finishing, whoever says it.
         self.shared.ending.fetch_max(if finish { FINISHING } else { CLOSING }, Ordering::AcqRel);
         self.thread.unpark();
@@ -346,6 +372,14 @@ impl Stream {
 }
 
 impl Shared {
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.process
+    }
+
+    fn check_process(&self) -> Result<(), StreamError> {
+        if self.is_forked() { Err(StreamError::Forked) } else { Ok(()) }
+    }
+
     fn drop_waiting(&self) {
         while let Some(slot) = self.exchange.take_oldest() {
             count(&self.counters.dropped);
@@ -389,6 +423,11 @@ impl StreamOptions {
     /// See [`Self::session`].
     pub fn with_session(self, session: SessionOptions) -> Self {
         Self { session, ..self }
+    }
+
+    /// See [`Self::on_thread_start`].
+    pub fn with_on_thread_start(self, on_thread_start: Option<ThreadStart>) -> Self {
+        Self { on_thread_start, ..self }
     }
 
     fn check(&self) -> Result<(), StreamError> {

@@ -1,6 +1,7 @@
 //! What a stream looks for, and how that changes while it runs.
 
 use super::StreamError;
+use crate::engine::MAX_PROMPTS;
 use crate::model::{Model, ModelError, Prompt};
 use heapless::mpmc;
 use std::sync::Arc;
@@ -17,6 +18,10 @@ impl PromptSet {
     pub(crate) fn encode(models: &[Arc<Model>], texts: &[&str]) -> Result<Self, StreamError> {
         if texts.is_empty() {
             return Err(StreamError::NoPrompt);
+        }
+        if texts.len() > MAX_PROMPTS {
+            let value = texts.len().to_string();
+            return Err(StreamError::Option { name: "the number of prompts", value, range: "1 to 256" });
         }
         let encode =
             |model: &Arc<Model>| texts.iter().map(|text| model.prompt(text)).collect::<Result<Vec<_>, ModelError>>();

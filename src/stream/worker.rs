@@ -104,6 +104,10 @@ impl Worker {
         loop {
             // Before looking for a frame: one that was submitted before the end was announced is then seen.
             let ending = self.shared.ending.load(Ordering::Acquire);
+            if self.shared.is_forked() {
+                // The receiver forked, and this is the copy's only thread: there is nobody to work for.
+                return;
+            }
             if ending == CLOSING || self.panics >= MAX_PANICS {
                 break;
             }

@@ -94,3 +94,37 @@ fn a_self_test_that_fails_is_told() {
     toy::builder().self_test(SelfTest { vectors: vec![vector] }).write(&bundle).unwrap();
     assert!(refused(&["verify"], &bundle).contains("the prompt is empty"));
 }
+
+#[test]
+fn a_report_of_the_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("report.json");
+    let read = || -> serde_json::Value { serde_json::from_slice(&fs::read(&report).unwrap()).unwrap() };
+    let words = ["verify", "--report", report.to_str().unwrap()];
+    let said = printed(&words, &shipped());
+    assert!(said.contains("self-test   ok"), "{said}");
+    let found = read();
+    assert_eq!((&found["result"], &found["reason"]), (&"passed".into(), &serde_json::Value::Null));
+    assert_eq!((&found["integrity"], &found["signature"]), (&"ok".into(), &"none".into()));
+    assert!(found["self_test"].as_str().unwrap().starts_with("ok, logits within"), "{found}");
+    let latency = &found["latency_ms"];
+    let [p50, p99, max] = ["p50", "p99", "max"].map(|name| latency[name].as_f64().unwrap());
+    assert!(0.0 < p50 && p50 <= p99 && p99 <= max && latency["frames"] == 50, "{found}");
+    assert_eq!(found["model"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(found["machine"]["architecture"], std::env::consts::ARCH);
+    assert!(found["isa"].is_string() && found["written_at_unix_s"].as_u64().unwrap() > 1_700_000_000, "{found}");
+
+    // A device that fails has its report, too.
+    let bundle = folder.path().join("wrong.ccs");
+    let vector = SelfTestVector::record(1, toy::SIZE, "dark", 97, &[1.0; toy::SIZE * toy::SIZE], 1e-3);
+    toy::builder().self_test(SelfTest { vectors: vec![vector] }).write(&bundle).unwrap();
+    refused(&words, &bundle);
+    let found = read();
+    assert_eq!(
+        (&found["result"], &found["integrity"], &found["self_test"]),
+        (&"failed".into(), &"ok".into(), &serde_json::Value::Null)
+    );
+    assert!(found["reason"].as_str().unwrap().contains("do not use this model"), "{found}");
+    let nowhere = folder.path().join("no/such/report.json");
+    assert!(refused(&["verify", "--report", nowhere.to_str().unwrap()], &shipped()).contains("report.json"));
+}

@@ -1,5 +1,9 @@
 //! What a call reports when it fails, and the wall that panics do not pass.
 
+use crate::log::{Call, line};
+use crate::process;
+use crate::types::place;
+use runtime::engine::EngineError;
 use runtime::frame::FrameError;
 use runtime::mask::MaskError;
 use runtime::stream::StreamError;
@@ -8,48 +12,53 @@ use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What became of a call.
-#[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ccs_status {
-    /// Done.
-    Ok = 0,
-    /// A pointer that must not be null is.
-    Null = 1,
-    /// An argument is outside of its range, misaligned, or not UTF-8; or a reserved field is not zero.
-    Argument = 2,
-    /// A struct's struct_size is not one that this library knows: header and library differ.
-    StructSize = 3,
-    /// A handle that never was, was freed, or is of another kind.
-    Handle = 4,
-    /// A prompt of another model than the session's.
-    OtherModel = 5,
-    /// Another thread is using the session; or a stream was closed from its own callback.
-    Busy = 6,
-    /// The caller's buffer is too small; where the function tells a count, it is the one that is needed.
-    BufferTooSmall = 7,
-    /// There is no such result: nothing was segmented yet, the last call failed, the index is too large, or the options leave
-    /// it out.
-    NoResult = 8,
-    /// The model was opened without the confounder map.
-    NoConfounders = 9,
-    /// The bundle cannot be read, is damaged, or fails its self-test.
-    Bundle = 10,
-    /// The bundle's weights were never trained, and the options do not allow that.
-    Untrained = 11,
-    /// The prompt is empty, or too long.
-    Prompt = 12,
-    /// The frame's sides, stride, buffer, region or pixel size do not fit together.
-    Frame = 13,
-    /// The network failed.
-    Engine = 14,
-    /// The stream has stopped.
-    Stopped = 15,
-    /// A defect of the library; the handle may still be used, the result not.
-    Internal = 16,
-    /// The model needs more than ccs_model_options.memory_cap_bytes.
-    Memory = 17,
-}
+/// What became of a call: one of CCS_STATUS_*.
+pub type ccs_status = i32;
+/// Done.
+pub const CCS_STATUS_OK: ccs_status = 0;
+/// A pointer that must not be null is.
+pub const CCS_STATUS_NULL: ccs_status = 1;
+/// An argument is outside of its range, misaligned, or not UTF-8; or a reserved field is not zero.
+pub const CCS_STATUS_ARGUMENT: ccs_status = 2;
+/// A struct's struct_size is not one that this library knows: header and library differ.
+pub const CCS_STATUS_STRUCT_SIZE: ccs_status = 3;
+/// A handle that never was, was freed, or is of another kind.
+pub const CCS_STATUS_HANDLE: ccs_status = 4;
+/// A prompt of another model than the session's.
+pub const CCS_STATUS_OTHER_MODEL: ccs_status = 5;
+/// Another thread is using the session; or a stream was closed from its own callback.
+pub const CCS_STATUS_BUSY: ccs_status = 6;
+/// The caller's buffer is too small; where the function tells a count, it is the one that is needed.
+pub const CCS_STATUS_BUFFER_TOO_SMALL: ccs_status = 7;
+/// There is no such result: nothing was segmented yet, the last call failed, the index is too large, or the options leave
+/// it out.
+pub const CCS_STATUS_NO_RESULT: ccs_status = 8;
+/// The model was opened without the confounder map.
+pub const CCS_STATUS_NO_CONFOUNDERS: ccs_status = 9;
+/// The bundle cannot be read, is damaged, or fails its self-test.
+pub const CCS_STATUS_BUNDLE: ccs_status = 10;
+/// The bundle's weights were never trained, and the options do not allow that.
+pub const CCS_STATUS_UNTRAINED: ccs_status = 11;
+/// The prompt is empty, or too long.
+pub const CCS_STATUS_PROMPT: ccs_status = 12;
+/// The frame's sides, stride, buffer, region or pixel size do not fit together.
+pub const CCS_STATUS_FRAME: ccs_status = 13;
+/// The network failed.
+pub const CCS_STATUS_ENGINE: ccs_status = 14;
+/// The stream has stopped.
+pub const CCS_STATUS_STOPPED: ccs_status = 15;
+/// A defect of the library; the handle may still be used, the result not.
+pub const CCS_STATUS_INTERNAL: ccs_status = 16;
+/// The model needs more than ccs_model_options.memory_cap_bytes.
+pub const CCS_STATUS_MEMORY: ccs_status = 17;
+/// The call was ended by ccs_session_cancel, and has no result.
+pub const CCS_STATUS_CANCELLED: ccs_status = 18;
+/// The call took longer than the options' time_limit_us, and has no result.
+pub const CCS_STATUS_TIME_LIMIT: ccs_status = 19;
+/// This process is a fork of the one that used the library. Its threads and locks were not copied whole, so every call fails.
+pub const CCS_STATUS_FORKED: ccs_status = 20;
+/// The bundle is not signed by any of ccs_model_options.public_keys.
+pub const CCS_STATUS_SIGNATURE: ccs_status = 21;
 
 /// A status and its message.
 #[derive(Debug)]
@@ -64,25 +73,39 @@ impl Failure {
     }
 
     pub(crate) fn null(what: &str) -> Self {
-        Self::new(ccs_status::Null, format!("{what} is null"))
+        Self::new(CCS_STATUS_NULL, format!("{what} is null"))
     }
 
     pub(crate) fn argument(message: impl Into<String>) -> Self {
-        Self::new(ccs_status::Argument, message)
+        Self::new(CCS_STATUS_ARGUMENT, message)
     }
 }
 
 impl From<FrameError> for Failure {
     fn from(error: FrameError) -> Self {
-        Self::new(ccs_status::Frame, error.to_string())
+        Self::new(CCS_STATUS_FRAME, error.to_string())
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let status = match error {
+            EngineError::Prompts { .. } => CCS_STATUS_ARGUMENT,
+            EngineError::TokenCount { .. } => CCS_STATUS_PROMPT,
+            EngineError::Cancelled => CCS_STATUS_CANCELLED,
+            EngineError::TimeLimit { .. } => CCS_STATUS_TIME_LIMIT,
+            EngineError::Forked => CCS_STATUS_FORKED,
+            _ => CCS_STATUS_ENGINE,
+        };
+        Self::new(status, error.to_string())
     }
 }
 
 impl From<MaskError> for Failure {
     fn from(error: MaskError) -> Self {
         let status = match error {
-            MaskError::Threshold(_) => ccs_status::Argument,
-            _ => ccs_status::Engine,
+            MaskError::Threshold(_) => CCS_STATUS_ARGUMENT,
+            _ => CCS_STATUS_ENGINE,
         };
         Self::new(status, error.to_string())
     }
@@ -91,12 +114,13 @@ impl From<MaskError> for Failure {
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         let status = match error {
-            ModelError::File(_) | ModelError::SelfTest(_) => ccs_status::Bundle,
-            ModelError::NoConfounders => ccs_status::Argument,
-            ModelError::Prompt(_) => ccs_status::Prompt,
-            ModelError::Memory { .. } | ModelError::MemoryUnknown => ccs_status::Memory,
-            // ModelError::Engine, and what a later runtime adds.
-            _ => ccs_status::Engine,
+            ModelError::Engine(error) => return error.into(),
+            ModelError::File(_) | ModelError::SelfTest(_) => CCS_STATUS_BUNDLE,
+            ModelError::NoConfounders => CCS_STATUS_ARGUMENT,
+            ModelError::Prompt(_) => CCS_STATUS_PROMPT,
+            ModelError::Memory { .. } | ModelError::MemoryUnknown => CCS_STATUS_MEMORY,
+            // What a later runtime adds.
+            _ => CCS_STATUS_ENGINE,
         };
         Self::new(status, error.to_string())
     }
@@ -104,7 +128,7 @@ impl From<ModelError> for Failure {
 
 impl From<ModelFileError> for Failure {
     fn from(error: ModelFileError) -> Self {
-        Self::new(ccs_status::Bundle, error.to_string())
+        Self::new(CCS_STATUS_BUNDLE, error.to_string())
     }
 }
 
@@ -113,9 +137,10 @@ impl From<SessionError> for Failure {
         let status = match error {
             SessionError::Frame(error) => return error.into(),
             SessionError::Mask(error) => return error.into(),
-            SessionError::ForeignPrompt { .. } => ccs_status::OtherModel,
-            SessionError::Smoothing(_) => ccs_status::Argument,
-            _ => ccs_status::Engine,
+            SessionError::Engine(error) => return error.into(),
+            SessionError::ForeignPrompt { .. } => CCS_STATUS_OTHER_MODEL,
+            SessionError::Smoothing(_) => CCS_STATUS_ARGUMENT,
+            _ => CCS_STATUS_ENGINE,
         };
         Self::new(status, error.to_string())
     }
@@ -127,11 +152,12 @@ impl From<StreamError> for Failure {
             StreamError::Model(error) => return error.into(),
             StreamError::Session(error) => return error.into(),
             StreamError::Frame(error) => return error.into(),
-            StreamError::FrameBytes { .. } => ccs_status::Frame,
-            StreamError::Stopped(_) => ccs_status::Stopped,
-            StreamError::NoModel | StreamError::NoPrompt | StreamError::Option { .. } => ccs_status::Argument,
+            StreamError::FrameBytes { .. } => CCS_STATUS_FRAME,
+            StreamError::Forked => CCS_STATUS_FORKED,
+            StreamError::Stopped(_) => CCS_STATUS_STOPPED,
+            StreamError::NoModel | StreamError::NoPrompt | StreamError::Option { .. } => CCS_STATUS_ARGUMENT,
             // StreamError::Thread, and what a later runtime adds.
-            _ => ccs_status::Engine,
+            _ => CCS_STATUS_ENGINE,
         };
         Self::new(status, error.to_string())
     }
@@ -150,15 +176,37 @@ pub extern "C" fn ccs_last_error() -> *const c_char {
 }
 
 fn remember(message: &str) {
-    let line: Vec<u8> = message.bytes().map(|byte| if matches!(byte, 0 | b'\n') { b' ' } else { byte }).collect();
-    let _ = LAST.try_with(|last| *last.borrow_mut() = CString::new(line).unwrap_or_default());
+    let _ = LAST.try_with(|last| *last.borrow_mut() = line(message));
 }
 
-/// Runs a call's body: what it reports becomes a status and this thread's message, and so does a panic.
+/// Runs a call's body: what it reports becomes a status and this thread's message, and so does a panic. Not in a fork.
 pub(super) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> ccs_status {
+    contain(|| process::check().and_then(|()| body()))
+}
+
+/// As [`guard`], for a call that makes a handle: its place is cleared before anything else, so that a failed call leaves none.
+///
+/// # Safety
+/// `pointer` is null or may be written.
+pub(super) unsafe fn guard_into<T: Default>(
+    pointer: *mut T,
+    what: &str,
+    body: impl FnOnce(&mut T) -> Result<(), Failure>,
+) -> ccs_status {
+    contain(|| {
+        // SAFETY: as promised.
+        let out = unsafe { place(pointer, what) }?;
+        process::check()?;
+        process::claim();
+        body(out)
+    })
+}
+
+fn contain(body: impl FnOnce() -> Result<(), Failure>) -> ccs_status {
+    let _call = Call::enter();
     // What a panic leaves half done is thrown away or made anew by those who hold it.
     match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => ccs_status::Ok,
+        Ok(Ok(())) => CCS_STATUS_OK,
         Ok(Err(Failure { status, message })) => {
             remember(&message);
             status
@@ -167,7 +215,7 @@ pub(super) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> ccs_status {
             let text = panic.downcast_ref::<&str>().copied();
             let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
             remember(&format!("a defect of causalclipseg ({text}): report it with what led there"));
-            ccs_status::Internal
+            CCS_STATUS_INTERNAL
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Handles: numbers that stand for objects which live here.
 
-use crate::failure::{Failure, ccs_status, guard};
-use crate::session::SessionState;
-use runtime::stream::Stream;
+use crate::failure::{CCS_STATUS_HANDLE, Failure, ccs_status, guard};
+use crate::process;
+use crate::session::OpenSession;
+use crate::stream::OpenStream;
 use runtime::{Model, Prompt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 /// An opened model.
 #[repr(C)]
@@ -44,8 +45,8 @@ pub struct ccs_stream {
 pub(super) enum Object {
     Model(Arc<Model>),
     Prompt(Prompt),
-    Session(Arc<Mutex<SessionState>>),
-    Stream(Arc<Stream>),
+    Session(Arc<OpenSession>),
+    Stream(Arc<OpenStream>),
 }
 
 impl Object {
@@ -75,7 +76,7 @@ fn unknown(kind: &str, id: u64) -> Failure {
         0 => "create one first",
         _ => "it was freed, never existed, or is of another kind",
     };
-    Failure::new(ccs_status::Handle, format!("{id} is not the handle of a {kind}: {reason}"))
+    Failure::new(CCS_STATUS_HANDLE, format!("{id} is not the handle of a {kind}: {reason}"))
 }
 
 fn find<T>(kind: &str, id: u64, pick: impl FnOnce(&Object) -> Option<T>) -> Result<T, Failure> {
@@ -91,7 +92,7 @@ pub(super) fn prompt(handle: ccs_prompt) -> Result<Prompt, Failure> {
     find("prompt", handle.id, |object| if let Object::Prompt(prompt) = object { Some(prompt.clone()) } else { None })
 }
 
-pub(super) fn session(handle: ccs_session) -> Result<Arc<Mutex<SessionState>>, Failure> {
+pub(super) fn session(handle: ccs_session) -> Result<Arc<OpenSession>, Failure> {
     find(
         "session",
         handle.id,
@@ -99,7 +100,7 @@ pub(super) fn session(handle: ccs_session) -> Result<Arc<Mutex<SessionState>>, F
     )
 }
 
-pub(super) fn stream(handle: ccs_stream) -> Result<Arc<Stream>, Failure> {
+pub(super) fn stream(handle: ccs_stream) -> Result<Arc<OpenStream>, Failure> {
     find("stream", handle.id, |object| if let Object::Stream(stream) = object { Some(stream.clone()) } else { None })
 }
 
@@ -117,8 +118,11 @@ pub(super) fn free(kind: &'static str, id: u64) -> ccs_status {
     guard(|| if id == 0 { Ok(()) } else { take(kind, id).map(drop) })
 }
 
-/// How many handles are not freed yet, of all kinds and threads: to look for leaks.
+/// How many handles are not freed yet, of all kinds and threads: to look for leaks. 0 in a fork, where none is of use.
 #[unsafe(no_mangle)]
 pub extern "C" fn ccs_open_handles() -> u64 {
+    if process::is_forked() {
+        return 0;
+    }
     OBJECTS.read().unwrap_or_else(PoisonError::into_inner).len() as u64
 }

@@ -1,14 +1,18 @@
 //! Models and prompts.
 
-use crate::failure::{Failure, ccs_status, guard};
+use crate::failure::{CCS_STATUS_SIGNATURE, CCS_STATUS_UNTRAINED, Failure, ccs_status, guard, guard_into};
 use crate::handle::{self, Object, ccs_model, ccs_prompt};
-use crate::types::{boolean, check_pointer, elements, options, place, read_options, reserved, sized, string, write};
-use runtime::bundle::Bundle;
+use crate::thread::{ThreadWishes, ccs_thread_start};
+use crate::types::{boolean, check_pointer, elements, options, read_options, reserved, sized, string, write};
+use runtime::bundle::{Bundle, VerifyingKey};
 use runtime::engine::Device;
 use runtime::{Model, ModelError, ModelFile, ModelOptions};
 use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::sync::Arc;
+
+/// The most threads that share the work on one frame.
+pub const CCS_MAX_THREADS: u32 = 64;
 
 /// The CPU computes.
 pub const CCS_DEVICE_CPU: u32 = 0;
@@ -24,7 +28,7 @@ pub const CCS_DEVICE_GPU: u32 = 2;
 pub struct ccs_model_options {
     /// sizeof(ccs_model_options).
     pub struct_size: u32,
-    /// Threads that share the work on one frame, 1 to 256; 0 is 1.
+    /// Threads that share the work on one frame, the calling one among them, 1 to CCS_MAX_THREADS; 0 is 1.
     pub threads: u32,
     /// Prompts whose encoding is kept; 0 is 64.
     pub cached_prompts: u32,
@@ -41,6 +45,20 @@ pub struct ccs_model_options {
     pub gpu: u32,
     /// Set to 0.
     pub reserved: u32,
+    /// Called first in each worker thread, `threads` - 1 of them; null: nothing is.
+    pub on_thread_start: ccs_thread_start,
+    /// What `on_thread_start` is called with.
+    pub thread_user: *mut c_void,
+    /// Where workers run: worker n, from 1, on core `cores[(n - 1) % core_count]` alone. The thread that asks for a frame is the
+    /// host's and stays where it is. Null and 0: wherever the system puts them. Cores that this process may not use are refused.
+    pub cores: *const u32,
+    /// The numbers that `cores` points to.
+    pub core_count: usize,
+    /// Ed25519 keys, 32 bytes each: the bundle must be signed by one of them, or is refused with CCS_STATUS_SIGNATURE. Null and 0:
+    /// any bundle is taken, signed or not.
+    pub public_keys: *const u8,
+    /// The keys that `public_keys` points to.
+    pub public_key_count: usize,
 }
 
 /// What a model says of itself.
@@ -71,30 +89,66 @@ pub struct ccs_model_info {
 sized!(ccs_model_info);
 options!(ccs_model_options);
 
-fn plan(file: ModelFile, options: ccs_model_options) -> Result<ccs_model, Failure> {
+/// # Safety
+/// `cores` and `public_keys` of the options are null or have as many numbers and keys as they say.
+unsafe fn plan(file: ModelFile, options: ccs_model_options) -> Result<ccs_model, Failure> {
     let ccs_model_options { threads, cached_prompts, memory_cap_bytes, .. } = options;
     reserved("ccs_model_options.reserved", options.reserved)?;
     let confounders = boolean("ccs_model_options.confounders", options.confounders)?;
     let allow_untrained = boolean("ccs_model_options.allow_untrained", options.allow_untrained)?;
     let device = device(options)?;
-    if threads > 256 {
-        return Err(Failure::argument(format!("{threads} threads: give 1 to 256")));
+    let ccs_model_options { on_thread_start, thread_user, cores, core_count, .. } = options;
+    // SAFETY: as promised.
+    let wishes = unsafe { ThreadWishes::read(on_thread_start, thread_user, cores, core_count) }?;
+    if threads > CCS_MAX_THREADS {
+        return Err(Failure::argument(format!("{threads} threads: give 1 to {CCS_MAX_THREADS}")));
     }
+    // SAFETY: as promised.
+    unsafe { check_signature(&file, options.public_keys, options.public_key_count) }?;
     if !file.description().trained && !allow_untrained {
         let message =
             "the model's weights were never trained, so its masks mean nothing: set allow_untrained to run it";
-        return Err(Failure::new(ccs_status::Untrained, message));
+        return Err(Failure::new(CCS_STATUS_UNTRAINED, message));
     }
     let default = ModelOptions::default();
     let cached_prompts = if cached_prompts == 0 { default.cached_prompts } else { cached_prompts as usize };
+    let engine = default.engine.clone().with_on_thread_start(wishes.start());
     let options = default
+        .with_engine(engine)
         .with_confounders(confounders)
         .with_cached_prompts(cached_prompts)
         .with_threads(threads.max(1) as usize)
         .with_device(device)
         .with_memory_cap_bytes((memory_cap_bytes != 0).then_some(memory_cap_bytes));
     let model = Model::from_file(file, options)?;
+    wishes.check()?;
     Ok(ccs_model { id: handle::keep(Object::Model(Arc::new(model))) })
+}
+
+/// Whether one of these keys signed the bundle, where there are any.
+///
+/// # Safety
+/// `keys` is null or has `count` keys.
+unsafe fn check_signature(file: &ModelFile, keys: *const u8, count: usize) -> Result<(), Failure> {
+    // SAFETY: as promised; an array of bytes has the alignment of one.
+    let keys = unsafe { elements(keys.cast::<[u8; 32]>(), count, "public_keys") }?;
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let refuse = |reason: String| Failure::new(CCS_STATUS_SIGNATURE, reason);
+    let bundle =
+        file.bundle().ok_or_else(|| refuse("only a bundle can be signed: pack the model with --sign".into()))?;
+    let mut reason = String::new();
+    for (index, key) in keys.iter().enumerate() {
+        let key = VerifyingKey::from_bytes(key);
+        let key =
+            key.map_err(|error| Failure::argument(format!("public key {index} is none ({error}): give 32 bytes")))?;
+        match bundle.verify_signature(&key) {
+            Ok(()) => return Ok(()),
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    Err(refuse(reason))
 }
 
 fn device(options: ccs_model_options) -> Result<Device, Failure> {
@@ -124,25 +178,29 @@ fn cut<const N: usize>(text: &str) -> [c_char; N] {
 }
 
 /// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums. A library built with the feature onnx
-/// opens an exported model.onnx too, with its tokenizer.json beside it.
+/// opens an exported model.onnx too, with its tokenizer.json beside it. After a failure `*model` is 0, which is not a handle:
+/// every function refuses it, and there is nothing to free. So it is with all functions that make a handle.
 ///
 /// # Safety
-/// `path` is a zero-terminated string; `options` is null or tells its size; `model` may be written.
+/// `path` is a zero-terminated string; `options` is null or tells its size, and has what its pointers say; `model` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ccs_model_open(
     path: *const c_char,
     options: *const ccs_model_options,
     model: *mut ccs_model,
 ) -> ccs_status {
-    guard(|| {
+    let open = |model: &mut ccs_model| {
         // SAFETY: as the caller promises.
-        let (model, path, options) = unsafe { (place(model, "model")?, string(path, "path")?, read_options(options)?) };
-        *model = plan(ModelFile::open(Path::new(path))?, options)?;
+        let (path, options) = unsafe { (string(path, "path")?, read_options(options)?) };
+        // SAFETY: as the caller promises.
+        *model = unsafe { plan(ModelFile::open(Path::new(path))?, options) }?;
         Ok(())
-    })
+    };
+    // SAFETY: as the caller promises.
+    unsafe { guard_into(model, "model", open) }
 }
 
-/// Opens a .ccs file's bytes. They are copied: the host may free them afterwards.
+/// Opens a .ccs file's bytes. They are copied: the host may free them afterwards. After a failure `*model` is 0.
 ///
 /// # Safety
 /// `bytes` has `size` bytes; the rest as for ccs_model_open.
@@ -153,15 +211,17 @@ pub unsafe extern "C" fn ccs_model_open_memory(
     options: *const ccs_model_options,
     model: *mut ccs_model,
 ) -> ccs_status {
-    guard(|| {
+    let open = |model: &mut ccs_model| {
         check_pointer(bytes.cast::<u8>(), "bytes")?;
         // SAFETY: as the caller promises.
-        let (model, bytes, options) =
-            unsafe { (place(model, "model")?, elements(bytes.cast::<u8>(), size, "bytes")?, read_options(options)?) };
+        let (bytes, options) = unsafe { (elements(bytes.cast::<u8>(), size, "bytes")?, read_options(options)?) };
         let bundle = Bundle::from_bytes(bytes.to_vec()).map_err(ModelError::from)?;
-        *model = plan(bundle.into(), options)?;
+        // SAFETY: as the caller promises.
+        *model = unsafe { plan(bundle.into(), options) }?;
         Ok(())
-    })
+    };
+    // SAFETY: as the caller promises.
+    unsafe { guard_into(model, "model", open) }
 }
 
 /// Tells what a model is. Set `info->struct_size` before the call.
@@ -213,19 +273,22 @@ pub extern "C" fn ccs_model_free(model: ccs_model) -> ccs_status {
     handle::free("model", model.id)
 }
 
-/// Encodes a sentence, UTF-8. That takes as long as a frame or longer: do it once, and not between frames.
+/// Encodes a sentence, UTF-8. That takes as long as a frame or longer: do it once, and not between frames. After a failure
+/// `*prompt` is 0.
 ///
 /// # Safety
 /// `text` is a zero-terminated string; `prompt` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ccs_prompt_new(model: ccs_model, text: *const c_char, prompt: *mut ccs_prompt) -> ccs_status {
-    guard(|| {
+    let encode = |prompt: &mut ccs_prompt| {
         // SAFETY: as the caller promises.
-        let (prompt, text) = unsafe { (place(prompt, "prompt")?, string(text, "text")?) };
+        let text = unsafe { string(text, "text") }?;
         let model = handle::model(model)?;
         *prompt = ccs_prompt { id: handle::keep(Object::Prompt(model.prompt(text)?)) };
         Ok(())
-    })
+    };
+    // SAFETY: as the caller promises.
+    unsafe { guard_into(prompt, "prompt", encode) }
 }
 
 /// Frees a prompt's handle. Nothing happens with 0.
@@ -233,3 +296,5 @@ pub unsafe extern "C" fn ccs_prompt_new(model: ccs_model, text: *const c_char, p
 pub extern "C" fn ccs_prompt_free(prompt: ccs_prompt) -> ccs_status {
     handle::free("prompt", prompt.id)
 }
+
+const _: () = assert!(CCS_MAX_THREADS as usize == runtime::kernels::MAX_THREADS);

@@ -1,17 +1,24 @@
 //! Sessions: a frame in, results into the host's buffers.
 
-use crate::failure::{Failure, ccs_status, guard};
+use crate::failure::{
+    CCS_STATUS_BUFFER_TOO_SMALL, CCS_STATUS_BUSY, CCS_STATUS_NO_CONFOUNDERS, CCS_STATUS_NO_RESULT, Failure, ccs_status,
+    guard, guard_into,
+};
+use crate::frame::{ccs_frame, frame};
 use crate::handle::{self, Object, ccs_model, ccs_prompt, ccs_session};
 use crate::model::{CCS_DEVICE_CPU, CCS_DEVICE_GPU};
 use crate::types::{boolean, options, place, read_options, threshold};
 use crate::types::{
-    ccs_contour, ccs_frame, ccs_measurements, ccs_point, ccs_quality, check_pointer, elements, elements_mut, frame,
-    sized, write,
+    ccs_contour, ccs_measurements, ccs_point, ccs_quality, check_pointer, elements, elements_mut, sized, write,
 };
 use ndarray::ArrayView2;
-use runtime::engine::RanOn;
+use runtime::engine::{Canceller, RanOn};
 use runtime::{Finding, FrameReport, Session, SessionOptions};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
+
+/// The most prompts of one call or stream.
+pub const CCS_MAX_PROMPTS: u32 = 256;
 
 /// How a session makes results; null stands for all zero.
 #[repr(C)]
@@ -26,6 +33,9 @@ pub struct ccs_session_options {
     pub smoothing: f32,
     /// 1 to leave out the quality (ccs_judge) and the time that it takes, or 0.
     pub no_quality: u32,
+    /// A call of ccs_segment that takes longer, in microseconds, ends with CCS_STATUS_TIME_LIMIT before the network's next step.
+    /// The work on all prompts together is one step, and so is a GPU's pass. 0: as long as it takes.
+    pub time_limit_us: u32,
 }
 
 /// Where the time of one frame went, in milliseconds.
@@ -49,12 +59,20 @@ pub struct ccs_timing {
 sized!(ccs_timing);
 options!(ccs_session_options);
 
-pub(super) struct SessionState {
+pub(super) struct OpenSession {
+    /// Beside the lock, which a running call holds.
+    canceller: Canceller,
+    state: Mutex<SessionState>,
+}
+
+struct SessionState {
     session: Session,
     /// Of the last frame. Its memory is used again, also after a failure.
     report: FrameReport,
     /// Whether it holds results.
     is_done: bool,
+    /// A camera's pixels as the runtime takes them.
+    converted: Vec<u8>,
 }
 
 impl SessionState {
@@ -62,12 +80,12 @@ impl SessionState {
         let findings = if self.is_done { self.report.findings.as_slice() } else { &[] };
         findings.get(index).ok_or_else(|| {
             let message = format!("there is no result {index}: the last call of ccs_segment gave {}", findings.len());
-            Failure::new(ccs_status::NoResult, message)
+            Failure::new(CCS_STATUS_NO_RESULT, message)
         })
     }
 }
 
-/// Makes a place to run frames in. The session keeps what it needs of the model.
+/// Makes a place to run frames in. The session keeps what it needs of the model. After a failure `*session` is 0.
 ///
 /// # Safety
 /// `options` is null or tells its size; `session` may be written.
@@ -77,18 +95,28 @@ pub unsafe extern "C" fn ccs_session_new(
     options: *const ccs_session_options,
     session: *mut ccs_session,
 ) -> ccs_status {
-    guard(|| {
+    let make = |out: &mut ccs_session| {
         // SAFETY: as the caller promises.
-        let (out, given) = unsafe { (place(session, "session")?, read_options(options)?) };
+        let given = unsafe { read_options(options) }?;
         let options = SessionOptions::default()
             .with_threshold(threshold(given.threshold))
             .with_smoothing(given.smoothing)
-            .with_quality(!boolean("ccs_session_options.no_quality", given.no_quality)?);
+            .with_quality(!boolean("ccs_session_options.no_quality", given.no_quality)?)
+            .with_time_limit(time_limit(given.time_limit_us));
         let session = Session::new(&*handle::model(model)?, options)?;
-        let state = SessionState { session, report: FrameReport::default(), is_done: false };
-        *out = ccs_session { id: handle::keep(Object::Session(Arc::new(Mutex::new(state)))) };
+        let canceller = session.canceller();
+        let state = SessionState { session, report: FrameReport::default(), is_done: false, converted: Vec::new() };
+        let open = OpenSession { canceller, state: Mutex::new(state) };
+        *out = ccs_session { id: handle::keep(Object::Session(Arc::new(open))) };
         Ok(())
-    })
+    };
+    // SAFETY: as the caller promises.
+    unsafe { guard_into(session, "session", make) }
+}
+
+/// A limit of time as C has it: 0 is none.
+pub(super) fn time_limit(us: u32) -> Option<Duration> {
+    (us != 0).then(|| Duration::from_micros(us.into()))
 }
 
 /// Frees a session's handle. Nothing happens with 0.
@@ -98,26 +126,26 @@ pub extern "C" fn ccs_session_free(session: ccs_session) -> ccs_status {
 }
 
 /// Locks a session, or finds it in use.
-fn enter(session: &Mutex<SessionState>) -> Result<MutexGuard<'_, SessionState>, Failure> {
-    match session.try_lock() {
+fn enter(session: &OpenSession) -> Result<MutexGuard<'_, SessionState>, Failure> {
+    match session.state.try_lock() {
         Ok(state) => Ok(state),
         // A panic came before the results were whole: there are none.
         Err(TryLockError::Poisoned(poisoned)) => {
-            session.clear_poison();
+            session.state.clear_poison();
             let mut state = poisoned.into_inner();
             state.is_done = false;
             Ok(state)
         }
         Err(TryLockError::WouldBlock) => {
             let message = "another thread is using this session: make one for each thread";
-            Err(Failure::new(ccs_status::Busy, message))
+            Err(Failure::new(CCS_STATUS_BUSY, message))
         }
     }
 }
 
 /// Segments a frame under `prompt_count` prompts: one pass over the image, then a short one for each prompt. The results
 /// stay in the session until the next call; the functions below copy them out. After a failure there are none.
-/// `timing` may be null.
+/// `prompt_count` is 1 to CCS_MAX_PROMPTS. `timing` may be null.
 ///
 /// # Safety
 /// `frame` is null or a frame whose pixels can be read; `prompts` has `prompt_count` handles; `timing` is null or tells
@@ -133,12 +161,16 @@ pub unsafe extern "C" fn ccs_segment(
     guard(|| {
         let session = handle::session(session)?;
         let mut state = enter(&session)?;
-        let SessionState { session, report, is_done } = &mut *state;
+        let SessionState { session, report, is_done, converted } = &mut *state;
         *is_done = false;
         // SAFETY: as the caller promises.
-        let (frame, handles) = unsafe { (self::frame(frame)?, elements(prompts, prompt_count, "prompts")?) };
+        let (frame, handles) = unsafe { (self::frame(frame, converted)?, elements(prompts, prompt_count, "prompts")?) };
         if handles.is_empty() {
             return Err(Failure::argument("no prompts: give at least one"));
+        }
+        if handles.len() > CCS_MAX_PROMPTS as usize {
+            let message = format!("{} prompts: give 1 to {CCS_MAX_PROMPTS}", handles.len());
+            return Err(Failure::argument(message));
         }
         if !timing.is_null() {
             // SAFETY: as the caller promises; checked before the work, so that a wrong size costs nothing.
@@ -151,6 +183,17 @@ pub unsafe extern "C" fn ccs_segment(
             // SAFETY: as the caller promises.
             unsafe { write(timing, (&*report).into()) }?;
         }
+        Ok(())
+    })
+}
+
+/// Ends the call of ccs_segment that another thread is in with this session: it returns CCS_STATUS_CANCELLED before the network's
+/// next step. The work on all prompts together is one step, and so is a GPU's pass. Nothing happens where no call runs; one
+/// that is done at the same moment keeps its results. Returns at once.
+#[unsafe(no_mangle)]
+pub extern "C" fn ccs_session_cancel(session: ccs_session) -> ccs_status {
+    guard(|| {
+        handle::session(session)?.canceller.cancel();
         Ok(())
     })
 }
@@ -193,7 +236,7 @@ unsafe fn copy_map<T: Copy>(
     let needed = needed.ok_or_else(|| Failure::argument(format!("a row stride of {stride} is too large")))?;
     if capacity < needed {
         let message = format!("{what} has room for {capacity} elements and {needed} are needed");
-        return Err(Failure::new(ccs_status::BufferTooSmall, message));
+        return Err(Failure::new(CCS_STATUS_BUFFER_TOO_SMALL, message));
     }
     // SAFETY: as the caller promises, and no more than what is needed.
     let out = unsafe { elements_mut(out, needed, what) }?;
@@ -267,7 +310,7 @@ pub unsafe extern "C" fn ccs_confounders(
         let state = enter(&session)?;
         let Some(map) = state.finding(index)?.confounders() else {
             let message = "the model was opened without confounders: set ccs_model_options.confounders";
-            return Err(Failure::new(ccs_status::NoConfounders, message));
+            return Err(Failure::new(CCS_STATUS_NO_CONFOUNDERS, message));
         };
         // SAFETY: as the caller promises.
         unsafe { copy_map(map.values(), confounders, capacity, row_stride, "confounders") }
@@ -305,7 +348,7 @@ pub unsafe extern "C" fn ccs_contours(
                 "there are {contour_count} contours of {point_count} points, and room for {contour_capacity} and \
                  {point_capacity}"
             );
-            return Err(Failure::new(ccs_status::BufferTooSmall, message));
+            return Err(Failure::new(CCS_STATUS_BUFFER_TOO_SMALL, message));
         }
         // SAFETY: as the caller promises.
         let (contours, points) = unsafe {
@@ -354,9 +397,11 @@ pub unsafe extern "C" fn ccs_judge(session: ccs_session, index: usize, quality: 
         let state = enter(&session)?;
         let Some(found) = state.finding(index)?.quality() else {
             let message = "the session leaves out the quality: set ccs_session_options.no_quality to 0";
-            return Err(Failure::new(ccs_status::NoResult, message));
+            return Err(Failure::new(CCS_STATUS_NO_RESULT, message));
         };
         // SAFETY: as the caller promises.
         unsafe { write(quality, found.into()) }
     })
 }
+
+const _: () = assert!(CCS_MAX_PROMPTS as usize == runtime::engine::MAX_PROMPTS);

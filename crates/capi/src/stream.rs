@@ -1,17 +1,23 @@
 //! Streams: frames as they come, results through a callback.
 
-use crate::failure::{Failure, ccs_status, guard};
+use crate::failure::{CCS_STATUS_BUSY, CCS_STATUS_INTERNAL, Failure, ccs_status, guard, guard_into};
+use crate::frame::{ccs_frame, frame};
 use crate::handle::{self, Object, ccs_model, ccs_stream};
+use crate::session::time_limit;
+use crate::thread::{ThreadWishes, ccs_thread_start};
 use crate::types::{
-    boolean, ccs_frame, ccs_measurements, ccs_quality, elements, frame, options, place, read_options, reserved, sized,
-    string, threshold, write,
+    boolean, ccs_measurements, ccs_quality, elements, options, place, read_options, reserved, sized, string, threshold,
+    write,
 };
 use runtime::stream::{Backlog, DegradePolicy, FrameResult, Stream, StreamEvent, StreamOptions, Submission, Summary};
 use runtime::{Finding, SessionOptions};
 use std::ffi::{CString, c_char, c_void};
 use std::ptr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
+
+/// The most frames that may wait in a stream.
+pub const CCS_MAX_QUEUED_FRAMES: u32 = 8;
 
 /// How a stream treats its frames; null stands for all zero.
 #[repr(C)]
@@ -19,7 +25,7 @@ use std::time::Duration;
 pub struct ccs_stream_options {
     /// sizeof(ccs_stream_options).
     pub struct_size: u32,
-    /// Frames that may wait, 1 to 8; 0 is 1.
+    /// Frames that may wait, 1 to CCS_MAX_QUEUED_FRAMES; 0 is 1.
     pub queued_frames: u32,
     /// From submission to result; what takes longer is late. 0: nothing is.
     pub deadline_ms: f64,
@@ -41,6 +47,19 @@ pub struct ccs_stream_options {
     pub no_quality: u32,
     /// Set to 0.
     pub reserved: u32,
+    /// Called first in the stream's thread; null: nothing is.
+    pub on_thread_start: ccs_thread_start,
+    /// What `on_thread_start` is called with.
+    pub thread_user: *mut c_void,
+    /// The cores that the stream's thread may run on; null and 0: any. Those that this process may not use are refused.
+    pub cores: *const u32,
+    /// The numbers that `cores` points to.
+    pub core_count: usize,
+    /// A frame on which the network takes longer, in microseconds, is given up and told as CCS_EVENT_FAILED; see
+    /// ccs_session_options.time_limit_us. 0: as long as it takes.
+    pub time_limit_us: u32,
+    /// Set to 0.
+    pub reserved_2: u32,
 }
 
 /// A frame with its results.
@@ -185,6 +204,27 @@ impl From<Summary> for ccs_latency {
     }
 }
 
+pub(super) struct OpenStream {
+    stream: Stream,
+    /// A camera's pixels as the runtime takes them, kept between frames.
+    converted: Mutex<Vec<u8>>,
+}
+
+impl OpenStream {
+    /// Runs with the kept memory, or with some of its own where another thread submits at the same time: nobody waits.
+    fn with_memory<T>(&self, body: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        match self.converted.try_lock() {
+            Ok(mut kept) => body(&mut kept),
+            // Bytes that the next frame overwrites.
+            Err(TryLockError::Poisoned(kept)) => {
+                self.converted.clear_poison();
+                body(&mut kept.into_inner())
+            }
+            Err(TryLockError::WouldBlock) => body(&mut Vec::new()),
+        }
+    }
+}
+
 /// The host's function and what it wants to be called with.
 struct Callback {
     function: unsafe extern "C" fn(*mut c_void, *const ccs_event),
@@ -307,6 +347,7 @@ impl ccs_stream_options {
             other => return Err(Failure::argument(format!("a deadline of {other} ms: give 0 to an hour"))),
         };
         reserved("ccs_stream_options.reserved", self.reserved)?;
+        reserved("ccs_stream_options.reserved_2", self.reserved_2)?;
         let is_set = |name: &str, value| boolean(&format!("ccs_stream_options.{name}"), value);
         let keep_order = is_set("keep_order", self.keep_order)?;
         let degrade = DegradePolicy::OFF
@@ -315,7 +356,8 @@ impl ccs_stream_options {
         let session = SessionOptions::default()
             .with_threshold(threshold(self.threshold))
             .with_smoothing(self.smoothing)
-            .with_quality(!is_set("no_quality", self.no_quality)?);
+            .with_quality(!is_set("no_quality", self.no_quality)?)
+            .with_time_limit(time_limit(self.time_limit_us));
         let max_frame_bytes = if self.max_frame_bytes == 0 { default.max_frame_bytes } else { self.max_frame_bytes };
         Ok(default
             .with_deadline(deadline)
@@ -335,10 +377,12 @@ unsafe fn strings<'a>(prompts: *const *const c_char, count: usize) -> Result<Vec
 }
 
 /// Opens a stream: `models` begins with the best, and the stream switches to the others when frames are late and
-/// `smaller_input` is 1. `prompts` are sentences, UTF-8. `callback` gets the results.
+/// `smaller_input` is 1. `prompts` are 1 to CCS_MAX_PROMPTS sentences, UTF-8. `callback` gets the results. After a failure
+/// `*stream` is 0, and `callback` is not called any more.
 ///
 /// # Safety
-/// `models` and `prompts` have as many elements as said; `options` is null or tells its size; `stream` may be written;
+/// `models` and `prompts` have as many elements as said; `options` is null or tells its size, and has what its pointers say;
+/// `stream` may be written;
 /// `user` is what `callback` expects, until the stream is closed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ccs_stream_open(
@@ -351,27 +395,30 @@ pub unsafe extern "C" fn ccs_stream_open(
     user: *mut c_void,
     stream: *mut ccs_stream,
 ) -> ccs_status {
-    guard(|| {
+    let open = |out: &mut ccs_stream| {
         // SAFETY: as the caller promises.
-        let (out, options, models, prompts) = unsafe {
-            (
-                place(stream, "stream")?,
-                read_options(options)?,
-                elements(models, model_count, "models")?,
-                strings(prompts, prompt_count)?,
-            )
+        let (options, models, prompts) = unsafe {
+            (read_options(options)?, elements(models, model_count, "models")?, strings(prompts, prompt_count)?)
         };
+        let ccs_stream_options { on_thread_start, thread_user, cores, core_count, .. } = options;
+        // SAFETY: as the caller promises.
+        let wishes = unsafe { ThreadWishes::read(on_thread_start, thread_user, cores, core_count) }?;
         let function = callback.ok_or_else(|| Failure::null("callback"))?;
         let models = models.iter().map(|model| handle::model(*model)).collect::<Result<Vec<_>, _>>()?;
         let measure = boolean("ccs_stream_options.measure", options.measure)?;
         let mut callback = Callback { function, user, measure, findings: Vec::new() };
-        let stream = Stream::start(models, &prompts, options.checked()?, move |event| callback.tell(&event))?;
-        *out = ccs_stream { id: handle::keep(Object::Stream(Arc::new(stream))) };
+        let options = options.checked()?.with_on_thread_start(wishes.start());
+        let stream = Stream::start(models, &prompts, options, move |event| callback.tell(&event))?;
+        wishes.check()?;
+        let open = OpenStream { stream, converted: Mutex::default() };
+        *out = ccs_stream { id: handle::keep(Object::Stream(Arc::new(open))) };
         Ok(())
-    })
+    };
+    // SAFETY: as the caller promises.
+    unsafe { guard_into(stream, "stream", open) }
 }
 
-/// Hands a frame to the stream and returns at once: its region of interest is copied. `timestamp_us` is the host's own and
+/// Hands a frame to the stream and returns at once: its region of interest is copied, and a camera's converted. `timestamp_us` is the host's own and
 /// comes back with the result. `submission` may be null; it gets one of CCS_SUBMITTED, CCS_SKIPPED, CCS_DROPPED, CCS_FULL.
 ///
 /// # Safety
@@ -384,15 +431,18 @@ pub unsafe extern "C" fn ccs_stream_submit(
     submission: *mut u32,
 ) -> ccs_status {
     guard(|| {
-        let stream = handle::stream(stream)?;
-        // SAFETY: as the caller promises.
-        let frame = unsafe { self::frame(frame) }?;
-        let became = match stream.submit(&frame, timestamp_us)? {
+        let open = handle::stream(stream)?;
+        let submitted = open.with_memory(|converted| -> Result<Submission, Failure> {
+            // SAFETY: as the caller promises.
+            let frame = unsafe { self::frame(frame, converted) }?;
+            Ok(open.stream.submit(&frame, timestamp_us)?)
+        });
+        let became = match submitted? {
             Submission::Queued { .. } => CCS_SUBMITTED,
             Submission::Skipped { .. } => CCS_SKIPPED,
             Submission::Dropped { .. } => CCS_DROPPED,
             Submission::Full => CCS_FULL,
-            other => return Err(Failure::new(ccs_status::Internal, format!("{other:?} has no number"))),
+            other => return Err(Failure::new(CCS_STATUS_INTERNAL, format!("{other:?} has no number"))),
         };
         if !submission.is_null() {
             // SAFETY: as the caller promises.
@@ -414,9 +464,9 @@ pub unsafe extern "C" fn ccs_stream_set_prompts(
     prompt_count: usize,
 ) -> ccs_status {
     guard(|| {
-        let stream = handle::stream(stream)?;
+        let open = handle::stream(stream)?;
         // SAFETY: as the caller promises.
-        stream.set_prompts(&unsafe { strings(prompts, prompt_count) }?)?;
+        open.stream.set_prompts(&unsafe { strings(prompts, prompt_count) }?)?;
         Ok(())
     })
 }
@@ -428,7 +478,7 @@ pub unsafe extern "C" fn ccs_stream_set_prompts(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ccs_stream_statistics(stream: ccs_stream, statistics: *mut ccs_statistics) -> ccs_status {
     guard(|| {
-        let found = handle::stream(stream)?.statistics();
+        let found = handle::stream(stream)?.stream.statistics();
         let value = ccs_statistics {
             struct_size: size_of::<ccs_statistics>() as u32,
             model_index: found.level.model as u32,
@@ -460,13 +510,15 @@ pub extern "C" fn ccs_stream_close(stream: ccs_stream, finish: u32) -> ccs_statu
         if stream.id == 0 {
             return Ok(());
         }
-        if handle::stream(stream)?.is_own_thread() {
+        if handle::stream(stream)?.stream.is_own_thread() {
             let message = "a stream cannot be closed from its own callback: tell another thread to do it";
-            return Err(Failure::new(ccs_status::Busy, message));
+            return Err(Failure::new(CCS_STATUS_BUSY, message));
         }
         if let Object::Stream(shared) = handle::take("stream", stream.id)? {
-            shared.end(finish != 0);
+            shared.stream.end(finish != 0);
         }
         Ok(())
     })
 }
+
+const _: () = assert!(CCS_MAX_QUEUED_FRAMES as usize == runtime::stream::MAX_QUEUED_FRAMES);

@@ -1,60 +1,9 @@
 //! What crosses the border by pointer, and how it is read.
 
-use crate::failure::{Failure, ccs_status};
-use runtime::frame::{Frame, PixelFormat, Region};
+use crate::failure::{CCS_STATUS_STRUCT_SIZE, Failure};
+use crate::frame::ccs_region;
 use runtime::mask::{Diameter, Flag, Measurements, Quality};
-use std::ffi::{CStr, c_char, c_void};
-
-/// One byte a pixel.
-pub const CCS_FORMAT_GRAY8: u32 = 0;
-/// Two bytes a pixel, low byte first.
-pub const CCS_FORMAT_GRAY16: u32 = 1;
-/// Three bytes a pixel: red, green, blue.
-pub const CCS_FORMAT_RGB8: u32 = 2;
-/// Four bytes a pixel: blue, green, red, and one that is ignored.
-pub const CCS_FORMAT_BGRA8: u32 = 3;
-
-/// A rectangle of whole pixels.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ccs_region {
-    /// The left edge.
-    pub x: u32,
-    /// The upper edge.
-    pub y: u32,
-    /// From the left edge to the right one.
-    pub width: u32,
-    /// From the upper edge to the lower one.
-    pub height: u32,
-}
-
-/// Pixels that the host owns; they are only read, and only during the call.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct ccs_frame {
-    /// sizeof(ccs_frame).
-    pub struct_size: u32,
-    /// One of CCS_FORMAT_*.
-    pub format: u32,
-    /// The first row's first pixel.
-    pub pixels: *const c_void,
-    /// Bytes that may be read from `pixels` on.
-    pub pixels_bytes: usize,
-    /// In pixels, 1 to 16384.
-    pub width: u32,
-    /// In pixels, 1 to 16384.
-    pub height: u32,
-    /// From one row to the next, in bytes; 0 for rows without a gap.
-    pub stride_bytes: usize,
-    /// What the network sees of the frame; all zero for all of it.
-    pub region: ccs_region,
-    /// Size of a pixel, x and y, in millimetres; both zero where it is unknown.
-    pub mm_per_pixel: [f32; 2],
-    /// 1 where the source says that it lost this frame, or 0. What is found on it is flagged with CCS_FLAG_INVALID_FRAME.
-    pub invalid: u32,
-    /// Set to 0.
-    pub reserved: u32,
-}
+use std::ffi::{CStr, c_char};
 
 /// A point in pixels: (0, 0) is the upper left corner of the first pixel, not its centre.
 #[repr(C)]
@@ -272,12 +221,6 @@ pub(super) use options;
 
 sized!(ccs_measurements, ccs_quality);
 
-// SAFETY: a repr(C) struct of numbers and a pointer whose first field is its size.
-unsafe impl Sized32 for ccs_frame {
-    const NAME: &'static str = "ccs_frame";
-    const LEAST_BYTES: usize = std::mem::offset_of!(ccs_frame, invalid);
-}
-
 /// Checks a pointer to a struct before anything but its size is read, and yields that.
 ///
 /// # Safety
@@ -295,7 +238,7 @@ unsafe fn check_size<T: Sized32>(pointer: *const T) -> Result<usize, Failure> {
              header of this version",
             T::NAME
         );
-        return Err(Failure::new(ccs_status::StructSize, message));
+        return Err(Failure::new(CCS_STATUS_STRUCT_SIZE, message));
     }
     Ok(given)
 }
@@ -427,41 +370,4 @@ pub(super) unsafe fn string<'a>(text: *const c_char, what: &str) -> Result<&'a s
     // SAFETY: not null, and ends with a zero as the caller promises.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().map_err(|_| Failure::argument(format!("{what} is not UTF-8")))
-}
-
-/// The host's pixels as a checked frame.
-///
-/// # Safety
-/// `pointer` is null or a frame whose pixels can be read during the call.
-pub(super) unsafe fn frame<'a>(pointer: *const ccs_frame) -> Result<Frame<'a>, Failure> {
-    // SAFETY: as promised.
-    let given = unsafe { read(pointer) }?;
-    let format = match given.format {
-        CCS_FORMAT_GRAY8 => PixelFormat::Gray8,
-        CCS_FORMAT_GRAY16 => PixelFormat::Gray16Le,
-        CCS_FORMAT_RGB8 => PixelFormat::Rgb8,
-        CCS_FORMAT_BGRA8 => PixelFormat::Bgra8,
-        other => return Err(Failure::argument(format!("{other} is not a pixel format: give one of CCS_FORMAT_*"))),
-    };
-    reserved("ccs_frame.reserved", given.reserved)?;
-    let is_valid = !boolean("ccs_frame.invalid", given.invalid)?;
-    if given.pixels.is_null() {
-        return Err(Failure::null("ccs_frame.pixels"));
-    }
-    // SAFETY: as promised.
-    let data = unsafe { elements(given.pixels.cast::<u8>(), given.pixels_bytes, "ccs_frame.pixels") }?;
-    let (width, height) = (given.width as usize, given.height as usize);
-    let mut frame = match given.stride_bytes {
-        0 => Frame::packed(data, format, width, height)?,
-        stride_bytes => Frame::new(data, format, width, height, stride_bytes)?,
-    };
-    if given.region != ccs_region::default() {
-        let ccs_region { x, y, width, height } = given.region;
-        let [x, y, width, height] = [x, y, width, height].map(|side| side as usize);
-        frame = frame.with_region(Region { x, y, width, height })?;
-    }
-    if given.mm_per_pixel != [0.0; 2] {
-        frame = frame.with_mm_per_pixel(given.mm_per_pixel)?;
-    }
-    Ok(frame.with_valid(is_valid))
 }

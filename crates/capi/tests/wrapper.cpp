@@ -2,9 +2,12 @@
 
 #include "causalclipseg.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <memory>
+#include <stdexcept>
 #include <thread>
 
 namespace ccs = causalclipseg;
@@ -12,7 +15,7 @@ namespace ccs = causalclipseg;
 namespace {
 
 constexpr std::uint32_t width = 64, height = 48;
-int failures = 0;
+std::atomic<int> failures{0};
 
 void expect(bool holds, const char *what) {
     if (!holds) {
@@ -46,6 +49,52 @@ void replace_streams(const ccs::Model &model, const std::string &prompt, const c
         moved.submit(frame, 0);
         expect(status_of([&] { live.submit(frame, 0); }) == CCS_STATUS_HANDLE, "a stream that was moved from runs");
     }
+}
+
+// A stream that its own receiver assigns over: the receiver that runs is not freed under itself.
+void replace_from_within(const ccs::Model &model, const std::string &prompt, const ccs_frame &frame) {
+    std::atomic<bool> is_called{false};
+    const auto before = ccs_open_handles();
+    std::unique_ptr<ccs::Stream> live;
+    const std::string capture(200, 'x');
+    live = std::make_unique<ccs::Stream>(std::vector<const ccs::Model *>{&model}, std::vector<std::string>{prompt},
+                                         [&, capture](const ccs_event &) {
+                                             live.reset();
+                                             std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                                             expect(capture.size() == 200, "a receiver was freed while it ran");
+                                             is_called = true;
+                                         });
+    live->submit(frame, 0);
+    for (int wait = 0; wait < 5000 && !(is_called && ccs_open_handles() == before); ++wait) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    expect(is_called && ccs_open_handles() == before, "a stream that was destroyed by its receiver does not end");
+}
+
+// What is said of the log, and of frames in planes.
+void log_and_planes(const char *bundle, ccs::Session &session, const ccs::Prompt &prompt) {
+    std::atomic<int> lines{0};
+    {
+        const ccs::Log log(CCS_LOG_DEBUG, [&](std::uint32_t level, const char *, const char *message) {
+            lines += level >= CCS_LOG_ERROR && level <= CCS_LOG_DEBUG && std::strlen(message) > 0 ? 1 : 0;
+            throw std::runtime_error("swallowed");
+        });
+        const ccs::Model model{std::string(bundle)};
+    }
+    const int said = lines;
+    expect(said > 0, "a model is opened and the log is empty");
+    const ccs::Model model{std::string(bundle)};
+    expect(lines == said, "a log that ended goes on");
+
+    std::vector<std::uint8_t> luma(width * height, 16), chroma(width * height / 2, 128);
+    for (std::size_t at = 0; at < luma.size(); ++at) {
+        luma[at] = at % width < width / 2 ? 235 : 16;
+    }
+    const auto frame = ccs::frame(CCS_FORMAT_NV12, luma.data(), luma.size(), width, height);
+    session.segment(ccs::with_chroma(frame, 0, chroma.data(), chroma.size()), {&prompt});
+    expect(session.measure(0).area_px == luma.size() / 2, "a frame in planes gives another mask");
+    expect(status_of([&] { ccs::with_chroma(frame, 2, nullptr, 0); }) == CCS_STATUS_ARGUMENT, "a third plane is taken");
+    session.cancel();
 }
 
 int run(const char *bundle, const std::string &prompt) {
@@ -85,6 +134,8 @@ int run(const char *bundle, const std::string &prompt) {
     expect(plain.measure(0).area_px == area, "a result is lost in an assignment");
 
     replace_streams(model, prompt, frame);
+    replace_from_within(model, prompt, frame);
+    log_and_planes(bundle, plain, encoded);
     return failures != 0;
 }
 

@@ -7,8 +7,9 @@
 
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 /// The most threads of a crew, and so the most parts of a step.
@@ -48,11 +49,13 @@ unsafe impl Send for Shared {}
 pub struct Crew {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// The process that they are threads of.
+    process: u32,
 }
 
 impl Crew {
     /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs first in each
-    /// worker, with its number from 1, for example to bind it to a core.
+    /// worker, with its number from 1, for example to bind it to a core; the crew is ready when it has returned in all of them.
     ///
     /// # Errors
     /// The system creates no more threads.
@@ -65,18 +68,23 @@ impl Crew {
             failed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        let mut crew = Self { shared, workers: Vec::new() };
+        let mut crew = Self { shared, workers: Vec::new(), process: process::id() };
+        let (started, starts) = mpsc::channel::<()>();
         let on_start = Arc::new(on_start);
         let threads = threads.clamp(1, MAX_THREADS);
         for index in 1..threads {
-            let (shared, on_start) = (crew.shared.clone(), on_start.clone());
+            let (shared, on_start, started) = (crew.shared.clone(), on_start.clone(), started.clone());
             let builder = thread::Builder::new().name(format!("causalclipseg-{index}"));
             // On an error the crew is dropped, which ends the workers that did start.
             crew.workers.push(builder.spawn(move || {
                 on_start(index);
+                drop(started);
                 shared.serve(index, threads);
             })?);
         }
+        drop(started);
+        // Until every worker has dropped its end of the channel.
+        let _ = starts.recv();
         Ok(crew)
     }
 
@@ -142,6 +150,10 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
+        if process::id() != self.process {
+            // A fork has the memory and not the threads: nobody would answer.
+            return;
+        }
         self.shared.stop.store(true, Ordering::SeqCst);
         self.shared.epoch.fetch_add(1, Ordering::SeqCst);
         for worker in self.workers.drain(..) {

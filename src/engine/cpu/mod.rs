@@ -25,12 +25,12 @@ pub use stage::stored_value;
 pub use step::HeadRun;
 pub use weights::WeightSource;
 
-use super::{EngineError, EngineOptions, PromptKernel, StepTime};
+use super::{EngineError, EngineOptions, Limit, PromptKernel, StepTime, ThreadRole};
 use crate::graph::{self, Graph, Head, Parts, Shape, TAPS};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{StepKind, lower, settle};
 use ndarray::{ArrayView2, ShapeBuilder};
-use program::{Program, Room};
+use program::{PassInput, Program, Room};
 use std::sync::{Mutex, PoisonError};
 
 /// The most prompts of one image pass.
@@ -91,8 +91,9 @@ impl CpuEngine {
             }
             _ => Err(EngineError::Internal("a head whose kernel is no vector".into())),
         };
-        let crew = Crew::new(options.threads, options.on_thread_start.unwrap_or(|_| ()))
-            .map_err(EngineError::threads(options.threads))?;
+        let hook = options.on_thread_start.clone();
+        let on_start = move |index| hook.iter().for_each(|hook| hook.run(ThreadRole::Worker { index }));
+        let crew = Crew::new(options.threads, on_start).map_err(EngineError::threads(options.threads))?;
         let alone = Crew::new(1, |_| ()).map_err(EngineError::threads(1))?;
         let engine = Self {
             kernels,
@@ -142,7 +143,7 @@ impl CpuEngine {
         let mut guard = self.prompt_room.lock().unwrap_or_else(PoisonError::into_inner);
         let (room, crew) = &mut *guard;
         self.prompt.make_room(room, 1, 0);
-        self.prompt.run(room, self.kernels, crew, (&[], tokens), &mut [], None)?;
+        self.prompt.run(room, self.kernels, crew, PassInput { tokens, ..PassInput::default() }, &mut [], None)?;
         let vectors = self.vectors.iter().map(|place| self.prompt.output(room, *place).map(Into::into));
         let vectors = vectors.collect::<Option<_>>();
         let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
@@ -155,6 +156,7 @@ impl CpuEngine {
         workspace: &mut CpuWorkspace,
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        limit: &Limit,
         timed: bool,
     ) -> Result<(), EngineError> {
         let count = prompts.len();
@@ -169,7 +171,8 @@ impl CpuEngine {
         self.image.make_room(&mut workspace.room, self.threads, count);
         let mut crew = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
         let nanoseconds = timed.then_some(&mut workspace.nanoseconds);
-        self.image.run(&mut workspace.room, self.kernels, &mut crew, (image, &[]), &mut workspace.heads, nanoseconds)
+        let input = PassInput { image, limit: Some(limit), ..PassInput::default() };
+        self.image.run(&mut workspace.room, self.kernels, &mut crew, input, &mut workspace.heads, nanoseconds)
     }
 
     /// The steps of the image pass, with the times of a workspace's last timed run.

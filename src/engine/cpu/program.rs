@@ -11,7 +11,7 @@ use super::pointwise::{Add, AveragePool, Convert, Gate, LastToken, LoadImage, Ro
 use super::step::{Context, HeadRun, RunStep, Scratch, StepMemory};
 use super::tail::PromptTail;
 use super::weights::WeightSource;
-use super::{EngineError, StepTime};
+use super::{EngineError, Limit, StepTime};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{Element, Step, StepKind, StepList};
 use std::ops::Range;
@@ -32,6 +32,17 @@ pub(super) struct Program {
     steps: Vec<ReadyStep>,
     bytes: usize,
     outputs: Vec<(Range<usize>, Layout, Element)>,
+}
+
+/// What a run of a program is given.
+#[derive(Clone, Copy, Default)]
+pub(super) struct PassInput<'a> {
+    /// The image, three planes of normalised numbers; empty where a prompt runs.
+    pub image: &'a [f32],
+    /// The prompt's token ids; empty where an image runs.
+    pub tokens: &'a [u32],
+    /// What ends the run before its end.
+    pub limit: Option<&'a Limit>,
 }
 
 /// What a run of a program works in.
@@ -158,7 +169,7 @@ impl Program {
         room: &mut Room,
         kernels: Kernels,
         crew: &mut Crew,
-        (image, tokens): (&[f32], &[u32]),
+        PassInput { image, tokens, limit }: PassInput<'_>,
         heads: &mut [HeadRun],
         mut timed: Option<&mut Vec<u64>>,
     ) -> Result<(), EngineError> {
@@ -168,6 +179,7 @@ impl Program {
         }
         let mut context = Context { kernels, crew, scratch: &mut room.scratch, image, tokens, heads };
         for step in &self.steps {
+            limit.map_or(Ok(()), Limit::check)?;
             let begun = timed.is_some().then(Instant::now);
             let memory = StepMemory::borrow(arena.bytes(), &step.reads, step.write.clone(), &step.name)?;
             step.work.run(memory, &mut context)?;

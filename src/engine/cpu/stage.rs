@@ -1,6 +1,6 @@
 //! One value of a network by itself, to compare engines stage by stage.
 
-use super::program::{Program, Room};
+use super::program::{PassInput, Program, Room};
 use super::weights::WeightSource;
 use crate::engine::EngineError;
 use crate::graph::{Graph, NodeId, Shape, stage};
@@ -23,7 +23,7 @@ pub fn stored_value(
     let threads = EngineError::threads(1);
     let (mut room, mut crew) = (Room::default(), Crew::new(1, |_| ()).map_err(threads)?);
     program.make_room(&mut room, 1, 0);
-    program.run(&mut room, kernels, &mut crew, (image, &[]), &mut [], None)?;
+    program.run(&mut room, kernels, &mut crew, PassInput { image, ..PassInput::default() }, &mut [], None)?;
     let Some(values) = program.output(&mut room, 0) else { return Ok(None) };
     let misfit = |error: ndarray::ShapeError| EngineError::Internal(error.to_string());
     let array = match graph.node(node).shape {

@@ -2,7 +2,7 @@
 //! alone, and the head where they meet.
 
 use super::{ReferencePlan, Value};
-use crate::engine::{EngineError, EngineOptions, PromptKernel, StepTime};
+use crate::engine::{EngineError, EngineOptions, Limit, PromptKernel, StepTime};
 use crate::graph::{Graph, HeadGraph, Parts, Shape, Weights, stage};
 use ndarray::{Array2, ArrayD, Ix2, IxDyn};
 use std::sync::Arc;
@@ -77,6 +77,7 @@ impl ReferenceEngine {
         &self,
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        limit: &Limit,
     ) -> Result<(Logits, f64), EngineError> {
         let image = self.image_array(pixels)?;
         let begun = Instant::now();
@@ -87,6 +88,7 @@ impl ReferenceEngine {
         for (index, head) in self.heads.iter().enumerate() {
             let map = maps.get(head.map).ok_or_else(|| EngineError::Internal("no map of a head".into()))?;
             for prompt in prompts.clone() {
+                limit.check()?;
                 let vector = prompt.vectors.get(index).ok_or(EngineError::NoConfounders)?;
                 found[index].push(head.run(map.clone(), vector)?);
             }

@@ -1,8 +1,12 @@
 //! The C ABI as a host meets it: its results, and every way to misuse it. Programs in C and C++ are in `../tests`.
 
+mod camera;
 mod clip;
+mod limits;
+mod log;
 mod misuse;
 mod results;
+mod threads;
 
 use crate::*;
 use std::ffi::{CStr, CString, c_void};
@@ -16,7 +20,7 @@ fn message() -> String {
 }
 
 fn ok(status: ccs_status) {
-    assert_eq!(status, ccs_status::Ok, "{}", message());
+    assert_eq!(status, CCS_STATUS_OK, "{}", message());
 }
 
 /// Asserts a failure and that its message, one line, holds `part`.
@@ -63,6 +67,9 @@ fn grey(pixels: &[u8], width: u32) -> ccs_frame {
         mm_per_pixel: [0.0; 2],
         invalid: 0,
         reserved: 0,
+        chroma: [ptr::null(); 2],
+        chroma_bytes: [0; 2],
+        chroma_stride_bytes: [0; 2],
     }
 }
 

@@ -174,7 +174,7 @@ fn quality_can_be_left_out() {
         ok(ccs_session_new(model, &options, &mut session));
         ok(segment(session, &grey(&pixels, 12), &[prompt]));
         let mut quality = ccs_quality { struct_size: size_of::<ccs_quality>() as u32, ..std::mem::zeroed() };
-        refused(ccs_judge(session, 0, &mut quality), ccs_status::NoResult, "leaves out the quality");
+        refused(ccs_judge(session, 0, &mut quality), CCS_STATUS_NO_RESULT, "leaves out the quality");
         ok(ccs_measure(session, 0, &mut measurements()));
     }
 }
