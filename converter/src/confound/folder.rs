@@ -77,8 +77,9 @@ fn check(options: &ConfoundOptions) -> Result<(), ConfoundError> {
     }
     match &options.origin {
         Origin::Phantoms { .. } if options.with != With::Place => Err(ConfoundError::NoClinic),
-        Origin::Phantoms { width, height, .. } if !SIDE_RANGE.contains(width) || !SIDE_RANGE.contains(height) => {
-            Err(ConfoundError::NoPhantoms)
+        Origin::Phantoms { width, height, .. } if [width, height].iter().any(|side| !SIDE_RANGE.contains(*side)) => {
+            let (least, most) = (*SIDE_RANGE.start(), *SIDE_RANGE.end());
+            Err(ConfoundError::Size { width: *width, height: *height, least, most })
         }
         _ => Ok(()),
     }

@@ -121,6 +121,8 @@ pub enum ConfoundError {
         "of the {split} split no images of pathology and device are left that {what}; choose another device (found: {found})"
     )]
     NothingLeft { split: Split, what: &'static str, found: String },
+    #[error("phantoms of {width} x {height} pixels cannot be made; give sides of {least} to {most}")]
+    Size { width: usize, height: usize, least: usize, most: usize },
     #[error("a set of no images cannot be made; ask for one phantom at least of each kind")]
     NoPhantoms,
     #[error(transparent)]

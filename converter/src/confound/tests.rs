@@ -192,6 +192,8 @@ fn what_cannot_be_planted_is_refused() {
         refused(ConfoundOptions { with: With::Pathology, ..options(Mark::Label, 0.9) }),
         ConfoundError::NoClinic
     ));
+    let origin = Origin::Phantoms { training: 1, validation: 1, test: 1, width: 9, height: 96 };
+    assert!(matches!(refused(ConfoundOptions { origin, ..options(Mark::Label, 0.9) }), ConfoundError::Size { .. }));
     let nowhere = Origin::Data { folder: directory.path().join("nowhere") };
     assert!(matches!(
         refused(ConfoundOptions { origin: nowhere, ..options(Mark::Label, 0.9) }),
