@@ -45,7 +45,11 @@ inside causalclipseg --version
 inside causalclipseg verify
 printf 'P5\n160 120\n255\n' >"$root/root/scan.pgm"
 head -c 19200 /dev/zero | tr '\0' 'Z' >>"$root/root/scan.pgm"
-inside sh -c 'cd /root && causalclipseg segment scan.pgm -p "a mass" -o results && ls results'
+{
+    printf 'ObjectType = Image\nNDims = 2\nDimSize = 160 120\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n'
+    tail -c 19200 "$root/root/scan.pgm"
+} >"$root/root/scan.mha"
+inside sh -c 'cd /root && causalclipseg segment scan.mha -p "a mass" -o results && ls results'
 [ -f "$root/usr/share/man/man1/causalclipseg-segment.1.gz" ] || fail "a manual page is missing"
 gzip -dc "$root/usr/share/man/man1/causalclipseg.1.gz" | grep -q '^\.SH' || fail "the manual page is no page"
 for file in bash-completion/completions/causalclipseg zsh/vendor-completions/_causalclipseg fish/vendor_completions.d/causalclipseg.fish; do

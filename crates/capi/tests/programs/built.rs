@@ -13,11 +13,14 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The static library, built once: cargo builds no library for tests that they can't link themselves. The selection gives other
+/// The static library, with the shared one beside it; `CAUSALCLIPSEG_LIBRARIES` names a folder with others. Built once: cargo builds no library for tests that they can't link themselves. The selection gives other
 /// crates the features that they have in `cargo test --workspace` (a test among the targets brings those of tests), so that
 /// nothing else is built anew.
 pub(crate) fn library() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        if let Some(folder) = std::env::var_os("CAUSALCLIPSEG_LIBRARIES") {
+            return Path::new(&folder).join("libcausalclipseg.a");
+        }
         let test = std::env::current_exe().unwrap();
         let folder = test.parent().and_then(Path::parent).unwrap();
         let profile = match folder.file_name().unwrap().to_str() {
