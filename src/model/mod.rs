@@ -125,7 +125,7 @@ impl Model {
 
     /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied),
     /// the weights beside it, the tensors of a frame and of a prompt, the network's input and its logits. Not included:
-    /// the tokenizer (some 20 MB), cached prompts (a few KB each), what depends on the size of frames (five bytes a
+    /// the tokenizer (some 13 MB), cached prompts (a few KB each), what depends on the size of frames (five bytes a
     /// pixel and prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, whose
     /// memory is unknown.
     pub fn memory_bytes(&self, prompts: usize) -> Option<u64> {
