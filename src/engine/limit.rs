@@ -91,7 +91,7 @@ mod tests {
         assert!(limit.check().is_ok());
         limit.begin(Some(Duration::ZERO));
         let error = limit.check().unwrap_err().to_string();
-        assert!(error.contains("longer than the 0 ms"), "{error}");
+        assert!(error.contains("longer than the 0.000 ms"), "{error}");
         limit.begin(None);
         assert!(limit.check().is_ok(), "the limit was the last pass's");
     }
