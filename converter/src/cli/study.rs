@@ -45,6 +45,9 @@ impl StudyCommand {
             super::say("stopped; the same command continues")?;
         }
         let results = study.results()?;
+        if !is_done && results.iter().all(|result| result.arm != study.config.baseline) {
+            return Ok(());
+        }
         let summary = summarise(&study.config, &results)?;
         let json = write_results(&self.output, &summary)?;
         let page = write_report(&self.output, &study.config, &summary, &results)?;
