@@ -6,7 +6,7 @@
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::model::stage;
-use causalclipseg_convert::train::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
+use causalclipseg_convert::train::network::{Leaves, MaskMode, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
 use causalclipseg_convert::train::{Adam, Backend, Batch, Game, GameConfig, LossConfig, OptimizerConfig};
 use clap::Parser;
 use std::collections::BTreeSet;
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (images, tokens) = (batch.normalised_images(&devices[0]), TokenBatch::new(&batch.tokens, &devices[0]));
     let masks = batch.mask_planes(&devices[0]);
     let form = if options.direct { UpsampledConv::Direct } else { UpsampledConv::Blend };
-    let plan = Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], Masks::Learned, form, false)?;
+    let plan = Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], MaskMode::Learned, form, false)?;
     let is_weight = |name: &&str| !name.contains(".running_");
     let all: BTreeSet<String> = network.parameters.names().filter(is_weight).map(String::from).collect();
     let loss = LossConfig::default();

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use causalclipseg::graph::Weights;
 use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
 use causalclipseg_convert::train::network::{
-    Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, Value, Values,
+    Leaves, MaskMode, Mode, Network, Plan, TokenBatch, UpsampledConv, Value, Values,
 };
 use safetensors::SafeTensors;
 use std::collections::BTreeSet;
@@ -70,7 +70,7 @@ fn every_stage_equals_the_published_network() {
     let weights = mini().golden_weights().unwrap();
     for form in [UpsampledConv::Direct, UpsampledConv::Blend] {
         let mut network = Network::new(mini().describe().unwrap(), &weights, &device).unwrap();
-        let plan = Plan::new(network.graph(), &STAGES, Masks::Learned, form, false).unwrap();
+        let plan = Plan::new(network.graph(), &STAGES, MaskMode::Learned, form, false).unwrap();
         let tokens = TokenBatch::new(&[golden.tokens()], &device);
         let values = network.forward(&plan, golden.image(&device), &tokens, Mode::Evaluation, &Leaves::none());
         for name in STAGES {
@@ -151,7 +151,7 @@ fn gradients_equal_finite_differences_in_every_part() {
     ];
     for form in [UpsampledConv::Blend, UpsampledConv::Direct] {
         let mut network = Network::new(mini().describe().unwrap(), &weights, &device).unwrap();
-        let plan = Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], Masks::Learned, form, true).unwrap();
+        let plan = Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], MaskMode::Learned, form, true).unwrap();
         let chosen: BTreeSet<String> = names.iter().map(|name| name.to_string()).collect();
         let leaves = Leaves::new(&network.parameters, &chosen);
         let (images, tokens) = training_inputs(&device);
@@ -198,7 +198,7 @@ fn fixed_masks_carry_no_gradient_and_ones_need_no_masker() {
             Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], masks, UpsampledConv::Blend, true).unwrap();
         // Where masks are fixed, the maskers are no part of what is learned.
         let names = match masks {
-            Masks::Learned => names.clone(),
+            MaskMode::Learned => names.clone(),
             _ => BTreeSet::from([encoder.clone()]),
         };
         let leaves = Leaves::new(&network.parameters, &names);
@@ -211,9 +211,9 @@ fn fixed_masks_carry_no_gradient_and_ones_need_no_masker() {
             .collect();
         found
     };
-    let learned = gradients_of(Masks::Learned);
-    let fixed = gradients_of(Masks::Fixed);
-    let ones = gradients_of(Masks::Ones);
+    let learned = gradients_of(MaskMode::Learned);
+    let fixed = gradients_of(MaskMode::Fixed);
+    let ones = gradients_of(MaskMode::Ones);
     assert_eq!(learned.len(), 2);
     assert_eq!((fixed.len(), ones.len()), (1, 1));
     assert_ne!(learned[0].1, fixed[0].1, "the encoder's gradient through the mask is missing from the learned one");
@@ -230,7 +230,7 @@ fn prompts_that_share_an_image_are_answered_apart() {
     let own = Golden::read().tokens();
     let prompts = [own.clone(), vec![own[0], 7, 9, 511], vec![own[0], 511], vec![own[0], 3, 511]];
     for form in [UpsampledConv::Blend, UpsampledConv::Direct] {
-        let plan = Plan::new(network.graph(), &[stage::PRED], Masks::Learned, form, false).unwrap();
+        let plan = Plan::new(network.graph(), &[stage::PRED], MaskMode::Learned, form, false).unwrap();
         let mut answer = |images: Tensor<4>, prompts: &[Vec<u32>]| {
             let tokens = TokenBatch::new(prompts, &device);
             numbers(&network.forward(&plan, images, &tokens, Mode::Evaluation, &Leaves::none()), stage::PRED)

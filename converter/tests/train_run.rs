@@ -5,7 +5,7 @@ use causalclipseg::bundle::Provenance;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::data::Recipe;
 use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
-use causalclipseg_convert::train::network::{Leaves, Masks, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
+use causalclipseg_convert::train::network::{Leaves, MaskMode, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
 use causalclipseg_convert::train::{
     Adam, Batch, Data, Decay, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig,
     Outcome, Phase, Question, Run, Schedule, Source, SourceError, TrainError, TrainingConfig, VariantsConfig, read_log,
@@ -373,7 +373,7 @@ fn without_the_causal_module_every_mask_is_one() {
     let trained = final_weights(&folder);
     let mut network = Network::new(trained.architecture.describe().unwrap(), &trained.weights, device).unwrap();
     let outputs: Vec<&str> = stage::MASKS.into_iter().collect();
-    let plan = Plan::new(network.graph(), &outputs, Masks::Learned, UpsampledConv::Direct, false).unwrap();
+    let plan = Plan::new(network.graph(), &outputs, MaskMode::Learned, UpsampledConv::Direct, false).unwrap();
     let batch = Batch::draw(&Discs(4), 0, &[0, 1], 32).unwrap();
     let tokens = TokenBatch::new(&batch.tokens, device);
     let images = batch.normalised_images(device);

@@ -91,7 +91,7 @@ fn what_cannot_be_used_is_one_line() {
     refused(
         &desk,
         &["segment", "picture.png", "-m", "model.onnx", "-p", "a mass", "--confounders"],
-        "no head of the confounders",
+        "no confounder map",
     );
     refused(&desk, &["verify", "model.onnx", "--public-key", "key"], "have no signature");
     refused(&desk, &["bench", "-m", "model.onnx", "--size", "64"], "takes 32 x 32 pixels, not 64 x 64");

@@ -11,8 +11,8 @@
 
 use super::loss::LossConfig;
 use super::network::{
-    Leaves, Masks, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic, masker_parameters,
-    to_numbers,
+    Leaves, MaskMode, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic,
+    masker_parameters, to_numbers,
 };
 use super::optimizer::{Adam, OptimizerConfig};
 use super::replicas::{self, Pass, Share};
@@ -139,13 +139,13 @@ impl Plans {
         let both = if variants.naming > 0.0 { &features[..] } else { causal };
         let with = |features: &[&'static str], others: &[&'static str]| [features, others].concat();
         let everything = [stage::PRED, stage::PRED_AD, mask3, mask4, mask5];
-        let fixed = if rules.stop_gradient { Masks::Fixed } else { Masks::Learned };
+        let fixed = if rules.stop_gradient { MaskMode::Fixed } else { MaskMode::Learned };
         Ok(Self {
-            warmup: plan(&with(both, &everything[..2]), Masks::Ones)?,
+            warmup: plan(&with(both, &everything[..2]), MaskMode::Ones)?,
             theta_step: plan(&with(both, &everything), fixed)?,
-            phi_step: plan(&with(both, &everything), Masks::Learned)?,
-            plain: plan(&with(causal, &[stage::PRED, mask3, mask4, mask5]), Masks::Learned)?,
-            open: plan(&with(causal, &[stage::PRED]), Masks::Ones)?,
+            phi_step: plan(&with(both, &everything), MaskMode::Learned)?,
+            plain: plan(&with(causal, &[stage::PRED, mask3, mask4, mask5]), MaskMode::Learned)?,
+            open: plan(&with(causal, &[stage::PRED]), MaskMode::Ones)?,
         })
     }
 }

@@ -14,7 +14,7 @@ mod sequences;
 pub use parameters::{Leaves, Parameter, ParameterTable, is_running_statistic};
 pub(crate) use parameters::{NamedTensors, from_numbers, to_numbers};
 pub(crate) use plan::masker_parameters;
-pub use plan::{Masks, Plan, UpsampledConv};
+pub use plan::{MaskMode, Plan, UpsampledConv};
 
 use super::variants::top_k;
 use crate::model::stage;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// Where a pass takes the masks from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Masks {
+pub enum MaskMode {
     /// The maskers.
     Learned,
     /// The maskers, without a gradient: they are constants to the pass.
@@ -71,7 +71,7 @@ impl Plan {
     pub fn new(
         graph: &Graph,
         outputs: &[&str],
-        masks: Masks,
+        masks: MaskMode,
         upsampled: UpsampledConv,
         confounders_count: bool,
     ) -> Result<Self, GraphError> {
@@ -83,7 +83,7 @@ impl Plan {
         let mut source: Vec<NodeId> = graph.ids().collect();
         for id in graph.ids() {
             let node = graph.node(id);
-            if masks == Masks::Ones && node.op == Op::Multiply {
+            if masks == MaskMode::Ones && node.op == Op::Multiply {
                 source[id.0] = source[node.inputs[0].0];
             }
             let inputs: Vec<NodeId> = node.inputs.iter().map(|input| source[input.0]).collect();
@@ -92,7 +92,7 @@ impl Plan {
                 node: id,
                 form,
                 inputs: inputs.into_iter().map(|input| source[input.0]).collect(),
-                inert: masks == Masks::Fixed && maskers[id.0],
+                inert: masks == MaskMode::Fixed && maskers[id.0],
                 counts: confounders_count || !confounding[id.0],
                 frozen: false,
                 gate: None,
