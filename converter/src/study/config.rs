@@ -121,6 +121,9 @@ pub(super) mod tests {
         origin = { phantoms = { training = 4, validation = 1, test = 2, width = 96, height = 96 } }
         [base]
         layers = [1, 1, 1, 1]
+        width = 8
+        decoder = 32
+        average_decay = 0.0
         phases = [{ epochs = 1, size = 32, batch = 4 }]
         validation_pairs = 0
         recipe = { compose = 0.0, flip = 0.0 }

@@ -276,7 +276,8 @@ mod tests {
         assert_eq!(arm(0.8, 0.65, 0.7)[1].verdict, Verdict::Helps);
         assert_eq!(arm(0.8, 0.65, 0.69)[1].verdict, Verdict::HelpsAtACost);
         let reversed = arms[0].sets.iter().find(|set| set.set == Set::Reversed).unwrap();
-        assert_eq!((reversed.obeyed, reversed.other), (Some(1.0), Some(0.3)));
+        assert_eq!(reversed.obeyed, Some(1.0));
+        assert!(reversed.other.is_some_and(|other| (other - 0.3).abs() < 1e-9));
         assert!((reversed.dice.mean - 0.4).abs() < 1e-9 && reversed.dice.low < 0.4 && reversed.dice.high > 0.4);
     }
 
