@@ -2,7 +2,7 @@
 //! sets in which the confounder goes with what is asked for, with nothing, or with the opposite.
 //!
 //! Everything is fixed by one file before it begins ([`StudyConfig`]): data, epochs, arms, seeds. [`Study::run`] trains and judges
-//! what is not done yet; [`summarise`] makes the figures of what is, and [`report`] pages for people.
+//! what is not done yet; [`summarise`] makes the figures of what is, and `report` pages for people.
 
 mod config;
 mod judge;
