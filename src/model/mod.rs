@@ -197,6 +197,10 @@ impl Model {
 
 /// The engine of a file's network.
 fn plan(file: &ModelFile, options: &ModelOptions) -> Result<Engine, ModelError> {
+    #[cfg_attr(
+        not(feature = "onnx"),
+        expect(clippy::infallible_destructuring_match, reason = "with ONNX there are more kinds of files")
+    )]
     let bundle = match file {
         ModelFile::Bundle(bundle) => bundle,
         #[cfg(feature = "onnx")]

@@ -38,11 +38,12 @@ use super::device::refuse_without_engine;
 use super::model_source::{ModelName, generated};
 use arguments::{Cores, Plan};
 use baseline::Baseline;
+use causalclipseg::engine::EngineError;
 use causalclipseg::io::replace_file;
 use causalclipseg::kernels::{IsaError, Kernels};
 use causalclipseg::machine::{Machine, allowed_cores};
 use clock::{Clock, SystemClock};
-use configuration::{Configuration, DeviceName, plural};
+use configuration::{Configuration, DeviceName, EngineName, plural};
 use indicatif::ProgressBar;
 use job::{CheckJob, Job, Outcome};
 use pace::Pace;
@@ -112,6 +113,10 @@ fn refuse_early(plan: &Plan) -> Result<(), Failure> {
     plan.axes.devices.iter().try_for_each(|device| refuse_without_engine(*device))?;
     if let Some(isa) = plan.axes.isas.iter().copied().find(|isa| Kernels::new(*isa).is_none()) {
         return Err(IsaError::Missing { isa }.into());
+    }
+    let needs_reference = plan.check.is_some() || plan.axes.engines.contains(&EngineName::Reference);
+    if cfg!(not(feature = "reference")) && needs_reference {
+        return Err(EngineError::NoReference.into());
     }
     for path in [&plan.plot, &plan.trace].into_iter().flatten() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -156,7 +156,7 @@ impl CpuEngine {
         let vectors = self.vectors.iter().map(|place| self.prompt.output(room, *place).map(Into::into));
         let vectors = vectors.collect::<Option<_>>();
         let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
-        Ok(PromptKernel { vectors, ..PromptKernel::default() })
+        Ok(PromptKernel::new(vectors))
     }
 
     /// Runs a checked image for all prompts; the logits stay in the workspace.

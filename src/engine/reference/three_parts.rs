@@ -2,7 +2,7 @@
 //! alone, and the head where they meet.
 
 use super::{ReferencePlan, Value};
-use crate::engine::{EngineError, EngineOptions, Limit, PromptKernel, StepTime};
+use crate::engine::{EngineError, EngineOptions, Limit, Logits, PromptKernel, StepTime};
 use crate::graph::{Graph, HeadGraph, Parts, Shape, Weights, stage};
 use ndarray::{Array2, ArrayD, Ix2, IxDyn};
 use std::sync::Arc;
@@ -17,9 +17,6 @@ pub(crate) struct ReferenceEngine {
     heads: Vec<HeadPlan>,
     input: Shape,
 }
-
-/// Logits by head and prompt.
-pub(crate) type Logits = [Vec<Array2<f32>>; 2];
 
 struct HeadPlan {
     plan: ReferencePlan,
@@ -56,7 +53,7 @@ impl ReferenceEngine {
         let of_head = |head: &HeadPlan| vectors.get(head.vector).map(|vector| vector.iter().copied().collect());
         let vectors = self.heads.iter().map(of_head).collect::<Option<_>>();
         let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
-        Ok(PromptKernel { vectors, ..PromptKernel::default() })
+        Ok(PromptKernel::new(vectors))
     }
 
     /// Runs the image's part once and times its nodes.
