@@ -19,7 +19,7 @@ prefix=${2%/}
 libdir=${LIBDIR:-lib}
 case $prefix in
 /*) ;;
-*) fail "$2 is no absolute path, and programs look for it from anywhere: give one that begins with /" ;;
+*) fail "$2 is not an absolute path, which programs need to find it from any folder: give one that begins with /" ;;
 esac
 case $libdir in
 /* | *..* | */) fail "LIBDIR is $libdir: give a folder below $prefix, such as lib/x86_64-linux-gnu" ;;
