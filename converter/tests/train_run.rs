@@ -144,7 +144,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     assert_eq!(log(&whole).len(), 3);
 }
 
-/// The same discs, of which it is known what must not decide: here the side itself.
+/// The same discs with a known confounder, here the side itself.
 struct Marked(Discs);
 
 impl Source for Marked {

@@ -21,7 +21,7 @@ pub enum MaskError {
     #[error("the network has no masks; take the checkpoint from before --open-masks")]
     NoMasks,
     /// No images to take means over.
-    #[error("there is no image to take a mean over")]
+    #[error("no image to take a mean over")]
     NoImages,
 }
 
