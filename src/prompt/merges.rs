@@ -106,7 +106,7 @@ struct Symbol {
 }
 
 impl MergeTable {
-    /// Of two merges of one pair the later counts.
+    /// If a pair has two merges, the later one is used.
     ///
     /// # Errors
     /// A merge of, or into, a token that the vocabulary lacks.

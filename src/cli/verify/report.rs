@@ -37,7 +37,7 @@ struct ModelNames {
     trained: bool,
 }
 
-/// Of one thread, from pixels to a judged mask under one prompt.
+/// The latency of one thread, from pixels to a judged mask for one prompt.
 #[derive(Serialize)]
 struct Latency {
     frames: usize,

@@ -7,11 +7,11 @@ use crate::lower::steps;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GpuError {
-    #[error("there is no GPU adapter; install a Vulkan, Metal or DX12 driver")]
+    #[error("no GPU adapter found; install a Vulkan, Metal or DX12 driver")]
     NoAdapter,
     #[error("only software GPU drivers were found; install the GPU's own driver")]
     SoftwareOnly,
-    #[error("there is no GPU adapter {index}; there are {count}, see `inspect`")]
+    #[error("GPU adapter {index} does not exist; {count} were found, see `inspect`")]
     NoSuchAdapter { index: usize, count: usize },
     #[error("the adapter cannot open a device: {reason}")]
     Refused { reason: String },
