@@ -1,4 +1,4 @@
-# A sketch: the layer's own place for sources and mirrors goes into SRC_URI, and crates into a file that
+# A draft: set SRC_URI to the layer's own sources and mirrors, and list crates in a file that
 # `bitbake -c update_crates causalclipseg` writes. It was not built here.
 SUMMARY = "Text-prompted lesion segmentation for ultrasound: the C library"
 LICENSE = "MIT"
