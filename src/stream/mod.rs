@@ -124,7 +124,7 @@ pub enum StreamError {
         "the frame takes {bytes} bytes and the stream at most {limit}: crop or shrink it, or raise max_frame_bytes"
     )]
     FrameBytes { bytes: usize, limit: usize },
-    #[error("the stream's thread cannot be made ({0}): close other programs or raise the limit of threads")]
+    #[error("the stream's thread cannot be created ({0}): close other programs or raise the limit of threads")]
     Thread(std::io::Error),
     #[error("the stream has stopped ({0}): open a new one")]
     Stopped(String),

@@ -21,7 +21,7 @@ pub enum GpuError {
     Driver { what: &'static str, reason: String },
     #[error("the device was lost: {reason}")]
     Lost { reason: String },
-    #[error("a frame was not done after {seconds} s")]
+    #[error("a frame was not finished after {seconds} s")]
     Timeout { seconds: u64 },
     #[error("no shader is known for `{node}`: {reason}")]
     Unsupported { node: String, reason: String },
