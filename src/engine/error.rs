@@ -46,8 +46,7 @@ pub enum EngineError {
     NoConfounders,
     #[error("the frame was cancelled, and has no result")]
     Cancelled,
-    #[error("the frame takes longer than the {:.3} ms that it may: allow more, or use a smaller model", limit.as_secs_f64() *
-    #1e3)]
+    #[error("the frame takes longer than the {:.3} ms that it may: allow more, or use a smaller model", limit.as_secs_f64() * 1e3)]
     TimeLimit { limit: Duration },
     #[error(
         "this process is a fork of the one that opened the model, whose threads it lacks: open models after the fork"
