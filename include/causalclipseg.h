@@ -1186,9 +1186,7 @@ ccs_status ccs_prompt_free(ccs_prompt prompt);
  * # Safety
  * `options` is null or tells its size; `session` may be written.
  */
-ccs_status ccs_session_new(ccs_model model,
-                           const ccs_session_options *options,
-                           ccs_session *session);
+ccs_status ccs_session_new(ccs_model model, const ccs_session_options *options, ccs_session *session);
 
 /**
  * Frees a session's handle. Does nothing for 0.
