@@ -111,7 +111,7 @@ fn handles_that_are_none() {
 }
 
 #[test]
-fn prompts_that_are_none() {
+fn invalid_prompts() {
     let model = open(false);
     let mut prompt = ccs_prompt::default();
     // SAFETY: pointers are null or to this function's own.
