@@ -847,8 +847,7 @@ typedef struct {
    * Zero.
    */
   uint32_t reserved;
-  /**
-   * Why there is no result; null for other events.
+  /** Why the frame failed or the stream stopped; null for other events.
    */
   const char *message;
 } ccs_event;

@@ -27,7 +27,7 @@ fn marks_agree_as_often_as_asked_and_change_nothing_else() {
     for SetCounts { set, split, images, agree } in counts.sets {
         let expected = set.agreement(0.9).unwrap_or(0.0);
         let share = agree as f64 / images as f64;
-        // Of 80 images the share deviates by 0.056 at most; three times that.
+        // The share's standard deviation over 80 images is at most 0.056; allows three times that.
         assert!(split == Split::Val || (share - expected).abs() < 0.17, "{set:?} {split}: {share}");
     }
     let [confounded, reversed, unmarked] =

@@ -84,7 +84,7 @@ mod tests {
         assert_eq!((parted.area, parted.threshold, parted.sensitivity, parted.specificity), (1.0, 0.8, 1.0, 1.0));
         let equal = curve(&[(0.5, true), (0.5, false)]).unwrap();
         assert_eq!(equal.area, 0.5);
-        // Of six pairs five are in order.
+        // Five of six pairs are in order.
         let mixed = curve(&[(0.9, true), (0.6, true), (0.4, true), (0.5, false), (0.1, false)]).unwrap();
         assert!((mixed.area - 5.0 / 6.0).abs() < 1e-12);
         assert_eq!(curve(&[(0.5, true)]), None);

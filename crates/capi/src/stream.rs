@@ -119,7 +119,7 @@ pub struct ccs_event {
     pub every_nth: u32,
     /// Zero.
     pub reserved: u32,
-    /// Why there is no result; null for other events.
+    /// Why the frame failed or the stream stopped; null for other events.
     pub message: *const c_char,
 }
 

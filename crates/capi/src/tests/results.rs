@@ -145,7 +145,7 @@ fn a_threshold_of_zero_is_the_models_own() {
     let model = open(false);
     let options = ccs_session_options::default();
     assert_eq!(lesion_px(model, ptr::null()), 0);
-    assert_eq!(lesion_px(model, &options), 0, "zeroed options are no options");
+    assert_eq!(lesion_px(model, &options), 0, "zeroed options change nothing");
     assert_eq!(lesion_px(model, &ccs_session_options { threshold: 1e-5, ..options }), 4);
     // An older header's options end before the threshold, or after it.
     let garbage = ccs_session_options { threshold: 1e-5, smoothing: 9.0, no_quality: 9, ..options };
