@@ -847,7 +847,8 @@ typedef struct {
    * Zero.
    */
   uint32_t reserved;
-  /** Why the frame failed or the stream stopped; null for other events.
+  /**
+   * Why the frame failed or the stream stopped; null for other events.
    */
   const char *message;
 } ccs_event;
