@@ -1,7 +1,7 @@
 //! A network of a few nodes that has every kind of connection of the real one.
 
 use super::*;
-use crate::graph::{GraphBuilder, Grid, NodeId, Op, Parts, TAPS};
+use crate::graph::{GraphBuilder, Grid, NodeId, Op, Parts, TAPS, Weights};
 use crate::tract_op::SegmentOp;
 use ndarray::{ArrayD, IxDyn};
 

@@ -7,6 +7,7 @@
 mod components;
 mod contour;
 mod measurement;
+#[cfg(feature = "overlay")]
 mod overlay;
 mod probability;
 mod quality;
@@ -15,6 +16,7 @@ mod record;
 pub use components::Components;
 pub use contour::Contour;
 pub use measurement::{Diameter, Measurements};
+#[cfg(feature = "overlay")]
 pub use overlay::{Annotation, Overlay};
 pub use probability::{Mask, Probability, check_threshold};
 pub use quality::{Flag, LOW_SCORE, Quality, STABILITY_THRESHOLDS};

@@ -22,6 +22,7 @@ mod process;
 mod report;
 mod row;
 mod samples;
+mod sessions;
 mod statistics;
 mod warm_up;
 mod worker;
@@ -46,7 +47,7 @@ use indicatif::ProgressBar;
 use job::{CheckJob, Job, Outcome};
 use pace::Pace;
 use process::Running;
-use row::{Context, Row};
+use row::{Context, Counts, Row};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -61,8 +62,10 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let plan = Plan::from(arguments);
     let configurations = plan.axes.configurations();
     refuse_early(&plan)?;
-    let baseline = plan.baseline.as_deref().map(Baseline::read).transpose()?;
+    let baseline = plan.baseline.as_deref().map(|path| Baseline::read(path, &plan.across)).transpose()?;
     let mut bench = Bench::prepare(plan, configurations)?;
+    // What the measured rows would tell as well, but after minutes.
+    baseline.iter().try_for_each(|baseline| baseline.refuse_elsewhere(&bench.context))?;
     let running = Running::default();
     running.stop_on_interrupt()?;
     let failures = bench.measure(&running)?;
@@ -77,7 +80,10 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     failures.iter().for_each(|failure| eprintln!("error: {failure}"));
     let plan = &bench.plan;
     if let Some(baseline) = &baseline {
-        baseline.compare(&mut rows, plan.max_regression_percent)?.iter().for_each(|warning| warn(warning));
+        baseline
+            .compare(&mut rows, &bench.context, plan.max_regression_percent)?
+            .iter()
+            .for_each(|warning| warn(warning));
     }
     report::print(&rows, plan.format)?;
     if let Some(path) = &plan.plot {
@@ -166,10 +172,17 @@ impl Bench {
             }
         };
         let room = cores.as_ref().map(Vec::len).or(available_cores);
-        let most_threads = configurations.iter().map(|one| one.threads).max().unwrap_or(1);
+        let most_threads = configurations.iter().map(|one| one.threads * one.sessions).max().unwrap_or(1);
         if let Some(room) = room.filter(|room| most_threads > *room) {
             let cores = plural(room, "core");
             warn(&format!("{most_threads} threads share {room} {cores}: expect them to be slower than {room}"));
+        }
+        let cpu_quota_cores = machine.cpu_quota_cores();
+        if let Some(quota) = cpu_quota_cores.filter(|quota| most_threads as f64 > *quota) {
+            let threads = plural(most_threads, "thread");
+            warn(&format!(
+                "a control group allows {quota:.2} cores to {most_threads} {threads}: latencies include the time that they are held"
+            ));
         }
         let pictures = plan.check.as_deref().map(check::pictures).transpose()?.unwrap_or_default();
         let context = Context {
@@ -178,6 +191,8 @@ impl Bench {
             cpu: machine.cpu_model(),
             board: machine.board(),
             available_cores,
+            cpu_quota_cores,
+            memory_limit_bytes: machine.memory_limit_bytes(),
             frame: plan.frame,
             rate_hz: plan.rounds.first().and_then(|pace| pace.rate_hz),
             deadline_ms: plan.deadline_ms,
@@ -232,6 +247,7 @@ impl Bench {
             .then(|| CheckJob { images: self.pictures.clone(), against: plan.check_against.clone() });
         Ok(Job {
             threads: configuration.threads,
+            sessions: configuration.sessions,
             prompts: configuration.prompts,
             device: configuration.device.to_string(),
             gpu_precision: plan.gpu_precision,
@@ -286,10 +302,10 @@ impl Bench {
     fn rows(&self) -> Vec<Row> {
         let measured = self.configurations.iter().zip(&self.outcomes);
         let rows = measured.filter_map(|(configuration, outcomes)| {
-            let Configuration { threads, prompts, .. } = *configuration;
+            let counts = Counts::of(configuration);
             let ran_on_gpu = outcomes.iter().all(|outcome| outcome.gpu.is_some());
             let device = if ran_on_gpu { DeviceName::Gpu } else { DeviceName::Cpu };
-            let mut row = Row::of(threads, prompts, device, outcomes, &self.context)?;
+            let mut row = Row::of(counts, device, outcomes, &self.context)?;
             if !self.plan.layers {
                 row.layers = None;
             }

@@ -16,6 +16,7 @@ use causalclipseg::frame::{Orientation, Region};
 use causalclipseg::io::dicom::Deidentification;
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
 use causalclipseg::io::{Depth, OutputNames};
+use causalclipseg::kernels::MAX_THREADS;
 use causalclipseg::mask::{Record, contours_in_mm};
 use causalclipseg::{Model, ModelOptions, Prompt, Session, SessionOptions};
 use clap::ValueEnum;
@@ -75,7 +76,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     deidentify: bool,
     /// Threads that share the work on one image; results do not depend on it
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: u16,
     #[command(flatten)]
     device: DeviceArguments,

@@ -27,7 +27,7 @@ pub use weights::WeightSource;
 
 use super::{EngineError, EngineOptions, Limit, PromptKernel, StepTime, ThreadRole};
 use crate::graph::{self, Graph, Head, Parts, Shape, TAPS};
-use crate::kernels::{Crew, Kernels};
+use crate::kernels::{Crew, Kernels, MAX_THREADS};
 use crate::lower::steps::{StepKind, lower, settle};
 use ndarray::{ArrayView2, ShapeBuilder};
 use program::{PassInput, Program, Room};
@@ -36,8 +36,7 @@ use std::sync::{Mutex, PoisonError};
 /// The most prompts of one image pass.
 pub const MAX_PROMPTS: usize = 256;
 
-/// A network prepared for this CPU. It can be shared; each thread runs one frame at a time in its own
-/// [`CpuWorkspace`].
+/// A network prepared for this CPU. Threads can share it and run it, each in its own [`CpuWorkspace`].
 pub struct CpuEngine {
     kernels: Kernels,
     image: Program,
@@ -46,7 +45,9 @@ pub struct CpuEngine {
     heads: Vec<[usize; 3]>,
     /// The index of each head's kernel among the outputs of `prompt`.
     vectors: Vec<usize>,
-    crew: Mutex<Crew>,
+    /// The threads that share a pass if there is more than one; passes then take turns. `None`: each pass runs on its caller's
+    /// thread, and any number of passes run at once.
+    crew: Option<Mutex<Crew>>,
     /// The memory for encoding prompts, which the calling thread does alone, so that frames do not wait for the crew.
     prompt_room: Mutex<(Room, Crew)>,
     threads: usize,
@@ -58,6 +59,8 @@ pub struct CpuWorkspace {
     room: Room,
     heads: Vec<HeadRun>,
     nanoseconds: Vec<u64>,
+    /// Runs a pass on its caller's thread.
+    alone: Crew,
 }
 
 impl CpuWorkspace {
@@ -91,19 +94,25 @@ impl CpuEngine {
             }
             _ => Err(EngineError::Internal("a head whose kernel is not a vector".into())),
         };
+        let threads = options.threads.max(1);
+        if threads > MAX_THREADS {
+            return Err(EngineError::Threads { threads, reason: format!("at most {MAX_THREADS} share a pass") });
+        }
         let hook = options.on_thread_start.clone();
         let on_start = move |index| hook.iter().for_each(|hook| hook.run(ThreadRole::Worker { index }));
-        let crew = Crew::new(options.threads, on_start).map_err(EngineError::threads(options.threads))?;
-        let alone = Crew::new(1, |_| ()).map_err(EngineError::threads(1))?;
+        let crew = match threads {
+            1 => None,
+            _ => Some(Mutex::new(Crew::new(threads, on_start).map_err(EngineError::threads(threads))?)),
+        };
         let engine = Self {
             kernels,
             image: Program::new(&image_list, &source, kernels)?,
             prompt: Program::new(&prompt_list, &source, kernels)?,
             heads: heads.iter().map(shape).collect::<Result<_, _>>()?,
             vectors: parts.vectors_of_heads(),
-            threads: crew.threads(),
-            crew: Mutex::new(crew),
-            prompt_room: Mutex::new((Room::default(), alone)),
+            threads,
+            crew,
+            prompt_room: Mutex::new((Room::default(), Crew::alone())),
         };
         log::debug!(
             "fast engine on {}: {} steps an image, {:.1} MB of tensors, {:.1} MB of weights of its own",
@@ -169,10 +178,11 @@ impl CpuEngine {
             head.set_prompts(*channels, *rows, *columns, kernels)?;
         }
         self.image.make_room(&mut workspace.room, self.threads, count);
-        let mut crew = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.crew.as_ref().map(|crew| crew.lock().unwrap_or_else(PoisonError::into_inner));
+        let crew = shared.as_deref_mut().unwrap_or(&mut workspace.alone);
         let nanoseconds = timed.then_some(&mut workspace.nanoseconds);
         let input = PassInput { image, limit: Some(limit), ..PassInput::default() };
-        self.image.run(&mut workspace.room, self.kernels, &mut crew, input, &mut workspace.heads, nanoseconds)
+        self.image.run(&mut workspace.room, self.kernels, crew, input, &mut workspace.heads, nanoseconds)
     }
 
     /// The steps of the image pass, with the times of a workspace's last timed run.

@@ -20,8 +20,7 @@ pub fn stored_value(
     let part = graph.subgraph(&[graph.find(stage::IMAGE)?], &[node])?;
     let Ok(list) = lower(&part) else { return Ok(None) };
     let program = Program::new(&settle(list, |filters| source.is_int8(filters)), &source, kernels)?;
-    let threads = EngineError::threads(1);
-    let (mut room, mut crew) = (Room::default(), Crew::new(1, |_| ()).map_err(threads)?);
+    let (mut room, mut crew) = (Room::default(), Crew::alone());
     program.make_room(&mut room, 1, 0);
     program.run(&mut room, kernels, &mut crew, PassInput { image, ..PassInput::default() }, &mut [], None)?;
     let Some(values) = program.output(&mut room, 0) else { return Ok(None) };

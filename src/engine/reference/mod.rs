@@ -17,7 +17,7 @@ mod wiring;
 
 #[cfg(test)]
 pub(crate) use resampling::interpolation;
-pub(crate) use three_parts::ReferenceEngine;
+pub(crate) use three_parts::{Logits, ReferenceEngine};
 #[cfg(feature = "onnx")]
 pub(crate) use whole::contained;
 pub use whole::{WholeNetwork, is_contained};
