@@ -76,11 +76,11 @@ fn crates_use_only_what_is_below_them() {
 }
 
 #[test]
-fn the_walls_have_the_lints_of_the_workspace() {
+fn crates_use_the_lints_of_the_workspace() {
     for (name, member) in members() {
         let manifest = std::fs::read_to_string(&member.manifest).unwrap();
         if member.manifest.components().any(|part| part.as_os_str() == "crates") {
-            assert!(manifest.contains("[lints]\nworkspace = true"), "`{name}` does not take the workspace's lints");
+            assert!(manifest.contains("[lints]\nworkspace = true"), "`{name}` does not use the workspace's lints");
         }
     }
 }

@@ -53,7 +53,7 @@ impl Golden {
         let (expected, step) = match (file.tensor(name), file.tensor(&format!("{name}.every16th"))) {
             (Ok(whole), _) => (floats(&whole), 1),
             (_, Ok(sampled)) => (floats(&sampled), 16),
-            _ => panic!("{}: there are no reference values of {name}", self.name),
+            _ => panic!("{}: the reference values of {name} are missing", self.name),
         };
         let found: Vec<f32> = output.iter().copied().step_by(step).collect();
         assert_eq!(found.len(), expected.len(), "{}: size of {name}", self.name);

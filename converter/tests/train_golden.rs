@@ -54,7 +54,7 @@ fn numbers(values: &Values, name: &str) -> Vec<f32> {
         Value::Map(x) => x.to_data(),
         Value::Sequence(x) => x.to_data(),
         Value::Vector(x) => x.to_data(),
-        Value::Tokens(_) => panic!("{name} is no float"),
+        Value::Tokens(_) => panic!("{name} is not a float"),
     };
     data.iter::<f32>().collect()
 }
@@ -196,7 +196,7 @@ fn fixed_masks_carry_no_gradient_and_ones_need_no_masker() {
         let mut network = Network::new(mini().describe().unwrap(), &weights, &device).unwrap();
         let plan =
             Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], masks, UpsampledConv::Blend, true).unwrap();
-        // Where masks are fixed, the maskers are no part of what is learned.
+        // With fixed masks, the maskers are not trained.
         let names = match masks {
             MaskMode::Learned => names.clone(),
             _ => BTreeSet::from([encoder.clone()]),

@@ -99,7 +99,7 @@ fn final_weights(folder: &Path) -> Checkpoint {
     Checkpoint::load(&folder.join("final.safetensors")).unwrap()
 }
 
-/// What a log says apart from speed. Its sums pass through JSON where a run was interrupted, which may cost the last bit.
+/// A log without its speeds. Sums are rounded: an interrupted run passes them through JSON, which may change the last bit.
 fn log(folder: &Path) -> Vec<EpochRecord> {
     let round = |value: Option<f64>| value.map(|value| (value * 1e9).round() / 1e9);
     let still = |record: EpochRecord| EpochRecord {
@@ -144,7 +144,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     assert_eq!(log(&whole).len(), 3);
 }
 
-/// The same discs, of which it is known what must not decide: here the side itself.
+/// The same discs with a known confounder, here the side itself.
 struct Marked(Discs);
 
 impl Source for Marked {

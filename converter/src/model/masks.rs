@@ -18,10 +18,10 @@ pub enum MaskError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The network has no maskers.
-    #[error("the network has no masks; take the checkpoint from before --open-masks")]
+    #[error("the network has no masks; use the checkpoint from before --open-masks")]
     NoMasks,
     /// No images to take means over.
-    #[error("there is no image to take a mean over")]
+    #[error("no image to take a mean over")]
     NoImages,
 }
 

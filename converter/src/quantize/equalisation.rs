@@ -57,7 +57,7 @@ fn only_reader(graph: &Graph, id: NodeId) -> Option<NodeId> {
     }
 }
 
-/// `is_own` tells by a weight's name whether only one node reads it.
+/// `is_own` says whether only one node reads the weight of a name.
 fn find_pair(graph: &Graph, first: NodeId, is_own: &impl Fn(&str) -> bool) -> Option<Pair> {
     let Op::Conv { weight, bias, .. } = &graph.node(first).op else { return None };
     if !is_own(weight) || !bias.as_deref().is_none_or(is_own) {

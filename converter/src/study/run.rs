@@ -1,4 +1,4 @@
-//! Trains and judges what of a study is not done yet.
+//! Trains and evaluates the unfinished runs of a study.
 
 use super::judge::judge;
 use super::{SetResults, StudyConfig, StudyError};
@@ -23,22 +23,22 @@ use std::time::Instant;
 const CONFIG: &str = "study.toml";
 const RESULT: &str = "result.json";
 
-/// What one finished run has to say.
+/// The result of one finished run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     pub arm: String,
     pub seed: u64,
     /// Batches, each with one theta-step: the same in all arms.
     pub theta_steps: u64,
-    /// Images that went forwards and backwards through the network, each view and each phi-step counted.
+    /// The number of images that went forwards and backwards through the network, counting each view and each phi-step.
     pub image_passes: u64,
-    /// Of training alone.
+    /// The time of training alone.
     pub seconds: f64,
     pub epochs: Vec<EpochRecord>,
     pub sets: Vec<SetResults>,
 }
 
-/// Tells somebody how a study goes.
+/// Receives the progress of a study.
 pub trait Progress {
     fn message(&mut self, text: &str);
 }
@@ -50,10 +50,10 @@ pub struct Study {
 }
 
 impl Study {
-    /// Begins a study, or takes up the one that is in the folder.
+    /// Begins a study, or continues the one in the folder.
     ///
     /// # Errors
-    /// [`StudyError::OtherStudy`] where the folder holds one of another configuration.
+    /// [`StudyError::OtherStudy`] if the folder has a study of another configuration.
     pub fn open(config: StudyConfig, folder: &Path) -> Result<Self, StudyError> {
         let path = folder.join(CONFIG);
         let text = toml::to_string(&config)
@@ -70,8 +70,8 @@ impl Study {
         Ok(Self { config, folder: folder.into() })
     }
 
-    /// Runs all arms with the first seed, then with the second, and so on, so that a study that is cut short has as many seeds of
-    /// each. True when all is done; false where `stop` was raised.
+    /// Runs all arms with the first seed, then with the second, and so on, so that an interrupted study has equally many seeds of
+    /// each. Returns true when all are done, and false if `stop` was set.
     pub fn run(&self, devices: &[Device], stop: &AtomicBool, progress: &mut dyn Progress) -> Result<bool, StudyError> {
         let data = self.folder.join("data");
         if !data.is_dir() {
@@ -138,7 +138,7 @@ impl Study {
         data: &Path,
         folder: &Path,
     ) -> Result<RunResult, StudyError> {
-        // The last weights, not the best of a validation that the confounder flatters.
+        // The last weights, not those of the best validation, which the confounder makes look better.
         let checkpoint = Checkpoint::load(&folder.join("final.safetensors"))?;
         let sets = judge(&checkpoint, data)?;
         let epochs = read_log(&folder.join("log.jsonl"))?;
@@ -154,7 +154,7 @@ impl Study {
             sets,
         };
         write_json(&folder.join(RESULT), &result)?;
-        // What only a run under way needs; a study has many.
+        // Files that only a run in progress needs; a study has many.
         for done in ["state.safetensors", "best.safetensors"] {
             let _ = std::fs::remove_file(folder.join(done));
         }
@@ -167,7 +167,7 @@ fn describe(results: &SetResults) -> String {
     format!("{} {mean:.3}", results.set.name())
 }
 
-/// Theta-steps, and images forwards and backwards, of a run.
+/// The numbers of a run's theta-steps, and of its images forwards and backwards.
 fn compute(training: &TrainingConfig, images: usize) -> (u64, u64) {
     let (mut steps, mut passes) = (0u64, 0u64);
     for epoch in 0..training.epochs() {
@@ -183,7 +183,7 @@ fn compute(training: &TrainingConfig, images: usize) -> (u64, u64) {
     (steps, passes)
 }
 
-/// Trains one run to its end; false where `stop` was raised, after which the same call continues.
+/// Trains one run to its end; returns false if `stop` was set, after which the same call continues.
 fn train(
     config: &TrainingConfig,
     data: &Path,
@@ -214,7 +214,7 @@ fn train(
     let data = Data {
         training: &training,
         validation: &validation,
-        // In place of composed pairs: the log then tells how the confounder takes hold.
+        // In place of composed pairs: the log then shows how the influence of the confounder grows.
         validation_pairs: (config.validation_pairs > 0).then_some(&reversed as &dyn Source),
         origin: "a planted confounder".into(),
         words,
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(compute(&config, 9), (6, 6 * 8));
     }
 
-    /// Both arms and seeds on the pure Rust backend; what is finished is not trained again.
+    /// Both arms and seeds on the pure Rust backend; finished runs are not trained again.
     #[test]
     fn a_study_runs_resumes_and_repeats() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,15 +1,15 @@
-//! A moving average of the weights, which evaluation and export take.
+//! A moving average of the weights, which evaluation and export use.
 
 use super::network::{ParameterTable, from_numbers, to_numbers};
 use burn::tensor::{Device, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Averages of all weights, running statistics included, one after another in one vector: two operations a step.
+/// Averages of all weights and running statistics, concatenated in one vector: two operations a step.
 pub struct WeightAverage {
     decay: f64,
     updates: u64,
-    /// In the vector's order, and where each lies.
+    /// The weights' names in the vector's order, and their ranges.
     parts: Vec<(String, Range<usize>)>,
     values: Tensor<1>,
 }
@@ -32,7 +32,7 @@ impl WeightAverage {
         Self { decay, updates, parts, values }
     }
 
-    /// Adds the weights of one more step. The first steps count for more, so that the average leaves the start behind.
+    /// Adds the weights of one more step. The first steps weigh more, so that the average moves away from the initial weights.
     pub fn update(&mut self, table: &ParameterTable) {
         self.updates += 1;
         let decay = self.decay.min((1 + self.updates) as f64 / (10 + self.updates) as f64);
@@ -40,7 +40,7 @@ impl WeightAverage {
         self.values.inplace(|old| old.mul_scalar(decay).add(fresh.mul_scalar(1.0 - decay)));
     }
 
-    /// Puts the averages into a table.
+    /// Writes the averages into a table.
     pub fn write_to(&self, table: &mut ParameterTable) {
         for (name, values) in self.iter() {
             table.set(name, values);
@@ -56,7 +56,7 @@ impl WeightAverage {
         (self.updates, self.parts.iter().map(|(name, part)| (name.clone(), numbers[part.clone()].to_vec())).collect())
     }
 
-    /// `values` hold one weight at least.
+    /// `values` must hold at least one weight.
     pub fn restore(decay: f64, updates: u64, values: BTreeMap<String, Vec<f32>>, device: &Device) -> Self {
         let weights = values.into_iter().map(|(name, numbers)| (name, from_numbers(numbers, device)));
         Self::of(weights.collect(), decay, updates)

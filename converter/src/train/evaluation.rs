@@ -14,7 +14,7 @@ pub struct Score {
     pub iou: f64,
 }
 
-/// Scores probability 0.5 and above against the masks. `None` where `stop` was raised on the way.
+/// Compares pixels of probability 0.5 and above with the masks. `None` if `stop` was set meanwhile.
 pub fn evaluate(
     network: &mut Network,
     architecture: &Architecture,

@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// How weights move along their gradients.
+/// The options of an optimiser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
     pub learning_rate: f64,
-    /// Times the learning rate, for the maskers' own optimiser.
+    /// A factor of the learning rate for the maskers' own optimiser.
     pub masker_factor: f64,
-    /// Times the learning rate, for the encoders. The parent code's 0.1 is for encoders that come from CLIP; encoders that
-    /// start at random need the whole rate.
+    /// A factor of the learning rate for the encoders. The parent code's 0.1 suits encoders from CLIP; randomly initialised
+    /// encoders need the full rate.
     pub backbone_factor: f64,
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
     /// Not applied to norms, biases, embeddings.
     pub weight_decay: f64,
-    /// Decay apart from the gradient (AdamW), or within it (Adam).
+    /// Whether the decay is decoupled from the gradient (AdamW) or part of it (Adam).
     pub decoupled: bool,
-    /// The gradient's largest norm over all weights of a step; 0 leaves it alone.
+    /// The largest norm of a step's gradient over all weights; 0: no clipping.
     pub clip_norm: f64,
 }
 
@@ -45,7 +45,7 @@ impl Default for OptimizerConfig {
 
 impl OptimizerConfig {
     fn rate(&self, name: &str) -> f64 {
-        // The attention pool's shortcut is not CLIP's: it always starts at random.
+        // The attention pool's shortcut is not part of CLIP, so it always starts at random.
         let is_backbone = name.starts_with("backbone.") && !name.contains(".attnpool.connect.");
         self.learning_rate * if is_backbone { self.backbone_factor } else { 1.0 }
     }
@@ -56,10 +56,9 @@ impl OptimizerConfig {
     }
 }
 
-/// All weights that an optimiser moves, one after another in one vector: a handful of operations a step, however many weights
-/// there are.
+/// All weights that an optimiser moves, concatenated in one vector: a few operations a step, however many weights there are.
 struct Flat {
-    /// In the vector's order, and how many numbers each has.
+    /// The weights' names in the vector's order, and their lengths.
     names: Vec<String>,
     lengths: Vec<usize>,
     /// Averages of the gradients and of their squares.
@@ -71,7 +70,7 @@ struct Flat {
 }
 
 impl Flat {
-    /// The weights, and where each lies in the vectors.
+    /// The weights, and their ranges in the vectors.
     fn parts(&self) -> impl Iterator<Item = (&String, Range<usize>)> {
         let ends = self.lengths.iter().scan(0, |end, length| {
             *end += length;
@@ -85,7 +84,7 @@ impl Flat {
 #[expect(clippy::large_enum_variant, reason = "an optimiser has two")]
 enum Factors {
     Equal(f64),
-    /// As many as there are numbers in the vector.
+    /// One number for each element of the vector.
     Each(Tensor<1>),
 }
 
@@ -114,13 +113,13 @@ impl Factors {
     }
 }
 
-/// One optimiser: the game has two, which share no state.
+/// One optimiser: the game has two, with separate states.
 pub struct Adam {
     config: OptimizerConfig,
     steps: u64,
-    /// Of the weights that the last step moved.
+    /// The moments of the weights that the last step moved.
     flat: Option<Flat>,
-    /// Of those that it did not, and of all after a restore, until a step moves them.
+    /// The moments of all other weights, and of all weights after a restore, until a step moves them.
     resting: BTreeMap<String, (Tensor<1>, Tensor<1>)>,
 }
 
@@ -137,8 +136,8 @@ impl Adam {
         Self { config, steps: 0, flat: None, resting: BTreeMap::new() }
     }
 
-    /// Moves weights by their gradients, the learning rate times `factor`. Returns the gradients' norm before clipping;
-    /// where that is not finite, nothing moves. Weights without a gradient stay as they are, their moments too.
+    /// Moves weights by their gradients, the learning rate times `factor`. Returns the gradients' norm before clipping; if that
+    /// is not finite, nothing moves. Weights without a gradient and their moments stay unchanged.
     pub(super) fn step(&mut self, table: &mut ParameterTable, gradients: NamedTensors, factor: f64) -> f64 {
         if gradients.is_empty() {
             return 0.0;
@@ -161,7 +160,7 @@ impl Adam {
         norm
     }
 
-    /// The moments of these weights in one vector each, zero where there were none yet.
+    /// The moments of these weights in one vector each, initially zero.
     fn flat_of(&mut self, names: Vec<String>, table: &ParameterTable) -> Flat {
         match self.flat.take() {
             Some(flat) if flat.names == names => return flat,
@@ -183,7 +182,7 @@ impl Adam {
         Flat { first: Tensor::cat(first, 0), second: Tensor::cat(second, 0), rates, decays, names, lengths }
     }
 
-    /// Keeps the moments of a vector by their weights' names.
+    /// Stores the moments of a vector by their weights' names.
     fn rest(&mut self, flat: &Flat) {
         for (name, part) in flat.parts() {
             let of = |moments: &Tensor<1>| moments.clone().slice([part.clone()]);
@@ -211,7 +210,7 @@ impl Adam {
         moved
     }
 
-    /// Forgets a weight's moments, where the weight itself was replaced.
+    /// Drops a weight's moments after the weight was replaced.
     pub fn forget(&mut self, name: &str) {
         self.resting.remove(name);
     }

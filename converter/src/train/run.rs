@@ -1,7 +1,7 @@
 //! A run: epochs of games, validation, a log, and states to continue from.
 //!
-//! In its folder: `config.toml` (what was asked for), `log.jsonl` (one record an epoch), `state.safetensors` (where it
-//! stands), `best.safetensors` (the checkpoint of the best validation) and, once done, `final.safetensors`.
+//! Its folder has `config.toml` (the configuration), `log.jsonl` (one record for each epoch), `state.safetensors` (the state to
+//! resume from), `best.safetensors` (the checkpoint of the best validation) and, once done, `final.safetensors`.
 
 use super::average::WeightAverage;
 use super::config::{Phase, TrainingConfig};
@@ -34,18 +34,18 @@ const BEST: &str = "best.safetensors";
 const FINAL: &str = "final.safetensors";
 const POSITIONS: &str = "backbone.visual.attnpool.positional_embedding";
 
-/// What a run learns from and is judged by.
+/// The training and validation data of a run.
 pub struct Data<'a> {
     pub training: &'a dyn Source,
     pub validation: &'a dyn Source,
     /// Composed pairs whose prompt names one of two lesions.
     pub validation_pairs: Option<&'a dyn Source>,
-    /// Where the data come from, for the checkpoints' metadata.
+    /// The origin of the data, for the checkpoints' metadata.
     pub origin: String,
-    /// Of the training prompts, in small letters, for the checkpoints' metadata: a bundle can then tell a word that its
-    /// model never met.
+    /// The words of the training prompts in lower case, for the checkpoints' metadata: a bundle can then recognise words that its
+    /// model was not trained on.
     pub words: BTreeSet<String>,
-    /// Tells these data from others, so that a run is not resumed with samples that it held back; may be empty.
+    /// Identifies these data, so that a run is not resumed with samples that it held out; may be empty.
     pub digest: String,
 }
 
@@ -55,11 +55,11 @@ pub enum Ending {
     Finished {
         best: Option<Best>,
     },
-    /// No better validation for as long as the configuration allows.
+    /// Validation did not improve for as long as the configuration allows.
     Stalled {
         best: Option<Best>,
     },
-    /// Asked to stop; the state is written.
+    /// Stopped on request; the state is written.
     Interrupted {
         epoch: usize,
         batch: usize,
@@ -79,35 +79,35 @@ pub struct EpochRecord {
     pub gradient_norm: Option<f64>,
     pub validation_dice: Option<f64>,
     pub validation_iou: Option<f64>,
-    /// Of the lesion that the prompt names, in composed pairs.
+    /// Dice of the lesion that the prompt names, in composed pairs.
     pub pairs_dice: Option<f64>,
     pub images_per_second: f64,
     pub seconds: f64,
 }
 
-/// What an epoch's validation found, as far as it was asked for.
+/// The results of an epoch's validation, as far as configured.
 #[derive(Default)]
 struct Validation {
     single: Option<Score>,
     pairs: Option<Score>,
 }
 
-/// Tells somebody how a run goes.
+/// Receives the progress of a run.
 pub trait Observer {
-    /// After each batch; `batches` are in the epoch.
+    /// Called after each batch; the epoch has `batches`.
     fn batch(&mut self, _epoch: usize, _batch: usize, _batches: usize, _outcome: &Outcome) {}
-    /// After each epoch.
+    /// Called after each epoch.
     fn epoch(&mut self, _record: &EpochRecord) {}
 }
 
-/// A run under way.
+/// A run in progress.
 pub struct Run<'a> {
     config: TrainingConfig,
     folder: PathBuf,
     data: Data<'a>,
     architecture: Architecture,
     network: Network,
-    /// One for each replica, the network's first.
+    /// The device of each replica, the network's first.
     devices: Vec<Device>,
     average: Option<WeightAverage>,
     game: Game,
@@ -115,8 +115,8 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run in a new folder, from the given checkpoint's weights. Each device, or each mention of the same one,
-    /// has a replica of the network that takes its share of every batch.
+    /// Begins a run in a new folder, from the given checkpoint's weights. Each entry of `devices`, also a repeated one, gets a
+    /// replica of the network that runs its share of every batch.
     pub fn start(
         config: TrainingConfig,
         start: Checkpoint,
@@ -224,7 +224,7 @@ impl<'a> Run<'a> {
         Ok(Ending::Finished { best: self.progress.best })
     }
 
-    /// The part of the run that is done where a time limits it, 0 to 1.
+    /// The completed fraction, 0 to 1, of a run with a time limit.
     fn spent(&self) -> Option<f64> {
         let budget = self.config.budget_minutes * 60.0;
         (budget > 0.0).then(|| (self.progress.seconds / budget).min(1.0))
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         self.spent().map_or(self.progress.epoch >= self.config.epochs(), |spent| spent >= 1.0)
     }
 
-    /// The place in the schedule, in epochs, when this part of the epoch under way is done.
+    /// The position in the schedule, in epochs, when this fraction of the current epoch is done.
     fn position(&self, part: f64) -> f64 {
         let by_epochs = self.progress.epoch as f64 + part;
         self.spent().map_or(by_epochs, |spent| spent * self.config.epochs() as f64)
@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         Ok(Ending::Interrupted { epoch: self.progress.epoch, batch: self.progress.batch })
     }
 
-    /// False where `stop` was raised.
+    /// Returns false if `stop` was set.
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let epoch = self.progress.epoch;
         let Phase { batch, size, .. } = self.config.phases[self.progress.phase];
@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Backends panic where a device runs out of memory or goes away.
+    /// Backends panic if a device runs out of memory or is disconnected.
     fn play(&mut self, batch: &Batch, factor: f64) -> Result<Outcome, TrainError> {
         let Progress { epoch, step, batch: number, .. } = self.progress;
         let play = AssertUnwindSafe(|| self.game.play(&mut self.network, batch, epoch, step, factor));
@@ -393,14 +393,14 @@ impl<'a> Run<'a> {
         patience > 0 && self.progress.best.is_some_and(|best| self.progress.epoch > best.epoch + patience)
     }
 
-    /// Settles the epoch's phase, and brings the network to its size. The attention pool's positions are the only weights that
-    /// depend on it; they are resized, and their moments begin anew.
+    /// Selects the epoch's phase, and resizes the network to its size. The attention pool's positions are the only weights that
+    /// depend on it; they are resized, and their moments are reset.
     fn begin_epoch(&mut self) -> Result<(), TrainError> {
         if self.progress.batch == 0 {
             self.progress.phase = self.config.phase_number(self.position(0.0) as usize);
         }
         let Some(size) = self.config.phases.get(self.progress.phase).map(|phase| phase.size) else {
-            return Err(TrainError::State { path: self.folder.join(STATE), reason: "it names no phase".into() });
+            return Err(TrainError::State { path: self.folder.join(STATE), reason: "its phase is missing".into() });
         };
         if size == self.architecture.input_size {
             return Ok(());
@@ -434,7 +434,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes what evaluation and export take: the averaged weights.
+    /// Writes the averaged weights, which evaluation and export use.
     fn checkpoint(&self, name: &str) -> Result<(), TrainError> {
         let mut table = self.network.parameters.clone();
         if let Some(average) = &self.average {
@@ -469,7 +469,7 @@ impl<'a> Run<'a> {
         state.save(&self.folder.join(STATE))
     }
 
-    /// Weights that are finite but absurd would make a state of which nothing good can come.
+    /// Refuses weights that are finite but absurdly large, from which a run can't recover.
     fn check_weights(&self) -> Result<(), TrainError> {
         const MOST: f32 = 1e6;
         for (name, values) in &self.network.parameters.to_weights() {
@@ -510,7 +510,7 @@ fn new_game(network: &Network, config: &TrainingConfig, theta: Adam, phi: Adam) 
     )
 }
 
-/// Adds the layer that names confounders, where the configuration has one: that of a state, or one that guesses.
+/// Adds the layer that names confounders, if configured: a state's layer, or an initial one that guesses.
 fn attach_naming(
     network: &mut Network,
     config: &TrainingConfig,
@@ -527,7 +527,7 @@ fn attach_naming(
     Ok(naming::attach(network, found, state)?)
 }
 
-/// A prefix that fits no weight is a mistake in writing, and would freeze nothing in silence.
+/// Refuses a prefix that matches no weight: a typing error that would silently freeze nothing.
 fn check_frozen(network: &Network, game: &Game, frozen: &[String]) -> Result<(), TrainError> {
     let fits = |prefix: &&String| network.parameters.names().any(|name| name.starts_with(prefix.as_str()));
     if let Some(prefix) = frozen.iter().find(|prefix| !fits(prefix)) {
@@ -548,7 +548,7 @@ fn check_counts(data: &Data) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// A token beyond the network's table, or more of them than it has positions for, would end in a backend's panic.
+/// Refuses tokens beyond the network's table, and more tokens than it has positions for, which would make a backend panic.
 pub(super) fn check_prompts(architecture: &Architecture, batch: &Batch, split: &'static str) -> Result<(), TrainError> {
     let TextEncoder { vocabulary, context, .. } = architecture.text;
     let refuse = |reason| Err(TrainError::Prompts { split, reason });
@@ -563,7 +563,7 @@ pub(super) fn check_prompts(architecture: &Architecture, batch: &Batch, split: &
     Ok(())
 }
 
-/// The log of a run; empty where it has none yet.
+/// The log of a run; empty before its first epoch.
 pub fn read_log(path: &Path) -> Result<Vec<EpochRecord>, TrainError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -1,6 +1,6 @@
-//! Multi-head attention in f32, on the kernels of convolutions: scores are a product of queries with keys, mixes one of
-//! weights with values, and both operands come from the image or the sentence. So keys and values are packed like weights,
-//! head by head; a thread does it for all heads and runs its own queries.
+//! Multi-head attention in f32, on the kernels of convolutions: scores are products of queries and keys, outputs are products of
+//! softmax weights and values, and both operands are computed from the image or the sentence. So keys and values are packed like
+//! weights, head by head; each thread packs them for all heads and runs its own queries.
 
 use super::EngineError;
 use super::rows::{Operand, deal};
@@ -22,7 +22,7 @@ pub(super) struct Attention {
 impl Attention {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Attention { heads, causal } = step.kind else {
-            return Err(EngineError::Internal(format!("`{}` is no attention", step.name)));
+            return Err(EngineError::Internal(format!("`{}` is not an attention step", step.name)));
         };
         let (q, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
         let unsupported =
@@ -38,7 +38,7 @@ impl Attention {
         Ok(Self { q, y, heads, causal, width })
     }
 
-    /// Pixels or tokens: every one is a query, a key and a value.
+    /// Pixels or tokens; each is a query, a key and a value.
     fn length(&self, tokens: usize) -> usize {
         let layout = self.q.layout(tokens);
         layout.height * layout.width
@@ -83,7 +83,7 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Keys as weights of one output channel each; values as weights whose inputs are the keys' scores.
+/// Packs each key as the weights of one output channel, and values as weights whose inputs are the keys' scores.
 fn pack(room: &mut Room, k: &[f32], v: &[f32], width: usize, head: Range<usize>) {
     let (length, head_width) = (k.len() / width, head.len());
     room.keys.fill(0.0);
@@ -98,7 +98,7 @@ fn pack(room: &mut Room, k: &[f32], v: &[f32], width: usize, head: Range<usize>)
     }
 }
 
-/// `rows` rows of x, `stride` apart, times packed weights, into rows of `out_channels`.
+/// Multiplies `rows` rows of x, `stride` apart, by packed weights, into rows of `out_channels`.
 struct Product<'a> {
     x: &'a [f32],
     stride: usize,
@@ -127,7 +127,7 @@ impl Product<'_> {
     }
 }
 
-/// Takes one query's mixed values of one head: the query's place in the thread's rows, the head's channels.
+/// Receives one query's output of one head: the query's row within the thread's rows, and the head's channels.
 type Store<'a> = &'a mut dyn FnMut(usize, Range<usize>, &[f32]);
 
 impl RunStep for Attention {
@@ -138,7 +138,7 @@ impl RunStep for Attention {
         let [q, k, v] = [0, 1, 2].map(|index| &memory.floats(index)[..all]);
         let scale = 1.0 / (head_width as f32).sqrt();
         let kernels = context.kernels;
-        // One row as a column of pixels, so that threads divide the queries.
+        // The row is treated as a column of pixels, so that threads divide the queries.
         let layout = self.y.layout(tokens);
         let layout = super::layout::Layout { height: length, width: 1, ..layout };
         let threads = context.crew.threads();

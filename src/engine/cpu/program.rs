@@ -1,4 +1,4 @@
-//! A step list made ready: every step with its weights and its memory's place.
+//! A step list prepared for running: each step with its weights and the place of its tensors in memory.
 
 use super::attention::Attention;
 use super::blend::Blend;
@@ -27,32 +27,32 @@ struct ReadyStep {
     work: Box<dyn RunStep>,
 }
 
-/// Ready to run; shared by all who run it, each in memory of their own.
+/// The prepared steps; runs on several threads share it, each in memory of its own.
 pub(super) struct Program {
     steps: Vec<ReadyStep>,
     bytes: usize,
     outputs: Vec<(Range<usize>, Layout, Element)>,
 }
 
-/// What a run of a program is given.
+/// The input of one run.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PassInput<'a> {
     /// The image, three planes of normalised numbers; empty where a prompt runs.
     pub image: &'a [f32],
     /// The prompt's token ids; empty where an image runs.
     pub tokens: &'a [u32],
-    /// What ends the run before its end.
+    /// The limit that can end the run early.
     pub limit: Option<&'a Limit>,
 }
 
-/// What a run of a program works in.
+/// The memory of one run.
 #[derive(Default)]
 pub(super) struct Room {
     arena: Option<Arena>,
     scratch: Vec<Scratch>,
 }
 
-/// What reports call a kind of step.
+/// The name of a kind of step in reports.
 pub(in crate::engine) fn kind_name(kind: &StepKind) -> &'static str {
     match kind {
         StepKind::LoadImage => "load_image",
@@ -130,17 +130,17 @@ impl Program {
         })
     }
 
-    /// Bytes of the memory that a run works in, without the threads' own.
+    /// Bytes of a run's tensors, without the threads' scratch memory.
     pub(crate) fn arena_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes of weights that are held in memory of their own.
+    /// Bytes of weights outside the bundle.
     pub(crate) fn owned_bytes(&self) -> usize {
         self.steps.iter().map(|step| step.work.owned_bytes()).sum()
     }
 
-    /// Bytes of a run's memory: tensors and the threads' own.
+    /// Bytes of a run's memory: tensors and the threads' scratch memory.
     pub(crate) fn room_bytes(&self, threads: usize, prompts: usize) -> usize {
         Arena::bytes_of(self.bytes) + threads * self.scratch_floats(prompts) * size_of::<f32>()
     }
@@ -149,7 +149,7 @@ impl Program {
         self.steps.iter().map(|step| step.work.scratch_floats(prompts)).max().unwrap_or(0)
     }
 
-    /// Makes room for a number of threads and prompts. Allocates where it has not been as much before.
+    /// Prepares memory for this many threads and prompts. Allocates only if earlier runs needed less.
     pub(crate) fn make_room(&self, room: &mut Room, threads: usize, prompts: usize) {
         if room.arena.as_ref().is_none_or(|arena| arena.len() < self.bytes) {
             room.arena = Some(Arena::new(self.bytes));
@@ -163,7 +163,7 @@ impl Program {
         }
     }
 
-    /// Runs all steps. `timed` gets the nanoseconds of each where it is as long as the list.
+    /// Runs all steps. `timed` receives the nanoseconds of each if it is as long as the list.
     pub(crate) fn run(
         &self,
         room: &mut Room,
@@ -173,7 +173,7 @@ impl Program {
         heads: &mut [HeadRun],
         mut timed: Option<&mut Vec<u64>>,
     ) -> Result<(), EngineError> {
-        let Some(arena) = &mut room.arena else { return Err(EngineError::Internal("a run without room".into())) };
+        let Some(arena) = &mut room.arena else { return Err(EngineError::Internal("a run without an arena".into())) };
         if let Some(timed) = &mut timed {
             timed.clear();
         }

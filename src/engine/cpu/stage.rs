@@ -1,4 +1,4 @@
-//! One value of a network by itself, to compare engines stage by stage.
+//! Computes a single intermediate value of a network, to compare engines stage by stage.
 
 use super::program::{PassInput, Program, Room};
 use super::weights::WeightSource;
@@ -8,8 +8,8 @@ use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{lower, settle};
 use ndarray::{ArrayD, IxDyn};
 
-/// Runs the steps from the image up to a node, and yields its value as the graph shapes it (channels first). `None` where
-/// no step stores it: what is inside a fused step, and what depends on tokens.
+/// Runs the steps from the image up to a node, and returns its value in the graph's shape (channels first). `None` if no step
+/// stores it: values inside a fused step, and values that depend on tokens.
 pub fn stored_value(
     graph: &Graph,
     source: WeightSource,

@@ -46,7 +46,7 @@ pub(super) struct Program {
     pub jobs: Vec<ReadyJob>,
     pub tails: Vec<TailRoom>,
     pub shaders: usize,
-    /// Bytes of all memory that lives as long as the program.
+    /// Bytes of all memory that is kept as long as the program.
     pub bytes: u64,
 }
 

@@ -52,7 +52,7 @@ impl ReferenceEngine {
         let vectors = self.prompt.run(&[Value::Tokens(tokens)])?;
         let of_head = |head: &HeadPlan| vectors.get(head.vector).map(|vector| vector.iter().copied().collect());
         let vectors = self.heads.iter().map(of_head).collect::<Option<_>>();
-        let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
+        let vectors = vectors.ok_or_else(|| EngineError::Internal("the prompt's kernel is missing".into()))?;
         Ok(PromptKernel::new(vectors))
     }
 

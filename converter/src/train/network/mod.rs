@@ -1,8 +1,8 @@
 //! The network in tensors that can be differentiated: it walks the graph that [`crate::model`] describes.
 //!
-//! A pass is described by a [`Plan`] (which nodes, in which form), by [`Leaves`] (for which weights a gradient is wanted)
-//! and by whether batch norms take the batch's statistics or the running ones. What depends on no leaf is computed
-//! without a tape.
+//! A pass is described by a [`Plan`] (which nodes, in which form), by [`Leaves`] (for which weights a gradient is wanted) and by
+//! whether batch norms use the batch's statistics or the running ones. Values that do not depend on a leaf are computed without a
+//! tape.
 
 mod blend;
 mod maps;
@@ -22,10 +22,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Weights};
 use plan::{Form, Step};
 
-/// Which statistics batch norms take.
+/// The statistics that batch norms use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The batch's, which also move the running ones.
+    /// The batch's, which also update the running ones.
     Training,
     /// The running ones.
     Evaluation,
@@ -35,13 +35,13 @@ pub enum Mode {
 #[derive(Clone)]
 pub struct TokenBatch {
     ids: Tensor<2, Int>,
-    /// For each prompt the position of its largest id, which is the end of text.
+    /// The position of each prompt's largest id, the end of text.
     ends: Vec<usize>,
     length: usize,
 }
 
 impl TokenBatch {
-    /// `prompts` hold token ids, start and end of text included, each prompt at least one.
+    /// `prompts` hold token ids, start and end of text included, at least one for each prompt.
     pub fn new(prompts: &[Vec<u32>], device: &Device) -> Self {
         let length = prompts.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let padded = |prompt: &Vec<u32>| {
@@ -61,7 +61,7 @@ fn end_of_text(prompt: &[u32]) -> usize {
     prompt.iter().position(|id| Some(id) == largest).unwrap_or(0)
 }
 
-/// What a node yields for a batch.
+/// The value of a node for a batch.
 #[derive(Clone)]
 pub enum Value {
     /// Batch x channels x height x width.
@@ -74,7 +74,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The same numbers, cut from whatever computed them.
+    /// The same numbers, detached from the tape.
     fn without_gradient(self) -> Self {
         match self {
             Value::Map(x) => Value::Map(x.inner()),
@@ -89,21 +89,21 @@ impl Value {
 pub struct Values {
     values: Vec<Option<Value>>,
     graph_names: Vec<String>,
-    /// Where masks keep a share of the channels: for each mask the mean of the smallest logit that is kept without noise.
+    /// For masks that keep a share of the channels: each mask's mean of the smallest logit that is kept without noise.
     pub(crate) centres: Vec<Tensor<1>>,
 }
 
 impl Values {
-    /// The value of a node that the plan was asked for.
+    /// The value of one of the plan's output nodes.
     pub fn get(&self, name: &str) -> Option<&Value> {
         let index = self.graph_names.iter().position(|found| found == name)?;
         self.values[index].as_ref()
     }
 
-    /// The map of a node that the plan was asked for.
+    /// The map of one of the plan's output nodes.
     ///
     /// # Panics
-    /// Where the plan has no such output, or it is no map: both are mistakes in this crate.
+    /// The plan lacks this output, or it is not a map: both are errors of this crate.
     pub(crate) fn map(&self, name: &str) -> Tensor<4> {
         match self.get(name) {
             Some(Value::Map(map)) => map.clone(),
@@ -118,7 +118,7 @@ pub struct Network {
     graph: Graph,
     pub parameters: ParameterTable,
     device: Device,
-    /// Fixes the noise of the next pass in training, where a plan has any.
+    /// Fixes the noise of the next pass in training, if the plan uses noise.
     pub(crate) draw: u64,
 }
 
@@ -146,8 +146,8 @@ impl Network {
         &self.device
     }
 
-    /// Runs a plan on normalised images (batch x 3 x S x S) and their prompts, equally many for each image, the first
-    /// image's first. The answers are one for each prompt.
+    /// Runs a plan on normalised images (batch x 3 x S x S) and their prompts, equally many for each image, the first image's
+    /// first. The results hold one entry for each prompt.
     pub fn forward(
         &mut self,
         plan: &Plan,
@@ -185,7 +185,7 @@ impl Network {
             };
             values[step.node.0] = Some(value);
         }
-        // A mask of ones or a given form may leave a node out; its name then finds nothing.
+        // A mask of ones or a fused form may leave a node out; its name is then absent.
         Values { values, graph_names: self.graph.nodes.iter().map(|node| node.name.clone()).collect(), centres }
     }
 
@@ -248,7 +248,7 @@ impl Network {
     }
 }
 
-/// Finds weights: a leaf where a gradient is wanted, else the constant.
+/// Looks up weights: a leaf if a gradient is wanted, else the constant.
 struct Weigher<'a> {
     table: &'a ParameterTable,
     leaves: &'a Leaves,

@@ -5,7 +5,7 @@ use burn::tensor::module::{embedding, layer_norm};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use causalclipseg::graph::{NORM_EPSILON, Op};
 
-/// `None` where the operator does not take these inputs.
+/// Computes an operator; `None` if it does not accept these inputs.
 pub(super) fn apply(op: &Op, inputs: &[Value], weights: &Weigher) -> Option<Value> {
     use Value::{Map, Sequence, Tokens, Vector};
     Some(match (op, inputs) {
@@ -90,7 +90,7 @@ fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize, causal: boo
     activation::softmax(scores, 3).matmul(split(v)).swap_dims(1, 2).reshape([batch, length, width])
 }
 
-/// 1 x 1 x length x length: what keeps a softmax from what comes later.
+/// The causal attention mask, 1 x 1 x length x length.
 fn future(length: usize, device: &Device) -> Tensor<4> {
     const EXCLUDED: f32 = -1e9;
     let values: Vec<f32> = (0..length * length).map(|i| if i % length > i / length { EXCLUDED } else { 0.0 }).collect();
