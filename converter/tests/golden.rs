@@ -1,6 +1,6 @@
 //! The described network against the authors' own, stage by stage (tests/golden/README.md).
 
-use causalclipseg::engine::{Engine, EngineOptions, ReferencePlan, Value};
+use causalclipseg::engine::{Engine, EngineOptions, InputValue, ReferencePlan};
 use causalclipseg::graph::{Graph, Weights};
 use causalclipseg::lower::rewrite;
 use causalclipseg_convert::model::{Architecture, Edition, golden_image, stage};
@@ -42,8 +42,10 @@ impl Golden {
         let image = golden_image(self.architecture.input_size);
         let mut graph = graph.clone();
         graph.outputs = stages.iter().map(|name| graph.find(name).unwrap()).collect();
-        let outputs =
-            ReferencePlan::new(&graph, weights).unwrap().run(&[Value::Array(&image), Value::Tokens(&tokens)]).unwrap();
+        let outputs = ReferencePlan::new(&graph, weights)
+            .unwrap()
+            .run(&[InputValue::Array(&image), InputValue::Tokens(&tokens)])
+            .unwrap();
         for (name, output) in stages.iter().zip(&outputs) {
             self.compare(&file, name, output);
         }

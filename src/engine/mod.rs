@@ -49,7 +49,7 @@ pub use plain::is_contained;
 pub(crate) use reference::contained;
 #[cfg(feature = "reference")]
 #[doc(hidden)]
-pub use reference::{ReferencePlan, Value, WholeNetwork};
+pub use reference::{InputValue, ReferencePlan, WholeNetwork};
 pub use step_time::StepTime;
 pub use thread_start::{ThreadRole, ThreadStart};
 

@@ -150,7 +150,7 @@ fn factors(ranges: &[f32], weights: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use causalclipseg::engine::{ReferencePlan, Value};
+    use causalclipseg::engine::{InputValue, ReferencePlan};
     use causalclipseg::graph::{GraphBuilder, Shape};
     use causalclipseg::prompt::Tokens;
     use ndarray::ArrayD;
@@ -192,7 +192,7 @@ mod tests {
         let set = CalibrationSet { items: vec![item.clone()] };
         let run = |weights: &Weights| {
             let plan = ReferencePlan::new(&graph, weights).unwrap();
-            plan.run(&[Value::Array(&item.image)]).unwrap().remove(0)
+            plan.run(&[InputValue::Array(&item.image)]).unwrap().remove(0)
         };
         let spread = |weights: &Weights| {
             let found = pairs(&graph);

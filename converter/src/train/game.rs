@@ -11,7 +11,7 @@
 
 use super::loss::LossConfig;
 use super::network::{
-    Leaves, MaskMode, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic,
+    Leaves, MaskMode, Mode, NamedTensors, Network, NodeTensors, PassPlan, UpsampledConv, is_running_statistic,
     masker_parameters, to_numbers,
 };
 use super::optimizer::{Adam, OptimizerConfig};
@@ -118,17 +118,17 @@ pub struct Game {
 
 /// The passes that the rules need.
 struct Plans {
-    warmup: Plan,
-    theta_step: Plan,
-    phi_step: Plan,
-    plain: Plan,
-    open: Plan,
+    warmup: PassPlan,
+    theta_step: PassPlan,
+    phi_step: PassPlan,
+    plain: PassPlan,
+    open: PassPlan,
 }
 
 impl Plans {
     fn new(graph: &Graph, rules: &GameConfig, variants: &VariantsConfig) -> Result<Self, GraphError> {
-        let plan = |outputs: &[&str], masks| -> Result<Plan, GraphError> {
-            let plan = Plan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count)?;
+        let plan = |outputs: &[&str], masks| -> Result<PassPlan, GraphError> {
+            let plan = PassPlan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count)?;
             let plan = plan.gated(graph, variants.top_k);
             Ok(plan.frozen(graph, |prefix| is_frozen(prefix, &rules.frozen)))
         };
@@ -298,7 +298,7 @@ impl Game {
         Outcome { pred: numbers[0], pred_ad: Some(numbers[1]), masks, gradient_norm, ..Outcome::default() }
     }
 
-    /// Returns the loss. Values that do not depend on the maskers are computed without a tape.
+    /// Returns the loss. NodeTensors that do not depend on the maskers are computed without a tape.
     fn play_phi(&mut self, network: &mut Network, shares: &[Share], factor: f64) -> f32 {
         let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
             let leaves = Leaves::new(&network.parameters, &self.phi_names);
@@ -328,7 +328,7 @@ impl Game {
     }
 
     /// Adds the variants' losses on images and their views.
-    fn with_view_loss(&self, loss: Tensor<1>, values: &Values, share: &Share) -> Tensor<1> {
+    fn with_view_loss(&self, loss: Tensor<1>, values: &NodeTensors, share: &Share) -> Tensor<1> {
         if share.viewed.is_none() {
             return loss;
         }
@@ -352,12 +352,12 @@ fn is_frozen(name: &str, prefixes: &[String]) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn forward(network: &mut Network, plan: &Plan, share: &Share, leaves: &Leaves) -> Values {
+fn forward(network: &mut Network, plan: &PassPlan, share: &Share, leaves: &Leaves) -> NodeTensors {
     network.forward(plan, share.images.clone(), &share.tokens, Mode::Training, leaves)
 }
 
 /// Runs a pass on the images, followed by their views if there are any.
-fn forward_viewed(network: &mut Network, plan: &Plan, share: &Share, leaves: &Leaves) -> Values {
+fn forward_viewed(network: &mut Network, plan: &PassPlan, share: &Share, leaves: &Leaves) -> NodeTensors {
     match &share.viewed {
         Some((images, tokens)) => network.forward(plan, images.clone(), tokens, Mode::Training, leaves),
         None => forward(network, plan, share, leaves),
@@ -379,7 +379,7 @@ fn first_half(both: Tensor<4>, share: &Share) -> Tensor<4> {
     own
 }
 
-fn own_half(values: &Values, name: &str, share: &Share) -> Tensor<4> {
+fn own_half(values: &NodeTensors, name: &str, share: &Share) -> Tensor<4> {
     first_half(values.map(name), share)
 }
 
@@ -401,7 +401,7 @@ fn phi_loss(rules: &GameConfig, pred: Tensor<1>, pred_ad: Tensor<1>, means: [Ten
     loss
 }
 
-fn mask_means(values: &Values) -> [Tensor<1>; 3] {
+fn mask_means(values: &NodeTensors) -> [Tensor<1>; 3] {
     stage::MASKS.map(|name| values.map(name).mean())
 }
 

@@ -50,14 +50,14 @@ pub fn deepen(checkpoint: Checkpoint, layers: [usize; 4], seed: u64) -> Result<C
 mod tests {
     use super::*;
     use crate::model::{golden_image, stage};
-    use causalclipseg::engine::{ReferencePlan, Value};
+    use causalclipseg::engine::{InputValue, ReferencePlan};
     use ndarray::ArrayD;
 
     fn pred(checkpoint: &Checkpoint) -> ArrayD<f32> {
         let mut graph = checkpoint.architecture.describe().unwrap();
         graph.outputs = vec![graph.find(stage::PRED).unwrap()];
         let image = golden_image(checkpoint.architecture.input_size);
-        let inputs = [Value::Array(&image), Value::Tokens(&[1, 5, 15])];
+        let inputs = [InputValue::Array(&image), InputValue::Tokens(&[1, 5, 15])];
         ReferencePlan::new(&graph, &checkpoint.weights).unwrap().run(&inputs).unwrap().remove(0)
     }
 

@@ -50,7 +50,7 @@ impl Attention {
 }
 
 /// A thread's memory for one head.
-struct Room<'a> {
+struct HeadScratch<'a> {
     keys: &'a mut [f32],
     values: &'a mut [f32],
     scores: &'a mut [f32],
@@ -58,8 +58,8 @@ struct Room<'a> {
     zeros: &'a [f32],
 }
 
-/// Floats of each part of a [`Room`].
-fn room_sizes(length: usize, head_width: usize) -> [usize; 5] {
+/// Floats of each part of a [`HeadScratch`].
+fn scratch_sizes(length: usize, head_width: usize) -> [usize; 5] {
     let (padded_length, padded_width) = (blocks(length) * BLOCK, blocks(head_width) * BLOCK);
     [
         padded_length * head_width,
@@ -70,9 +70,9 @@ fn room_sizes(length: usize, head_width: usize) -> [usize; 5] {
     ]
 }
 
-impl<'a> Room<'a> {
+impl<'a> HeadScratch<'a> {
     fn split(scratch: &'a mut Scratch, length: usize, head_width: usize) -> Self {
-        let [keys, values, scores, mixed, zeros] = room_sizes(length, head_width);
+        let [keys, values, scores, mixed, zeros] = scratch_sizes(length, head_width);
         let (keys, rest) = scratch.floats.split_at_mut(keys);
         let (values, rest) = rest.split_at_mut(values);
         let (scores, rest) = rest.split_at_mut(scores);
@@ -84,16 +84,16 @@ impl<'a> Room<'a> {
 }
 
 /// Packs each key as the weights of one output channel, and values as weights whose inputs are the keys' scores.
-fn pack(room: &mut Room, k: &[f32], v: &[f32], width: usize, head: Range<usize>) {
+fn pack(scratch: &mut HeadScratch, k: &[f32], v: &[f32], width: usize, head: Range<usize>) {
     let (length, head_width) = (k.len() / width, head.len());
-    room.keys.fill(0.0);
-    room.values.fill(0.0);
+    scratch.keys.fill(0.0);
+    scratch.values.fill(0.0);
     for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
         for (channel, value) in k[head.clone()].iter().enumerate() {
-            room.keys[(row / BLOCK * head_width + channel) * BLOCK + row % BLOCK] = *value;
+            scratch.keys[(row / BLOCK * head_width + channel) * BLOCK + row % BLOCK] = *value;
         }
         for (block, values) in v[head.clone()].chunks(BLOCK).enumerate() {
-            room.values[(block * length + row) * BLOCK..][..values.len()].copy_from_slice(values);
+            scratch.values[(block * length + row) * BLOCK..][..values.len()].copy_from_slice(values);
         }
     }
 }
@@ -143,38 +143,38 @@ impl RunStep for Attention {
         let layout = super::layout::Layout { height: length, width: 1, ..layout };
         let threads = context.crew.threads();
         let attend = |rows: Range<usize>, scratch: &mut Scratch, store: Store| {
-            let mut room = Room::split(scratch, length, head_width);
+            let mut scratch = HeadScratch::split(scratch, length, head_width);
             let count = rows.len();
             for head in 0..self.heads {
                 let channels = head * head_width..(head + 1) * head_width;
-                pack(&mut room, k, v, width, channels.clone());
+                pack(&mut scratch, k, v, width, channels.clone());
                 let queries = &q[rows.start * width + channels.start..];
                 let scores = Product {
                     x: queries,
                     stride: width,
                     depth: head_width,
                     rows: count,
-                    weights: room.keys,
-                    zeros: room.zeros,
+                    weights: scratch.keys,
+                    zeros: scratch.zeros,
                     out_channels: length,
                 };
-                scores.run(kernels, room.scores);
-                for (row, scores) in rows.clone().zip(room.scores.chunks_exact_mut(length)) {
+                scores.run(kernels, scratch.scores);
+                for (row, scores) in rows.clone().zip(scratch.scores.chunks_exact_mut(length)) {
                     let seen = if self.causal { row + 1 } else { length };
                     softmax(kernels, &mut scores[..seen], scale);
                     scores[seen..].fill(0.0);
                 }
                 let mix = Product {
-                    x: room.scores,
+                    x: scratch.scores,
                     stride: length,
                     depth: length,
                     rows: count,
-                    weights: room.values,
-                    zeros: room.zeros,
+                    weights: scratch.values,
+                    zeros: scratch.zeros,
                     out_channels: head_width,
                 };
-                mix.run(kernels, room.mixed);
-                for (row, mixed) in room.mixed.chunks_exact(head_width).take(count).enumerate() {
+                mix.run(kernels, scratch.mixed);
+                for (row, mixed) in scratch.mixed.chunks_exact(head_width).take(count).enumerate() {
                     store(row, channels.clone(), mixed);
                 }
             }
@@ -202,6 +202,6 @@ impl RunStep for Attention {
 
     fn scratch_floats(&self, _prompts: usize) -> usize {
         let layout = self.q.layout(self.q.layout_width());
-        room_sizes(layout.height * layout.width, self.head_width()).iter().sum()
+        scratch_sizes(layout.height * layout.width, self.head_width()).iter().sum()
     }
 }

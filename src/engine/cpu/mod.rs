@@ -30,7 +30,7 @@ use crate::graph::{self, Graph, Head, Parts, Shape, TAPS};
 use crate::kernels::{Crew, Kernels, MAX_THREADS};
 use crate::lower::steps::{StepKind, lower, settle};
 use ndarray::{ArrayView2, ShapeBuilder};
-use program::{PassInput, Program, Room};
+use program::{PassInput, PassMemory, Program};
 use std::sync::{Mutex, PoisonError};
 
 /// The most prompts of one image pass.
@@ -49,14 +49,14 @@ pub struct CpuEngine {
     /// thread, and any number of passes run at once.
     crew: Option<Mutex<Crew>>,
     /// The memory for encoding prompts, which the calling thread does alone, so that frames do not wait for the crew.
-    prompt_room: Mutex<(Room, Crew)>,
+    prompt_memory: Mutex<(PassMemory, Crew)>,
     threads: usize,
 }
 
 /// The memory of one caller's runs.
 #[derive(Default)]
 pub struct CpuWorkspace {
-    room: Room,
+    memory: PassMemory,
     heads: Vec<HeadRun>,
     nanoseconds: Vec<u64>,
     /// Runs a pass on its caller's thread.
@@ -112,7 +112,7 @@ impl CpuEngine {
             vectors: parts.vectors_of_heads(),
             threads,
             crew,
-            prompt_room: Mutex::new((Room::default(), Crew::alone())),
+            prompt_memory: Mutex::new((PassMemory::default(), Crew::alone())),
         };
         log::debug!(
             "fast engine on {}: {} steps an image, {:.1} MB of tensors, {:.1} MB of weights of its own",
@@ -137,8 +137,8 @@ impl CpuEngine {
         let heads = self.heads.iter().map(|head| HeadRun::bytes(*head, prompts));
         self.image.owned_bytes()
             + self.prompt.owned_bytes()
-            + self.image.room_bytes(self.threads, prompts)
-            + self.prompt.room_bytes(1, 0)
+            + self.image.working_bytes(self.threads, prompts)
+            + self.prompt.working_bytes(1, 0)
             + heads.sum::<usize>()
     }
 
@@ -149,11 +149,11 @@ impl CpuEngine {
     /// Runs the text encoder on checked tokens, the end of text last.
     pub(super) fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
         // The next run overwrites whatever a panic left in this memory.
-        let mut guard = self.prompt_room.lock().unwrap_or_else(PoisonError::into_inner);
-        let (room, crew) = &mut *guard;
-        self.prompt.make_room(room, 1, 0);
-        self.prompt.run(room, self.kernels, crew, PassInput { tokens, ..PassInput::default() }, &mut [], None)?;
-        let vectors = self.vectors.iter().map(|place| self.prompt.output(room, *place).map(Into::into));
+        let mut guard = self.prompt_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let (memory, crew) = &mut *guard;
+        self.prompt.reserve(memory, 1, 0);
+        self.prompt.run(memory, self.kernels, crew, PassInput { tokens, ..PassInput::default() }, &mut [], None)?;
+        let vectors = self.vectors.iter().map(|place| self.prompt.output(memory, *place).map(Into::into));
         let vectors = vectors.collect::<Option<_>>();
         let vectors = vectors.ok_or_else(|| EngineError::Internal("the prompt's kernel is missing".into()))?;
         Ok(PromptKernel::new(vectors))
@@ -177,12 +177,12 @@ impl CpuEngine {
             let kernels = prompts.clone().map(|prompt| prompt.vectors.get(index).map_or(&[][..], |vector| vector));
             head.set_prompts(*channels, *rows, *columns, kernels)?;
         }
-        self.image.make_room(&mut workspace.room, self.threads, count);
+        self.image.reserve(&mut workspace.memory, self.threads, count);
         let mut shared = self.crew.as_ref().map(|crew| crew.lock().unwrap_or_else(PoisonError::into_inner));
         let crew = shared.as_deref_mut().unwrap_or(&mut workspace.alone);
         let nanoseconds = timed.then_some(&mut workspace.nanoseconds);
         let input = PassInput { image, limit: Some(limit), ..PassInput::default() };
-        self.image.run(&mut workspace.room, self.kernels, crew, input, &mut workspace.heads, nanoseconds)
+        self.image.run(&mut workspace.memory, self.kernels, crew, input, &mut workspace.heads, nanoseconds)
     }
 
     /// The steps of the image pass, with the times of a workspace's last timed run.

@@ -137,9 +137,9 @@ impl RunStep for Add {
         }
         let relu = self.relu;
         each_row(&self.y, memory, context, |kernels, row, out, scratch| {
-            let (room_a, room_b) = scratch.split_at_mut(self.a.row_elements());
-            let first = self.a.floats(kernels, first, &a, row, room_a);
-            let second = self.b.floats(kernels, second, &b, row, room_b);
+            let (converted_a, converted_b) = scratch.split_at_mut(self.a.row_elements());
+            let first = self.a.floats(kernels, first, &a, row, converted_a);
+            let second = self.b.floats(kernels, second, &b, row, converted_b);
             kernel::add_f32(kernels, first, second, relu, out);
         })
     }

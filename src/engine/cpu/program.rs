@@ -47,7 +47,7 @@ pub(super) struct PassInput<'a> {
 
 /// The memory of one run.
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct PassMemory {
     arena: Option<Arena>,
     scratch: Vec<Scratch>,
 }
@@ -141,7 +141,7 @@ impl Program {
     }
 
     /// Bytes of a run's memory: tensors and the threads' scratch memory.
-    pub(crate) fn room_bytes(&self, threads: usize, prompts: usize) -> usize {
+    pub(crate) fn working_bytes(&self, threads: usize, prompts: usize) -> usize {
         Arena::bytes_of(self.bytes) + threads * self.scratch_floats(prompts) * size_of::<f32>()
     }
 
@@ -150,15 +150,15 @@ impl Program {
     }
 
     /// Prepares memory for this many threads and prompts. Allocates only if earlier runs needed less.
-    pub(crate) fn make_room(&self, room: &mut Room, threads: usize, prompts: usize) {
-        if room.arena.as_ref().is_none_or(|arena| arena.len() < self.bytes) {
-            room.arena = Some(Arena::new(self.bytes));
+    pub(crate) fn reserve(&self, memory: &mut PassMemory, threads: usize, prompts: usize) {
+        if memory.arena.as_ref().is_none_or(|arena| arena.len() < self.bytes) {
+            memory.arena = Some(Arena::new(self.bytes));
         }
         let floats = self.scratch_floats(prompts);
-        if room.scratch.len() < threads {
-            room.scratch.resize_with(threads, Scratch::default);
+        if memory.scratch.len() < threads {
+            memory.scratch.resize_with(threads, Scratch::default);
         }
-        for scratch in room.scratch.iter_mut().filter(|scratch| scratch.floats.len() < floats) {
+        for scratch in memory.scratch.iter_mut().filter(|scratch| scratch.floats.len() < floats) {
             scratch.floats.resize(floats, 0.0);
         }
     }
@@ -166,18 +166,18 @@ impl Program {
     /// Runs all steps. `timed` receives the nanoseconds of each if it is as long as the list.
     pub(crate) fn run(
         &self,
-        room: &mut Room,
+        memory: &mut PassMemory,
         kernels: Kernels,
         crew: &mut Crew,
         PassInput { image, tokens, limit }: PassInput<'_>,
         heads: &mut [HeadRun],
         mut timed: Option<&mut Vec<u64>>,
     ) -> Result<(), EngineError> {
-        let Some(arena) = &mut room.arena else { return Err(EngineError::Internal("a run without an arena".into())) };
+        let Some(arena) = &mut memory.arena else { return Err(EngineError::Internal("a run without an arena".into())) };
         if let Some(timed) = &mut timed {
             timed.clear();
         }
-        let mut context = Context { kernels, crew, scratch: &mut room.scratch, image, tokens, heads };
+        let mut context = Context { kernels, crew, scratch: &mut memory.scratch, image, tokens, heads };
         for step in &self.steps {
             limit.map_or(Ok(()), Limit::check)?;
             let begun = timed.is_some().then(Instant::now);
@@ -191,9 +191,9 @@ impl Program {
     }
 
     /// An output's values after a run, in f32, pixel by pixel.
-    pub(crate) fn output(&self, room: &mut Room, index: usize) -> Option<Vec<f32>> {
+    pub(crate) fn output(&self, memory: &mut PassMemory, index: usize) -> Option<Vec<f32>> {
         let (range, layout, element) = self.outputs.get(index)?;
-        let bytes = &room.arena.as_mut()?.bytes()[range.clone()];
+        let bytes = &memory.arena.as_mut()?.bytes()[range.clone()];
         let mut values = Vec::with_capacity(layout.height * layout.width * layout.channels);
         for row in 0..layout.height {
             match element {

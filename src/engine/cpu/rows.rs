@@ -57,20 +57,20 @@ impl Operand {
         self.full.width * self.full.channels
     }
 
-    /// A row's pixels as floats: borrowed, or converted into `room`.
+    /// A row's pixels as floats: borrowed, or converted into `converted`.
     pub(crate) fn floats<'a>(
         &self,
         kernels: Kernels,
         memory: &'a [u8],
         layout: &Layout,
         row: usize,
-        room: &'a mut [f32],
+        converted: &'a mut [f32],
     ) -> &'a [f32] {
         let pixels = layout.pixels(row);
         if self.is_u8 {
-            let room = &mut room[..pixels.len()];
-            dequantize(kernels, &memory[pixels], layout.grid, room);
-            room
+            let converted = &mut converted[..pixels.len()];
+            dequantize(kernels, &memory[pixels], layout.grid, converted);
+            converted
         } else {
             let all: &[f32] = bytemuck::cast_slice(memory);
             &all[pixels]

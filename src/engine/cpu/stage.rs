@@ -1,6 +1,6 @@
 //! Computes a single intermediate value of a network, to compare engines stage by stage.
 
-use super::program::{PassInput, Program, Room};
+use super::program::{PassInput, PassMemory, Program};
 use super::weights::WeightSource;
 use crate::engine::EngineError;
 use crate::graph::{Graph, NodeId, Shape, stage};
@@ -20,10 +20,10 @@ pub fn stored_value(
     let part = graph.subgraph(&[graph.find(stage::IMAGE)?], &[node])?;
     let Ok(list) = lower(&part) else { return Ok(None) };
     let program = Program::new(&settle(list, |filters| source.is_int8(filters)), &source, kernels)?;
-    let (mut room, mut crew) = (Room::default(), Crew::alone());
-    program.make_room(&mut room, 1, 0);
-    program.run(&mut room, kernels, &mut crew, PassInput { image, ..PassInput::default() }, &mut [], None)?;
-    let Some(values) = program.output(&mut room, 0) else { return Ok(None) };
+    let (mut memory, mut crew) = (PassMemory::default(), Crew::alone());
+    program.reserve(&mut memory, 1, 0);
+    program.run(&mut memory, kernels, &mut crew, PassInput { image, ..PassInput::default() }, &mut [], None)?;
+    let Some(values) = program.output(&mut memory, 0) else { return Ok(None) };
     let misfit = |error: ndarray::ShapeError| EngineError::Internal(error.to_string());
     let array = match graph.node(node).shape {
         Shape::Map { channels, height, width } => {

@@ -1,6 +1,6 @@
 //! Operators on feature maps.
 
-use super::{Value, Weigher};
+use super::{NodeTensor, Weigher};
 use crate::train::device::is_gpu;
 use burn::tensor::module::{avg_pool2d, conv2d, interpolate};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions, PadMode};
@@ -14,9 +14,9 @@ pub(super) fn conv(op: &Op, x: Tensor<4>, weights: &Weigher) -> Tensor<4> {
 }
 
 /// Computes the operators on maps without weights; `None` for other operators.
-pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
+pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[NodeTensor]) -> Option<NodeTensor> {
     let [batch, channels, height, width] = x.dims();
-    Some(Value::Map(match (op, others) {
+    Some(NodeTensor::Map(match (op, others) {
         (Op::Relu, []) => relu(x),
         (Op::Sigmoid, []) => activation::sigmoid(x),
         (Op::Complement, []) => x.neg().add_scalar(1.0),
@@ -27,12 +27,12 @@ pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
                 .with_output_size([height * scale, width * scale])
                 .with_align_corners(false),
         ),
-        (Op::Add, [Value::Map(y)]) => x.add(y.clone()),
-        (Op::Multiply, [Value::Map(y)]) => x.mul(y.clone()),
+        (Op::Add, [NodeTensor::Map(y)]) => x.add(y.clone()),
+        (Op::Multiply, [NodeTensor::Map(y)]) => x.mul(y.clone()),
         (Op::Concat, others) => {
             let mut parts = vec![x];
             for other in others {
-                let Value::Map(map) = other else { return None };
+                let NodeTensor::Map(map) = other else { return None };
                 parts.push(map.clone());
             }
             Tensor::cat(parts, 1)
@@ -41,9 +41,9 @@ pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
             let coordinates = coordinates(height, width, &x.device()).expand([batch, 2, height, width]);
             Tensor::cat(vec![x, coordinates], 1)
         }
-        (Op::Carafe { scale }, [Value::Map(logits)]) => carafe(x, logits.clone(), *scale),
+        (Op::Carafe { scale }, [NodeTensor::Map(logits)]) => carafe(x, logits.clone(), *scale),
         (Op::GridToSequence, []) => {
-            return Some(Value::Sequence(x.reshape([batch, channels, height * width]).swap_dims(1, 2)));
+            return Some(NodeTensor::Sequence(x.reshape([batch, channels, height * width]).swap_dims(1, 2)));
         }
         _ => return None,
     }))

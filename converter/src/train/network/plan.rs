@@ -52,17 +52,17 @@ pub(super) struct Step {
     pub frozen: bool,
     /// The share of channels that a mask keeps in training, drawn with noise.
     pub gate: Option<f32>,
-    /// Values that are not needed after this step.
+    /// NodeTensors that are not needed after this step.
     pub release: Vec<NodeId>,
 }
 
 /// The steps that lead to some outputs of a graph.
 #[derive(Debug)]
-pub struct Plan {
+pub struct PassPlan {
     pub(super) steps: Vec<Step>,
 }
 
-impl Plan {
+impl PassPlan {
     /// Plans the computation of `outputs`.
     ///
     /// The aggregation's batch norm runs twice, over the causal features and over the confounders. It has one set of running

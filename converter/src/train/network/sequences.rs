@@ -1,13 +1,13 @@
 //! Operators on token sequences, on the attention pool's grid and on prompt vectors.
 
-use super::{Value, Weigher};
+use super::{NodeTensor, Weigher};
 use burn::tensor::module::{embedding, layer_norm};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use causalclipseg::graph::{NORM_EPSILON, Op};
 
 /// Computes an operator; `None` if it does not accept these inputs.
-pub(super) fn apply(op: &Op, inputs: &[Value], weights: &Weigher) -> Option<Value> {
-    use Value::{Map, Sequence, Tokens, Vector};
+pub(super) fn apply(op: &Op, inputs: &[NodeTensor], weights: &Weigher) -> Option<NodeTensor> {
+    use NodeTensor::{Map, Sequence, Tokens, Vector};
     Some(match (op, inputs) {
         (Op::QuickGelu, [Sequence(x)]) => Sequence(x.clone().mul(activation::sigmoid(x.clone().mul_scalar(1.702)))),
         (Op::LayerNorm { prefix }, [Sequence(x)]) => Sequence(layer_norm(
