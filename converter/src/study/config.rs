@@ -5,7 +5,7 @@ use crate::confound::ConfoundOptions;
 use crate::train::{ConfigError, TrainingConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Everything that is fixed before a study begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,10 @@ pub struct StudyConfig {
     /// The number of bootstrap resamples.
     #[serde(default = "default_resamples")]
     pub resamples: usize,
+    /// The checkpoint that all runs start from, relative to the current folder; without it random weights of the run's seed.
+    /// Its architecture replaces the configuration's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// How the data are made.
     pub data: Confounded,
     /// A training configuration, as `train --config` reads it, which arms override in part. Its seed is the run's.

@@ -82,6 +82,7 @@ impl Study {
                     .message(&format!("{set} {split}: {} images, the mark agrees in {}", count.images, count.agree));
             }
         }
+        let start = self.config.start.as_deref().map(Checkpoint::load).transpose()?;
         let total = self.config.arms.len() * self.config.seeds.len();
         let mut number = 0;
         for seed in &self.config.seeds {
@@ -93,7 +94,7 @@ impl Study {
                 }
                 let training = self.config.training(arm, *seed)?;
                 let began = Instant::now();
-                if !train(&training, &data, &folder, devices, stop)? {
+                if !train(&training, start.as_ref(), &data, &folder, devices, stop)? {
                     return Ok(false);
                 }
                 let result = self.judge_run(&arm.name, &training, &data, &folder)?;
@@ -186,6 +187,7 @@ fn compute(training: &TrainingConfig, images: usize) -> (u64, u64) {
 /// Trains one run to its end; returns false if `stop` was set, after which the same call continues.
 fn train(
     config: &TrainingConfig,
+    start: Option<&Checkpoint>,
     data: &Path,
     folder: &Path,
     devices: &[Device],
@@ -202,8 +204,11 @@ fn train(
     let digest = digest(&[&training, &validation]);
     let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
     let tokenizer = Arc::new(Tokenizer::from_json(&clip_tokenizer_json())?);
-    let architecture = config.architecture().map_err(TrainError::from)?;
-    let context = architecture.text.context;
+    let start = match start {
+        Some(checkpoint) => checkpoint.clone(),
+        None => random_start(config.architecture().map_err(TrainError::from)?, config.seed)?,
+    };
+    let context = start.architecture.text.context;
     let source = |samples: &[_], recipe: &crate::data::Recipe| -> Result<DataSetSource, StudyError> {
         let prepared = Arc::new(prepare_sizes(samples, &sizes, recipe.detail(), || ())?);
         Ok(DataSetSource::new(prepared, recipe.clone(), config.seed, Arc::clone(&tokenizer), context))
@@ -223,7 +228,6 @@ fn train(
     let mut run = if folder.join("state.safetensors").exists() {
         Run::resume(data, folder, devices)?
     } else {
-        let start = random_start(architecture, config.seed)?;
         Run::start(config.clone(), start, data, folder, devices)?
     };
     let ending = run.go(stop, &mut Silent)?;
@@ -292,6 +296,20 @@ mod tests {
             let same = first.iter().find(|result| (&result.arm, result.seed) == (&other.arm, other.seed)).unwrap();
             assert_eq!(same.sets, other.sets);
         }
+        // From a trained network, with its own architecture.
+        let mut trained = random_start(config.training(&config.arms[0], 3).unwrap().architecture().unwrap(), 3).unwrap();
+        trained = crate::train::deepen(trained, [2, 1, 1, 1], 3).unwrap();
+        let path = directory.path().join("trained.safetensors");
+        trained.save(&path).unwrap();
+        let from = StudyConfig { start: Some(path), seeds: vec![1], ..config.clone() };
+        let (started, _) = run(&from, "c");
+        assert!(started.len() == 2 && started[0].sets != first[0].sets);
+        let last = directory.path().join("c/runs/no-module/seed-1/final.safetensors");
+        assert_eq!(Checkpoint::load(&last).unwrap().architecture.image.layers, [2, 1, 1, 1]);
+        let missing = StudyConfig { start: Some("missing.safetensors".into()), ..config.clone() };
+        let study = Study::open(missing, &directory.path().join("d")).unwrap();
+        let failed = study.run(&devices, &AtomicBool::new(false), &mut Heard(Vec::new()));
+        assert!(matches!(failed, Err(StudyError::Checkpoint(_))), "{failed:?}");
         let changed = StudyConfig { seeds: vec![9], ..config.clone() };
         assert!(matches!(Study::open(changed, &directory.path().join("a")), Err(StudyError::OtherStudy(_))));
         let summary = crate::study::summarise(&config, &first).unwrap();
