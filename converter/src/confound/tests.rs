@@ -204,11 +204,10 @@ fn what_cannot_be_planted_is_refused() {
     assert!(matches!(refused(options(Mark::Label, 0.9)), ConfoundError::Write(PhantomError::Occupied { .. })));
 }
 
-/// Makes docs/images/confound.png: one phantom, prompted for its left lesion, in columns the four marks, in rows marked as in the
+/// docs/images/confound.png: one phantom, prompted for its left lesion, in columns the four marks, in rows marked as in the
 /// confounded and as in the reversed set.
 #[test]
-#[ignore = "writes into the sources"]
-fn writes_the_picture_of_the_docs() {
+fn the_picture_of_the_docs_shows_these_marks() {
     use super::case::Cases;
     use super::mark::{Extent, Strokes};
     use rand::SeedableRng;
@@ -228,5 +227,5 @@ fn writes_the_picture_of_the_docs() {
         let (x, y) = (x as usize, y as usize);
         image::Luma([pictures[y / SIDE * 4 + x / SIDE][y % SIDE * SIDE + x % SIDE]])
     });
-    sheet.save(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/images/confound.png")).unwrap();
+    crate::docs_picture::compare("confound.png", &sheet);
 }

@@ -297,10 +297,11 @@ mod tests {
             assert_eq!(same.sets, other.sets);
         }
         // From a trained network, with its own architecture.
-        let mut trained = random_start(config.training(&config.arms[0], 3).unwrap().architecture().unwrap(), 3).unwrap();
+        let mut trained =
+            random_start(config.training(&config.arms[0], 3).unwrap().architecture().unwrap(), 3).unwrap();
         trained = crate::train::deepen(trained, [2, 1, 1, 1], 3).unwrap();
         let path = directory.path().join("trained.safetensors");
-        trained.save(&path).unwrap();
+        trained.save(&path, crate::checkpoint::Storage::F32).unwrap();
         let from = StudyConfig { start: Some(path), seeds: vec![1], ..config.clone() };
         let (started, _) = run(&from, "c");
         assert!(started.len() == 2 && started[0].sets != first[0].sets);

@@ -1,10 +1,10 @@
 //! Adam and AdamW over the parameter table.
 
+use super::flat::FlatParts;
 use super::network::{NamedTensors, ParameterTable, from_numbers, to_numbers};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 /// The options of an optimiser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,26 +58,13 @@ impl OptimizerConfig {
 
 /// All weights that an optimiser moves, concatenated in one vector: a few operations a step, however many weights there are.
 struct Flat {
-    /// The weights' names in the vector's order, and their lengths.
-    names: Vec<String>,
-    lengths: Vec<usize>,
+    parts: FlatParts,
     /// Averages of the gradients and of their squares.
     first: Tensor<1>,
     second: Tensor<1>,
     /// Times the learning rate.
     rates: Factors,
     decays: Factors,
-}
-
-impl Flat {
-    /// The weights, and their ranges in the vectors.
-    fn parts(&self) -> impl Iterator<Item = (&String, Range<usize>)> {
-        let ends = self.lengths.iter().scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        });
-        self.names.iter().zip(ends.zip(&self.lengths)).map(|(name, (end, length))| (name, end - length..end))
-    }
 }
 
 /// A number for each weight.
@@ -89,13 +76,13 @@ enum Factors {
 }
 
 impl Factors {
-    fn new(values: &[f64], lengths: &[usize], device: &Device) -> Self {
+    fn new(values: &[f64], parts: &FlatParts, device: &Device) -> Self {
         match values {
             [] => Self::Equal(0.0),
             [first, rest @ ..] if rest.iter().all(|value| value == first) => Self::Equal(*first),
             _ => {
-                let repeated =
-                    values.iter().zip(lengths).flat_map(|(value, length)| std::iter::repeat_n(*value as f32, *length));
+                let each = values.iter().zip(parts.lengths());
+                let repeated = each.flat_map(|(value, length)| std::iter::repeat_n(*value as f32, length));
                 Self::Each(from_numbers(repeated.collect(), device))
             }
         }
@@ -152,42 +139,41 @@ impl Adam {
         let gradient = if is_clipped { gradient.mul_scalar(self.config.clip_norm / norm) } else { gradient };
         self.steps += 1;
         let flat = self.flat_of(names, table);
-        let weights = Tensor::cat(flat.names.iter().map(|name| table.get(name).values.clone()).collect(), 0);
-        let moved = self.moved(flat, weights, gradient, factor);
-        for (name, part) in self.flat.iter().flat_map(Flat::parts) {
-            table.set(name, moved.clone().slice([part]));
-        }
+        let parts = flat.parts.clone();
+        let moved = self.moved(flat, parts.gather(table), gradient, factor);
+        parts.scatter(&moved, table);
         norm
     }
 
     /// The moments of these weights in one vector each, initially zero.
     fn flat_of(&mut self, names: Vec<String>, table: &ParameterTable) -> Flat {
         match self.flat.take() {
-            Some(flat) if flat.names == names => return flat,
+            Some(flat) if flat.parts.names().eq(names.iter()) => return flat,
             Some(flat) => self.rest(&flat),
             None => {}
         }
-        let lengths: Vec<usize> = names.iter().map(|name| table.get(name).length()).collect();
         let device = table.get(&names[0]).values.device();
-        let moments = names.iter().zip(&lengths).map(|(name, length)| {
-            let zeros = || Tensor::zeros([*length], &device);
+        let with_length = |name: String| {
+            let length = table.get(&name).length();
+            (name, length)
+        };
+        let parts = FlatParts::new(names.into_iter().map(with_length));
+        let moments = parts.iter().map(|(name, range)| {
+            let zeros = || Tensor::zeros([range.len()], &device);
             self.resting.remove(name).unwrap_or_else(|| (zeros(), zeros()))
         });
         let (first, second): (Vec<_>, Vec<_>) = moments.unzip();
-        let of = |value: &dyn Fn(&str) -> f64| {
-            Factors::new(&names.iter().map(|name| value(name)).collect::<Vec<_>>(), &lengths, &device)
-        };
+        let of =
+            |value: &dyn Fn(&str) -> f64| Factors::new(&parts.names().map(value).collect::<Vec<_>>(), &parts, &device);
         let rates = of(&|name| self.config.rate(name));
         let decays = of(&|name| self.config.decay(name, table.get(name).shape.len()));
-        Flat { first: Tensor::cat(first, 0), second: Tensor::cat(second, 0), rates, decays, names, lengths }
+        Flat { first: Tensor::cat(first, 0), second: Tensor::cat(second, 0), rates, decays, parts }
     }
 
     /// Stores the moments of a vector by their weights' names.
     fn rest(&mut self, flat: &Flat) {
-        for (name, part) in flat.parts() {
-            let of = |moments: &Tensor<1>| moments.clone().slice([part.clone()]);
-            self.resting.insert(name.clone(), (of(&flat.first), of(&flat.second)));
-        }
+        let moments = flat.parts.split(&flat.first).zip(flat.parts.split(&flat.second));
+        self.resting.extend(moments.map(|((name, first), (_, second))| (name.to_string(), (first, second))));
     }
 
     /// The weights after the step, `factor` times the rates.
@@ -223,8 +209,8 @@ impl Adam {
             .collect();
         if let Some(flat) = &self.flat {
             let (first, second) = (to_numbers(&flat.first), to_numbers(&flat.second));
-            for (name, part) in flat.parts() {
-                moments.insert(name.clone(), (first[part.clone()].to_vec(), second[part].to_vec()));
+            for (name, part) in flat.parts.iter() {
+                moments.insert(name.into(), (first[part.clone()].to_vec(), second[part].to_vec()));
             }
         }
         AdamState { steps: self.steps, moments }

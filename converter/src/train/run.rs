@@ -6,6 +6,7 @@
 use super::average::WeightAverage;
 use super::config::{Phase, TrainingConfig};
 use super::device::panic_text;
+use super::epoch_log::{self, EpochRecord};
 use super::error::TrainError;
 use super::evaluation::{Score, evaluate};
 use super::game::{Game, Outcome};
@@ -20,7 +21,6 @@ use crate::model::{Architecture, Masks, TextEncoder, open_masks};
 use burn::tensor::Device;
 use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg::graph::{GraphError, Weights};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -64,25 +64,6 @@ pub enum Ending {
         epoch: usize,
         batch: usize,
     },
-}
-
-/// One line of the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    pub epoch: usize,
-    pub size: usize,
-    pub learning_rate: f64,
-    pub pred: Option<f64>,
-    pub pred_ad: Option<f64>,
-    pub phi: Option<f64>,
-    pub mask_means: [Option<f64>; 3],
-    pub gradient_norm: Option<f64>,
-    pub validation_dice: Option<f64>,
-    pub validation_iou: Option<f64>,
-    /// Dice of the lesion that the prompt names, in composed pairs.
-    pub pairs_dice: Option<f64>,
-    pub images_per_second: f64,
-    pub seconds: f64,
 }
 
 /// The results of an epoch's validation, as far as configured.
@@ -196,7 +177,7 @@ impl<'a> Run<'a> {
             game,
             progress,
         };
-        run.trim_log()?;
+        epoch_log::trim(&run.folder.join(LOG), run.progress.epoch)?;
         Ok(run)
     }
 
@@ -382,7 +363,7 @@ impl<'a> Run<'a> {
         self.progress.epoch += 1;
         self.progress.batch = 0;
         // The log first: a resumed run drops records of epochs that its state has not seen.
-        self.append_log(&record)?;
+        epoch_log::append(&self.folder.join(LOG), &record)?;
         self.save()?;
         observer.epoch(&record);
         Ok(())
@@ -485,20 +466,6 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
-
-    fn append_log(&self, record: &EpochRecord) -> Result<(), TrainError> {
-        let path = self.folder.join(LOG);
-        let mut lines = read_log(&path)?;
-        lines.push(record.clone());
-        write_log(&path, &lines)
-    }
-
-    fn trim_log(&self) -> Result<(), TrainError> {
-        let path = self.folder.join(LOG);
-        let mut lines = read_log(&path)?;
-        lines.retain(|record| record.epoch < self.progress.epoch);
-        write_log(&path, &lines)
-    }
 }
 
 fn new_game(network: &Network, config: &TrainingConfig, theta: Adam, phi: Adam) -> Result<Game, GraphError> {
@@ -561,27 +528,4 @@ pub(super) fn check_prompts(architecture: &Architecture, batch: &Batch, split: &
         }
     }
     Ok(())
-}
-
-/// The log of a run; empty before its first epoch.
-pub fn read_log(path: &Path) -> Result<Vec<EpochRecord>, TrainError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(TrainError::Read { path: path.into(), source }),
-    };
-    let parse = |line: &str| {
-        serde_json::from_str(line)
-            .map_err(|error| TrainError::State { path: path.into(), reason: format!("its log: {error}") })
-    };
-    text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
-}
-
-fn write_log(path: &Path, records: &[EpochRecord]) -> Result<(), TrainError> {
-    let mut text = String::new();
-    for record in records {
-        text.push_str(&serde_json::to_string(record).expect("plain numbers"));
-        text.push('\n');
-    }
-    write_whole(path, text.as_bytes())
 }
