@@ -102,7 +102,11 @@ impl Wire {
                     continue;
                 }
                 Err(error) if is_pause(&error) => {}
-                Err(error) if may_close && error.kind() == ErrorKind::ConnectionReset => return Err(NetError::Closed),
+                Err(error)
+                    if may_close && matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) =>
+                {
+                    return Err(NetError::Closed);
+                }
                 Err(error) => return Err(error.into()),
             }
             if Instant::now() >= deadline {

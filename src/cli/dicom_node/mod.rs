@@ -8,7 +8,9 @@ use super::Failure;
 use super::interrupts::Interrupts;
 use super::segment::{ObjectOptions, ObjectWriter};
 use causalclipseg::io::dicom::transfer_syntaxes;
-use causalclipseg_dicom_net::{AeTitle, Commitment, Destination, Limits, Node, NodeOptions, NodeStatistics, QueueOptions, WatchOptions};
+use causalclipseg_dicom_net::{
+    AeTitle, Commitment, Destination, Limits, Node, NodeOptions, NodeStatistics, QueueOptions, WatchOptions,
+};
 use clap::ValueEnum;
 use handler::Segmenter;
 use serde::Serialize;
@@ -221,12 +223,27 @@ fn say_table(report: &Report<'_>) -> Result<(), Failure> {
     let mut instances = super::table();
     instances.set_header(["received", "known", "refused", "segmented", "failed", "done", "waiting"]);
     instances.add_row(
-        [counts.received, counts.duplicates, counts.refused, counts.processed, counts.failed, counts.done, counts.waiting]
-            .map(|count| count.to_string()),
+        [
+            counts.received,
+            counts.duplicates,
+            counts.refused,
+            counts.processed,
+            counts.failed,
+            counts.done,
+            counts.waiting,
+        ]
+        .map(|count| count.to_string()),
     );
     super::say(instances)?;
     let mut network = super::table();
-    network.set_header(["sent", "committed", "repeated attempts", "associations", "refused associations", "broken associations"]);
+    network.set_header([
+        "sent",
+        "committed",
+        "repeated attempts",
+        "associations",
+        "refused associations",
+        "broken associations",
+    ]);
     network.add_row(
         [
             counts.sent,

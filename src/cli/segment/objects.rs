@@ -91,8 +91,12 @@ impl ObjectWriter {
         } else {
             log::warn!("{}: the size of its pixels is unknown, so it gets no SR; give --mm-per-pixel", path.display());
         }
-        let mut run =
-            Run { arguments: &self.arguments, model: &self.model, prompts: self.prompts.clone(), deidentification: None };
+        let mut run = Run {
+            arguments: &self.arguments,
+            model: &self.model,
+            prompts: self.prompts.clone(),
+            deidentification: None,
+        };
         let done = run.segment(&mut self.session, path, &names, &self.interrupts)?;
         Ok(done.map(|_| written))
     }

@@ -4,6 +4,8 @@ mod archive;
 mod bad_peers;
 mod crashes;
 mod delivery;
+#[cfg(feature = "tls")]
+mod encryption;
 mod protocol;
 mod watching;
 
