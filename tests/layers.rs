@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The crates of this workspace that each crate may use.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("causalclipseg-kernels-macros", &[]),
     ("causalclipseg-kernels", &["causalclipseg-kernels-macros"]),
     ("causalclipseg-graph", &[]),
     ("causalclipseg-bundle", &["causalclipseg-graph", "causalclipseg-kernels"]),
-    ("causalclipseg", &["causalclipseg-bundle", "causalclipseg-graph", "causalclipseg-kernels"]),
+    ("causalclipseg-dicom-net", &[]),
+    (
+        "causalclipseg",
+        &["causalclipseg-bundle", "causalclipseg-dicom-net", "causalclipseg-graph", "causalclipseg-kernels"],
+    ),
     ("causalclipseg-capi", &["causalclipseg"]),
     ("causalclipseg-convert", &["causalclipseg"]),
     ("causalclipseg-shared-features", &[]),

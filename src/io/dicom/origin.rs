@@ -45,6 +45,12 @@ pub(super) const PATIENT_AND_STUDY: [(Tag, VR); 9] = [
 ];
 
 impl SourceReference {
+    /// The source's SOP Instance UID, where it has one.
+    #[doc(hidden)]
+    pub fn instance_uid(&self) -> Option<String> {
+        text(&self.root, tags::SOP_INSTANCE_UID).filter(|uid| !uid.is_empty())
+    }
+
     /// An attribute of the source, byte for byte; empty where it has none. The target file needs the Specific Character
     /// Set [`SourceReference::character_set`].
     pub(super) fn copy(&self, tag: Tag, vr: VR) -> DataElement<InMemDicomObject> {
