@@ -209,9 +209,12 @@ fn killed_while_an_instance_is_received() {
     assert_each_once(&archive, &["1.2.3"]);
 }
 
+/// The process to kill, once it runs.
+type Target = Arc<Mutex<Option<Arc<Mutex<Child>>>>>;
+
 /// An archive that kills the node when the `count`th result has arrived: before the answer, or just after it.
-fn killing(count: usize, answers: bool) -> (Options, Arc<Mutex<Option<Arc<Mutex<Child>>>>>) {
-    let target: Arc<Mutex<Option<Arc<Mutex<Child>>>>> = Arc::default();
+fn killing(count: usize, answers: bool) -> (Options, Target) {
+    let target = Target::default();
     let in_answer = target.clone();
     let answer = move |_: &Stored, seen: usize| {
         if seen != count {
