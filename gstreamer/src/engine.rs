@@ -82,9 +82,8 @@ pub(crate) fn encode(model: &Model, texts: &[String]) -> Result<Arc<[Prompt]>, S
     if texts.is_empty() {
         return Err(SettingsError::NoPrompt);
     }
-    let encode = |text: &String| {
-        model.prompt(text).map_err(|error| SettingsError::Prompt { text: text.clone(), error })
-    };
+    let encode =
+        |text: &String| model.prompt(text).map_err(|error| SettingsError::Prompt { text: text.clone(), error });
     texts.iter().map(encode).collect()
 }
 

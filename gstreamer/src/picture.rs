@@ -74,7 +74,8 @@ impl Picture {
                 Frame::new(bytes, format, width, height, stride_bytes)?
             }
             Pixels::Camera(format) => {
-                let all = [0, 1, 2].map(|index| if index < planes.count() { plane(index) } else { CameraPlane::default() });
+                let all =
+                    [0, 1, 2].map(|index| if index < planes.count() { plane(index) } else { CameraPlane::default() });
                 let picture = CameraPicture::new(format, width, height, &all[..format.planes()])?;
                 self.rgb.resize(width * height * 3, 0);
                 picture.convert(region, &mut self.rgb)?;

@@ -1,6 +1,5 @@
 //! Where the planes of a picture are in a buffer.
 
-use gst_video::prelude::*;
 use gst_video::{VideoInfo, VideoMeta};
 
 /// Why the planes of a buffer are not usable.
@@ -98,7 +97,8 @@ mod tests {
         let add = |width, offsets: &[usize], strides: &[i32]| {
             let mut buffer = gst::Buffer::with_size(200).unwrap();
             let writable = buffer.get_mut().unwrap();
-            VideoMeta::add_full(writable, VideoFrameFlags::empty(), VideoFormat::Nv12, width, 4, offsets, strides).unwrap();
+            VideoMeta::add_full(writable, VideoFrameFlags::empty(), VideoFormat::Nv12, width, 4, offsets, strides)
+                .unwrap();
             Planes::of(&buffer, &info)
         };
         let planes = add(6, &[5, 100], &[20, 21]).unwrap();

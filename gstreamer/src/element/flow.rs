@@ -292,9 +292,12 @@ impl CausalClipSeg {
         let info = VideoInfo::from_caps(caps).map_err(|_| refused())?;
         let pixels = Pixels::of(info.format()).ok_or_else(refused)?;
         if info.format_info().is_yuv() && info.colorimetry().range() == gst_video::VideoColorRange::Range0_255 {
-            gst::warning!(CATEGORY, imp = self, "{caps}: luma is read in its limited range, 16 to 235; convert to RGB first");
+            gst::warning!(
+                CATEGORY,
+                imp = self,
+                "{caps}: luma is read in its limited range, 16 to 235; convert to RGB first"
+            );
         }
-        check_region(lock(&self.settings).region()?, &info)?;
         *lock(&self.quality) = QualityOfService::with_frame(frame_duration(&info));
         lock(&self.work).input = Some(Input { info, pixels, masks: None });
         self.restart();
@@ -309,7 +312,8 @@ impl CausalClipSeg {
 
     /// Sends what has to come before the mask pad's next buffer or event.
     fn announce_mask(&self) {
-        let due = lock(&self.mask).as_mut().map(|mask| (mask.pad().clone(), mask.due(&self.sink, self.obj().upcast_ref())));
+        let due =
+            lock(&self.mask).as_mut().map(|mask| (mask.pad().clone(), mask.due(&self.sink, self.obj().upcast_ref())));
         if let Some((pad, events)) = due {
             events.into_iter().for_each(|event| {
                 pad.push_event(event);
@@ -337,7 +341,8 @@ impl CausalClipSeg {
             gst::QueryViewMut::Caps(caps) if is_mask => {
                 let own = pad.current_caps().unwrap_or_else(|| pad.pad_template_caps());
                 let filter = caps.filter_owned();
-                let result = filter.map_or(own.clone(), |filter| filter.intersect_with_mode(&own, gst::CapsIntersectMode::First));
+                let result = filter
+                    .map_or(own.clone(), |filter| filter.intersect_with_mode(&own, gst::CapsIntersectMode::First));
                 caps.set_result(&result);
                 true
             }

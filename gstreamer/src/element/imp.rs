@@ -163,7 +163,9 @@ impl ElementImpl for CausalClipSeg {
                 ("mask", gst::PadDirection::Src, gst::PadPresence::Request, &masks),
             ];
             pads.into_iter()
-                .filter_map(|(name, direction, presence, caps)| gst::PadTemplate::new(name, direction, presence, caps).ok())
+                .filter_map(|(name, direction, presence, caps)| {
+                    gst::PadTemplate::new(name, direction, presence, caps).ok()
+                })
                 .collect()
         })
     }

@@ -89,16 +89,16 @@ impl Settings {
     }
 
     /// Sets one property; returns false for one that there is not.
-    fn set(&mut self, name: &str, value: &Value) -> Result<bool, glib::value::ValueTypeMismatchOrNoneError> {
+    fn set(&mut self, name: &str, value: &Value) -> bool {
         // GObject has checked the types.
         let text = || value.get::<Option<String>>().ok().flatten();
         match name {
             "model" => self.model = text().filter(|path| !path.is_empty()).map(PathBuf::from),
             "prompt" => self.set_prompt(&text().unwrap_or_default()),
             "prompts" => {
-                let array = value.get::<gst::Array>().map_err(|error| error.into_mismatch())?;
                 let prompt = |value: &glib::SendValue| value.get::<Option<String>>().ok().flatten().unwrap_or_default();
-                self.prompts = array.iter().map(prompt).collect();
+                self.prompts =
+                    value.get::<gst::Array>().map_or_else(|_| Vec::new(), |array| array.iter().map(prompt).collect());
             }
             "threshold" => get(value, &mut self.threshold),
             "smoothing" => get(value, &mut self.smoothing),
@@ -111,9 +111,9 @@ impl Settings {
             "mm-per-pixel-x" => get(value, &mut self.mm_per_pixel_x),
             "mm-per-pixel-y" => get(value, &mut self.mm_per_pixel_y),
             "latency-ms" => get(value, &mut self.latency_ms),
-            _ => return Ok(false),
+            _ => return false,
         }
-        Ok(true)
+        true
     }
 
     fn get(&self, name: &str) -> Option<Value> {
@@ -249,10 +249,8 @@ impl CausalClipSeg {
     /// Sets a property. Once a model is open, a value that the runtime refuses is reported in a warning and has no effect.
     pub(super) fn change(&self, name: &str, value: &Value) {
         let mut settings = lock(&self.settings).clone();
-        match settings.set(name, value) {
-            Ok(true) => {}
-            Ok(false) => return gst::warning!(super::imp::CATEGORY, imp = self, "there is no property {name}"),
-            Err(error) => return gst::warning!(super::imp::CATEGORY, imp = self, "{name} is not set: {error}"),
+        if !settings.set(name, value) {
+            return gst::warning!(super::imp::CATEGORY, imp = self, "there is no property {name}");
         }
         let model = lock(&self.opened).as_ref().map(|opened| opened.model.clone());
         if let Some(model) = model {
@@ -266,7 +264,9 @@ impl CausalClipSeg {
             match prompts {
                 Ok(None) => {}
                 Ok(Some(prompts)) => {
-                    if let Some(opened) = lock(&self.opened).as_mut().filter(|o| std::sync::Arc::ptr_eq(&o.model, &model)) {
+                    if let Some(opened) =
+                        lock(&self.opened).as_mut().filter(|o| std::sync::Arc::ptr_eq(&o.model, &model))
+                    {
                         opened.prompts = prompts;
                     }
                 }
@@ -277,9 +277,7 @@ impl CausalClipSeg {
             }
         }
         // Again, in case another thread has set another property.
-        if let Err(error) = lock(&self.settings).set(name, value).map(drop) {
-            gst::warning!(super::imp::CATEGORY, imp = self, "{name} is not set: {error}");
-        }
+        lock(&self.settings).set(name, value);
         if name == "latency-ms" {
             let _ = self.obj().post_message(gst::message::Latency::builder().src(&*self.obj()).build());
         }

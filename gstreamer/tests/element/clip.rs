@@ -12,7 +12,9 @@ const PROMPT: &str = "a nodule near the bottom of the image";
 fn command() -> Option<PathBuf> {
     let command = std::env::var_os("CAUSALCLIPSEG_COMMAND").map(PathBuf::from);
     if command.is_none() {
-        println!("skipped: CAUSALCLIPSEG_COMMAND names no causalclipseg command; masks are compared with the library's alone");
+        println!(
+            "skipped: CAUSALCLIPSEG_COMMAND names no causalclipseg command; masks are compared with the library's alone"
+        );
     }
     command
 }
@@ -88,7 +90,10 @@ fn masks_of_png_files_are_the_commands() {
     let mut lesion = 0;
     for (index, picture) in pictures.iter().enumerate() {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
-        assert!(take_frame(&mut frames, width, height) == *picture.as_raw(), "picture {index} passed through unchanged");
+        assert!(
+            take_frame(&mut frames, width, height) == *picture.as_raw(),
+            "picture {index} passed through unchanged"
+        );
         let mask = take_frame(&mut masks, width, height);
         lesion += mask.iter().filter(|pixel| **pixel == 255).count();
         assert!(mask.iter().all(|pixel| [0, 255].contains(pixel)));
@@ -138,7 +143,8 @@ fn results_of_a_raw_clip_are_those_of_stream() {
         assert!(result.get::<u64>("area_px").unwrap() > 100);
         let sides: Vec<i32> = result.get::<gst::Array>("box").unwrap().iter().map(|side| side.get().unwrap()).collect();
         assert_eq!(serde_json::json!(sides), line["bbox"]);
-        let flags: Vec<String> = result.get::<gst::Array>("flags").unwrap().iter().map(|flag| flag.get().unwrap()).collect();
+        let flags: Vec<String> =
+            result.get::<gst::Array>("flags").unwrap().iter().map(|flag| flag.get().unwrap()).collect();
         assert_eq!(serde_json::json!(flags), line["quality"]["flags"]);
         assert_eq!(serde_json::json!(result.get::<f64>("score").unwrap()), line["quality"]["score"]);
         assert_eq!(serde_json::json!(result.get::<f64>("expected_dice").unwrap()), line["quality"]["expected_dice"]);

@@ -7,26 +7,28 @@ use gst_video::VideoFormat;
 
 /// Runs a pipeline that has to fail with one error that contains `reason`.
 fn fails(element: &str, reason: &str, environment: &[(&str, &str)]) {
-    let pipeline = format!("videotestsrc num-buffers=5 ! video/x-raw,width=320,height=240 ! causalclipseg {element} ! fakesink");
+    let pipeline =
+        format!("videotestsrc num-buffers=5 ! video/x-raw,width=320,height=240 ! causalclipseg {element} ! fakesink");
     let Some(output) = launch(&pipeline, environment) else { return };
     let shown = text(&output);
     let errors: Vec<_> = shown.lines().filter(|line| line.starts_with("ERROR: from element")).collect();
     assert_eq!(errors.len(), 1, "{element}: {shown}");
     assert!(errors[0].contains(reason), "{element}: {errors:?}");
-    assert_eq!(output.status.code(), Some(1), "{element}: {shown}");
+    // 124 is that of `timeout`.
+    assert!(![None, Some(0), Some(124)].contains(&output.status.code()), "{element}: {:?} {shown}", output.status);
 }
 
 #[test]
 fn settings_that_are_refused_end_the_pipeline() {
     fails("model=/none/such.ccs", "/none/such.ccs", &[]);
     fails("", "/none/other.ccs", &[("CAUSALCLIPSEG_MODEL", "/none/other.ccs")]);
-    fails("prompt=", "prompt", &[]);
+    fails("prompt=\"\"", "prompt", &[]);
     fails("prompt=a~mass;", "prompt", &[]);
     fails("threshold=2", "threshold of 2", &[]);
     fails("smoothing=1", "smoothing of 1", &[]);
     fails("mm-per-pixel-x=-3", "mm per pixel", &[]);
     fails("region=1,2,3", "X,Y,WIDTH,HEIGHT", &[]);
-    fails("region=300,200,50,50", "leaves the 320x240", &[]);
+    fails("region=300,200,50,50", "leaves the 320 x 240", &[]);
     let file = tempfile::Builder::new().suffix(".ccs").tempfile().unwrap();
     std::fs::write(file.path(), [7; 5000]).unwrap();
     fails(&format!("model={}", file.path().display()), "is not opened", &[]);
@@ -54,7 +56,14 @@ fn buffers_that_contradict_their_caps_end_the_stream() {
     init();
     let [width, height] = [320, 240];
     let gray = phantom(width, height, 0);
-    for format in [VideoFormat::Gray8, VideoFormat::Nv12, VideoFormat::I420, VideoFormat::Yuy2, VideoFormat::Rgba, VideoFormat::Bgra] {
+    for format in [
+        VideoFormat::Gray8,
+        VideoFormat::Nv12,
+        VideoFormat::I420,
+        VideoFormat::Yuy2,
+        VideoFormat::Rgba,
+        VideoFormat::Bgra,
+    ] {
         let bench = Bench::of(format, width, height, false).play();
         ends_with(&bench, gst::Buffer::from_slice([1; 100]), "the frame");
         let bench = Bench::of(format, width, height, false).play();

@@ -1,7 +1,7 @@
 //! Every format, packed and with padded rows, odd sides included: the same mask; and what passes through is unchanged.
 
 use super::pipeline::{Bench, caps, frame, init, phantom, pixels, reference};
-use gst_video::{VideoFormat, prelude::*};
+use gst_video::VideoFormat;
 
 const FORMATS: [VideoFormat; 11] = [
     VideoFormat::Gray8,
@@ -37,13 +37,20 @@ fn padding_and_odd_sides_do_not_change_masks() {
                 assert_eq!(*after.map_readable().unwrap(), before, "{format:?}: frames pass through unchanged");
                 masks.push(pixels(&mask.unwrap(), width, height));
             }
-            assert!(masks.iter().all(|mask| *mask == masks[0]), "{format:?} {width} x {height}: a mask depends on padding");
+            assert!(
+                masks.iter().all(|mask| *mask == masks[0]),
+                "{format:?} {width} x {height}: a mask depends on padding"
+            );
             if format_is_exact(format) {
                 assert!(masks[0] == expected, "{format:?} {width} x {height}: not the runtime's mask");
             } else {
                 // Grey in the limited range has 220 levels.
                 let same = masks[0].iter().zip(&expected).filter(|(a, b)| a == b).count();
-                assert!(same * 1000 >= expected.len() * 995, "{format:?}: {same} of {} pixels are the same", expected.len());
+                assert!(
+                    same * 1000 >= expected.len() * 995,
+                    "{format:?}: {same} of {} pixels are the same",
+                    expected.len()
+                );
             }
         }
     }

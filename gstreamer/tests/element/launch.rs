@@ -66,13 +66,37 @@ fn inspect_shows_properties_and_pads() {
     let shown = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", text(&output));
     let properties = [
-        "model", "prompt", "prompts", "threshold", "smoothing", "threads", "allow-untrained", "overlay", "qos", "post-messages",
-        "region", "mm-per-pixel-x", "mm-per-pixel-y", "latency-ms", "stats",
+        "model",
+        "prompt",
+        "prompts",
+        "threshold",
+        "smoothing",
+        "threads",
+        "allow-untrained",
+        "overlay",
+        "qos",
+        "post-messages",
+        "region",
+        "mm-per-pixel-x",
+        "mm-per-pixel-y",
+        "latency-ms",
+        "stats",
     ];
     for property in properties {
-        assert!(shown.lines().any(|line| line.trim_start().starts_with(&format!("{property} "))), "{property}: {shown}");
+        assert!(
+            shown.lines().any(|line| line.trim_start().starts_with(&format!("{property} "))),
+            "{property}: {shown}"
+        );
     }
-    for part in ["SINK template: 'sink'", "SRC template: 'src'", "SRC template: 'mask'", "On request", "GRAY8", "NV12", "CAUSALCLIPSEG_MODEL"] {
+    for part in [
+        "SINK template: 'sink'",
+        "SRC template: 'src'",
+        "SRC template: 'mask'",
+        "On request",
+        "GRAY8",
+        "NV12",
+        "CAUSALCLIPSEG_MODEL",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 }

@@ -1,6 +1,7 @@
 //! What is drawn, in each format: pixels of the mask or beside its boundary, and nothing else.
 
 use super::pipeline::{Bench, frame, init, phantom, pixels};
+use gst::prelude::*;
 use gst_video::VideoFormat;
 
 /// Bytes of each pixel in the planes of a packed frame without padding.
@@ -49,9 +50,9 @@ fn drawing_stays_at_the_lesion() {
     ];
     for format in formats {
         for mode in ["contour", "mask"] {
-            let mut bench = Bench::of(format, width, height, true);
+            let bench = Bench::of(format, width, height, true);
             bench.element.set_property_from_str("overlay", mode);
-            let mut bench = { bench = bench.play(); bench };
+            let mut bench = bench.play();
             let buffer = frame(format, width, height, &gray, 0);
             let before = buffer.map_readable().unwrap().to_vec();
             // A second owner: its pixels stay as they are.
@@ -62,7 +63,10 @@ fn drawing_stays_at_the_lesion() {
             let mask = pixels(&mask.unwrap(), width, height);
             let inside = |x: usize, y: usize| mask[y * width + x] == 255;
             let near = |x: usize, y: usize, reach: usize| {
-                let (columns, rows) = (x.saturating_sub(reach)..=(x + reach).min(width - 1), y.saturating_sub(reach)..=(y + reach).min(height - 1));
+                let (columns, rows) = (
+                    x.saturating_sub(reach)..=(x + reach).min(width - 1),
+                    y.saturating_sub(reach)..=(y + reach).min(height - 1),
+                );
                 let mut seen = [false; 2];
                 rows.for_each(|v| columns.clone().for_each(|u| seen[usize::from(inside(u, v))] = true));
                 seen
@@ -71,7 +75,11 @@ fn drawing_stays_at_the_lesion() {
             let mut drawn = 0;
             for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
                 let [outside, lesion] = near(x, y, 1);
-                let expected = if mode == "contour" { outside && lesion || at_border(x, y, size) && inside(x, y) } else { inside(x, y) };
+                let expected = if mode == "contour" {
+                    outside && lesion || at_border(x, y, size) && inside(x, y)
+                } else {
+                    inside(x, y)
+                };
                 let bytes = bytes_of(format, size, x, y);
                 if expected {
                     bytes.iter().for_each(|byte| may_change[*byte] = true);
@@ -80,7 +88,10 @@ fn drawing_stays_at_the_lesion() {
             }
             assert!(drawn > 200, "{format:?} {mode}: {drawn} pixels are drawn");
             for (byte, (before, after)) in before.iter().zip(&after).enumerate() {
-                assert!(before == after || may_change[byte], "{format:?} {mode}: byte {byte} was changed, away from the lesion");
+                assert!(
+                    before == after || may_change[byte],
+                    "{format:?} {mode}: byte {byte} was changed, away from the lesion"
+                );
             }
         }
     }

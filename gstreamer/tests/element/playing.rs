@@ -20,10 +20,10 @@ fn prompts_of(results: &[gst::Structure]) -> Vec<String> {
 
 #[test]
 fn results_are_on_the_bus_and_on_the_frame() {
-    let mut bench = bench();
+    let bench = bench();
     bench.element.set_property("mm-per-pixel-x", 0.1f32);
     bench.element.set_property("mm-per-pixel-y", 0.2f32);
-    let mut bench = { bench = bench.play(); bench };
+    let mut bench = bench.play();
     bench.pass(gray_frame(0));
     let (passed, mask) = bench.pass(gray_frame(1));
     let mask = mask.unwrap();
@@ -104,7 +104,9 @@ fn thresholds_and_regions_change_while_playing() {
     bench.element.set_property("threshold", 0.999f32);
     bench.pass(gray_frame(0));
     assert!(area(&bench) < own);
-    for (name, refused) in [("threshold", 1.5f32), ("threshold", f32::NAN), ("smoothing", 1.0), ("mm-per-pixel-x", -1.0)] {
+    for (name, refused) in
+        [("threshold", 1.5f32), ("threshold", f32::NAN), ("smoothing", 1.0), ("mm-per-pixel-x", -1.0)]
+    {
         bench.element.set_property(name, refused);
         let complaint = bench.complaint();
         assert!(!complaint.is_empty() && complaint.lines().count() == 1, "{complaint}");
@@ -186,7 +188,8 @@ fn a_mask_pad_may_come_and_go_while_playing() {
     for round in 0..3 {
         let pad = bench.element.request_pad_simple("mask").unwrap();
         assert!(bench.element.request_pad_simple("mask").is_none(), "there is one");
-        let sink = gst::ElementFactory::make("appsink").property("sync", false).property("async", false).build().unwrap();
+        let sink =
+            gst::ElementFactory::make("appsink").property("sync", false).property("async", false).build().unwrap();
         let sink = sink.downcast::<gst_app::AppSink>().unwrap();
         bench.pipeline.add(&sink).unwrap();
         sink.sync_state_with_parent().unwrap();
@@ -247,7 +250,8 @@ fn live_sources_get_the_latency_that_was_set() {
                        causalclipseg name=c latency-ms=50 ! fakesink name=s sync=true";
     let pipeline = gst::parse::launch(description).unwrap().downcast::<gst::Pipeline>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
-    let message = pipeline.bus().unwrap().timed_pop_filtered(PATIENCE, &[gst::MessageType::Eos, gst::MessageType::Error]);
+    let message =
+        pipeline.bus().unwrap().timed_pop_filtered(PATIENCE, &[gst::MessageType::Eos, gst::MessageType::Error]);
     assert_eq!(message.unwrap().type_(), gst::MessageType::Eos);
     let latency = |pad: &gst::Pad| {
         let mut query = gst::query::Latency::new();
