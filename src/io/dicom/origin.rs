@@ -45,6 +45,21 @@ pub(super) const PATIENT_AND_STUDY: [(Tag, VR); 9] = [
 ];
 
 impl SourceReference {
+    /// The UID of the study, where the file has one.
+    pub fn study_uid(&self) -> Option<String> {
+        text(&self.root, tags::STUDY_INSTANCE_UID)
+    }
+
+    /// The UID of the series, where the file has one.
+    pub fn series_uid(&self) -> Option<String> {
+        text(&self.root, tags::SERIES_INSTANCE_UID)
+    }
+
+    /// The UID of the file's own instance, where it has one.
+    pub fn instance_uid(&self) -> Option<String> {
+        text(&self.root, tags::SOP_INSTANCE_UID)
+    }
+
     /// An attribute of the source, byte for byte; empty where it has none. The target file needs the Specific Character
     /// Set [`SourceReference::character_set`].
     pub(super) fn copy(&self, tag: Tag, vr: VR) -> DataElement<InMemDicomObject> {
