@@ -78,8 +78,8 @@ def _pixels(image: Any) -> np.ndarray:
     if kind == "u" and size == 1:
         return pixels
     if kind == "u" and size == 2 and pixels.ndim == 2:
-        # Big-endian arrays hold the same numbers.
-        return pixels.astype(np.uint16, copy=False)
+        # Big-endian arrays, and those at odd addresses, hold the same numbers.
+        return np.require(pixels.astype(np.uint16, copy=False), requirements="A")
     if kind == "f":
         return _from_floats(pixels)
     advice = "scale it and use astype(numpy.uint8)"

@@ -35,9 +35,10 @@ impl Model {
         confounders: bool,
         cached_prompts: usize,
         allow_untrained: bool,
-        isa: Option<&str>,
+        isa: Option<String>,
     ) -> PyResult<Self> {
-        let isa = isa.map(str::parse::<Isa>).transpose().map_err(|error| failure::option(error.to_string()))?;
+        let isa =
+            isa.as_deref().map(str::parse::<Isa>).transpose().map_err(|error| failure::option(error.to_string()))?;
         let engine = EngineOptions::default().with_threads(threads).with_confounders(confounders).with_isa(isa);
         let options = ModelOptions::default().with_engine(engine).with_cached_prompts(cached_prompts);
         py.detach(|| {
@@ -72,8 +73,8 @@ impl Model {
     }
 
     /// Encodes a sentence and keeps it; whether it has words that the model's training did not have.
-    fn encode(&self, py: Python<'_>, prompt: &str) -> PyResult<bool> {
-        py.detach(|| self.0.prompt(prompt).map(|prompt| prompt.has_unknown_words())).map_err(failure::of_model)
+    fn encode(&self, py: Python<'_>, prompt: String) -> PyResult<bool> {
+        py.detach(|| self.0.prompt(&prompt).map(|prompt| prompt.has_unknown_words())).map_err(failure::of_model)
     }
 
     #[pyo3(signature = (threshold, smoothing))]
