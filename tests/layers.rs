@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The crates of this workspace that each crate may use.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("causalclipseg-kernels-macros", &[]),
     ("causalclipseg-kernels", &["causalclipseg-kernels-macros"]),
     ("causalclipseg-graph", &[]),
     ("causalclipseg-bundle", &["causalclipseg-graph", "causalclipseg-kernels"]),
-    ("causalclipseg", &["causalclipseg-bundle", "causalclipseg-graph", "causalclipseg-kernels"]),
+    ("causalclipseg-dicom-net", &[]),
+    (
+        "causalclipseg",
+        &["causalclipseg-bundle", "causalclipseg-dicom-net", "causalclipseg-graph", "causalclipseg-kernels"],
+    ),
     ("causalclipseg-capi", &["causalclipseg"]),
     ("causalclipseg-convert", &["causalclipseg"]),
     ("causalclipseg-shared-features", &[]),
@@ -76,11 +80,11 @@ fn crates_use_only_what_is_below_them() {
 }
 
 #[test]
-fn the_walls_have_the_lints_of_the_workspace() {
+fn crates_use_the_lints_of_the_workspace() {
     for (name, member) in members() {
         let manifest = std::fs::read_to_string(&member.manifest).unwrap();
         if member.manifest.components().any(|part| part.as_os_str() == "crates") {
-            assert!(manifest.contains("[lints]\nworkspace = true"), "`{name}` does not take the workspace's lints");
+            assert!(manifest.contains("[lints]\nworkspace = true"), "`{name}` does not use the workspace's lints");
         }
     }
 }

@@ -42,7 +42,7 @@ impl FrameReader {
         match &*self.source.lock().unwrap_or_else(PoisonError::into_inner) {
             Source::Dicom(clip) => {
                 let reference = clip.reference();
-                [reference.study_uid(), reference.series_uid(), reference.instance_uid()]
+                [reference.study_instance_uid(), reference.series_instance_uid(), reference.instance_uid()]
             }
             _ => [None, None, None],
         }

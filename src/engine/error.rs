@@ -40,7 +40,7 @@ pub enum EngineError {
     #[error("the fast engine does not run `{node}`: {reason}; a build with the feature `reference` may")]
     Unsupported { node: String, reason: String },
     /// A bug of this program, not a mistake of its user.
-    #[error("the engine is in a state that it should not be in ({0}); please report it")]
+    #[error("internal error of the engine ({0}); please report it")]
     Internal(String),
     #[error("{given} prompts in one frame; at most {most} share an image pass")]
     Prompts { given: usize, most: usize },
@@ -48,7 +48,7 @@ pub enum EngineError {
     NoConfounders,
     #[error("the frame was cancelled, and has no result")]
     Cancelled,
-    #[error("the frame takes longer than the {:.3} ms that it may: allow more, or take a smaller model", limit.as_secs_f64() * 1e3)]
+    #[error("the frame takes longer than the {:.3} ms that it may: allow more, or use a smaller model", limit.as_secs_f64() * 1e3)]
     TimeLimit { limit: Duration },
     #[error(
         "this process is a fork of the one that opened the model, whose threads it lacks: open models after the fork"

@@ -43,11 +43,13 @@ pub use gpu_times::GpuTimes;
 pub use limit::Canceller;
 pub(crate) use limit::Limit;
 pub use options::{EngineChoice, EngineOptions};
+#[doc(hidden)]
+pub use plain::is_contained;
 #[cfg(feature = "onnx")]
 pub(crate) use reference::contained;
 #[cfg(feature = "reference")]
 #[doc(hidden)]
-pub use reference::{ReferencePlan, Value, WholeNetwork, is_contained};
+pub use reference::{InputValue, ReferencePlan, WholeNetwork};
 pub use step_time::StepTime;
 pub use thread_start::{ThreadRole, ThreadStart};
 
@@ -86,9 +88,20 @@ pub struct PromptKernel {
     tokens: Arc<[u32]>,
 }
 
-#[cfg(feature = "gpu")]
+/// Logits by head and prompt.
+type Logits = [Vec<Array2<f32>>; 2];
+
 impl PromptKernel {
+    fn new(vectors: Vec<Arc<[f32]>>) -> Self {
+        Self {
+            vectors,
+            #[cfg(feature = "reference")]
+            tokens: Arc::default(),
+        }
+    }
+
     /// The kernel of one head; empty where the engine that encoded it had no such head.
+    #[cfg(feature = "gpu")]
     fn of_head(&self, head: usize) -> &[f32] {
         self.vectors.get(head).map_or(&[], |vector| vector)
     }
@@ -100,7 +113,7 @@ impl PromptKernel {
 pub struct Workspace {
     cpu: CpuWorkspace,
     /// The reference engine's logits of each prompt, for each head.
-    reference: [Vec<Array2<f32>>; 2],
+    reference: Logits,
     reference_head_seconds: f64,
     #[cfg(feature = "gpu")]
     gpu: gpu::GpuRun,

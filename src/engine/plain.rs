@@ -1,7 +1,8 @@
 //! The networks that plain tract runs: those that the fast engine does not know, and those that a caller asks for.
 
-use super::reference::{Logits, ReferenceEngine, WholeNetwork};
-use super::{EngineError, EngineOptions, Limit, PromptKernel, StepTime, WeightSource};
+pub use super::reference::is_contained;
+use super::reference::{ReferenceEngine, WholeNetwork};
+use super::{EngineError, EngineOptions, Limit, Logits, PromptKernel, StepTime, WeightSource};
 use crate::graph::{Graph, Weights};
 use std::borrow::Cow;
 use std::sync::Arc;

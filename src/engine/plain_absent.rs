@@ -1,8 +1,12 @@
 //! The same interface in a build without the feature `reference`: no value of this type exists.
 
-use super::{EngineError, EngineOptions, Limit, PromptKernel, StepTime, WeightSource};
+use super::{EngineError, EngineOptions, Limit, Logits, PromptKernel, StepTime, WeightSource};
 use crate::graph::Graph;
-use ndarray::Array2;
+
+/// Whether a panic on this thread would be returned as an error: never, since no tract is called.
+pub fn is_contained() -> bool {
+    false
+}
 
 /// A network on plain tract, which this build cannot make.
 pub(super) enum PlainEngine {}
@@ -26,7 +30,7 @@ impl PlainEngine {
         _: &[f32],
         _: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
         _: &Limit,
-    ) -> Result<([Vec<Array2<f32>>; 2], f64), EngineError> {
+    ) -> Result<(Logits, f64), EngineError> {
         match *self {}
     }
 

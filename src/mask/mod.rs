@@ -24,7 +24,7 @@ pub use record::{Record, SequenceRecord, contours_in_mm};
 
 use crate::frame::FrameError;
 
-/// Why there is no result.
+/// Why a result can't be computed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]

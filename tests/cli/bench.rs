@@ -261,7 +261,7 @@ fn bad_input_is_one_line() {
         assert!(!text(&refused.get_output().stderr).is_empty(), "{arguments:?}");
     }
     let unknown = bench(&desk, &["--isa", "mmx"]).assert().code(2);
-    assert!(text(&unknown.get_output().stderr).contains("no instruction set `mmx`"));
+    assert!(text(&unknown.get_output().stderr).contains("unknown instruction set `mmx`"));
     let without_gpu: (&[&str], &str) = (&["--device", "gpu"], "no GPU engine");
     let failures: [(&[&str], &str); 5] = [
         (&["--size", "64"], "takes 32 x 32 pixels, not 64 x 64"),

@@ -127,7 +127,7 @@ pub(super) type CoreList = std::sync::Arc<[usize]>;
 
 /// The measurements to run, and the use of their results.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct BenchPlan {
     pub axes: Axes,
     pub warm_up: WarmUp,
     /// The pace of each round.
@@ -157,7 +157,7 @@ pub(super) enum Cores {
     These(Vec<usize>),
 }
 
-impl From<Arguments> for Plan {
+impl From<Arguments> for BenchPlan {
     fn from(arguments: Arguments) -> Self {
         let rounds = arguments.rounds();
         let numbers = |list: &[u16]| list.iter().copied().map(usize::from).collect();
@@ -270,7 +270,7 @@ mod tests {
         bench: Arguments,
     }
 
-    fn plan(arguments: &[&str]) -> Plan {
+    fn plan(arguments: &[&str]) -> BenchPlan {
         Alone::try_parse_from([&["bench"], arguments].concat()).unwrap().bench.into()
     }
 

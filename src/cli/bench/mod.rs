@@ -36,13 +36,14 @@ pub(super) use worker::run as run_worker;
 use super::Failure;
 use super::device::refuse_without_engine;
 use super::model_source::{ModelName, generated};
-use arguments::{Cores, Plan};
+use arguments::{BenchPlan, Cores};
 use baseline::Baseline;
+use causalclipseg::engine::EngineError;
 use causalclipseg::io::replace_file;
 use causalclipseg::kernels::{IsaError, Kernels};
 use causalclipseg::machine::{Machine, allowed_cores};
 use clock::{Clock, SystemClock};
-use configuration::{Configuration, DeviceName, plural};
+use configuration::{Configuration, DeviceName, EngineName, plural};
 use indicatif::ProgressBar;
 use job::{CheckJob, Job, Outcome};
 use pace::Pace;
@@ -59,7 +60,7 @@ use tempfile::TempDir;
 const OVER_BUDGET: u8 = 3;
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let plan = Plan::from(arguments);
+    let plan = BenchPlan::from(arguments);
     let configurations = plan.axes.configurations();
     refuse_early(&plan)?;
     let baseline = plan.baseline.as_deref().map(|path| Baseline::read(path, &plan.across)).transpose()?;
@@ -108,10 +109,14 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Refuses what would otherwise fail after minutes of measuring.
-fn refuse_early(plan: &Plan) -> Result<(), Failure> {
+fn refuse_early(plan: &BenchPlan) -> Result<(), Failure> {
     plan.axes.devices.iter().try_for_each(|device| refuse_without_engine(*device))?;
     if let Some(isa) = plan.axes.isas.iter().copied().find(|isa| Kernels::new(*isa).is_none()) {
         return Err(IsaError::Missing { isa }.into());
+    }
+    let needs_reference = plan.check.is_some() || plan.axes.engines.contains(&EngineName::Reference);
+    if cfg!(not(feature = "reference")) && needs_reference {
+        return Err(EngineError::NoReference.into());
     }
     for path in [&plan.plot, &plan.trace].into_iter().flatten() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -142,7 +147,7 @@ fn over_limits(rows: &[Row], budget_ms: Option<f64>) -> Vec<String> {
 
 /// Configurations, what each of their rounds yielded, and what they need.
 struct Bench {
-    plan: Plan,
+    plan: BenchPlan,
     configurations: Vec<Configuration>,
     outcomes: Vec<Vec<Outcome>>,
     context: Context,
@@ -153,7 +158,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn prepare(plan: Plan, configurations: Vec<Configuration>) -> Result<Self, Failure> {
+    fn prepare(plan: BenchPlan, configurations: Vec<Configuration>) -> Result<Self, Failure> {
         let machine = Machine::this();
         let allowed = allowed_cores();
         let available_cores = allowed

@@ -3,6 +3,8 @@
 #[cfg(feature = "dicom")]
 mod dicom;
 mod input;
+#[cfg(feature = "dicom-net")]
+mod objects;
 mod results;
 mod summary;
 mod table;
@@ -22,6 +24,8 @@ use causalclipseg::{Model, ModelOptions, Prompt, Session, SessionOptions};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use input::{Input, Listed};
+#[cfg(feature = "dicom-net")]
+pub(super) use objects::{ObjectOptions, ObjectWriter};
 use results::{Found, Results};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -287,7 +291,7 @@ fn progress_bar(inputs: usize) -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn millimetres(text: &str) -> Result<[f32; 2], String> {
+pub(super) fn millimetres(text: &str) -> Result<[f32; 2], String> {
     let sides: Vec<f32> = text.split(',').map(|side| side.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
     match sides[..] {
         [side] if side > 0.0 && side.is_finite() => Ok([side, side]),
@@ -296,7 +300,7 @@ fn millimetres(text: &str) -> Result<[f32; 2], String> {
     }
 }
 
-fn region(text: &str) -> Result<Region, String> {
+pub(super) fn region(text: &str) -> Result<Region, String> {
     let numbers: Vec<usize> =
         text.split(',').map(|number| number.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
     match numbers[..] {
