@@ -1,7 +1,7 @@
 //! Time that a stream adds to the network's, and the delay of frames when prompts change: `cargo bench --bench stream`.
 //!
-//! The shipped model on one thread, frames of 640 x 480 in grey. Prints microseconds; nothing is compared, since what is
-//! measured is mostly how fast the system wakes a thread.
+//! The shipped model on one thread, frames of 640 x 480 in grey. Prints microseconds; it asserts nothing, since most of the
+//! measured time is the system's latency in waking a thread.
 
 use causalclipseg::frame::{Frame, PixelFormat};
 use causalclipseg::stream::{Backlog, Statistics, Stream, StreamOptions, Summary};
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (busy, _) = run(&model, None, None)?;
     print("busy worker: everything else", &busy.bookkeeping_ms);
     print("busy worker: the network", &busy.compute_ms);
-    // Each has another text, so that none is in the cache.
+    // Each has a different text, so that none is in the cache.
     let (changing, _) = run(&model, None, Some(Duration::from_millis(20)))?;
     print("the network, a new prompt every 20 ms", &changing.compute_ms);
     println!("{} changes of prompts in {} frames", changing.prompt_changes, changing.processed);
@@ -34,8 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Runs frames at intervals of `pace`, or without pauses, and sets a new prompt each `change`. Returns the stream's
-/// counts and how long submitting took.
-/// long submitting took.
+/// counts and the times of submitting.
 fn run(
     model: &Arc<Model>,
     pace: Option<Duration>,

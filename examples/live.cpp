@@ -1,6 +1,6 @@
 // A host with live frames, in C++: live BUNDLE PROMPT FRAMES
 //
-// A bright disc moves through dark frames; the stream finds it, and halfway the host looks for something else.
+// A bright disc moves through dark frames; the stream finds it, and halfway the host changes the prompt.
 
 #include "causalclipseg.hpp"
 
@@ -47,7 +47,7 @@ int run(const char *bundle, const char *prompt, int frames) {
         std::printf("as it should be: %s\n", error.what());
     }
 
-    // Frames as they come.
+    // Frames as they arrive.
     std::atomic<unsigned> results{0};
     std::atomic<std::uint64_t> generation{0};
     auto options = ccs::sized<ccs_stream_options>();

@@ -1,6 +1,6 @@
 /* Segments a picture from C: segment BUNDLE PICTURE.pgm PROMPT MASK.pgm
  *
- * The picture is a binary PGM (P5, 8 bit), so that this program needs no library but this one. */
+ * The picture is a binary PGM (P5, 8 bit), so that this program needs no other library. */
 
 #include "causalclipseg.h"
 
@@ -107,11 +107,11 @@ int main(int argc, char **argv) {
     uint32_t width = 0, height = 0;
     uint8_t *pixels = read_pgm(argv[2], &width, &height);
     if (pixels == NULL) {
-        fprintf(stderr, "%s is no binary PGM of 8 bit\n", argv[2]);
+        fprintf(stderr, "%s is not a binary PGM of 8 bit\n", argv[2]);
         return 1;
     }
 
-    /* Once: open the model and encode what to look for. Handles of 0 are nothing to free. */
+    /* Once: open the model and encode the prompt. Handles of 0 need not be freed. */
     ccs_model model = {0};
     ccs_prompt prompt = {0};
     ccs_session session = {0};

@@ -72,32 +72,32 @@ extern "C" {
 #define CCS_ABI_VERSION 4
 
 /**
- * Nothing.
+ * No lines.
  */
 #define CCS_LOG_OFF 0
 
 /**
- * What went wrong and should not have: a defect, a stream that gave up.
+ * Failures: an internal error, a stream that stopped.
  */
 #define CCS_LOG_ERROR 1
 
 /**
- * What may need a look: frames without a result, a GPU that is not used.
+ * Possible problems: frames without a result, a GPU that is not used.
  */
 #define CCS_LOG_WARN 2
 
 /**
- * What happens once: a model that was opened.
+ * Single events: a model was opened.
  */
 #define CCS_LOG_INFO 3
 
 /**
- * Times and sizes, some a frame.
+ * Times and sizes, some of them for each frame.
  */
 #define CCS_LOG_DEBUG 4
 
 /**
- * All there is, of the libraries below too.
+ * Everything, including lines of the libraries that this one uses.
  */
 #define CCS_LOG_TRACE 5
 
@@ -112,12 +112,12 @@ extern "C" {
 #define CCS_DEVICE_CPU 0
 
 /**
- * A GPU of its own silicon computes where there is one that can, the CPU otherwise.
+ * A hardware GPU computes if one is usable, the CPU otherwise.
  */
 #define CCS_DEVICE_AUTO 1
 
 /**
- * A GPU computes, and the CPU where it can't or stops working.
+ * A GPU computes; falls back to the CPU if it can't or stops working.
  */
 #define CCS_DEVICE_GPU 2
 
@@ -137,7 +137,7 @@ extern "C" {
 #define CCS_EVENT_FRAME 0
 
 /**
- * A frame without a result, and why.
+ * A frame failed; the event says why.
  */
 #define CCS_EVENT_FAILED 1
 
@@ -147,37 +147,37 @@ extern "C" {
 #define CCS_EVENT_LEVEL 2
 
 /**
- * The stream gave up, and why.
+ * The stream stopped; the event says why.
  */
 #define CCS_EVENT_STOPPED 3
 
 /**
- * It waits for the network.
+ * The frame waits for the network.
  */
 #define CCS_SUBMITTED 0
 
 /**
- * It is left out, since the rate was lowered.
+ * The frame was skipped, since the rate is lowered.
  */
 #define CCS_SKIPPED 1
 
 /**
- * It is dropped, since several threads submitted at once.
+ * The frame was dropped, since several threads submitted at once.
  */
 #define CCS_DROPPED 2
 
 /**
- * The queue is full and the frame was not taken; only with keep_order.
+ * The queue is full and the frame was refused; only with keep_order.
  */
 #define CCS_FULL 3
 
 /**
- * It shares the work on a model's frames.
+ * A thread that shares the work on a model's frames.
  */
 #define CCS_THREAD_WORKER 0
 
 /**
- * It segments a stream's frames and calls the stream's callback.
+ * The thread that segments a stream's frames and calls the stream's callback.
  */
 #define CCS_THREAD_STREAM 1
 
@@ -187,7 +187,7 @@ extern "C" {
 #define CCS_FLAG_BLANK_FRAME 1
 
 /**
- * The frame is the last one, pixel for pixel.
+ * The frame equals the last one, pixel for pixel.
  */
 #define CCS_FLAG_FROZEN_FRAME 2
 
@@ -197,7 +197,7 @@ extern "C" {
 #define CCS_FLAG_NOISE_FRAME 4
 
 /**
- * The source says that the frame was lost, see ccs_frame.invalid.
+ * The source marked the frame as lost, see ccs_frame.invalid.
  */
 #define CCS_FLAG_INVALID_FRAME 8
 
@@ -212,38 +212,37 @@ extern "C" {
 #define CCS_FLAG_LOW_SCORE 32
 
 /**
- * The prompt has words that the model's training never showed it.
+ * The prompt has words that the model was not trained on.
  */
 #define CCS_FLAG_UNKNOWN_WORDS 64
 
 /**
- * The frame looks like none of the images that the model was trained on.
+ * The frame is unlike the images that the model was trained on.
  */
 #define CCS_FLAG_UNFAMILIAR_FRAME 128
 
 /**
- * What became of a call: one of CCS_STATUS_*.
+ * The result of a call: one of CCS_STATUS_*.
  */
 typedef int32_t ccs_status;
 
 /**
  * Called with each line for the log: its level, CCS_LOG_ERROR to CCS_LOG_TRACE, the module that it comes from, such as
  * "causalclipseg::stream", and one line of text. Both strings are lent until the call returns. It may be called from any thread
- * and from several at once. It must not throw, and must not call ccs_set_log; what other functions of this library log when
- * they are called in it is left out.
+ * and from several at once. It must not throw, and must not call ccs_set_log; lines that other functions of this library log
+ * when called from it are dropped.
  */
 typedef void (*ccs_log)(void *user, uint32_t level, const char *module, const char *message);
 
 /**
- * Called first in each thread that the library starts, on that thread: to name it, to give it a priority. `kind` is one of
- * CCS_THREAD_*; `index` is a worker's number from 1, and 0 for a stream's thread. The call that starts the threads returns when
- * this has returned in all of them. It must not throw, and must not call this library.
+ * Called first in each thread that the library starts, on that thread, for example to name it or to set its priority. `kind` is
+ * one of CCS_THREAD_*; `index` is a worker's number from 1, and 0 for a stream's thread. The call that starts the threads
+ * returns when this has returned in all of them. It must not throw, and must not call this library.
  */
 typedef void (*ccs_thread_start)(void *user, uint32_t kind, uint32_t index);
 
 /**
- * How a model is made ready; null stands for one thread of the CPU, 64 cached prompts, no confounders, trained weights
- * only.
+ * How a model is opened; null means one thread of the CPU, 64 cached prompts, no confounders, trained weights only.
  */
 typedef struct {
   /**
@@ -284,16 +283,16 @@ typedef struct {
    */
   uint32_t reserved;
   /**
-   * Called first in each worker thread, `threads` - 1 of them; null: nothing is.
+   * Called first in each of the `threads` - 1 worker threads; null: nothing is called.
    */
   ccs_thread_start on_thread_start;
   /**
-   * What `on_thread_start` is called with.
+   * The first argument of `on_thread_start`.
    */
   void *thread_user;
   /**
-   * Where workers run: worker n, from 1, on core `cores[(n - 1) % core_count]` alone. The thread that asks for a frame is the
-   * host's and stays where it is. Null and 0: wherever the system puts them. Cores that this process may not use are refused.
+   * The cores that workers run on: worker n, from 1, on core `cores[(n - 1) % core_count]` alone. The thread that submits a
+   * frame is the host's and is not moved. Null and 0: the system chooses. Cores that this process may not use are refused.
    */
   const uint32_t *cores;
   /**
@@ -302,7 +301,7 @@ typedef struct {
   size_t core_count;
   /**
    * Ed25519 keys, 32 bytes each: the bundle must be signed by one of them, or is refused with CCS_STATUS_SIGNATURE. Null and 0:
-   * any bundle is taken, signed or not.
+   * any bundle is accepted, signed or not.
    */
   const uint8_t *public_keys;
   /**
@@ -322,7 +321,7 @@ typedef struct {
 } ccs_model;
 
 /**
- * What a model says of itself.
+ * A description of a model.
  */
 typedef struct {
   /**
@@ -342,22 +341,22 @@ typedef struct {
    */
   uint32_t trained;
   /**
-   * What the model and one session hold once one prompt was run in it: bundle, weights, tensors, input and logits. Not
-   * in it: the tokenizer, cached prompts, results (five bytes a pixel of a frame and prompt, nine with confounders). 0
-   * where the network runs on an engine that does not know.
+   * The memory of the model and one session after one prompt was run: bundle, weights, tensors, input and logits. Not
+   * included: the tokenizer, cached prompts, results (five bytes a pixel of a frame and prompt, nine with confounders). 0 if
+   * the engine that runs the network does not report it.
    */
   uint64_t memory_bytes;
   /**
-   * UTF-8, zero-terminated; cut where it is longer.
+   * UTF-8, zero-terminated; truncated if longer.
    */
   char name[64];
   /**
-   * Of the whole bundle.
+   * The SHA-256 of the whole bundle.
    */
   uint8_t sha256[32];
   /**
-   * Why the CPU stands in for a GPU that was asked for; empty as long as everything is as asked. UTF-8, zero-terminated;
-   * cut where it is longer.
+   * Why the CPU runs in place of the requested GPU; empty while the requested device runs. UTF-8, zero-terminated; truncated
+   * if longer.
    */
   char fallback[160];
 } ccs_model_info;
@@ -373,7 +372,7 @@ typedef struct {
 } ccs_prompt;
 
 /**
- * How a session makes results; null stands for all zero.
+ * How a session makes results; null means all zero.
  */
 typedef struct {
   /**
@@ -385,8 +384,8 @@ typedef struct {
    */
   float threshold;
   /**
-   * How much of each pixel's probability comes from the frames before, 0 (off) to below 1. The frames of a session are
-   * taken for one sequence.
+   * How much of each pixel's probability comes from the frames before, 0 (off) to below 1. The frames of a session are treated
+   * as one sequence.
    */
   float smoothing;
   /**
@@ -401,7 +400,7 @@ typedef struct {
 } ccs_session_options;
 
 /**
- * A place to run a model on frames, one call at a time.
+ * Runs a model on frames, one call at a time.
  */
 typedef struct {
   /**
@@ -445,7 +444,7 @@ typedef struct {
    */
   uint32_t format;
   /**
-   * The first row's first pixel; of formats with several planes, that of luma.
+   * The first pixel of the first row; in formats with several planes, of the luma plane.
    */
   const void *pixels;
   /**
@@ -465,7 +464,7 @@ typedef struct {
    */
   size_t stride_bytes;
   /**
-   * What the network sees of the frame; all zero for all of it.
+   * The part of the frame that the network sees; all zero for the whole frame.
    */
   ccs_region region;
   /**
@@ -473,7 +472,7 @@ typedef struct {
    */
   float mm_per_pixel[2];
   /**
-   * 1 where the source says that it lost this frame, or 0. What is found on it is flagged with CCS_FLAG_INVALID_FRAME.
+   * 1 if the source marked this frame as lost, or 0. Its results are flagged with CCS_FLAG_INVALID_FRAME.
    */
   uint32_t invalid;
   /**
@@ -481,9 +480,9 @@ typedef struct {
    */
   uint32_t reserved;
   /**
-   * Of CCS_FORMAT_NV12, the plane of colours; of CCS_FORMAT_I420, those of blue and of red differences. Both null where they
-   * follow the luma in `pixels`, whose rows then all have their full stride: those of NV12 with the stride of luma, those of
-   * I420 with half of it. Null for all other formats, as are the sizes and strides below.
+   * The chroma planes: one for CCS_FORMAT_NV12; the blue and the red differences for CCS_FORMAT_I420. Both null if they follow
+   * the luma in `pixels`, whose rows then all have their full stride: those of NV12 with the stride of luma, those of I420
+   * with half of it. Null for all other formats, as are the sizes and strides below.
    */
   const void *chroma[2];
   /**
@@ -497,7 +496,7 @@ typedef struct {
 } ccs_frame;
 
 /**
- * Where the time of one frame went, in milliseconds.
+ * The time that each stage of one frame took, in milliseconds.
  */
 typedef struct {
   /**
@@ -505,7 +504,7 @@ typedef struct {
    */
   uint32_t struct_size;
   /**
-   * What computed it, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
+   * The device that ran the network, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
    */
   uint32_t ran_on;
   /**
@@ -513,15 +512,15 @@ typedef struct {
    */
   double preprocess_ms;
   /**
-   * The network up to what depends on a prompt.
+   * The part of the network that does not depend on prompts.
    */
   double image_ms;
   /**
-   * Of all prompts together.
+   * The part of the network that depends on prompts, for all prompts together.
    */
   double head_ms;
   /**
-   * Of all prompts together.
+   * From logits to masks and quality, for all prompts together.
    */
   double postprocess_ms;
 } ccs_timing;
@@ -563,7 +562,7 @@ typedef struct {
 } ccs_point;
 
 /**
- * A straight line across a lesion; NaN where there is none.
+ * A straight line across a lesion; NaN for an empty mask.
  */
 typedef struct {
   /**
@@ -581,7 +580,7 @@ typedef struct {
 } ccs_diameter;
 
 /**
- * Numbers of one mask. What is unknown, or not there in an empty mask, is NaN.
+ * Measurements of one mask. Values that are unknown, or undefined for an empty mask, are NaN.
  */
 typedef struct {
   /**
@@ -593,11 +592,11 @@ typedef struct {
    */
   uint32_t reserved;
   /**
-   * The pixels of the mask.
+   * The number of pixels of the mask.
    */
   uint64_t area_px;
   /**
-   * 0 to 1, of the region of interest.
+   * The mask's share of the region of interest, 0 to 1.
    */
   double area_fraction;
   /**
@@ -605,7 +604,7 @@ typedef struct {
    */
   double area_mm2;
   /**
-   * Inside the mask, 0 to 1.
+   * The mean probability inside the mask, 0 to 1.
    */
   double mean_probability;
   /**
@@ -627,8 +626,8 @@ typedef struct {
 } ccs_measurements;
 
 /**
- * How far one result can be trusted; docs/formats.md tells what was measured. Probabilities and shares are 0 to 1, and NaN
- * where there is no mask to take them of.
+ * How far one result can be trusted; docs/formats.md gives the measurements. Probabilities and shares are 0 to 1, and NaN for an
+ * empty mask.
  */
 typedef struct {
   /**
@@ -640,50 +639,51 @@ typedef struct {
    */
   uint32_t flags;
   /**
-   * One number for all: orders results by how well they agree with a reader. It is not a probability.
+   * A single score that orders results by how well they agree with a reader. It is not a probability.
    */
   double score;
   /**
-   * Inside the mask.
+   * The mean probability inside the mask.
    */
   double mean_probability;
   /**
-   * Inside the mask.
+   * The lowest probability inside the mask.
    */
   double min_probability;
   /**
-   * Wherever it is.
+   * The highest probability in the frame.
    */
   double max_probability;
   /**
-   * Pixels above 0.3, 0.5 and 0.7.
+   * The number of pixels above 0.3, 0.5 and 0.7.
    */
   uint64_t area_px_at[3];
   /**
-   * The last of these over the first.
+   * The last of these divided by the first.
    */
   double stability;
   /**
-   * Of the mask, how much the confounder map claims too; NaN without one.
+   * The share of the mask that the confounder map covers too; NaN without that map.
    */
   double confounder_share;
   /**
-   * The Dice that answers of this score had on images that the model was not trained on; NaN where the model does not tell.
+   * The Dice that results with this score reached on images that the model was not trained on; NaN if the model does not state
+   * it.
    */
   double expected_dice;
   /**
-   * 1 where what was asked for is in the image, by the model's own threshold for its largest probability; 0 where it is not, -1
-   * where the model does not tell.
+   * 1 if the prompted lesion is in the image, by the model's own threshold for the largest probability; 0 if it is not, -1 if
+   * the model does not state a threshold.
    */
   int32_t present;
   /**
-   * 0.
+   * Zero.
    */
   uint32_t reserved;
 } ccs_quality;
 
 /**
- * How a stream treats its frames; null stands for all zero.
+ * How a stream treats its frames; null means all zero.
  */
 typedef struct {
   /**
@@ -695,11 +695,11 @@ typedef struct {
    */
   uint32_t queued_frames;
   /**
-   * From submission to result; what takes longer is late. 0: nothing is.
+   * The time from submission to result after which a frame counts as late. 0: no deadline.
    */
   double deadline_ms;
   /**
-   * The largest frame that is taken, width x height x bytes a pixel; 0 is 64 MiB.
+   * The largest frame that is accepted, width x height x bytes a pixel; 0 is 64 MiB.
    */
   size_t max_frame_bytes;
   /**
@@ -711,7 +711,7 @@ typedef struct {
    */
   float smoothing;
   /**
-   * 1: every frame counts, and a full queue refuses the next one. 0: the newest wins.
+   * 1: no frame is dropped, and a full queue refuses the next one. 0: newer frames replace older ones.
    */
   uint32_t keep_order;
   /**
@@ -735,11 +735,11 @@ typedef struct {
    */
   uint32_t reserved;
   /**
-   * Called first in the stream's thread; null: nothing is.
+   * Called first in the stream's thread; null: nothing is called.
    */
   ccs_thread_start on_thread_start;
   /**
-   * What `on_thread_start` is called with.
+   * The first argument of `on_thread_start`.
    */
   void *thread_user;
   /**
@@ -751,7 +751,7 @@ typedef struct {
    */
   size_t core_count;
   /**
-   * A frame on which the network takes longer, in microseconds, is given up and told as CCS_EVENT_FAILED; see
+   * A frame on which the network takes longer, in microseconds, is abandoned and reported as CCS_EVENT_FAILED; see
    * ccs_session_options.time_limit_us. 0: as long as it takes.
    */
   uint32_t time_limit_us;
@@ -766,15 +766,15 @@ typedef struct {
  */
 typedef struct {
   /**
-   * 255 for lesion, 0 for none.
+   * 255 for lesion, 0 elsewhere.
    */
   const uint8_t *mask;
   /**
-   * 0 to 1.
+   * The probability of lesion, 0 to 1.
    */
   const float *probability;
   /**
-   * Null where the model was opened without them.
+   * The confounder map; null if the model was opened without confounders.
    */
   const float *confounders;
   /**
@@ -782,13 +782,13 @@ typedef struct {
    */
   ccs_measurements measurements;
   /**
-   * Where ccs_stream_options.no_quality is 1: all zero but for `present`, -1, and `expected_dice`, NaN.
+   * If ccs_stream_options.no_quality is 1: all zero except `present`, -1, and `expected_dice`, NaN.
    */
   ccs_quality quality;
 } ccs_finding;
 
 /**
- * What a stream tells. All that it points to is lent until the callback returns.
+ * An event of a stream. Everything that it points to is valid until the callback returns.
  */
 typedef struct {
   /**
@@ -800,27 +800,27 @@ typedef struct {
    */
   uint32_t kind;
   /**
-   * Frames are numbered from 0 in the order of submission.
+   * The frame's number, from 0 in the order of submission.
    */
   uint64_t sequence;
   /**
-   * As it was submitted.
+   * The timestamp that was submitted with the frame.
    */
   uint64_t timestamp_us;
   /**
-   * Of the frame, in pixels.
+   * The frame's width, in pixels.
    */
   uint32_t width;
   /**
-   * Of the frame, in pixels.
+   * The frame's height, in pixels.
    */
   uint32_t height;
   /**
-   * One a prompt.
+   * One finding for each prompt.
    */
   const ccs_finding *findings;
   /**
-   * The findings that `findings` points to.
+   * The number of findings that `findings` points to.
    */
   size_t finding_count;
   /**
@@ -832,15 +832,15 @@ typedef struct {
    */
   double latency_ms;
   /**
-   * 1 where that is more than the deadline.
+   * 1 if the latency exceeds the deadline.
    */
   uint32_t late;
   /**
-   * Which of the stream's models ran.
+   * The index of the stream's model that ran.
    */
   uint32_t model_index;
   /**
-   * One of so many frames is segmented.
+   * One of this many frames is segmented.
    */
   uint32_t every_nth;
   /**
@@ -848,14 +848,14 @@ typedef struct {
    */
   uint32_t reserved;
   /**
-   * Why there is no result; null for other events.
+   * Why the frame failed or the stream stopped; null for other events.
    */
   const char *message;
 } ccs_event;
 
 /**
- * Called on the stream's own thread, never twice at once. It must not throw, and it may call any function of this library
- * but ccs_stream_close on its own stream. While it runs, no frame is segmented.
+ * Called on the stream's own thread, never twice at once. It must not throw; it may call any function of this library except
+ * ccs_stream_close on its own stream. While it runs, no frame is segmented.
  */
 typedef void (*ccs_callback)(void *user, const ccs_event *event);
 
@@ -874,11 +874,11 @@ typedef struct {
  */
 typedef struct {
   /**
-   * The least.
+   * The minimum.
    */
   double min_ms;
   /**
-   * The average.
+   * The mean.
    */
   double mean_ms;
   /**
@@ -898,7 +898,7 @@ typedef struct {
    */
   double p999_ms;
   /**
-   * The greatest.
+   * The maximum.
    */
   double max_ms;
 } ccs_latency;
@@ -912,11 +912,11 @@ typedef struct {
    */
   uint32_t struct_size;
   /**
-   * Which of the stream's models runs now.
+   * The index of the stream's model that runs now.
    */
   uint32_t model_index;
   /**
-   * One of so many frames is segmented now.
+   * One of this many frames is segmented now.
    */
   uint32_t every_nth;
   /**
@@ -932,11 +932,11 @@ typedef struct {
    */
   uint64_t processed;
   /**
-   * Gave way to newer frames.
+   * Frames that newer ones replaced, or that waited when the stream was closed.
    */
   uint64_t dropped;
   /**
-   * Left out to lower the rate.
+   * Frames left out to lower the rate.
    */
   uint64_t skipped;
   /**
@@ -944,15 +944,15 @@ typedef struct {
    */
   uint64_t failed;
   /**
-   * Of processed: after the deadline.
+   * Processed frames whose result came after the deadline.
    */
   uint64_t late;
   /**
-   * How often more was given up to keep the deadline.
+   * How often the stream lowered its rate or input size to keep the deadline.
    */
   uint64_t degraded;
   /**
-   * How often something was taken back.
+   * How often the stream raised them again.
    */
   uint64_t recovered;
   /**
@@ -960,26 +960,26 @@ typedef struct {
    */
   ccs_latency latency;
   /**
-   * Of that, from the queue to the worker.
+   * The part of the latency from the queue to the worker.
    */
   ccs_latency queue;
   /**
-   * Of that, the network and the quality.
+   * The part of the latency that the network and the quality took.
    */
   ccs_latency compute;
   /**
-   * What else the stream took: copying, counting.
+   * The stream's other work: copying, counting.
    */
   ccs_latency bookkeeping;
 } ccs_statistics;
 
 /**
- * Done.
+ * The call succeeded.
  */
 #define CCS_STATUS_OK 0
 
 /**
- * A pointer that must not be null is.
+ * A required pointer is null.
  */
 #define CCS_STATUS_NULL 1
 
@@ -989,17 +989,17 @@ typedef struct {
 #define CCS_STATUS_ARGUMENT 2
 
 /**
- * A struct's struct_size is not one that this library knows: header and library differ.
+ * A struct_size that this library does not accept: header and library differ.
  */
 #define CCS_STATUS_STRUCT_SIZE 3
 
 /**
- * A handle that never was, was freed, or is of another kind.
+ * A handle that never existed, was freed, or is of another kind.
  */
 #define CCS_STATUS_HANDLE 4
 
 /**
- * A prompt of another model than the session's.
+ * The prompt was encoded by another model than the session's.
  */
 #define CCS_STATUS_OTHER_MODEL 5
 
@@ -1009,13 +1009,13 @@ typedef struct {
 #define CCS_STATUS_BUSY 6
 
 /**
- * The caller's buffer is too small; where the function tells a count, it is the one that is needed.
+ * The caller's buffer is too small; where the function returns a count, it is the required one.
  */
 #define CCS_STATUS_BUFFER_TOO_SMALL 7
 
 /**
- * There is no such result: nothing was segmented yet, the last call failed, the index is too large, or the options leave
- * it out.
+ * The result does not exist: nothing was segmented yet, the last call failed, the index is too large, or the options leave it
+ * out.
  */
 #define CCS_STATUS_NO_RESULT 8
 
@@ -1055,7 +1055,7 @@ typedef struct {
 #define CCS_STATUS_STOPPED 15
 
 /**
- * A defect of the library; the handle may still be used, the result not.
+ * An internal error of the library; the handle may still be used, the result not.
  */
 #define CCS_STATUS_INTERNAL 16
 
@@ -1065,17 +1065,18 @@ typedef struct {
 #define CCS_STATUS_MEMORY 17
 
 /**
- * The call was ended by ccs_session_cancel, and has no result.
+ * The call was ended by ccs_session_cancel, without a result.
  */
 #define CCS_STATUS_CANCELLED 18
 
 /**
- * The call took longer than the options' time_limit_us, and has no result.
+ * The call took longer than the options' time_limit_us, and ended without a result.
  */
 #define CCS_STATUS_TIME_LIMIT 19
 
 /**
- * This process is a fork of the one that used the library. Its threads and locks were not copied whole, so every call fails.
+ * This process is a fork of the one that used the library. A fork lacks the threads and may copy locked locks, so every call
+ * fails.
  */
 #define CCS_STATUS_FORKED 20
 
@@ -1091,7 +1092,8 @@ typedef struct {
 const char *ccs_last_error(void);
 
 /**
- * How many handles are not freed yet, of all kinds and threads: to look for leaks. 0 in a fork, where none is of use.
+ * The number of handles that are not freed yet, of all kinds and threads: for finding leaks. 0 in a fork, where handles can't be
+ * used.
  */
 uint64_t ccs_open_handles(void);
 
@@ -1106,11 +1108,11 @@ uint32_t ccs_abi_version(void);
 const char *ccs_version(void);
 
 /**
- * Hands all lines up to `level` to `callback`, for all handles and threads, from now on. Null, or CCS_LOG_OFF, ends that, and is
- * how it begins: without a callback the library is silent. When this returns, the callback before is not called any more.
+ * Passes all lines up to `level` to `callback`, for all handles and threads, from now on. Null or CCS_LOG_OFF ends that and is
+ * the default: without a callback the library is silent. When this returns, the previous callback is not called any more.
  *
  * # Safety
- * `user` is what `callback` expects, until another takes its place.
+ * `user` is what `callback` expects, until another callback replaces it.
  */
 ccs_status ccs_set_log(ccs_log callback,
                        void *user,
@@ -1119,7 +1121,7 @@ ccs_status ccs_set_log(ccs_log callback,
 /**
  * Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums. A library built with the feature onnx
  * opens an exported model.onnx too, with its tokenizer.json beside it. After a failure `*model` is 0, which is not a handle:
- * every function refuses it, and there is nothing to free. So it is with all functions that make a handle.
+ * every function refuses it, and there is nothing to free. This holds for all functions that create a handle.
  *
  * # Safety
  * `path` is a zero-terminated string; `options` is null or tells its size, and has what its pointers say; `model` may be written.
@@ -1140,7 +1142,7 @@ ccs_status ccs_model_open_memory(const void *bytes,
                                  ccs_model *model);
 
 /**
- * Tells what a model is. Set `info->struct_size` before the call.
+ * Describes a model. Set `info->struct_size` before the call.
  *
  * # Safety
  * `info` is null or tells its size, and may be written.
@@ -1148,8 +1150,8 @@ ccs_status ccs_model_open_memory(const void *bytes,
 ccs_status ccs_model_describe(ccs_model model, ccs_model_info *info);
 
 /**
- * Runs the model's self-test: does this CPU compute what the packing machine did? `deviation` may be null; it gets the
- * largest difference of a logit as a fraction of the largest, NaN where the bundle carries no test.
+ * Runs the model's self-test, which compares this CPU's logits with those of the packing machine. `deviation` may be null; it
+ * receives the largest difference of a logit as a fraction of the largest logit, NaN if the bundle has no test.
  *
  * # Safety
  * `deviation` is null or may be written.
@@ -1158,7 +1160,7 @@ ccs_status ccs_model_self_test(ccs_model model,
                                float *deviation);
 
 /**
- * Frees a model's handle. Prompts, sessions and streams made with it keep what they need. Nothing happens with 0.
+ * Frees a model's handle. Prompts, sessions and streams made with it keep what they need. Does nothing for 0.
  */
 ccs_status ccs_model_free(ccs_model model);
 
@@ -1174,28 +1176,26 @@ ccs_status ccs_prompt_new(ccs_model model,
                           ccs_prompt *prompt);
 
 /**
- * Frees a prompt's handle. Nothing happens with 0.
+ * Frees a prompt's handle. Does nothing for 0.
  */
 ccs_status ccs_prompt_free(ccs_prompt prompt);
 
 /**
- * Makes a place to run frames in. The session keeps what it needs of the model. After a failure `*session` is 0.
+ * Creates a session. It keeps what it needs of the model. After a failure `*session` is 0.
  *
  * # Safety
  * `options` is null or tells its size; `session` may be written.
  */
-ccs_status ccs_session_new(ccs_model model,
-                           const ccs_session_options *options,
-                           ccs_session *session);
+ccs_status ccs_session_new(ccs_model model, const ccs_session_options *options, ccs_session *session);
 
 /**
- * Frees a session's handle. Nothing happens with 0.
+ * Frees a session's handle. Does nothing for 0.
  */
 ccs_status ccs_session_free(ccs_session session);
 
 /**
- * Segments a frame under `prompt_count` prompts: one pass over the image, then a short one for each prompt. The results
- * stay in the session until the next call; the functions below copy them out. After a failure there are none.
+ * Segments a frame under `prompt_count` prompts: one pass over the image, then a short one for each prompt. The results stay in
+ * the session until the next call; the functions below copy them out. After a failure the session holds no results.
  * `prompt_count` is 1 to CCS_MAX_PROMPTS. `timing` may be null.
  *
  * # Safety
@@ -1209,14 +1209,14 @@ ccs_status ccs_segment(ccs_session session,
                        ccs_timing *timing);
 
 /**
- * Ends the call of ccs_segment that another thread is in with this session: it returns CCS_STATUS_CANCELLED before the network's
- * next step. The work on all prompts together is one step, and so is a GPU's pass. Nothing happens where no call runs; one
- * that is done at the same moment keeps its results. Returns at once.
+ * Ends another thread's running call of ccs_segment with this session: it returns CCS_STATUS_CANCELLED before the network's next
+ * step. The work on all prompts together is one step, and so is a GPU's pass. Does nothing if no call runs; a call that ends at
+ * the same moment keeps its results. Returns at once.
  */
 ccs_status ccs_session_cancel(ccs_session session);
 
 /**
- * Copies the mask of prompt `index`: the frame's height x width, 255 for lesion and 0 for none. `row_stride` counts
+ * Copies the mask of prompt `index`: the frame's height x width, 255 for lesion and 0 elsewhere. `row_stride` counts
  * elements from one row to the next, 0 for rows without a gap; `capacity` counts the elements that `mask` has.
  *
  * # Safety
@@ -1241,8 +1241,8 @@ ccs_status ccs_probability(ccs_session session,
                            size_t row_stride);
 
 /**
- * Copies the confounder map of prompt `index`: where the lesion would be found in what the model set aside, 0 to 1. Only
- * of models opened with `confounders`. As ccs_mask otherwise.
+ * Copies the confounder map of prompt `index`: the probability, 0 to 1, of lesion computed from the features that the model set
+ * aside as confounders. Only for models opened with `confounders`. As ccs_mask otherwise.
  *
  * # Safety
  * `confounders` has `capacity` floats and may be written.
@@ -1254,12 +1254,12 @@ ccs_status ccs_confounders(ccs_session session,
                            size_t row_stride);
 
 /**
- * Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` get how
- * many there are, also where the buffers are too small; ask with capacities of 0 to learn them. The first call traces the
+ * Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` receive the
+ * required numbers, also if the buffers are too small; call with capacities of 0 to query them. The first call traces the
  * boundaries, and later ones copy them. Outer boundaries run clockwise on the screen, holes counter-clockwise.
  *
  * # Safety
- * The buffers have the elements that their capacities tell; the counts may be written.
+ * The buffers have as many elements as their capacities say; the counts may be written.
  */
 ccs_status ccs_contours(ccs_session session,
                         size_t index,
@@ -1279,8 +1279,8 @@ ccs_status ccs_contours(ccs_session session,
 ccs_status ccs_measure(ccs_session session, size_t index, ccs_measurements *measurements);
 
 /**
- * Tells how far the result of prompt `index` can be trusted. A frame counts as frozen where it is the one that this
- * session segmented before, pixel for pixel. Set `quality->struct_size` before the call. CCS_STATUS_NO_RESULT where
+ * Reports how far the result of prompt `index` can be trusted. A frame counts as frozen if it equals the one that this session
+ * segmented before, pixel for pixel. Set `quality->struct_size` before the call. Returns CCS_STATUS_NO_RESULT if
  * ccs_session_options.no_quality is 1.
  *
  * # Safety
@@ -1292,7 +1292,7 @@ ccs_status ccs_judge(ccs_session session,
 
 /**
  * Opens a stream: `models` begins with the best, and the stream switches to the others when frames are late and
- * `smaller_input` is 1. `prompts` are 1 to CCS_MAX_PROMPTS sentences, UTF-8. `callback` gets the results. After a failure
+ * `smaller_input` is 1. `prompts` are 1 to CCS_MAX_PROMPTS sentences, UTF-8. `callback` receives the results. After a failure
  * `*stream` is 0, and `callback` is not called any more.
  *
  * # Safety
@@ -1310,8 +1310,9 @@ ccs_status ccs_stream_open(const ccs_model *models,
                            ccs_stream *stream);
 
 /**
- * Hands a frame to the stream and returns at once: its region of interest is copied, and a camera's converted. `timestamp_us` is the host's own and
- * comes back with the result. `submission` may be null; it gets one of CCS_SUBMITTED, CCS_SKIPPED, CCS_DROPPED, CCS_FULL.
+ * Submits a frame and returns at once: its region of interest is copied, and converted from a camera's format. `timestamp_us` is
+ * the host's own and comes back with the result. `submission` may be null; it receives one of CCS_SUBMITTED, CCS_SKIPPED,
+ * CCS_DROPPED, CCS_FULL.
  *
  * # Safety
  * `frame` is null or a frame whose pixels can be read; `submission` is null or may be written.
@@ -1322,8 +1323,8 @@ ccs_status ccs_stream_submit(ccs_stream stream,
                              uint32_t *submission);
 
 /**
- * Looks for something else from the next frame on. Encodes on the calling thread, which should not be the one that
- * submits. After a failure the old prompts stay.
+ * Changes the prompts from the next frame on. Encodes them on the calling thread, which should not be the one that submits.
+ * After a failure the old prompts stay.
  *
  * # Safety
  * `prompts` has `prompt_count` zero-terminated strings.
@@ -1333,7 +1334,7 @@ ccs_status ccs_stream_set_prompts(ccs_stream stream,
                                   size_t prompt_count);
 
 /**
- * Tells the counts so far. Set `statistics->struct_size` before the call.
+ * Reports the counts so far. Set `statistics->struct_size` before the call.
  *
  * # Safety
  * `statistics` is null or tells its size, and may be written.
@@ -1341,8 +1342,8 @@ ccs_status ccs_stream_set_prompts(ccs_stream stream,
 ccs_status ccs_stream_statistics(ccs_stream stream, ccs_statistics *statistics);
 
 /**
- * Ends a stream and frees its handle: after the frames that wait where `finish` is 1, after the one under way where it is
- * 0. When it returns, the callback is not called again. Nothing happens with 0 for a handle.
+ * Ends a stream and frees its handle. Waiting frames are segmented first if `finish` is 1 and dropped if it is 0. After it
+ * returns, the callback is not called again. Does nothing for the handle 0.
  */
 ccs_status ccs_stream_close(ccs_stream stream,
                             uint32_t finish);

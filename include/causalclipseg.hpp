@@ -36,10 +36,10 @@ inline void check(ccs_status status) {
     }
 }
 
-/// A text as C has it, which ends at its first zero byte: one with more after that is refused.
+/// Converts a text to a C string, which ends at its first zero byte: a text with more after that is refused.
 inline const char *c_string(const std::string &text) {
     if (text.find('\0') != std::string::npos) {
-        throw Error(CCS_STATUS_ARGUMENT, "a text holds a zero byte: leave it out");
+        throw Error(CCS_STATUS_ARGUMENT, "a text contains a zero byte: remove it");
     }
     return text.c_str();
 }
@@ -57,7 +57,7 @@ public:
     Owned() = default;
     explicit Owned(Handle handle) noexcept : handle_(handle) {}
     Owned(Owned &&other) noexcept : handle_(std::exchange(other.handle_, Handle{})) {}
-    /// Frees what it held before.
+    /// Frees the previous handle.
     Owned &operator=(Owned &&other) noexcept {
         const Handle before = std::exchange(handle_, std::exchange(other.handle_, Handle{}));
         Free(before);
@@ -85,11 +85,11 @@ inline ccs_frame frame(std::uint32_t format, const void *pixels, std::size_t pix
     return value;
 }
 
-/// The same frame with a plane of colours that is somewhere else: 0 of NV12, 0 (blue) and 1 (red) of I420.
+/// The same frame with a separate chroma plane: 0 for NV12, 0 (blue) and 1 (red) for I420.
 inline ccs_frame with_chroma(ccs_frame frame, std::size_t index, const void *bytes, std::size_t size,
                              std::size_t stride_bytes = 0) {
     if (index > 1) {
-        throw Error(CCS_STATUS_ARGUMENT, "there are two planes of colours: give 0 or 1");
+        throw Error(CCS_STATUS_ARGUMENT, "a chroma plane has the index 0 or 1");
     }
     frame.chroma[index] = bytes;
     frame.chroma_bytes[index] = size;
@@ -97,7 +97,7 @@ inline ccs_frame with_chroma(ccs_frame frame, std::size_t index, const void *byt
     return frame;
 }
 
-/// Hands the library's log to a receiver as long as it lives. There is one log for the process, so there should be one of these.
+/// Passes the library's log to a receiver while this object exists. A process has one log, so create only one of these.
 /// The receiver may run on several threads at once; what it throws is swallowed.
 class Log {
 public:
@@ -155,7 +155,7 @@ public:
         check(ccs_model_describe(get(), &value));
         return value;
     }
-    /// NaN where the bundle carries no test.
+    /// NaN if the bundle has no test.
     float self_test() const {
         float deviation = 0;
         check(ccs_model_self_test(get(), &deviation));
@@ -191,7 +191,7 @@ public:
         size_ = static_cast<std::size_t>(frame.width) * frame.height;
         return timing;
     }
-    /// Ends the call of `segment` that another thread is in; it throws an Error of CCS_STATUS_CANCELLED.
+    /// Ends another thread's running call of `segment`, which then throws an Error of CCS_STATUS_CANCELLED.
     void cancel() const { check(ccs_session_cancel(get())); }
     /// The frame's height x width, 255 or 0.
     std::vector<std::uint8_t> mask(std::size_t index) const {
@@ -245,7 +245,7 @@ private:
     std::size_t size_ = 0;
 };
 
-/// Segments frames on a thread of its own as they come. The receiver runs on that thread; what it throws is swallowed,
+/// Segments frames on a thread of its own as they arrive. The receiver runs on that thread; what it throws is swallowed,
 /// since nothing may be thrown through the library. A stream that its own receiver destroys or assigns over ends a little later:
 /// another thread waits for the receiver to return.
 class Stream {
@@ -301,7 +301,7 @@ public:
     ccs_stream get() const noexcept { return handle_; }
 
 private:
-    /// Ends the stream before its receiver goes: that may be running.
+    /// Ends the stream before its receiver is destroyed, which may be running.
     void close() noexcept {
         const ccs_stream handle = std::exchange(handle_, ccs_stream{});
         if (ccs_stream_close(handle, 0) != CCS_STATUS_BUSY) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes Debian packages of what cargo built: causalclipseg (command, manual, completions), libcausalclipsegN (the shared library of
+# Makes Debian packages of the built files: causalclipseg (command, manual, completions), libcausalclipsegN (the shared library of
 # interface N) and libcausalclipseg-dev (headers, static library, pkg-config, CMake).
 #
 # usage: packaging/debian.sh COMMAND LIBRARIES OUT
@@ -21,11 +21,11 @@ libraries=$2
 out=$3
 here=$(cd "$(dirname "$0")" && pwd)
 for tool in dpkg dpkg-deb gzip readelf; do
-    command -v "$tool" >/dev/null || fail "there is no $tool here: install dpkg, gzip and binutils"
+    command -v "$tool" >/dev/null || fail "$tool is not installed: install dpkg, gzip and binutils"
 done
-[ -x "$command" ] || fail "$command is no program: build it with cargo build --release"
+[ -x "$command" ] || fail "$command is not an executable file: build it with cargo build --release"
 [ -f "$libraries/libcausalclipseg.so" ] ||
-    fail "$libraries holds no libcausalclipseg.so: build it with cargo build -p causalclipseg-capi --profile device"
+    fail "$libraries has no libcausalclipseg.so: build it with cargo build -p causalclipseg-capi --profile device"
 
 version=$("$command" --version | awk '{print $2}')
 abi=$(sed -n 's/^#define CCS_ABI_VERSION \([0-9]*\).*/\1/p' "$here/../include/causalclipseg.h")
@@ -43,7 +43,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
 
-# The newest version of the C library that these files ask for.
+# The newest version of the C library that these files require.
 libc_of() {
     for file in "$@"; do readelf -VW "$file"; done | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -n 1
 }
@@ -92,7 +92,7 @@ finish() {
     echo "$out/${1}_${version}_$arch.deb"
 }
 
-# The library, as install.sh lays it out; then what belongs to which package.
+# Installs the library with install.sh, then moves its files to the packages.
 DESTDIR=$work/stage LIBDIR=lib/$multiarch "$here/install.sh" "$libraries" /usr >/dev/null
 lib=usr/lib/$multiarch
 runtime=libcausalclipseg$abi

@@ -2,10 +2,10 @@
 # Installs the C library: headers, libraries, causalclipseg.pc for pkg-config, a package for CMake.
 #
 # usage: packaging/install.sh BUILT PREFIX
-#   BUILT    where cargo left libcausalclipseg.so or libcausalclipseg.a, such as target/device
+#   BUILT    the folder with libcausalclipseg.so or libcausalclipseg.a, such as target/device
 #   PREFIX   gets include/, lib/, lib/pkgconfig/ and lib/cmake/; an absolute path, such as /usr/local
-#   DESTDIR  in the environment: put before PREFIX where files are copied to, and not into what they say
-#   LIBDIR   in the environment: another folder below PREFIX than lib, such as lib/x86_64-linux-gnu
+#   DESTDIR  in the environment: prepended to PREFIX for copying, but not in the installed files' contents
+#   LIBDIR   in the environment: a folder below PREFIX in place of lib, such as lib/x86_64-linux-gnu
 set -eu
 
 fail() {
@@ -19,7 +19,7 @@ prefix=${2%/}
 libdir=${LIBDIR:-lib}
 case $prefix in
 /*) ;;
-*) fail "$2 is no absolute path, and programs look for it from anywhere: give one that begins with /" ;;
+*) fail "$2 is not an absolute path, which programs need to find it from any folder: give one that begins with /" ;;
 esac
 case $libdir in
 /* | *..* | */) fail "LIBDIR is $libdir: give a folder below $prefix, such as lib/x86_64-linux-gnu" ;;
@@ -28,7 +28,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 include=$here/../include
 abi=$(sed -n 's/^#define CCS_ABI_VERSION \([0-9]*\).*/\1/p' "$include/causalclipseg.h")
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/../Cargo.toml" | head -n 1)
-[ -n "$abi" ] && [ -n "$version" ] || fail "the header or Cargo.toml beside this script names no version: check it out whole"
+[ -n "$abi" ] && [ -n "$version" ] || fail "the header or Cargo.toml beside this script has no version: check out the complete repository"
 shared=$built/libcausalclipseg.so
 static=$built/libcausalclipseg.a
 [ -f "$shared" ] || [ -f "$static" ] ||
@@ -47,8 +47,8 @@ if [ -f "$static" ]; then
     cp "$static" "$lib/"
 fi
 if [ -f "$shared" ]; then
-    # By the number of its interface: programs built with an older header keep the library that they were linked with. A copy
-    # beside and a rename, since a running program has the old file mapped.
+    # Named by its interface number: programs built with an older header keep the library that they were linked with. Copied under a
+    # temporary name and renamed, since a running program has the old file mapped.
     cp "$shared" "$lib/.libcausalclipseg.so.$abi.new"
     mv -f "$lib/.libcausalclipseg.so.$abi.new" "$lib/libcausalclipseg.so.$abi"
     ln -sf "libcausalclipseg.so.$abi" "$lib/libcausalclipseg.so"

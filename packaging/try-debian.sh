@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the packages of debian.sh into a clean Debian and uses them there: the command segments and verifies, a C program that was
-# built against the -dev package runs, an upgrade to the same version and a removal leave nothing behind.
+# built against the -dev package runs, an upgrade to the same version works, and a removal leaves no files.
 #
 # usage: packaging/try-debian.sh DEBS [SUITE]
 #   DEBS    the folder with the three .deb files
@@ -18,14 +18,14 @@ fail() {
 debs=$(cd "$1" && pwd)
 suite=${2:-bookworm}
 here=$(cd "$(dirname "$0")/.." && pwd)
-[ "$(id -u)" = 0 ] || fail "installing into a root of its own takes the rights of root: run it as root"
+[ "$(id -u)" = 0 ] || fail "installing into a separate root directory needs root: run it as root"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root
 if [ -n "${ROOT:-}" ]; then
     cp -a "$ROOT" "$root"
 else
-    command -v debootstrap >/dev/null || fail "there is no debootstrap here: install it, or name a clean root in ROOT"
+    command -v debootstrap >/dev/null || fail "debootstrap is not installed: install it, or name a clean root in ROOT"
     # No device files: the root is used by chroot alone.
     debootstrap --variant=minbase "$suite" "$root" >"$work/log" 2>&1 || { tail -n 5 "$work/log" >&2; fail "debootstrap failed"; }
 fi
@@ -35,7 +35,7 @@ step() { printf '== %s\n' "$*"; }
 step "install, in any order, into $suite"
 mkdir "$root/debs"
 cp "$debs"/*.deb "$root/debs/"
-# libc6-dev is not in a minimal root; the -dev package is unpacked to link outside of it.
+# A minimal root lacks libc6-dev, so the -dev package is unpacked and linked outside of it.
 inside sh -c 'dpkg -i /debs/causalclipseg_*.deb /debs/libcausalclipseg[0-9]*.deb'
 inside sh -c 'dpkg --force-depends -i /debs/libcausalclipseg-dev_*.deb' 2>&1 | grep -v warning || true
 inside dpkg -V causalclipseg
@@ -51,7 +51,7 @@ head -c 19200 /dev/zero | tr '\0' 'Z' >>"$root/root/scan.pgm"
 } >"$root/root/scan.mha"
 inside sh -c 'cd /root && causalclipseg segment scan.mha -p "a mass" -o results && ls results'
 [ -f "$root/usr/share/man/man1/causalclipseg-segment.1.gz" ] || fail "a manual page is missing"
-gzip -dc "$root/usr/share/man/man1/causalclipseg.1.gz" | grep -q '^\.SH' || fail "the manual page is no page"
+gzip -dc "$root/usr/share/man/man1/causalclipseg.1.gz" | grep -q '^\.SH' || fail "the manual page is not valid"
 for file in bash-completion/completions/causalclipseg zsh/vendor-completions/_causalclipseg fish/vendor_completions.d/causalclipseg.fish; do
     grep -q segment "$root/usr/share/$file" || fail "the completions in $file are missing"
 done

@@ -19,6 +19,7 @@ pub mod frame;
 #[cfg(feature = "igtl")]
 #[doc(hidden)]
 pub mod igtl;
+#[cfg(feature = "files")]
 #[expect(unreachable_pub, reason = "formats are folders of private modules")]
 pub mod io;
 #[doc(hidden)]
@@ -32,6 +33,7 @@ pub mod onnx;
 pub mod prompt;
 mod session;
 pub mod stream;
+#[cfg(feature = "reference")]
 pub mod tract_op;
 
 #[doc(hidden)]

@@ -267,7 +267,7 @@ fn files_that_are_no_bundle_are_refused() {
         file
     };
     assert!(error_of("empty.ccs", b"").contains("is empty"));
-    assert!(error_of("text.ccs", b"hello, this is no bundle").contains("is not a causalclipseg bundle"));
+    assert!(error_of("text.ccs", b"hello, this is not a bundle").contains("is not a causalclipseg bundle"));
     assert!(error_of("short.ccs", &good[..20]).contains("is cut short: 20 bytes of 56"));
     assert!(error_of("cut.ccs", &good[..good.len() - 1]).contains("is cut short"));
     assert!(error_of("long.ccs", &[&good[..], b"x"].concat()).contains("has extra bytes after its end"));

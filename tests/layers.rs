@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The crates of this workspace that each crate may use.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("causalclipseg-kernels-macros", &[]),
     ("causalclipseg-kernels", &["causalclipseg-kernels-macros"]),
     ("causalclipseg-graph", &[]),
     ("causalclipseg-bundle", &["causalclipseg-graph", "causalclipseg-kernels"]),
-    ("causalclipseg", &["causalclipseg-bundle", "causalclipseg-graph", "causalclipseg-kernels"]),
+    ("causalclipseg-dicom-net", &[]),
+    (
+        "causalclipseg",
+        &["causalclipseg-bundle", "causalclipseg-dicom-net", "causalclipseg-graph", "causalclipseg-kernels"],
+    ),
     ("causalclipseg-capi", &["causalclipseg"]),
     ("causalclipseg-convert", &["causalclipseg"]),
     ("causalclipseg-shared-features", &[]),
@@ -76,22 +80,23 @@ fn crates_use_only_what_is_below_them() {
 }
 
 #[test]
-fn the_walls_have_the_lints_of_the_workspace() {
+fn crates_use_the_lints_of_the_workspace() {
     for (name, member) in members() {
         let manifest = std::fs::read_to_string(&member.manifest).unwrap();
         if member.manifest.components().any(|part| part.as_os_str() == "crates") {
-            assert!(manifest.contains("[lints]\nworkspace = true"), "`{name}` does not take the workspace's lints");
+            assert!(manifest.contains("[lints]\nworkspace = true"), "`{name}` does not use the workspace's lints");
         }
     }
 }
 
-/// External crates as tests are built with them, each with its features.
-fn built_for_tests(selection: &[&str]) -> BTreeSet<String> {
+/// External crates that run on the target, each with its features. Without what runs on the machine that builds: that has
+/// features of its own, which would hide a difference.
+fn linked(edges: &str, selection: &[&str]) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
     let output = Command::new(cargo)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // Without what runs on the machine that builds: that has features of its own, which would hide a difference.
-        .args(["tree", "--offline", "--edges", "normal,dev,no-proc-macro", "--prefix", "none", "--format", "{p} [{f}]"])
+        .args(["tree", "--offline", "--edges", &format!("{edges},no-proc-macro")])
+        .args(["--prefix", "none", "--format", "{p} [{f}]"])
         .args(selection)
         .output()
         .unwrap();
@@ -99,6 +104,21 @@ fn built_for_tests(selection: &[&str]) -> BTreeSet<String> {
     let lines = String::from_utf8(output.stdout).unwrap();
     let lines = lines.lines().map(|line| line.trim_end_matches(" (*)").to_string());
     lines.filter(|line| !line.starts_with("causalclipseg")).collect()
+}
+
+/// External crates as tests are built with them.
+fn built_for_tests(selection: &[&str]) -> BTreeSet<String> {
+    linked("normal,dev", selection)
+}
+
+/// What a cart maker has to list, watch and update.
+#[test]
+fn a_device_links_at_most_a_hundred_crates() {
+    let crates = linked("normal", &["--package", "causalclipseg-capi", "--no-default-features"]);
+    assert!(crates.len() > 20 && crates.len() <= 100, "{} crates: {crates:#?}", crates.len());
+    for absent in ["tract", "image ", "embedded-graphics", "clap", "dicom"] {
+        assert!(!crates.iter().any(|name| name.starts_with(absent)), "a device links `{absent}`");
+    }
 }
 
 /// The purpose of `crates/shared-features`: building tract takes minutes.

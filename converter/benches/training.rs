@@ -6,7 +6,9 @@
 
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::model::stage;
-use causalclipseg_convert::train::network::{Leaves, MaskMode, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
+use causalclipseg_convert::train::network::{
+    Leaves, MaskMode, Mode, Network, NodeTensor, PassPlan, TokenBatch, UpsampledConv,
+};
 use causalclipseg_convert::train::{Adam, Backend, Batch, Game, GameConfig, LossConfig, OptimizerConfig};
 use clap::Parser;
 use std::collections::BTreeSet;
@@ -48,13 +50,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (images, tokens) = (batch.normalised_images(&devices[0]), TokenBatch::new(&batch.tokens, &devices[0]));
     let masks = batch.mask_planes(&devices[0]);
     let form = if options.direct { UpsampledConv::Direct } else { UpsampledConv::Blend };
-    let plan = Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], MaskMode::Learned, form, false)?;
+    let plan = PassPlan::new(network.graph(), &[stage::PRED, stage::PRED_AD], MaskMode::Learned, form, false)?;
     let is_weight = |name: &&str| !name.contains(".running_");
     let all: BTreeSet<String> = network.parameters.names().filter(is_weight).map(String::from).collect();
     let loss = LossConfig::default();
 
     let logits = network.forward(&plan, images.clone(), &tokens, Mode::Training, &Leaves::none());
-    if let Some(Value::Map(logits)) = logits.get(stage::PRED) {
+    if let Some(NodeTensor::Map(logits)) = logits.get(stage::PRED) {
         let values: Vec<f64> = logits.to_data().iter::<f64>().collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
@@ -84,7 +86,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let leaves = Leaves::new(&network.parameters, &all);
         let values = network.forward(&plan, images.clone(), &tokens, Mode::Training, &leaves);
         let loss_of = |name| match values.get(name) {
-            Some(Value::Map(map)) => loss.of(map.clone(), masks.clone()),
+            Some(NodeTensor::Map(map)) => loss.of(map.clone(), masks.clone()),
             _ => unreachable!("the plan yields it"),
         };
         let total = loss_of(stage::PRED).add(loss_of(stage::PRED_AD)).mul_scalar(0.5);

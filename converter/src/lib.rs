@@ -3,6 +3,8 @@
 pub mod checkpoint;
 pub mod confound;
 pub mod data;
+#[cfg(test)]
+mod docs_picture;
 pub mod evaluate;
 pub mod export;
 pub mod import;

@@ -37,7 +37,7 @@ fn cost(edition: Edition) -> (usize, f64) {
     (parameters, rewritten)
 }
 
-/// What open masks save: the maskers are a quarter of RN101's products and more of tiny's.
+/// Open masks save the maskers, a quarter of RN101's products and more of tiny's.
 #[test]
 fn networks_without_maskers_cost_less() {
     for (edition, share) in [(Edition::Rn101, 0.74), (Edition::Tiny, 0.73)] {

@@ -68,7 +68,7 @@ impl Desk {
 }
 
 #[test]
-fn checkpoints_that_are_none() {
+fn invalid_checkpoints() {
     let desk = Desk::new();
     let good = fs::read(desk.path("good.safetensors")).unwrap();
     let mut poisoned = checkpoint();

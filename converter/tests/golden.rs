@@ -1,6 +1,6 @@
 //! The described network against the authors' own, stage by stage (tests/golden/README.md).
 
-use causalclipseg::engine::{Engine, EngineOptions, ReferencePlan, Value};
+use causalclipseg::engine::{Engine, EngineOptions, InputValue, ReferencePlan};
 use causalclipseg::graph::{Graph, Weights};
 use causalclipseg::lower::rewrite;
 use causalclipseg_convert::model::{Architecture, Edition, golden_image, stage};
@@ -42,8 +42,10 @@ impl Golden {
         let image = golden_image(self.architecture.input_size);
         let mut graph = graph.clone();
         graph.outputs = stages.iter().map(|name| graph.find(name).unwrap()).collect();
-        let outputs =
-            ReferencePlan::new(&graph, weights).unwrap().run(&[Value::Array(&image), Value::Tokens(&tokens)]).unwrap();
+        let outputs = ReferencePlan::new(&graph, weights)
+            .unwrap()
+            .run(&[InputValue::Array(&image), InputValue::Tokens(&tokens)])
+            .unwrap();
         for (name, output) in stages.iter().zip(&outputs) {
             self.compare(&file, name, output);
         }
@@ -53,7 +55,7 @@ impl Golden {
         let (expected, step) = match (file.tensor(name), file.tensor(&format!("{name}.every16th"))) {
             (Ok(whole), _) => (floats(&whole), 1),
             (_, Ok(sampled)) => (floats(&sampled), 16),
-            _ => panic!("{}: there are no reference values of {name}", self.name),
+            _ => panic!("{}: the reference values of {name} are missing", self.name),
         };
         let found: Vec<f32> = output.iter().copied().step_by(step).collect();
         assert_eq!(found.len(), expected.len(), "{}: size of {name}", self.name);

@@ -264,7 +264,7 @@ fn a_description_that_lies_is_found_out() {
         let (model, reason) = open(&REWRITTEN.redescribed(lie));
         println!("{what}: {}", reason.as_deref().unwrap_or("believed"));
         assert!(reason.is_some(), "{what}");
-        // What the description says about the model is believed as far as it is possible.
+        // The description's statements about the model are used as far as possible.
         if what != "another version" && what != "another size" && what != "no threshold" {
             let difference = largest_difference(&segment(&model), &BUNDLE);
             assert!(difference < F32_TOLERANCE, "{what}: {difference}");

@@ -2,7 +2,7 @@
 
 use assert_cmd::Command;
 use causalclipseg::bundle::{Bundle, Dtype, Packing, Precision};
-use causalclipseg::engine::{Engine, EngineOptions, ReferencePlan, Value};
+use causalclipseg::engine::{Engine, EngineOptions, InputValue, ReferencePlan};
 use causalclipseg::frame::Fit;
 use causalclipseg::graph::{Graph, GraphBuilder, Grid, Op, Shape, Weights};
 use causalclipseg::{Model, ModelOptions};
@@ -261,7 +261,8 @@ fn each_integer_layer_is_written_as_it_is_computed() {
         }
         let value = noise(&dims, 8);
         let inner = value.index_axis(ndarray::Axis(0), 0).to_owned();
-        let expected = ReferencePlan::new(&graph, &weights).unwrap().run(&[Value::Array(&inner)]).unwrap().remove(0);
+        let expected =
+            ReferencePlan::new(&graph, &weights).unwrap().run(&[InputValue::Array(&inner)]).unwrap().remove(0);
         let model = write_model(&graph, &weights, &integers, &BTreeMap::new(), &BTreeMap::new()).unwrap().model;
         assert!(!model.graph.as_ref().unwrap().initializer.iter().any(|tensor| tensor.name == "w"), "{name}");
         let folder = tempfile::tempdir().unwrap();

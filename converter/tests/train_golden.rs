@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use causalclipseg::graph::Weights;
 use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
 use causalclipseg_convert::train::network::{
-    Leaves, MaskMode, Mode, Network, Plan, TokenBatch, UpsampledConv, Value, Values,
+    Leaves, MaskMode, Mode, Network, NodeTensor, NodeTensors, PassPlan, TokenBatch, UpsampledConv,
 };
 use safetensors::SafeTensors;
 use std::collections::BTreeSet;
@@ -49,12 +49,12 @@ impl Golden {
     }
 }
 
-fn numbers(values: &Values, name: &str) -> Vec<f32> {
+fn numbers(values: &NodeTensors, name: &str) -> Vec<f32> {
     let data = match values.get(name).unwrap_or_else(|| panic!("no {name}")) {
-        Value::Map(x) => x.to_data(),
-        Value::Sequence(x) => x.to_data(),
-        Value::Vector(x) => x.to_data(),
-        Value::Tokens(_) => panic!("{name} is no float"),
+        NodeTensor::Map(x) => x.to_data(),
+        NodeTensor::Sequence(x) => x.to_data(),
+        NodeTensor::Vector(x) => x.to_data(),
+        NodeTensor::Tokens(_) => panic!("{name} is not a float"),
     };
     data.iter::<f32>().collect()
 }
@@ -70,7 +70,7 @@ fn every_stage_equals_the_published_network() {
     let weights = mini().golden_weights().unwrap();
     for form in [UpsampledConv::Direct, UpsampledConv::Blend] {
         let mut network = Network::new(mini().describe().unwrap(), &weights, &device).unwrap();
-        let plan = Plan::new(network.graph(), &STAGES, MaskMode::Learned, form, false).unwrap();
+        let plan = PassPlan::new(network.graph(), &STAGES, MaskMode::Learned, form, false).unwrap();
         let tokens = TokenBatch::new(&[golden.tokens()], &device);
         let values = network.forward(&plan, golden.image(&device), &tokens, Mode::Evaluation, &Leaves::none());
         for name in STAGES {
@@ -96,9 +96,9 @@ fn training_inputs(device: &Device) -> (Tensor<4>, TokenBatch) {
 }
 
 /// A smooth scalar of the outputs with a gradient everywhere.
-fn objective(values: &Values) -> Tensor<1> {
+fn objective(values: &NodeTensors) -> Tensor<1> {
     let term = |name: &str, seed: usize| {
-        let Some(Value::Map(map)) = values.get(name) else { panic!("no {name}") };
+        let Some(NodeTensor::Map(map)) = values.get(name) else { panic!("no {name}") };
         let count = map.dims().iter().product::<usize>();
         let weights: Vec<f32> = (0..count).map(|i| ((i * 7919 + seed) % 1013) as f32 / 1013.0 - 0.5).collect();
         let weights = Tensor::<4>::from_data(TensorData::new(weights, map.dims()), &map.device().inner());
@@ -107,7 +107,7 @@ fn objective(values: &Values) -> Tensor<1> {
     term(stage::PRED, 1).add(term(stage::PRED_AD, 2).mul_scalar(0.5))
 }
 
-fn value_at(weights: &Weights, plan: &Plan) -> f32 {
+fn value_at(weights: &Weights, plan: &PassPlan) -> f32 {
     let device = Device::flex();
     let mut network = Network::new(mini().describe().unwrap(), weights, &device).unwrap();
     let (images, tokens) = training_inputs(&device);
@@ -151,7 +151,8 @@ fn gradients_equal_finite_differences_in_every_part() {
     ];
     for form in [UpsampledConv::Blend, UpsampledConv::Direct] {
         let mut network = Network::new(mini().describe().unwrap(), &weights, &device).unwrap();
-        let plan = Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], MaskMode::Learned, form, true).unwrap();
+        let plan =
+            PassPlan::new(network.graph(), &[stage::PRED, stage::PRED_AD], MaskMode::Learned, form, true).unwrap();
         let chosen: BTreeSet<String> = names.iter().map(|name| name.to_string()).collect();
         let leaves = Leaves::new(&network.parameters, &chosen);
         let (images, tokens) = training_inputs(&device);
@@ -195,8 +196,8 @@ fn fixed_masks_carry_no_gradient_and_ones_need_no_masker() {
     let gradients_of = |masks| {
         let mut network = Network::new(mini().describe().unwrap(), &weights, &device).unwrap();
         let plan =
-            Plan::new(network.graph(), &[stage::PRED, stage::PRED_AD], masks, UpsampledConv::Blend, true).unwrap();
-        // Where masks are fixed, the maskers are no part of what is learned.
+            PassPlan::new(network.graph(), &[stage::PRED, stage::PRED_AD], masks, UpsampledConv::Blend, true).unwrap();
+        // With fixed masks, the maskers are not trained.
         let names = match masks {
             MaskMode::Learned => names.clone(),
             _ => BTreeSet::from([encoder.clone()]),
@@ -230,7 +231,7 @@ fn prompts_that_share_an_image_are_answered_apart() {
     let own = Golden::read().tokens();
     let prompts = [own.clone(), vec![own[0], 7, 9, 511], vec![own[0], 511], vec![own[0], 3, 511]];
     for form in [UpsampledConv::Blend, UpsampledConv::Direct] {
-        let plan = Plan::new(network.graph(), &[stage::PRED], MaskMode::Learned, form, false).unwrap();
+        let plan = PassPlan::new(network.graph(), &[stage::PRED], MaskMode::Learned, form, false).unwrap();
         let mut answer = |images: Tensor<4>, prompts: &[Vec<u32>]| {
             let tokens = TokenBatch::new(prompts, &device);
             numbers(&network.forward(&plan, images, &tokens, Mode::Evaluation, &Leaves::none()), stage::PRED)

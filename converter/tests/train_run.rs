@@ -5,7 +5,9 @@ use causalclipseg::bundle::Provenance;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::data::Recipe;
 use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
-use causalclipseg_convert::train::network::{Leaves, MaskMode, Mode, Network, Plan, TokenBatch, UpsampledConv, Value};
+use causalclipseg_convert::train::network::{
+    Leaves, MaskMode, Mode, Network, NodeTensor, PassPlan, TokenBatch, UpsampledConv,
+};
 use causalclipseg_convert::train::{
     Adam, Batch, Data, Decay, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig,
     Outcome, Phase, Question, Run, Schedule, Source, SourceError, TrainError, TrainingConfig, VariantsConfig, read_log,
@@ -99,7 +101,7 @@ fn final_weights(folder: &Path) -> Checkpoint {
     Checkpoint::load(&folder.join("final.safetensors")).unwrap()
 }
 
-/// What a log says apart from speed. Its sums pass through JSON where a run was interrupted, which may cost the last bit.
+/// A log without its speeds. Sums are rounded: an interrupted run passes them through JSON, which may change the last bit.
 fn log(folder: &Path) -> Vec<EpochRecord> {
     let round = |value: Option<f64>| value.map(|value| (value * 1e9).round() / 1e9);
     let still = |record: EpochRecord| EpochRecord {
@@ -144,7 +146,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     assert_eq!(log(&whole).len(), 3);
 }
 
-/// The same discs, of which it is known what must not decide: here the side itself.
+/// The same discs with a known confounder, here the side itself.
 struct Marked(Discs);
 
 impl Source for Marked {
@@ -373,13 +375,13 @@ fn without_the_causal_module_every_mask_is_one() {
     let trained = final_weights(&folder);
     let mut network = Network::new(trained.architecture.describe().unwrap(), &trained.weights, device).unwrap();
     let outputs: Vec<&str> = stage::MASKS.into_iter().collect();
-    let plan = Plan::new(network.graph(), &outputs, MaskMode::Learned, UpsampledConv::Direct, false).unwrap();
+    let plan = PassPlan::new(network.graph(), &outputs, MaskMode::Learned, UpsampledConv::Direct, false).unwrap();
     let batch = Batch::draw(&Discs(4), 0, &[0, 1], 32).unwrap();
     let tokens = TokenBatch::new(&batch.tokens, device);
     let images = batch.normalised_images(device);
     let values = network.forward(&plan, images, &tokens, Mode::Evaluation, &Leaves::none());
     for name in outputs {
-        let Some(Value::Map(mask)) = values.get(name) else { panic!("no {name}") };
+        let Some(NodeTensor::Map(mask)) = values.get(name) else { panic!("no {name}") };
         assert!(mask.to_data().iter::<f32>().all(|value| value == 1.0), "{name}");
     }
 }

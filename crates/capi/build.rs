@@ -1,5 +1,5 @@
-//! Names the shared library by the number of its interface, so that a program finds the one that it was linked with beside a
-//! newer one.
+//! Puts the number of the interface into the shared library's soname, so that a program finds the version it was linked with even
+//! if a newer one is installed.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

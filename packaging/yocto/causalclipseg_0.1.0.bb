@@ -1,4 +1,4 @@
-# A sketch: the layer's own place for sources and mirrors goes into SRC_URI, and crates into a file that
+# A draft: set SRC_URI to the layer's own sources and mirrors, and list crates in a file that
 # `bitbake -c update_crates causalclipseg` writes. It was not built here.
 SUMMARY = "Text-prompted lesion segmentation for ultrasound: the C library"
 LICENSE = "MIT"
@@ -11,9 +11,9 @@ require ${BPN}-crates.inc
 
 inherit cargo cargo-update-recipe-crates pkgconfig
 
-# Rust 1.95 or later: meta-rust or meta-lts-mixins where the release's own is older.
+# Rust 1.95 or later: from meta-rust or meta-lts-mixins if the release's own is older.
 CARGO_BUILD_FLAGS += "--package causalclipseg-capi --profile device"
-# Not cargo's release folder, and no program to install.
+# The library is not in cargo's release folder, and has no program to install.
 CARGO_OUT = "${B}/target/${CARGO_TARGET_SUBDIR}/../device"
 
 do_install() {
@@ -27,5 +27,5 @@ FILES:${PN} = "${libdir}/libcausalclipseg.so.*"
 FILES:${PN}-dev += "${libdir}/libcausalclipseg.so ${libdir}/cmake ${libdir}/pkgconfig ${includedir}"
 FILES:${PN}-staticdev = "${libdir}/libcausalclipseg.a"
 FILES:${PN}-model = "${datadir}/causalclipseg"
-# The device profile strips already.
+# The device profile already strips symbols.
 INSANE_SKIP:${PN} += "already-stripped"

@@ -6,6 +6,7 @@ use super::model_source::{self, ModelSource};
 use super::stream::{Degrade, Format, milliseconds, number, region, share, tables};
 use causalclipseg::frame::Region;
 use causalclipseg::igtl::{DeviceName, Limits, Node, NodeOptions, NodeStatistics};
+use causalclipseg::kernels::MAX_THREADS;
 use causalclipseg::stream::StreamOptions;
 use causalclipseg::{Model, ModelOptions, SessionOptions};
 use serde::Serialize;
@@ -79,7 +80,7 @@ struct Options {
     #[arg(long, value_name = "X,Y,WIDTH,HEIGHT", value_parser = region)]
     region: Option<Region>,
     /// Threads that share the work on one frame; results do not depend on it
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: u16,
     /// Output format: a summary for people or for programs, or a JSON line for every frame and prompt with a summary
     /// after them

@@ -2,6 +2,8 @@
 
 mod bench;
 mod device;
+#[cfg(feature = "dicom-net")]
+mod dicom_node;
 mod generated_model;
 #[cfg(feature = "igtl")]
 mod igtl;
@@ -50,6 +52,9 @@ enum Command {
     /// Segment images that come over OpenIGTLink, for example from PlusServer or 3D Slicer
     #[cfg(feature = "igtl")]
     Igtl(Box<igtl::Arguments>),
+    /// Receive ultrasound over DICOM's network, segment it, and send SEG and SR on
+    #[cfg(feature = "dicom-net")]
+    DicomNode(Box<dicom_node::Arguments>),
     /// Show what a bundle holds, or what was understood of an image file
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
@@ -82,6 +87,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Stream(arguments) => stream::run(&arguments),
         #[cfg(feature = "igtl")]
         Command::Igtl(arguments) => igtl::run(&arguments),
+        #[cfg(feature = "dicom-net")]
+        Command::DicomNode(arguments) => dicom_node::run(*arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Completions(arguments) => manual::completions(&arguments).map(|()| ExitCode::SUCCESS),

@@ -61,7 +61,7 @@ impl FromStr for ModelName {
         let (edition, precision) = match name.split_once(':') {
             None | Some((_, "f32")) => (name.strip_suffix(":f32").unwrap_or(name), Precision::F32),
             Some((edition, "int8")) => (edition, Precision::Int8),
-            Some((_, other)) => return Err(format!("there is no precision `{other}`; write f32 or int8")),
+            Some((_, other)) => return Err(format!("unknown precision `{other}`; write f32 or int8")),
         };
         Ok(Self::Generated(edition.parse().map_err(|error| format!("{error}"))?, precision))
     }

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     outcome
 }
 
-/// Checks a bundle, tells people, and keeps what was found.
+/// Checks a bundle, prints the results, and records them.
 fn check(file: &ModelFile, arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
     let Some(bundle) = file.bundle() else { return Ok(()) };
     report.model(file.description(), bundle.sha256());

@@ -42,6 +42,7 @@ impl Accelerator {
     }
 
     /// The state for a network that only tract runs.
+    #[cfg(feature = "reference")]
     pub(crate) fn none_for_whole(device: Device) -> Self {
         match device {
             Device::Gpu { .. } => Self::without("this network runs on plain tract".into()),

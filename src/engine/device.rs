@@ -22,7 +22,7 @@ pub enum Device {
 
 /// An unknown device name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no device `{name}`; write cpu, gpu, gpu:N or auto")]
+#[error("unknown device `{name}`; write cpu, gpu, gpu:N or auto")]
 pub struct UnknownDevice {
     /// The name as it was written.
     pub name: String,

@@ -16,6 +16,8 @@ pub enum EngineError {
     /// tract found an error that the graph's own checks did not.
     #[error("the reference engine cannot {what}: {reason}")]
     Reference { what: &'static str, reason: String },
+    #[error("this build has no reference engine: choose the fast one, or build with the feature `reference`")]
+    NoReference,
     #[error("{given} inputs were given to a plan of {expected}")]
     InputCount { given: usize, expected: usize },
     #[error("input `{name}` is {given}, but the network takes {expected:?}")]
@@ -34,11 +36,11 @@ pub enum EngineError {
     Isa(#[from] IsaError),
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// The fast engine does not know this network; the reference engine may.
-    #[error("the fast engine does not run `{node}`: {reason}")]
+    /// The fast engine does not know this network; a build with the reference engine may run it.
+    #[error("the fast engine does not run `{node}`: {reason}; a build with the feature `reference` may")]
     Unsupported { node: String, reason: String },
     /// A bug of this program, not a mistake of its user.
-    #[error("the engine is in a state that it should not be in ({0}); please report it")]
+    #[error("internal error of the engine ({0}); please report it")]
     Internal(String),
     #[error("{given} prompts in one frame; at most {most} share an image pass")]
     Prompts { given: usize, most: usize },
@@ -46,7 +48,7 @@ pub enum EngineError {
     NoConfounders,
     #[error("the frame was cancelled, and has no result")]
     Cancelled,
-    #[error("the frame takes longer than the {:.3} ms that it may: allow more, or take a smaller model", limit.as_secs_f64() * 1e3)]
+    #[error("the frame takes longer than the {:.3} ms that it may: allow more, or use a smaller model", limit.as_secs_f64() * 1e3)]
     TimeLimit { limit: Duration },
     #[error(
         "this process is a fork of the one that opened the model, whose threads it lacks: open models after the fork"
@@ -66,6 +68,7 @@ impl EngineError {
     }
 
     /// Wraps a tract error, its causes on one line.
+    #[cfg(feature = "reference")]
     pub(super) fn reference<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |error| EngineError::Reference { what, reason: format!("{error:#}").replace('\n', " ") }
     }

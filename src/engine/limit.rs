@@ -1,4 +1,4 @@
-//! What ends a pass before its end: another thread's word, or the clock.
+//! Ends a pass early: cancelled by another thread, or out of time.
 
 use super::EngineError;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ const CANCELLED: u8 = 2;
 pub struct Canceller(Arc<AtomicU8>);
 
 impl Canceller {
-    /// Ends the pass that runs now with [`EngineError::Cancelled`], before its next step. Nothing happens where none runs; a
-    /// pass that is done at the same moment keeps its result.
+    /// Ends the pass that runs now with [`EngineError::Cancelled`], before its next step. Does nothing if no pass runs; a pass
+    /// that ends at the same moment keeps its result.
     pub fn cancel(&self) {
         let _ = self.0.compare_exchange(RUNNING, CANCELLED, Ordering::AcqRel, Ordering::Relaxed);
     }
 }
 
-/// What a running pass looks at between two steps.
+/// The state that a running pass checks between two steps.
 #[derive(Debug, Default)]
 pub(crate) struct Limit {
     canceller: Canceller,
@@ -35,21 +35,21 @@ impl Limit {
         &self.canceller
     }
 
-    /// A pass begins, which may take so long.
+    /// Begins a pass that may take `allowed`.
     pub(crate) fn begin(&mut self, allowed: Option<Duration>) {
         self.canceller.0.store(RUNNING, Ordering::Release);
-        // One that no clock reaches is none.
+        // A limit beyond the clock's range is no limit.
         self.until = allowed.and_then(|allowed| Instant::now().checked_add(allowed));
         self.allowed = allowed.unwrap_or_default();
     }
 
-    /// The pass is over. Whoever cancels now means nobody.
+    /// Ends the pass: cancelling has no effect from now on.
     pub(crate) fn end(&mut self) {
         self.canceller.0.store(IDLE, Ordering::Release);
         self.until = None;
     }
 
-    /// One load; the clock is read only where there is a limit of time.
+    /// Fails if the pass was cancelled or is out of time. Costs one load; the clock is read only with a time limit.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         if self.canceller.0.load(Ordering::Relaxed) == CANCELLED {

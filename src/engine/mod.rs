@@ -1,7 +1,7 @@
 //! Runs a network: one image pass for any number of prompts, and one prompt pass for any number of images.
 //!
-//! The fast engine runs fused steps on SIMD kernels; a network that it does not know runs on plain tract, in three
-//! parts, with a line in the log. A [`Device`] other than the CPU runs image passes on a GPU (feature `gpu`); where
+//! The fast engine runs fused steps on SIMD kernels; a network that it does not know runs on plain tract (feature
+//! `reference`), in three parts, with a line in the log. A [`Device`] other than the CPU runs image passes on a GPU (feature `gpu`); where
 //! that fails, the engine falls back to the CPU. The reference runs any graph, complete or in part, on plain tract
 //! operators: the fast engine is tested against it.
 
@@ -16,6 +16,12 @@ pub mod gpu;
 mod gpu_times;
 mod limit;
 mod options;
+#[cfg(feature = "reference")]
+mod plain;
+#[cfg(not(feature = "reference"))]
+#[path = "plain_absent.rs"]
+mod plain;
+#[cfg(feature = "reference")]
 mod reference;
 mod step_time;
 #[cfg(test)]
@@ -37,19 +43,21 @@ pub use gpu_times::GpuTimes;
 pub use limit::Canceller;
 pub(crate) use limit::Limit;
 pub use options::{EngineChoice, EngineOptions};
+#[doc(hidden)]
+pub use plain::is_contained;
 #[cfg(feature = "onnx")]
 pub(crate) use reference::contained;
+#[cfg(feature = "reference")]
 #[doc(hidden)]
-pub use reference::{ReferencePlan, Value, WholeNetwork, is_contained};
+pub use reference::{InputValue, ReferencePlan, WholeNetwork};
 pub use step_time::StepTime;
 pub use thread_start::{ThreadRole, ThreadStart};
 
-use crate::graph::{Graph, GraphError, Op, Shape, Weights, stage};
+use crate::graph::{Graph, GraphError, Op, Shape, stage};
 use accelerator::Accelerator;
 use cpu::{CpuEngine, CpuWorkspace};
 use ndarray::{Array2, ArrayView2};
-use reference::ReferenceEngine;
-use std::borrow::Cow;
+use plain::PlainEngine;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -67,8 +75,7 @@ pub struct Engine {
 
 enum Kind {
     Cpu(Box<CpuEngine>),
-    Reference(Box<ReferenceEngine>),
-    Whole(Arc<WholeNetwork>),
+    Plain(PlainEngine),
 }
 
 /// The result of a prompt pass: the convolution that its sentence generates, for each head.
@@ -77,12 +84,24 @@ enum Kind {
 pub struct PromptKernel {
     vectors: Vec<Arc<[f32]>>,
     /// The sentence itself, where no part of the network can be run for a sentence alone.
+    #[cfg(feature = "reference")]
     tokens: Arc<[u32]>,
 }
 
-#[cfg(feature = "gpu")]
+/// Logits by head and prompt.
+type Logits = [Vec<Array2<f32>>; 2];
+
 impl PromptKernel {
+    fn new(vectors: Vec<Arc<[f32]>>) -> Self {
+        Self {
+            vectors,
+            #[cfg(feature = "reference")]
+            tokens: Arc::default(),
+        }
+    }
+
     /// The kernel of one head; empty where the engine that encoded it had no such head.
+    #[cfg(feature = "gpu")]
     fn of_head(&self, head: usize) -> &[f32] {
         self.vectors.get(head).map_or(&[], |vector| vector)
     }
@@ -94,7 +113,7 @@ impl PromptKernel {
 pub struct Workspace {
     cpu: CpuWorkspace,
     /// The reference engine's logits of each prompt, for each head.
-    reference: [Vec<Array2<f32>>; 2],
+    reference: Logits,
     reference_head_seconds: f64,
     #[cfg(feature = "gpu")]
     gpu: gpu::GpuRun,
@@ -147,12 +166,16 @@ impl Engine {
             EngineChoice::Auto => match CpuEngine::new(graph, source, &options) {
                 Ok(engine) => Kind::Cpu(Box::new(engine)),
                 Err(EngineError::Unsupported { node, reason }) => {
+                    let plain = match PlainEngine::new(graph, source, &options) {
+                        Err(EngineError::NoReference) => return Err(EngineError::Unsupported { node, reason }),
+                        plain => plain?,
+                    };
                     log::warn!("`{node}` runs on plain tract, slowly: {reason}");
-                    Kind::reference(graph, source, &options)?
+                    Kind::Plain(plain)
                 }
                 Err(error) => return Err(error),
             },
-            EngineChoice::Reference => Kind::reference(graph, source, &options)?,
+            EngineChoice::Reference => Kind::Plain(PlainEngine::new(graph, source, &options)?),
         };
         let accelerator = match options.choice {
             EngineChoice::Auto => Accelerator::new(graph, source, &options),
@@ -165,10 +188,11 @@ impl Engine {
 
     /// Runs an unknown network in tract's own operators: all of it for each prompt, text encoder and image encoder
     /// alike. It has no confounders and runs on the CPU only: for another device, [`Self::fallback`] says so.
+    #[cfg(feature = "reference")]
     pub fn whole(network: Arc<WholeNetwork>, device: Device) -> Self {
         let (input, context) = (network.input(), network.context());
         let accelerator = Accelerator::none_for_whole(device);
-        let (kind, process) = (Kind::Whole(network), std::process::id());
+        let (kind, process) = (Kind::Plain(PlainEngine::Whole(network)), std::process::id());
         Self { kind, accelerator, input, context, vocabulary: usize::MAX, process }
     }
 
@@ -206,8 +230,7 @@ impl Engine {
     pub fn has_confounders(&self) -> bool {
         match &self.kind {
             Kind::Cpu(engine) => engine.has_confounders(),
-            Kind::Reference(engine) => engine.has_confounders(),
-            Kind::Whole(_) => false,
+            Kind::Plain(engine) => engine.has_confounders(),
         }
     }
 
@@ -216,7 +239,7 @@ impl Engine {
     pub fn memory_bytes(&self, prompts: usize) -> Option<usize> {
         match &self.kind {
             Kind::Cpu(engine) => Some(engine.memory_bytes(prompts)),
-            Kind::Reference(_) | Kind::Whole(_) => None,
+            Kind::Plain(_) => None,
         }
     }
 
@@ -224,7 +247,7 @@ impl Engine {
     pub fn cpu(&self) -> Option<&CpuEngine> {
         match &self.kind {
             Kind::Cpu(engine) => Some(engine),
-            Kind::Reference(_) | Kind::Whole(_) => None,
+            Kind::Plain(_) => None,
         }
     }
 
@@ -246,8 +269,7 @@ impl Engine {
             // Without an end the state is that of the largest id, which only the reference looks for.
             Kind::Cpu(engine) if end.is_some() => engine.encode_prompt(tokens)?,
             Kind::Cpu(_) => return Err(EngineError::NoEndOfText { end: self.vocabulary.saturating_sub(1) }),
-            Kind::Reference(engine) => engine.encode_prompt(tokens)?,
-            Kind::Whole(_) => PromptKernel { vectors: Vec::new(), tokens: tokens.into() },
+            Kind::Plain(engine) => engine.encode_prompt(tokens)?,
         };
         log::debug!("prompt of {} tokens: {:.1} ms", tokens.len(), begun.elapsed().as_secs_f64() * 1e3);
         Ok(kernel)
@@ -283,17 +305,10 @@ impl Engine {
                 self.run_with(workspace, pixels, prompts, true)?;
                 Ok(engine.step_times(&workspace.cpu))
             }
-            Kind::Reference(engine) => engine.time_image_steps(pixels),
-            Kind::Whole(_) => {
-                let begun = Instant::now();
-                self.run_with(workspace, pixels, prompts, false)?;
-                Ok(vec![StepTime {
-                    name: "network".into(),
-                    kind: "tract".into(),
-                    gmac: 0.0,
-                    bytes: 0,
-                    nanoseconds: begun.elapsed().as_nanos() as u64,
-                }])
+            Kind::Plain(engine) => {
+                self.check_process()?;
+                self.check_image(pixels)?;
+                engine.time_steps(pixels, prompts, &workspace.limit)
             }
         }
     }
@@ -316,16 +331,9 @@ impl Engine {
         workspace.ran_on = RanOn::Cpu;
         match &self.kind {
             Kind::Cpu(engine) => engine.run(&mut workspace.cpu, pixels, prompts, &workspace.limit, timed),
-            Kind::Reference(engine) => {
+            Kind::Plain(engine) => {
                 let found = engine.run(pixels, prompts, &workspace.limit)?;
                 (workspace.reference, workspace.reference_head_seconds) = found;
-                Ok(())
-            }
-            Kind::Whole(network) => {
-                let limit = &workspace.limit;
-                let run = |prompt: &PromptKernel| limit.check().and_then(|()| network.run(pixels, &prompt.tokens));
-                let found = prompts.map(run).collect::<Result<_, _>>()?;
-                (workspace.reference, workspace.reference_head_seconds) = ([found, Vec::new()], 0.0);
                 Ok(())
             }
         }
@@ -339,7 +347,7 @@ impl Engine {
         }
         match &self.kind {
             Kind::Cpu(_) => workspace.cpu.head_seconds(),
-            Kind::Reference(_) | Kind::Whole(_) => workspace.reference_head_seconds,
+            Kind::Plain(_) => workspace.reference_head_seconds,
         }
     }
 
@@ -371,7 +379,7 @@ impl Engine {
             #[cfg(feature = "gpu")]
             _ if workspace.ran_on == RanOn::Gpu => workspace.gpu.logits(head, prompt, self.extent()),
             Kind::Cpu(engine) => engine.logits(&workspace.cpu, head, prompt),
-            Kind::Reference(_) | Kind::Whole(_) => workspace.reference[head].get(prompt).map(|logits| logits.view()),
+            Kind::Plain(_) => workspace.reference[head].get(prompt).map(|logits| logits.view()),
         };
         found.ok_or_else(|| EngineError::Internal(format!("the last pass had no prompt {prompt}")))
     }
@@ -416,16 +424,6 @@ impl Engine {
             Some(index) => Err(EngineError::NotFinite { name: name(), index, value: pixels[index] }),
             None => Ok(()),
         }
-    }
-}
-
-impl Kind {
-    fn reference(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Result<Self, EngineError> {
-        let weights: Cow<Weights> = match source {
-            WeightSource::Memory(weights) => Cow::Borrowed(weights),
-            WeightSource::Bundle(bundle) => Cow::Owned(bundle.weights()?),
-        };
-        Ok(Kind::Reference(Box::new(ReferenceEngine::new(graph, &weights, options)?)))
     }
 }
 

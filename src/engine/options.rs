@@ -22,8 +22,9 @@ pub struct EngineOptions {
     /// Also yield the confounder map: where the adversarial head, which sees only what the causal masks leave over,
     /// would find the lesion. Costs a second head for each image; switched off, it costs nothing.
     pub confounders: bool,
-    /// Threads that share the work of one pass. Up to 1, everything runs on the calling thread; above, the engine keeps
-    /// the others. Results do not depend on it.
+    /// Threads that share the work of one pass, 64 at most. Up to 1, everything runs on the calling thread, and sessions
+    /// on several threads run side by side; above, the engine keeps the others, and sessions take turns. Results do not
+    /// depend on it.
     pub threads: usize,
     /// The engine to use.
     pub choice: EngineChoice,

@@ -1,7 +1,7 @@
 //! A network of a few nodes that has every kind of connection of the real one.
 
 use super::*;
-use crate::graph::{GraphBuilder, Grid, NodeId, Op, Parts, TAPS};
+use crate::graph::{GraphBuilder, Grid, NodeId, Op, Parts, TAPS, Weights};
 use crate::tract_op::SegmentOp;
 use ndarray::{ArrayD, IxDyn};
 
@@ -56,7 +56,7 @@ fn the_parts_compute_what_the_whole_does() {
     let image = ArrayD::from_shape_vec(vec![3, SIDE, SIDE], pixels()).unwrap();
     let tokens = [3, 5, 11];
     let whole = ReferencePlan::new(&graph, &weights).unwrap();
-    let expected = whole.run(&[Value::Tokens(&tokens), Value::Array(&image)]).unwrap();
+    let expected = whole.run(&[InputValue::Tokens(&tokens), InputValue::Array(&image)]).unwrap();
     let engine = Engine::new(&graph, &weights, EngineOptions::default().with_confounders(true)).unwrap();
     // Padding after the end of text changes nothing.
     for prompt in [&[3, 5, 11][..], &[3, 5, 11, 0, 0]] {
@@ -138,7 +138,7 @@ fn grids_are_honoured() {
     graph.nodes[image.0].quantisation = Some(Grid { scale: 0.25, zero_point: 3 });
     graph.nodes[rest.0].quantisation = Some(Grid { scale: 0.5, zero_point: 0 });
     let pixels = ArrayD::from_shape_vec(IxDyn(&[1, 2, 3]), vec![0.1, 0.13, -9.0, 99.0, 0.37, 0.62]).unwrap();
-    let outputs = ReferencePlan::new(&graph, &Weights::new()).unwrap().run(&[Value::Array(&pixels)]).unwrap();
+    let outputs = ReferencePlan::new(&graph, &Weights::new()).unwrap().run(&[InputValue::Array(&pixels)]).unwrap();
     assert_eq!(outputs[0].as_slice().unwrap(), [0.0, 0.25, -0.75, 63.0, 0.25, 0.5]);
     // Halves are rounded to even.
     assert_eq!(outputs[1].as_slice().unwrap(), [1.0, 1.0, 2.0, 0.0, 1.0, 0.5]);

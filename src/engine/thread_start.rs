@@ -1,14 +1,14 @@
-//! What runs first in each thread that the library starts.
+//! The hook that runs first in each thread that the library starts.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// What a thread of the library's own does.
+/// The purpose of a thread that the library started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ThreadRole {
-    /// Shares the work on a frame with the thread that asked for it, and waits actively between the steps of one frame.
+    /// Shares the work on a frame with the calling thread, and waits actively between the steps of one frame.
     Worker {
         /// From 1; the calling thread is 0.
         index: usize,
@@ -17,8 +17,9 @@ pub enum ThreadRole {
     Stream,
 }
 
-/// Runs first in each thread that the library starts, on that thread: to name it, to keep it on a core, to raise its priority.
-/// Whoever starts the threads goes on when it has returned in all of them. A panic in it is logged, and the thread goes on.
+/// A function that runs first in each thread that the library starts, on that thread, for example to name it, to bind it to a
+/// core, or to raise its priority. The call that starts the threads continues when it has returned in all of them. A panic in it
+/// is logged, and the thread continues.
 #[derive(Clone)]
 pub struct ThreadStart(Arc<dyn Fn(ThreadRole) + Send + Sync>);
 

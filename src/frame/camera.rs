@@ -180,7 +180,7 @@ impl<'a> CameraPicture<'a> {
 }
 
 impl CameraLayout {
-    /// What pictures become.
+    /// The format of converted pictures.
     pub const CONVERTED: PixelFormat = PixelFormat::Rgb8;
 
     /// A picture of `width` x `height` pixels whose rows are `stride_bytes` apart.

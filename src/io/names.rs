@@ -31,7 +31,7 @@ pub enum NameError {
         .0.display(), .1.display()
     )]
     Same(PathBuf, PathBuf),
-    #[error("{}: a result would take the place of this input; write to another folder", .0.display())]
+    #[error("{}: a result would replace this input; write to another folder", .0.display())]
     Overwrites(PathBuf),
 }
 

@@ -1,17 +1,20 @@
-//! The operating system's information about the machine: its CPU and cores, their frequency and temperature, the memory
-//! of this process; and the cores that a thread may run on.
+//! The operating system's information about the machine: its CPU and cores, their frequency, temperature and energy, the
+//! memory of this process and its limits; and the cores that a thread may run on.
 //!
 //! An unavailable figure is `None`, never zero: an unknown figure must not look like a good one.
 
 mod affinity;
 mod cores;
 mod cpu;
+mod energy;
 mod frequency;
+mod limits;
 mod memory;
 mod temperature;
 
 pub use affinity::{AffinityError, allowed_cores, restrict_to};
 pub use cores::{CoreListError, format_cores, parse_cores};
+pub use energy::{EnergyMeasurement, EnergyMeter, EnergySource};
 
 use std::path::{Path, PathBuf};
 

@@ -7,6 +7,7 @@
 mod components;
 mod contour;
 mod measurement;
+#[cfg(feature = "overlay")]
 mod overlay;
 mod probability;
 mod quality;
@@ -15,6 +16,7 @@ mod record;
 pub use components::Components;
 pub use contour::Contour;
 pub use measurement::{Diameter, Measurements};
+#[cfg(feature = "overlay")]
 pub use overlay::{Annotation, Overlay};
 pub use probability::{Mask, Probability, check_threshold};
 pub use quality::{Flag, LOW_SCORE, Quality, STABILITY_THRESHOLDS};
@@ -22,7 +24,7 @@ pub use record::{Record, SequenceRecord, contours_in_mm};
 
 use crate::frame::FrameError;
 
-/// Why there is no result.
+/// Why a result can't be computed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]

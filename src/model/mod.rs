@@ -32,7 +32,7 @@ pub enum ModelError {
     Prompt(#[from] PromptError),
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
-    #[error("the model needs {needed} bytes of memory and may take {allowed}: raise the cap, or take a smaller model")]
+    #[error("the model needs {needed} bytes of memory and may take {allowed}: raise the cap, or use a smaller model")]
     Memory { needed: u64, allowed: u64 },
     #[error("this network runs on plain tract, whose memory has no known bound: open the model without a memory cap")]
     MemoryUnknown,
@@ -197,6 +197,10 @@ impl Model {
 
 /// The engine of a file's network.
 fn plan(file: &ModelFile, options: &ModelOptions) -> Result<Engine, ModelError> {
+    #[cfg_attr(
+        not(feature = "onnx"),
+        expect(clippy::infallible_destructuring_match, reason = "with ONNX there are more kinds of files")
+    )]
     let bundle = match file {
         ModelFile::Bundle(bundle) => bundle,
         #[cfg(feature = "onnx")]

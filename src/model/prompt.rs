@@ -35,7 +35,7 @@ impl Prompt {
         &self.text
     }
 
-    /// Whether it has words that were not in the model's training, as far as the bundle tells.
+    /// Whether it has words that were not in the model's training, as far as the bundle states them.
     pub fn has_unknown_words(&self) -> bool {
         self.has_unknown_words
     }

@@ -12,7 +12,7 @@ const DEQUANTIZE: &str = "DequantizeLinear";
 /// and no other.
 ///
 /// # Errors
-/// Where they differ.
+/// The first difference.
 pub(super) fn check_grids(graph: &Graph, file: &GraphProto) -> Result<(), String> {
     let initializers = Initializers::of(file);
     let quantizers: HashMap<&str, &NodeProto> =

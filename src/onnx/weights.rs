@@ -85,7 +85,7 @@ impl FileWeights {
     /// Reads every parameter of the described graph.
     ///
     /// # Errors
-    /// What is missing, misshapen or not finite, on one line.
+    /// The weight that is missing, misshapen or not finite, on one line.
     pub(crate) fn read(description: &NetworkDescription, file: &Initializers) -> Result<Self, String> {
         let graph = &description.graph;
         let needed = rows_read(graph);

@@ -12,7 +12,7 @@ use tokenizers::{Error, Model, Result, Token};
 /// A token's number in the table, in order of insertion.
 type Index = u32;
 
-/// Where a token's text lies in the table's, and its id.
+/// The position of a token's text in the table's text, and its id.
 #[derive(Clone, Copy)]
 struct Entry {
     start: u32,
@@ -83,7 +83,7 @@ fn text_of<'a>(text: &'a str, entries: &[Entry], index: Index) -> &'a str {
     &text[start as usize..end as usize]
 }
 
-/// What two neighbouring tokens become, and how early.
+/// The token that two neighbouring tokens merge into, and its rank.
 #[derive(Clone, Copy)]
 struct Merge {
     rank: u32,
@@ -106,7 +106,7 @@ struct Symbol {
 }
 
 impl MergeTable {
-    /// Of two merges of one pair the later counts.
+    /// If a pair has two merges, the later one is used.
     ///
     /// # Errors
     /// A merge of, or into, a token that the vocabulary lacks.
@@ -157,7 +157,7 @@ impl MergeTable {
 
     /// Merges the pair of the lowest rank, the leftmost of equals, until none is left.
     fn merge_all(&self, symbols: &mut Vec<Symbol>) {
-        // What each symbol and the one after it become. A word has few; one of thousands of letters takes milliseconds.
+        // The merge of each symbol with the next one. A word has few symbols; one of thousands of letters takes milliseconds.
         let mut pairs: Vec<Option<Merge>> = symbols.windows(2).map(|pair| self.merge(&pair[0], &pair[1])).collect();
         loop {
             let ranked =

@@ -1,13 +1,13 @@
-//! What one prompt found in one frame.
+//! The result of one prompt in one frame.
 
 use crate::frame::Placement;
 use crate::mask::{Contour, Mask, MaskError, Measurements, Probability, Quality};
 use ndarray::ArrayView2;
 use std::sync::OnceLock;
 
-/// What one prompt found in one frame. All maps have the frame's height x width.
+/// The result of one prompt in one frame. All maps have the frame's height x width.
 ///
-/// Contours and measurements are made when they are first asked for, and kept.
+/// Contours and measurements are computed on first use, and cached.
 ///
 /// ```
 /// # use causalclipseg::{Model, ModelOptions, Session, SessionOptions, frame::{Frame, PixelFormat}};
@@ -50,13 +50,13 @@ impl Finding {
         &self.mask
     }
 
-    /// Where the lesion would be found in what the model set aside, 0 to 1; `None` unless the model was opened with
-    /// [`EngineOptions::confounders`](crate::engine::EngineOptions::confounders).
+    /// The probability of lesion, 0 to 1, computed from the features that the model set aside as confounders; `None` unless the
+    /// model was opened with [`EngineOptions::confounders`](crate::engine::EngineOptions::confounders).
     pub fn confounders(&self) -> Option<&Probability> {
         self.confounders.as_ref()
     }
 
-    /// How far to trust all this; `None` where [`SessionOptions::quality`](super::SessionOptions::quality) is off.
+    /// How far to trust this result; `None` if [`SessionOptions::quality`](super::SessionOptions::quality) is off.
     pub fn quality(&self) -> Option<&Quality> {
         self.quality.as_ref()
     }
@@ -73,7 +73,7 @@ impl Finding {
         })
     }
 
-    /// Takes a network's logits in the memory of an earlier frame, and forgets what was made of that one.
+    /// Replaces the maps by those of new logits, in the memory of an earlier frame, and drops what was derived from that frame.
     pub(super) fn take_logits(
         &mut self,
         logits: ArrayView2<'_, f32>,
@@ -96,7 +96,7 @@ impl Finding {
         &mut self.probability
     }
 
-    /// Draws the line between lesion and none.
+    /// Makes the mask of the pixels above the threshold.
     pub(super) fn draw_mask(&mut self, threshold: f32) -> Result<(), MaskError> {
         self.mask.update(&self.probability, threshold)
     }

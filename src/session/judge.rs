@@ -1,20 +1,20 @@
-//! The only place where a flag is given: what makes a result doubtful, from the frame, the prompt and the answer together.
+//! Sets the flags: what makes a result doubtful, by the frame, the prompt and the result together. No other module sets one.
 
 use super::Finding;
 use crate::bundle::Reliability;
 use crate::frame::FrameCondition;
 use crate::mask::{Flag, LOW_SCORE, MaskError};
 
-/// How many flags a result can have at most, so that a warm frame makes no room for more.
+/// The most flags that a result can have, so that a warm frame allocates nothing for them.
 const MOST_FLAGS: usize = 8;
 
-/// What is known of a frame, whatever is looked for on it.
+/// Properties of a frame that do not depend on prompts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FrameFacts {
     pub condition: FrameCondition,
-    /// As its source says.
+    /// False if the source marked the frame as lost.
     pub is_valid: bool,
-    /// It looks like none of the images that the model was trained on.
+    /// Whether the frame is unlike the images that the model was trained on.
     pub is_unfamiliar: bool,
 }
 

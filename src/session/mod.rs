@@ -1,6 +1,6 @@
-//! One session a thread: a frame in, a judged result out.
+//! Runs a model on frames, one session for each thread, and judges the results.
 //!
-//! Every host gets its results here, so that threshold, mask, quality and flags are the same for all of them.
+//! All interfaces (Rust, C, commands) use this module, so that threshold, mask, quality and flags are the same for all of them.
 
 mod finding;
 mod judge;
@@ -20,7 +20,7 @@ use judge::{FrameFacts, judge};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Why a session is not made, or has no result.
+/// An error of creating or running a session.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -37,7 +37,7 @@ pub enum SessionError {
     Smoothing(f32),
 }
 
-/// Runs frames through a [`Model`]; keeps what would otherwise be allocated anew for each. One serves one thread at a time.
+/// Runs frames through a [`Model`] and reuses memory between them. A session serves one thread at a time.
 ///
 /// ```
 /// use causalclipseg::frame::{Frame, PixelFormat};
@@ -65,11 +65,11 @@ pub struct Session {
     smoothing: f32,
     quality: bool,
     time_limit: Option<Duration>,
-    /// Where the bundle tells it.
+    /// If the bundle states it.
     familiar: Option<Arc<FamiliarInputs>>,
     reliability: Option<Arc<Reliability>>,
     watch: FrameWatch,
-    /// One a prompt, where frames are smoothed.
+    /// One for each prompt, if frames are smoothed.
     memories: Vec<Memory>,
     report: FrameReport,
 }
@@ -81,7 +81,7 @@ struct Memory {
 }
 
 impl Session {
-    /// Makes a place to run frames in. It may outlive the model: it keeps the network that it runs.
+    /// Creates a session. It may outlive the model, since it keeps the network.
     ///
     /// # Errors
     /// An option outside of its range.
@@ -108,10 +108,10 @@ impl Session {
         })
     }
 
-    /// Segments a frame: one pass over the image for all prompts. The report stands in memory that the next frame uses again:
-    /// once a frame of the same size was run with as many prompts, running another allocates nothing.
+    /// Segments a frame: one pass over the image for all prompts. The report's memory is reused for the next frame: once a frame
+    /// of the same size was run with as many prompts, running another allocates nothing.
     ///
-    /// Frames are taken for one sequence: a frame is flagged as frozen where it is the one before it, pixel for pixel, and
+    /// Frames are treated as one sequence: a frame is flagged as frozen if it equals the one before it, pixel for pixel, and
     /// [smoothing](SessionOptions::smoothing) goes from one to the next. Where another sequence begins, call
     /// [`Self::restart`].
     ///
@@ -125,7 +125,7 @@ impl Session {
         Ok(&self.report)
     }
 
-    /// [`Self::run`] in a report of the caller's, whose memory is used again. After an error its content means nothing.
+    /// As [`Self::run`], into the caller's report, whose memory is reused. After an error its content is meaningless.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -141,13 +141,13 @@ impl Session {
         let outcome = self.make(frame, prompts, report);
         self.workspace.limit_mut().end();
         if outcome.is_err() {
-            // A frame without a result may come again, and is not frozen for that.
+            // A frame without a result may be submitted again without being flagged as frozen.
             self.watch = before;
         }
         outcome
     }
 
-    /// What ends the run of a frame from another thread.
+    /// A handle that ends the run of a frame from another thread.
     pub fn canceller(&self) -> Canceller {
         self.workspace.limit().canceller().clone()
     }
@@ -198,20 +198,20 @@ impl Session {
         Ok(())
     }
 
-    /// Begins another sequence: smoothing starts anew, and the next frame is not compared with the last one.
+    /// Begins another sequence: smoothing restarts, and the next frame is not compared with the last one.
     pub fn restart(&mut self) {
         self.watch = FrameWatch::default();
         self.memories.clear();
     }
 
-    /// Goes on with a sequence that another session ran so far: with the same frames behind it, and no smoothed maps, since
-    /// another network made those.
+    /// Continues a sequence of another session: the next frame is compared with that session's last one, and smoothing restarts,
+    /// since another network made its maps.
     pub(crate) fn continue_from(&mut self, before: &Self) {
         self.watch = before.watch.clone();
         self.memories.clear();
     }
 
-    /// Runs a frame once, and says where its time went: each step of the network, in the order in which they run.
+    /// Runs a frame once and reports the time of each step of the network, in the order in which they run.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -229,7 +229,7 @@ impl Session {
         }
     }
 
-    /// What is known of a frame whose pixels were prepared.
+    /// The properties of a frame whose pixels were preprocessed.
     fn look_at(&mut self, frame: &Frame<'_>) -> FrameFacts {
         let is_unfamiliar = self.familiar.as_ref().is_some_and(|familiar| {
             familiar.is_unfamiliar(Appearance::of(&self.pixels, self.input_size, self.normalisation))
@@ -237,7 +237,7 @@ impl Session {
         FrameFacts { condition: self.watch.look(frame), is_valid: frame.is_valid(), is_unfamiliar }
     }
 
-    /// Makes one memory a prompt; those of other prompts are forgotten.
+    /// Keeps one smoothed map for each prompt, and drops those of other prompts.
     fn remember(&mut self, prompts: &[Prompt]) {
         self.memories.truncate(prompts.len());
         for (index, prompt) in prompts.iter().enumerate() {

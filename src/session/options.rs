@@ -1,4 +1,4 @@
-//! How a session judges what the network says.
+//! The options of a session.
 
 use super::SessionError;
 use crate::mask::check_threshold;
@@ -8,18 +8,18 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// A pixel is lesion where its probability is above this, which is above 0 and below 1. `None`: as the model says.
+    /// A pixel is lesion where its probability is above this, which is above 0 and below 1. `None`: the model's own.
     pub threshold: Option<f32>,
-    /// How much of each pixel's probability comes from the frames before, 0 or more and less than 1 (exponential smoothing).
-    /// 0, the default, leaves every frame alone: smoothing steadies an outline, and lags behind a moving one. It starts anew
-    /// where the frame's size or region or the prompt changes.
+    /// How much of each pixel's probability comes from the frames before, 0 or more and less than 1 (exponential smoothing). 0,
+    /// the default, turns smoothing off: it steadies an outline, but lags behind a moving one. It restarts when the frame's size
+    /// or region or the prompt changes.
     pub smoothing: f32,
     /// Whether findings carry a [`Quality`](crate::mask::Quality), with the flags that make a result doubtful. True by default;
     /// it takes a pass over each frame and over each mask.
     pub quality: bool,
-    /// How long a frame may take; one that takes longer ends with [`EngineError::TimeLimit`](crate::engine::EngineError::TimeLimit)
-    /// before the network's next step. The work on all prompts together is one step, and a GPU's pass is one. `None`, the
-    /// default: as long as it takes.
+    /// How long a frame may take; one that takes longer ends with
+    /// [`EngineError::TimeLimit`](crate::engine::EngineError::TimeLimit) before the network's next step. The work on all prompts
+    /// together is one step, and so is a GPU's pass. `None`, the default: no limit.
     pub time_limit: Option<Duration>,
 }
 

@@ -3,38 +3,39 @@
 use super::Finding;
 use crate::engine::{GpuTimes, RanOn};
 
-/// The result of one frame: what each prompt found, and what it took.
+/// The result of one frame: a finding for each prompt, and the times.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct FrameReport {
-    /// One a prompt, in the prompts' order.
+    /// One finding for each prompt, in the prompts' order.
     pub findings: Vec<Finding>,
     /// A pixel is lesion where its probability is above this.
     pub threshold: f32,
-    /// Where the time went.
+    /// The time of each stage.
     pub seconds: StageSeconds,
-    /// What ran the network.
+    /// The device that ran the network.
     pub ran_on: RanOn,
-    /// Where the time on a GPU went, if one ran it.
+    /// The time of each stage on the GPU, if one ran the network.
     pub gpu_times: Option<GpuTimes>,
 }
 
-/// Where the time of one frame went, in seconds.
+/// The time that each stage of one frame took, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct StageSeconds {
-    /// From pixels to the network's input; a look at the frame's own condition is part of it.
+    /// From pixels to the network's input, with the checks of the frame's own condition.
     pub preprocess: f64,
-    /// The network up to what depends on a prompt.
+    /// The part of the network that does not depend on prompts.
     pub image: f64,
-    /// Of all prompts together: what follows. The fast engine streams from the decoder's last low-resolution map on.
+    /// The part of the network that depends on prompts, for all prompts together. The fast engine streams from the decoder's last
+    /// low-resolution map on.
     pub head: f64,
-    /// Of all prompts together: probabilities, masks and their quality.
+    /// Probabilities, masks and their quality, for all prompts together.
     pub postprocess: f64,
 }
 
 impl StageSeconds {
-    /// All stages.
+    /// The sum of all stages.
     pub fn total(&self) -> f64 {
         self.preprocess + self.image + self.head + self.postprocess
     }

@@ -1,10 +1,10 @@
-//! What gives way when frames come late: first the rate, where frames wait for each other, then the network, where one
-//! frame alone takes too long. Nothing gives way unless the caller allowed it.
+//! Lowers the load when frames are late: first the rate, if frames wait for each other, then the model, if a single frame takes
+//! too long. It changes only what the caller allowed.
 
 use serde::Serialize;
 use std::time::Duration;
 
-/// What a stream may give up to keep its deadline.
+/// What a stream may lower to keep its deadline.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DegradePolicy {
@@ -12,16 +12,16 @@ pub struct DegradePolicy {
     pub lower_rate: bool,
     /// Switch to the next of the stream's models: one with a smaller input.
     pub smaller_input: bool,
-    /// Frames that are judged together.
+    /// The number of frames that are judged together.
     pub window_frames: u32,
     /// The share of late frames, 0 to 1, that is too much.
     pub late_share: f32,
 }
 
 impl DegradePolicy {
-    /// Late frames are counted and nothing is done about them.
+    /// Late frames are counted only.
     pub const OFF: Self = Self { lower_rate: false, smaller_input: false, window_frames: 32, late_share: 0.1 };
-    /// Whatever helps.
+    /// Both measures are allowed.
     pub const FULL: Self = Self { lower_rate: true, smaller_input: true, ..Self::OFF };
 
     /// See [`Self::lower_rate`].
@@ -51,12 +51,12 @@ impl Default for DegradePolicy {
     }
 }
 
-/// How much a stream has given up; the default is nothing.
+/// The model and the rate that a stream runs at now; the default is the best model and every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Level {
-    /// Which of the stream's models runs, the best being 0.
+    /// The index of the stream's model that runs; 0 is the best.
     pub model: usize,
-    /// One of so many submitted frames is segmented.
+    /// One of this many submitted frames is segmented.
     pub every_nth: u32,
 }
 
@@ -70,10 +70,10 @@ const MAX_EVERY_NTH: u32 = 8;
 /// A step back up waits for this many good windows at first, and for twice as many after each step that did not hold.
 const FIRST_PATIENCE: u32 = 4;
 const MAX_PATIENCE: u32 = 1024;
-/// Of the deadline: below it there is room for twice the frames.
+/// The share of the deadline below which twice the frames fit.
 const ROOMY: f64 = 0.45;
 
-/// Watches how late frames are, and says when to give up more or less.
+/// Watches how late frames are, and decides when to change the level.
 pub(super) struct Governor {
     policy: DegradePolicy,
     deadline: Duration,
@@ -81,7 +81,7 @@ pub(super) struct Governor {
     level: Level,
     frames: u32,
     late: u32,
-    /// Of the window: what the network alone took.
+    /// The longest time that the network took in this window.
     longest_compute: Duration,
     compute_too_long: u32,
     good_windows: u32,
@@ -107,8 +107,8 @@ impl Governor {
         }
     }
 
-    /// Takes note of one frame. Yields the new level where it changes; `latency` counts from submission, `compute` is
-    /// what the network took of it.
+    /// Records one frame. Returns the new level if it changes; `latency` counts from submission, `compute` is the network's part
+    /// of it.
     pub(crate) fn note(&mut self, latency: Duration, compute: Duration) -> Option<Level> {
         self.frames += 1;
         self.late += u32::from(latency > self.deadline);
@@ -159,7 +159,7 @@ impl Governor {
             (self.policy.smaller_input && model + 1 < self.models).then_some(Level { model: model + 1, ..self.level });
         let slower = (self.policy.lower_rate && every_nth < MAX_EVERY_NTH)
             .then_some(Level { every_nth: every_nth * 2, ..self.level });
-        // A lower rate keeps frames from waiting for each other; it makes none of them faster.
+        // A lower rate keeps frames from waiting for each other, but does not speed them up.
         let wanted = if compute_too_long { smaller.or(slower) } else { slower.or(smaller) };
         wanted.unwrap_or(self.level)
     }
@@ -169,7 +169,7 @@ impl Governor {
         let roomy = self.longest_compute.as_secs_f64() < self.deadline.as_secs_f64() * ROOMY;
         match (model, every_nth) {
             (_, 2..) if roomy => Level { every_nth: every_nth / 2, ..self.level },
-            // What the larger model takes now is not known: patience limits how often it is tried.
+            // The larger model's current time is unknown, so patience limits how often it is tried.
             (1.., _) => Level { model: model - 1, ..self.level },
             _ => self.level,
         }
@@ -188,7 +188,7 @@ mod tests {
         Governor::new(DegradePolicy { window_frames: 10, ..policy }, ms(30), models)
     }
 
-    /// Runs whole windows of equal frames, and yields the level after them.
+    /// Runs whole windows of equal frames, and returns the level after them.
     fn windows(governor: &mut Governor, count: u32, latency_ms: u64, compute_ms: u64) -> Level {
         (0..10 * count).for_each(|_| {
             governor.note(ms(latency_ms), ms(compute_ms));
@@ -237,7 +237,7 @@ mod tests {
         windows(&mut governor, 1, 40, 20);
         windows(&mut governor, 1, 60, 50);
         assert_eq!(governor.level, Level { model: 1, every_nth: 2 });
-        // 20 ms of 30 leave no room for twice the frames, though they may do for the larger model.
+        // 20 ms of 30 are too much for twice the frames, though the larger model may still fit.
         assert_eq!(windows(&mut governor, 16, 20, 20), Level { model: 0, every_nth: 2 });
         assert_eq!(windows(&mut governor, 64, 20, 20), Level { model: 0, every_nth: 2 });
         assert_eq!(windows(&mut governor, 64, 10, 10), Level::default());

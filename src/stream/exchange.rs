@@ -1,5 +1,5 @@
-//! Where the thread that has frames and the thread that segments them meet: slots go round between two bounded queues,
-//! the free ones and the filled ones, and neither side waits for the other.
+//! Passes frames from the submitting thread to the worker: slots circulate between two bounded queues, free ones and filled ones,
+//! and neither side waits for the other.
 
 use super::slot::Slot;
 use heapless::mpmc;
@@ -12,12 +12,12 @@ pub const MAX_QUEUED_FRAMES: usize = 8;
 /// A power of two that holds every slot there is: [`MAX_QUEUED_FRAMES`], one being filled and one being segmented.
 const CAPACITY: usize = 16;
 
-/// Attempts while the other thread is in the middle of its own.
+/// The number of attempts while the other thread is in the middle of an operation.
 const ATTEMPTS: usize = 64;
 
-/// heapless's queue refuses while another thread was interrupted inside of it, though it is neither full nor empty. That
-/// is why it is deprecated as a pool; here every refusal has an answer: a frame that can't be queued is dropped and
-/// counted, as any frame that comes too fast, and a slot is given back until it is taken.
+/// heapless's queue fails while another thread is interrupted inside it, though it is neither full nor empty. That is why it is
+/// deprecated as a pool; here every failure is handled: a frame that can't be queued is dropped and counted, like any frame that
+/// arrives too fast, and returning a slot is retried until it succeeds.
 type Queue = mpmc::Queue<Box<Slot>, CAPACITY>;
 
 #[expect(deprecated, reason = "see `Queue`")]
@@ -28,13 +28,13 @@ fn queue() -> Queue {
 pub(super) struct Exchange {
     free: Queue,
     filled: Queue,
-    /// Frames in `filled`: a hint, since it changes beside the queue and not with it.
+    /// The number of frames in `filled`: a hint, since it is not updated atomically with the queue.
     waiting: AtomicUsize,
     depth: usize,
 }
 
 impl Exchange {
-    /// For at most `depth` waiting frames, 1 to [`MAX_QUEUED_FRAMES`].
+    /// An exchange for at most `depth` waiting frames, 1 to [`MAX_QUEUED_FRAMES`].
     pub(crate) fn new(depth: usize) -> Self {
         let depth = depth.clamp(1, MAX_QUEUED_FRAMES);
         let exchange = Self { free: queue(), filled: queue(), waiting: AtomicUsize::new(0), depth };
@@ -44,7 +44,7 @@ impl Exchange {
         exchange
     }
 
-    /// Frames that wait.
+    /// The number of waiting frames.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Acquire)
     }
@@ -68,17 +68,17 @@ impl Exchange {
         Some(slot)
     }
 
-    /// Puts a frame behind those that wait. Yields it back where the queue does not take it.
+    /// Appends a frame to those that wait. Returns it if the queue does not accept it.
     pub(crate) fn enqueue(&self, slot: Box<Slot>) -> Result<(), Box<Slot>> {
-        // Before the slot is there, so that the count never falls below zero.
+        // Counted before the slot is queued, so that the count never falls below zero.
         self.waiting.fetch_add(1, Ordering::AcqRel);
         put(&self.filled, slot).inspect_err(|_| {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
         })
     }
 
-    /// Makes a slot free. The queue holds more than there are slots, so it refuses one only while another thread was
-    /// interrupted in the same place a whole round ago; sleeping lets that one go on whatever its priority.
+    /// Returns a slot to the free ones. The queue has more places than there are slots, so it fails only while another thread is
+    /// interrupted in the same place since the round before; sleeping lets that thread continue whatever its priority.
     pub(crate) fn give_back(&self, mut slot: Box<Slot>) {
         while let Err(refused) = put(&self.free, slot) {
             slot = refused;
@@ -143,8 +143,8 @@ mod tests {
         assert_eq!((order, exchange.waiting()), (vec![0, 1, 2], 0));
     }
 
-    /// Two threads hand slots round as a stream does, much faster than a network would: no slot is lost, none is handed
-    /// out twice, and what arrives is whole and in order.
+    /// Two threads exchange slots as a stream does, much faster than a network would: no slot is lost, none is given out twice,
+    /// and frames arrive complete and in order.
     #[test]
     fn two_threads_never_share_a_slot() {
         let exchange = Exchange::new(2);

@@ -1,4 +1,4 @@
-//! Durations counted in buckets, in memory that never grows.
+//! Counts durations in buckets, in a fixed amount of memory.
 //!
 //! Buckets are logarithmic over octaves and linear inside one, as in HdrHistogram: every octave is cut into 128 equal
 //! buckets, so a duration is known to within 0.8 % whatever its size, and percentiles of a month of frames cost as much as
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Buckets of an octave, as a power of two.
 const SPLIT_BITS: u32 = 7;
 const SPLIT: usize = 1 << SPLIT_BITS;
-/// The last octave ends at 2^42 ns, 73 minutes; what takes longer is counted as that long.
+/// The last octave ends at 2^42 ns, 73 minutes; longer durations are counted as that long.
 const MAX_NS: u64 = (1 << 42) - 1;
 const BUCKETS: usize = (42 - SPLIT_BITS as usize + 1) * SPLIT;
 
@@ -24,31 +24,31 @@ pub struct Histogram {
     max_ns: AtomicU64,
 }
 
-/// What a latency table shows, in milliseconds; all zero where nothing was recorded.
+/// The figures of a latency table, in milliseconds; all zero if nothing was recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Exact.
     pub min: f64,
     /// Exact.
     pub mean: f64,
-    /// Of the population, not of a sample.
+    /// The population's standard deviation, not a sample's.
     pub stddev: f64,
-    /// Half of the values are not above it.
+    /// The median: half of the values do not exceed it.
     pub p50: f64,
-    /// 90 % of the values are not above it.
+    /// 90 % of the values do not exceed it.
     pub p90: f64,
-    /// 95 % of the values are not above it.
+    /// 95 % of the values do not exceed it.
     pub p95: f64,
-    /// 99 % of the values are not above it.
+    /// 99 % of the values do not exceed it.
     pub p99: f64,
-    /// 99.9 % of the values are not above it.
+    /// 99.9 % of the values do not exceed it.
     pub p999: f64,
     /// Exact.
     pub max: f64,
 }
 
 impl Histogram {
-    /// With nothing in it.
+    /// An empty histogram.
     pub fn new() -> Self {
         Self {
             counts: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
@@ -82,7 +82,7 @@ impl Histogram {
         self.max_ns.fetch_max(other.max_ns.load(Relaxed), Relaxed);
     }
 
-    /// Forgets everything. What is recorded at the same moment may be counted in part.
+    /// Clears the counts. Durations recorded at the same moment may be counted in part.
     pub fn clear(&self) {
         self.counts.iter().chain([&self.count, &self.sum_ns, &self.max_ns]).for_each(|counter| {
             counter.store(0, Relaxed);
@@ -90,12 +90,12 @@ impl Histogram {
         self.min_ns.store(u64::MAX, Relaxed);
     }
 
-    /// How many durations were recorded.
+    /// The number of recorded durations.
     pub fn count(&self) -> u64 {
         self.count.load(Relaxed)
     }
 
-    /// The shortest duration, exactly; zero where nothing was recorded.
+    /// The shortest duration, exactly; zero if nothing was recorded.
     pub fn min(&self) -> Duration {
         let ns = self.min_ns.load(Relaxed);
         Duration::from_nanos(if ns == u64::MAX { 0 } else { ns })
@@ -112,7 +112,7 @@ impl Histogram {
     }
 
     /// The smallest recorded duration that at least `percent` of all do not exceed (the nearest-rank percentile), to
-    /// within half a bucket, 0.4 %. `percent` is brought into 0..100; zero where nothing was recorded.
+    /// within half a bucket, 0.4 %. `percent` is clamped to 0..=100; zero if nothing was recorded.
     pub fn percentile(&self, percent: f64) -> Duration {
         let count: u64 = self.counts.iter().map(|bucket| bucket.load(Relaxed)).sum();
         // `max` first: it turns NaN into 0.
@@ -139,7 +139,7 @@ impl Histogram {
         if count == 0 { Duration::ZERO } else { Duration::from_nanos((sum / count as f64).sqrt() as u64) }
     }
 
-    /// What was recorded so far.
+    /// A summary of the recorded durations.
     pub fn summary(&self) -> Summary {
         let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
         let percentile = |percent| ms(self.percentile(percent));

@@ -1,16 +1,17 @@
-//! Live frames: a thread of its own segments them as they come, and what is too much gives way instead of piling up.
+//! Segments live frames on a thread of its own as they arrive, and drops frames that come too fast instead of queueing them
+//! without bound.
 //!
 //! ```text
 //! Stream::submit --copy--> free slot --> filled queue --> worker: segment --> receiver(StreamEvent)
 //!      (your thread, never waits)                         (its own thread)     (on that thread)
 //! ```
 //!
-//! Submitting copies the frame's region of interest into memory that the stream reuses, and returns. If frames come faster
-//! than the network runs, the newest wins and older ones are dropped and counted; so a result is never older than one
-//! frame's wait and one frame's work. Prompts can be changed while frames run: they are encoded on the thread that asks,
-//! and take effect between two frames. A frame that fails, or makes something panic, is reported and the stream goes on.
+//! Submitting copies the frame's region of interest into memory that the stream reuses, and returns. If frames arrive faster than
+//! the network runs, the newest is kept and older ones are dropped and counted; so a result is never older than one frame's wait
+//! and one frame's work. Prompts can be changed while frames run: they are encoded on the calling thread, and take effect between
+//! two frames. A frame that fails or causes a panic is reported and the stream continues.
 //!
-//! All memory is bounded: slots, results and histograms are made once and grow only with the size of frames.
+//! All memory is bounded: slots, results and histograms are allocated once and grow only with the size of frames.
 
 mod degrade;
 mod exchange;
@@ -44,19 +45,19 @@ use worker::Worker;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct StreamOptions {
-    /// From submission to result; what takes longer is late. `None`: nothing is.
+    /// The time from submission to result after which a frame counts as late. `None`: no deadline.
     pub deadline: Option<Duration>,
     /// What happens when frames come faster than they are segmented.
     pub backlog: Backlog,
     /// Frames that may wait, 1 to [`MAX_QUEUED_FRAMES`].
     pub queued_frames: usize,
-    /// The largest frame that is taken: width x height x bytes a pixel. A stream keeps `queued_frames` + 2 of them.
+    /// The largest frame that is accepted: width x height x bytes a pixel. A stream keeps `queued_frames` + 2 of them.
     pub max_frame_bytes: usize,
-    /// What may be given up when frames are late; nothing by default.
+    /// What may be lowered when frames are late; nothing by default.
     pub degrade: DegradePolicy,
-    /// How results are made. Smoothing starts anew where the stream switches models, too.
+    /// The options of results. Smoothing also restarts when the stream switches models.
     pub session: SessionOptions,
-    /// Runs first in the stream's thread.
+    /// A function that runs first in the stream's thread.
     pub on_thread_start: Option<ThreadStart>,
 }
 
@@ -78,37 +79,37 @@ impl Default for StreamOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backlog {
-    /// The newest frame counts, older ones are dropped: for live pictures.
+    /// Keep the newest frame and drop older ones: for live video.
     #[default]
     LatestWins,
-    /// Every frame counts, and a full queue refuses the next one: for recordings.
+    /// Keep every frame, and refuse the next one while the queue is full: for recordings.
     KeepOrder,
 }
 
-/// What became of a submitted frame.
+/// The outcome of submitting a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Submission {
-    /// It waits for the worker. Frames are numbered from 0, skipped ones too.
+    /// The frame waits for the worker. Frames are numbered from 0, skipped ones too.
     Queued {
-        /// Its number.
+        /// The frame's number.
         sequence: u64,
     },
-    /// It is left out, since the stream has lowered its rate.
+    /// The frame was skipped, since the stream has lowered its rate.
     Skipped {
-        /// Its number.
+        /// The frame's number.
         sequence: u64,
     },
-    /// It is dropped: several threads submitted at once.
+    /// The frame was dropped, since several threads submitted at once.
     Dropped {
-        /// Its number.
+        /// The frame's number.
         sequence: u64,
     },
-    /// The queue is full, and the frame was not taken; only with [`Backlog::KeepOrder`].
+    /// The queue is full, and the frame was refused; only with [`Backlog::KeepOrder`].
     Full,
 }
 
-/// Why a stream does not start, or does not take something.
+/// An error of starting or using a stream.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -123,7 +124,7 @@ pub enum StreamError {
         "the frame takes {bytes} bytes and the stream at most {limit}: crop or shrink it, or raise max_frame_bytes"
     )]
     FrameBytes { bytes: usize, limit: usize },
-    #[error("the stream's thread cannot be made ({0}): close other programs or raise the limit of threads")]
+    #[error("the stream's thread cannot be created ({0}): close other programs or raise the limit of threads")]
     Thread(std::io::Error),
     #[error("the stream has stopped ({0}): open a new one")]
     Stopped(String),
@@ -139,7 +140,7 @@ pub enum StreamError {
     Session(#[from] SessionError),
 }
 
-/// A worker that segments frames as they come.
+/// A worker that segments frames as they arrive.
 ///
 /// ```
 /// use causalclipseg::frame::{Frame, PixelFormat};
@@ -164,13 +165,13 @@ pub enum StreamError {
 pub struct Stream {
     shared: Arc<Shared>,
     models: Vec<Arc<Model>>,
-    /// Of the prompts; held while they are handed over, so that the last to ask wins.
+    /// The prompts' generation; locked while prompts are passed on, so that the last call wins.
     generation: Mutex<u64>,
     thread: Thread,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What both sides see.
+/// The state that the stream and its worker share.
 struct Shared {
     options: StreamOptions,
     exchange: Exchange,
@@ -178,11 +179,11 @@ struct Shared {
     counters: Counters,
     sequence: AtomicU64,
     ending: AtomicU8,
-    /// Why the worker gave up.
+    /// Why the worker stopped.
     stopped: OnceLock<String>,
-    /// Tells those who wait for room in the queue that there may be some.
+    /// Notifies waiting submitters that the queue may have a free place.
     room: (Mutex<()>, Condvar),
-    /// The process that the worker is a thread of.
+    /// The process that the worker belongs to.
     process: u32,
 }
 
@@ -192,7 +193,7 @@ const RUNNING: u8 = 0;
 const FINISHING: u8 = 1;
 const CLOSING: u8 = 2;
 
-/// A waiting submitter looks again after this long, should it have missed the call.
+/// A waiting submitter checks again after this long, in case it missed the notification.
 const ROOM_CHECK: Duration = Duration::from_millis(2);
 
 impl Stream {
@@ -234,7 +235,7 @@ impl Stream {
             worker.run();
         };
         let worker = thread.spawn(body).map_err(StreamError::Thread)?;
-        // Until the hook has returned and its end of the channel is gone.
+        // Waits until the hook has returned and dropped its end of the channel.
         let _ = starts.recv();
         let thread = worker.thread().clone();
         Ok(Self { shared, models, generation: Mutex::new(0), thread, worker: Mutex::new(Some(worker)) })
@@ -244,7 +245,7 @@ impl Stream {
     /// and comes back with the result.
     ///
     /// # Errors
-    /// [`StreamError::FrameBytes`], and [`StreamError::Stopped`] after the worker gave up.
+    /// [`StreamError::FrameBytes`], and [`StreamError::Stopped`] after the worker stopped.
     pub fn submit(&self, frame: &Frame<'_>, timestamp_us: u64) -> Result<Submission, StreamError> {
         let submitted = Instant::now();
         self.shared.check_process()?;
@@ -253,7 +254,7 @@ impl Stream {
             return Err(StreamError::Stopped(reason.clone()));
         }
         if self.shared.ending.load(Ordering::Acquire) != RUNNING {
-            return Err(StreamError::Stopped("it was ended".into()));
+            return Err(StreamError::Stopped("it was closed".into()));
         }
         let (bytes, limit) = (packed_bytes(frame), options.max_frame_bytes);
         if bytes > limit {
@@ -275,7 +276,7 @@ impl Stream {
         slot.fill(frame);
         (slot.sequence, slot.timestamp_us, slot.submitted) = (sequence, timestamp_us, submitted);
         while options.backlog == Backlog::LatestWins && exchange.is_full() {
-            // Nothing to take: the worker was faster.
+            // The queue is empty: the worker was faster.
             let Some(oldest) = exchange.take_oldest() else { break };
             count(&counters.dropped);
             exchange.give_back(oldest);
@@ -290,7 +291,7 @@ impl Stream {
         Ok(Submission::Queued { sequence })
     }
 
-    /// [`Stream::submit`] that waits for room in a full queue, at most `patience`; [`Submission::Full`] after that.
+    /// As [`Stream::submit`], but waits up to `patience` while the queue is full; [`Submission::Full`] after that.
     pub fn submit_wait(
         &self,
         frame: &Frame<'_>,
@@ -310,12 +311,11 @@ impl Stream {
         }
     }
 
-    /// Looks for something else from the next frame on. Encodes on the calling thread, which should not be the one that
-    /// submits frames. Yields the number that results of these prompts carry as
-    /// [`FrameResult::prompt_generation`].
+    /// Changes the prompts from the next frame on. Encodes them on the calling thread, which should not be the one that submits
+    /// frames. Returns the number that results of these prompts carry as [`FrameResult::prompt_generation`].
     ///
     /// # Errors
-    /// No prompt, or one that cannot be encoded; then the old ones stay.
+    /// An empty list, or a prompt that cannot be encoded; the old prompts stay in effect.
     pub fn set_prompts(&self, prompts: &[&str]) -> Result<u64, StreamError> {
         self.shared.check_process()?;
         let mut set = PromptSet::encode(&self.models, prompts)?;
@@ -331,42 +331,42 @@ impl Stream {
         self.shared.counters.snapshot()
     }
 
-    /// Whether the calling thread is the stream's own, on which `receive` runs.
+    /// Whether this is the stream's own thread, on which `receive` runs.
     pub fn is_own_thread(&self) -> bool {
         self.thread.id() == thread::current().id()
     }
 
-    /// Segments the frames that wait, then ends.
+    /// Segments the waiting frames, then ends.
     pub fn finish(self) -> Statistics {
         self.end(true);
         self.statistics()
     }
 
-    /// Ends after the frame that is being segmented; those that wait are dropped.
+    /// Ends after the frame that is being segmented; waiting frames are dropped.
     pub fn close(self) -> Statistics {
         self.end(false);
         self.statistics()
     }
 
-    /// Ends a stream that others still hold, as [`Stream::finish`] where `finish` and as [`Stream::close`] where not.
-    /// Returns when the last event was received; from its own thread a stream can only be told to end. In a fork of the
-    /// process that started it nothing happens: there is no thread to end.
+    /// Ends a stream that is shared, like [`Stream::finish`] if `finish` and like [`Stream::close`] otherwise. Returns after the
+    /// last event was received; called on the stream's own thread it only requests the end. In a fork of the process that started
+    /// the stream it does nothing, since the fork lacks the thread.
     pub fn end(&self, finish: bool) {
         if self.shared.is_forked() {
             return;
         }
-        // Closing is stronger than finishing, whoever says it.
+        // A request to close overrides one to finish.
         self.shared.ending.fetch_max(if finish { FINISHING } else { CLOSING }, Ordering::AcqRel);
         self.thread.unpark();
         if self.is_own_thread() {
             return;
         }
-        // Held while waiting, so that everybody who ends the stream sees its end.
+        // Locked while waiting, so that every caller returns after the stream's end.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         if worker.take().is_some_and(|worker| worker.join().is_err()) {
             log::error!("the stream's thread panicked");
         }
-        // One that was submitted at the same moment.
+        // A frame that was submitted at the same moment.
         self.shared.drop_waiting();
     }
 }
@@ -435,7 +435,7 @@ impl StreamOptions {
         let Self { deadline, queued_frames, degrade, session, .. } = self;
         session.check()?;
         if deadline.is_some_and(|deadline| deadline.is_zero()) {
-            return refuse("the deadline", "zero".into(), "more than nothing");
+            return refuse("the deadline", "zero".into(), "more than 0");
         }
         if !(1..=MAX_QUEUED_FRAMES).contains(queued_frames) {
             return refuse("the number of queued frames", queued_frames.to_string(), "1 to 8");

@@ -1,4 +1,4 @@
-//! What a stream looks for, and how that changes while it runs.
+//! The prompts of a stream, and their replacement while it runs.
 
 use super::StreamError;
 use crate::engine::MAX_PROMPTS;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(super) struct PromptSet {
     /// By model, then by sentence.
     encoded: Vec<Vec<Prompt>>,
-    /// Counts from 0; each change is one more.
+    /// The number of changes so far.
     generation: u64,
 }
 
@@ -41,7 +41,7 @@ impl PromptSet {
     }
 }
 
-/// Hands a new set to the worker without a lock. Of several that come before the worker looks, the newest counts.
+/// Passes a new set to the worker without a lock. If several arrive before the worker checks, the newest is used.
 pub(super) struct Mailbox(mpmc::Queue<Arc<PromptSet>, 4>);
 
 impl Mailbox {
@@ -50,16 +50,16 @@ impl Mailbox {
         Self(mpmc::Queue::new())
     }
 
-    /// Only one thread at a time may put, so that the newest set is put last.
+    /// Only one thread at a time may call this, so that the newest set is put last.
     pub(crate) fn put(&self, mut set: Arc<PromptSet>) {
         while let Err(refused) = self.0.enqueue(set) {
             set = refused;
-            // Full of sets that nobody looked at yet: the oldest of them is out of date anyway.
+            // The queue is full of unread sets, of which the oldest is out of date.
             drop(self.0.dequeue());
         }
     }
 
-    /// The newest set, if there is one that was not taken yet.
+    /// The newest set that was not taken yet.
     pub(crate) fn take_newest(&self) -> Option<Arc<PromptSet>> {
         std::iter::from_fn(|| self.0.dequeue()).last()
     }

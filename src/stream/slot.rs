@@ -10,10 +10,10 @@ pub(super) struct Slot {
     mm_per_pixel: Option<[f32; 2]>,
     valid: bool,
     pub sequence: u64,
-    /// By the caller's clock.
+    /// The caller's timestamp.
     pub timestamp_us: u64,
     pub submitted: Instant,
-    /// What submitting took, the last step left out.
+    /// The time of submitting, without its last step.
     pub handling: Duration,
     /// When it was put into the queue.
     pub queued: Instant,
@@ -63,12 +63,12 @@ impl Slot {
         }
     }
 
-    /// Copies the region of interest to its place in a frame of the same size. The rest is zero: nothing reads it but
-    /// overlays, and copying a screen around a scan would cost more than the scan.
+    /// Copies the region of interest to its place in a frame of the same size. The rest is zero: only overlays read it, and
+    /// copying a screen around a scan would cost more than copying the scan.
     pub(crate) fn fill(&mut self, frame: &Frame<'_>) {
         let shape = Shape::of(frame);
         if self.shape != shape {
-            // What an earlier frame left would show outside of the new region.
+            // An earlier frame's pixels would show outside the new region.
             self.pixels.clear();
             self.pixels.resize(packed_bytes(frame), 0);
             self.shape = shape;

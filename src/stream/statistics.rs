@@ -1,4 +1,4 @@
-//! What a stream counts.
+//! The statistics of a stream.
 
 use super::degrade::Level;
 use super::histogram::{Histogram, Summary};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// `failed` and those that are still under way.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Statistics {
-    /// Frames that the stream took.
+    /// Frames that the stream accepted.
     pub submitted: u64,
     /// Frames with a result.
     pub processed: u64,
@@ -19,24 +19,24 @@ pub struct Statistics {
     pub skipped: u64,
     /// Frames that the network failed on.
     pub failed: u64,
-    /// Of `processed`: frames whose result came after the deadline.
+    /// Processed frames whose result came after the deadline.
     pub late: u64,
-    /// How often other prompts took effect.
+    /// How often the prompts were changed.
     pub prompt_changes: u64,
-    /// How often more was given up to keep the deadline.
+    /// How often the level was lowered to keep the deadline.
     pub degraded: u64,
-    /// How often something was taken back.
+    /// How often the level was raised again.
     pub recovered: u64,
-    /// What is given up now.
+    /// The current model and rate.
     pub level: Level,
     /// From submission to result.
     pub latency_ms: Summary,
-    /// Of that: from the queue to the worker. Where the worker is idle, what it takes to wake it up.
+    /// The part of the latency from the queue to the worker; for an idle worker, the time to wake it.
     pub queue_ms: Summary,
-    /// Of that: the network with its preprocessing and postprocessing, and the quality.
+    /// The part of the latency of the network with its preprocessing and postprocessing, and of the quality.
     pub compute_ms: Summary,
-    /// Everything else that the stream did for a frame that was processed, on both threads: copying it, queueing it,
-    /// bookkeeping. The way through the queue is `queue_ms`, and what the receiver of results does is in neither.
+    /// The stream's other work for a processed frame, on both threads: copying, queueing, bookkeeping. The time in the queue is
+    /// `queue_ms`; the receiver's own time is in neither.
     pub bookkeeping_ms: Summary,
 }
 
@@ -92,7 +92,7 @@ impl Counters {
             queue_ms: self.queue.summary(),
             compute_ms: self.compute.summary(),
             bookkeeping_ms: self.bookkeeping.summary(),
-            // Last, so that no frame is counted as done before it is counted at all.
+            // Read last, so that no frame counts as done before it counts as submitted.
             submitted: read(&self.submitted),
         }
     }

@@ -15,63 +15,63 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a stream tells whoever receives its results.
+/// An event that a stream passes to its receiver.
 #[non_exhaustive]
 pub enum StreamEvent<'a> {
     /// A frame with its result.
     Frame(FrameResult<'a>),
-    /// One frame without a result; the stream goes on.
+    /// A frame failed; the stream continues.
     Failed {
         /// The frame's number, in the order of submission.
         sequence: u64,
-        /// As it was submitted.
+        /// The timestamp that was submitted with the frame.
         timestamp_us: u64,
         /// What failed.
         reason: &'a str,
     },
-    /// The deadline is missed too often, or was kept for long enough: other frames, or another model, from here on.
+    /// The rate or the model changes, since the deadline was missed too often or kept for long enough.
     LevelChanged {
         /// The level until now.
         from: Level,
         /// The level from now on.
         to: Level,
     },
-    /// The worker gives up, and no more frames are taken.
+    /// The worker stopped, and no more frames are accepted.
     Stopped {
         /// What stopped it.
         reason: &'a str,
     },
 }
 
-/// What was found in one frame, lent until the receiver returns.
+/// The result of one frame, borrowed until the receiver returns.
 #[non_exhaustive]
 pub struct FrameResult<'a> {
-    /// Frames are numbered from 0 in the order of submission.
+    /// The frame's number, from 0 in the order of submission.
     pub sequence: u64,
-    /// As it was submitted.
+    /// The timestamp that was submitted with the frame.
     pub timestamp_us: u64,
-    /// Its size, region and pixels; those outside of the region are zero.
+    /// The frame's size, region and pixels; pixels outside the region are zero.
     pub frame: Frame<'a>,
-    /// What was looked for.
+    /// The prompts.
     pub prompts: &'a [Prompt],
-    /// Counts the changes of prompts, from 0.
+    /// The number of prompt changes before this result.
     pub prompt_generation: u64,
-    /// What was found, in the prompts' order.
+    /// The findings, in the prompts' order.
     pub report: &'a FrameReport,
     /// From submission to result.
     pub latency: Duration,
-    /// Whether that is more than the deadline.
+    /// Whether the latency exceeds the deadline.
     pub late: bool,
-    /// What was given up when it ran.
+    /// The model and rate at which the frame ran.
     pub level: Level,
 }
 
 pub(super) type Receiver = Box<dyn FnMut(StreamEvent<'_>) + Send>;
 
-/// Frames in a row that panic before the worker gives up: whatever is broken, it is not the frames.
+/// The number of consecutive panics after which the worker stops, since the frames are then not the cause.
 const MAX_PANICS: u32 = 3;
 
-/// A worker without frames looks around this often, should it have missed the call.
+/// The interval at which an idle worker checks for frames, in case it missed a notification.
 const IDLE_CHECK: Duration = Duration::from_millis(100);
 
 pub(super) struct Worker {
@@ -99,13 +99,13 @@ impl Worker {
         Ok(Self { shared, models, sessions, prompts, receive, governor, level: Level::default(), panics: 0 })
     }
 
-    /// Segments until the stream ends.
+    /// Segments frames until the stream ends.
     pub(crate) fn run(mut self) {
         loop {
-            // Before looking for a frame: one that was submitted before the end was announced is then seen.
+            // Read before looking for a frame, so that frames submitted before the end are still seen.
             let ending = self.shared.ending.load(Ordering::Acquire);
             if self.shared.is_forked() {
-                // The receiver forked, and this is the copy's only thread: there is nobody to work for.
+                // The receiver forked, and this is the copy's only thread, which has nothing left to do.
                 return;
             }
             if ending == CLOSING || self.panics >= MAX_PANICS {
@@ -139,7 +139,7 @@ impl Worker {
     }
 
     fn step(&mut self, slot: Box<Slot>) {
-        // Whatever a panic left half done is made anew below, or overwritten by the next frame.
+        // State that a panic left incomplete is rebuilt below, or overwritten by the next frame.
         match catch_unwind(AssertUnwindSafe(|| self.process(&slot))) {
             Ok(Ok(())) => self.panics = 0,
             Ok(Err(error)) => {
@@ -209,7 +209,7 @@ impl Worker {
         count(if worse { &counters.degraded } else { &counters.recovered });
         log::warn!(
             "{}: from here on one of {} frames, by model {} of {}",
-            if worse { "the deadline is missed too often" } else { "there is time again" },
+            if worse { "the deadline is missed too often" } else { "the deadline is kept again" },
             to.every_nth,
             to.model + 1,
             self.models.len()
@@ -229,7 +229,7 @@ impl Worker {
         self.tell(StreamEvent::Failed { sequence, timestamp_us, reason });
     }
 
-    /// Tells of a failure to a receiver that may be what failed.
+    /// Reports a failure to the receiver, which may itself be the cause.
     fn tell(&mut self, event: StreamEvent<'_>) {
         if catch_unwind(AssertUnwindSafe(|| (self.receive)(event))).is_err() {
             log::error!("the receiver of the stream's results panicked");
@@ -251,7 +251,7 @@ impl Worker {
     fn give_up(&mut self) {
         let reason = format!("{MAX_PANICS} frames in a row panicked");
         log::error!("the stream stops: {reason}");
-        // Nobody else sets it.
+        // Only this thread sets it.
         let _ = self.shared.stopped.set(reason.clone());
         self.tell(StreamEvent::Stopped { reason: &reason });
     }

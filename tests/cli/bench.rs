@@ -93,6 +93,16 @@ fn the_schema_refuses_other_rows() {
 }
 
 #[test]
+fn sessions_at_once_are_an_axis() {
+    let desk = Desk::new();
+    let rows = measure(&desk, &["--runs", "4", "--sessions", "1,3"]);
+    let counts: Vec<(u64, u64)> =
+        rows.iter().map(|row| (row["sessions"].as_u64().unwrap(), row["runs"].as_u64().unwrap())).collect();
+    assert_eq!(counts, [(1, 4), (3, 12)]);
+    assert!(rows[0]["allocations_per_frame"].is_number() && rows[1]["allocations_per_frame"].is_null());
+}
+
+#[test]
 fn every_format_says_the_same() {
     let desk = Desk::new();
     let printed = |format: &str| {
@@ -157,6 +167,17 @@ fn budgets_and_baselines_decide_the_exit_code() {
     let compared = measure(&desk, &["--runs", "12", "--baseline", &fast]);
     assert!(compared[0]["baseline"]["p50_ratio"].as_f64().unwrap() > 50.0);
     assert_eq!(compared[0]["baseline"]["regressed"], Value::Null);
+    rows[0]["version"] = json!("0.0.1");
+    rows[0]["model_sha256"] = json!("00".repeat(32));
+    let older = baseline("older.json", 1.0, &mut rows);
+    let refused = bench(&desk, &["--runs", "2", "--baseline", &older]).assert().code(1);
+    let error = text(&refused.get_output().stderr);
+    assert!(error.contains("version 0.0.1 then") && error.contains("--across version"), "{error}");
+    assert_eq!(text(&refused.get_output().stdout), "");
+    let refused = bench(&desk, &["--runs", "2", "--baseline", &older, "--across", "version"]).assert().code(1);
+    let error = text(&refused.get_output().stderr);
+    assert!(error.contains("model 000000000000 then") && error.contains("--across model,version"), "{error}");
+    bench(&desk, &["--runs", "2", "--baseline", &older, "--across", "version,model"]).assert().code(0);
     let other = bench(&desk, &["--runs", "2", "--prompts", "2", "--baseline", &fast]).assert().code(1);
     assert!(text(&other.get_output().stderr).contains("no row that can be compared"));
 }
@@ -240,7 +261,7 @@ fn bad_input_is_one_line() {
         assert!(!text(&refused.get_output().stderr).is_empty(), "{arguments:?}");
     }
     let unknown = bench(&desk, &["--isa", "mmx"]).assert().code(2);
-    assert!(text(&unknown.get_output().stderr).contains("no instruction set `mmx`"));
+    assert!(text(&unknown.get_output().stderr).contains("unknown instruction set `mmx`"));
     let without_gpu: (&[&str], &str) = (&["--device", "gpu"], "no GPU engine");
     let failures: [(&[&str], &str); 5] = [
         (&["--size", "64"], "takes 32 x 32 pixels, not 64 x 64"),
@@ -271,8 +292,9 @@ fn bad_input_is_one_line() {
 #[test]
 fn what_the_system_refuses_is_unknown_and_it_runs_all_the_same() {
     let desk = Desk::new();
-    let many = bench(&desk, &["--runs", "2", "--threads", "256", "--format", "json"]).assert().success();
-    assert!(text(&many.get_output().stderr).contains("warning: 256 threads share"), "{many}");
+    let many =
+        bench(&desk, &["--runs", "2", "--threads", "64", "--sessions", "2", "--format", "json"]).assert().success();
+    assert!(text(&many.get_output().stderr).contains("warning: 128 threads share"), "{many}");
     let nowhere = bench(&desk, &["--runs", "2", "--affinity", "8000", "--format", "json"]).assert().success();
     assert!(text(&nowhere.get_output().stderr).contains("warning: "), "{nowhere}");
     let rows: Value = serde_json::from_slice(&nowhere.get_output().stdout).unwrap();

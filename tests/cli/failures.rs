@@ -39,7 +39,7 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 }
 
 #[test]
-fn pictures_that_are_none() {
+fn invalid_pictures() {
     let desk = desk();
     let bundle = desk.path("toy.ccs");
     let whole = fs::read(desk.path("good.png")).unwrap();
@@ -67,7 +67,7 @@ fn pictures_that_are_none() {
 }
 
 #[test]
-fn prompts_that_are_none() {
+fn invalid_prompts() {
     let desk = desk();
     let (input, bundle) = (desk.path("good.png"), desk.path("toy.ccs"));
     for (prompt, parts) in [
@@ -83,7 +83,7 @@ fn prompts_that_are_none() {
 }
 
 #[test]
-fn bundles_that_are_none() {
+fn invalid_bundles() {
     let desk = desk();
     let input = desk.path("good.png");
     let good = fs::read(desk.path("toy.ccs")).unwrap();

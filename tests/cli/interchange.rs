@@ -32,7 +32,7 @@ fn out(desk: &Desk, arguments: &[&str]) -> (String, String) {
 fn refused(desk: &Desk, arguments: &[&str], expected: &str) {
     let output = command(desk, arguments).assert().code(1).get_output().clone();
     let error = text(&output.stderr);
-    // A line before it may say that plain tract runs the file.
+    // A line before it may say that tract runs the file.
     let lines: Vec<&str> = error.lines().filter(|line| !line.contains("runs on plain tract")).collect();
     assert!(lines.len() == 1 && lines[0].starts_with("error: ") && lines[0].contains(expected), "{error}");
     assert!(output.stdout.is_empty());

@@ -3,7 +3,7 @@
 
 use super::{PROMPTS, engine, logits};
 use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Provenance, StoredTensor};
-use causalclipseg::engine::{EngineChoice, EngineOptions, ReferencePlan, Value};
+use causalclipseg::engine::{EngineChoice, EngineOptions, InputValue, ReferencePlan};
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, Grid, Op, Weights};
 use causalclipseg::kernels::Kernels;
@@ -20,7 +20,7 @@ fn with_grids(network: &Network, size: usize) -> Graph {
     let plan = ReferencePlan::new(&everything, &network.weights).unwrap();
     let pixels = ArrayD::from_shape_vec(IxDyn(&[3, size, size]), image(size)).unwrap();
     // Inputs are given in the order of the graph: the image comes before the tokens.
-    let values = plan.run(&[Value::Array(&pixels), Value::Tokens(PROMPTS[0])]).unwrap();
+    let values = plan.run(&[InputValue::Array(&pixels), InputValue::Tokens(PROMPTS[0])]).unwrap();
     let mut ranges = vec![(-1.5f32, 1.5f32); graph.nodes.len()];
     for (id, values) in everything.outputs.iter().zip(&values) {
         ranges[id.0] = values.iter().fold((0.0, 0.0), |(low, high), value| (low.min(*value), high.max(*value)));

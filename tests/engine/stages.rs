@@ -2,7 +2,7 @@
 
 use super::int8::{int8_mini, int8_open_mini};
 use causalclipseg::engine::cpu::stored_value;
-use causalclipseg::engine::{ReferencePlan, Value, WeightSource};
+use causalclipseg::engine::{InputValue, ReferencePlan, WeightSource};
 use causalclipseg::graph::{Graph, NodeId, Op, Weights};
 use causalclipseg::kernels::Kernels;
 use ndarray::{ArrayD, IxDyn};
@@ -31,7 +31,7 @@ fn compare(graph: &Graph, source: WeightSource, weights: &Weights, size: usize, 
         }
         before.sort();
         let part = graph.subgraph(&before, &[id]).unwrap();
-        let values: Vec<Value> = before.iter().map(|id| Value::Array(&stored[id])).collect();
+        let values: Vec<InputValue> = before.iter().map(|id| InputValue::Array(&stored[id])).collect();
         let expected = ReferencePlan::new(&part, weights).unwrap().run(&values).unwrap().remove(0);
         let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
         let allowed = match graph.node(id).quantisation {

@@ -1,6 +1,6 @@
 //! Shared by the tests of the rewrites: random weights, and the check that two graphs compute the same.
 
-use causalclipseg::engine::{ReferencePlan, Value};
+use causalclipseg::engine::{InputValue, ReferencePlan};
 use causalclipseg::graph::{Graph, Op, Shape, Weights};
 use causalclipseg::lower::{LowerError, drop_unread};
 use ndarray::ArrayD;
@@ -52,7 +52,7 @@ pub fn assert_agrees(graph: &Graph, rewrite: impl Fn(Graph, &mut Weights) -> Res
         })
         .collect();
     let run = |graph: &Graph, weights: &Weights| {
-        let values: Vec<Value> = inputs.iter().map(Value::Array).collect();
+        let values: Vec<InputValue> = inputs.iter().map(InputValue::Array).collect();
         ReferencePlan::new(graph, weights).unwrap().run(&values).unwrap()
     };
     let expected = run(graph, &weights);

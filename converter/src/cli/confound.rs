@@ -1,14 +1,14 @@
-//! `confound`: data sets in which a mark goes with what is asked for.
+//! `confound`: data sets in which a mark correlates with the prompted lesion.
 
 use super::Failure;
 use super::phantom::{parse_fraction, parse_size};
 use causalclipseg_convert::confound::{ConfoundOptions, Mark, Origin, With, write_sets};
 use std::path::PathBuf;
 
-/// Write a training set in which a mark goes with what is asked for, and test sets in which it does not
+/// Write a training set in which a mark correlates with the prompted lesion, and test sets in which it does not
 ///
 /// The output folder receives four data sets in MedCLIPSeg's layout: `confounded` (with training, validation and test split),
-/// `neutral`, `reversed` and `unmarked` (validation and test). Their images are the same but for the mark.
+/// `neutral`, `reversed` and `unmarked` (validation and test). Their images are the same except for the mark.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Confound {
     #[command(flatten)]
@@ -16,25 +16,25 @@ pub struct Confound {
     /// Width and height of the phantoms in pixels
     #[arg(long, value_name = "WxH", value_parser = parse_size, default_value = "128x128", conflicts_with = "data")]
     size: (usize, usize),
-    /// What is drawn
+    /// The mark to draw
     #[arg(long, value_enum, default_value = "calipers")]
     mark: Mark,
-    /// What it goes with
+    /// What the mark correlates with
     #[arg(long, value_enum, default_value = "place")]
     with: With,
-    /// A part of a device's name, which is to go with malignant lesions, for `--with device`
+    /// A part of the name of the device that correlates with malignant lesions, for `--with device`
     #[arg(long, value_name = "NAME")]
     device_name: Option<String>,
-    /// How often the mark agrees in the confounded set; in the reversed set it disagrees as often
+    /// The probability that the mark agrees in the confounded set, and disagrees in the reversed set
     #[arg(long, value_name = "P", value_parser = parse_fraction, default_value_t = 0.9)]
     probability: f64,
-    /// The share of training images that have a mark at all; all images of the test sets have
+    /// The share of training images with a mark; all images of the test sets have one
     #[arg(long, value_name = "F", value_parser = parse_fraction, default_value_t = 1.0)]
     marked: f64,
-    /// Equal seeds write equal bytes
+    /// Random seed; equal seeds write equal bytes
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// The folder to make; it may exist if it is empty
+    /// The folder to create; it may exist if it is empty
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
 }
@@ -45,7 +45,7 @@ struct Source {
     /// A data set's folder, in any layout that `train` reads
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Phantoms with a lesion on either side, both asked for in turn: how many for training, validation and testing
+    /// Phantoms with a lesion on either side, each prompted once: how many for training, validation and testing
     #[arg(long, value_name = "TRAIN,VAL,TEST", value_parser = parse_counts)]
     phantoms: Option<[usize; 3]>,
 }

@@ -1,4 +1,4 @@
-//! `evaluate`: how good a model is on a split of a data set.
+//! `evaluate`: measures a model on a split of a data set.
 
 use super::Failure;
 use super::train::parse_fold;
@@ -25,29 +25,28 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// More hardly move a mean, and all are held in memory.
+/// More images hardly change a mean, and all are held in memory.
 const MOST_IMAGES_OF_A_MEAN: usize = 256;
 
 /// Measure a model on a split of a data set
 ///
-/// The model runs as in the runtime, on each image at its own size. A model that was never trained is measured too, and the
-/// result says so.
+/// The model runs as in the runtime, on each image at its own size. An untrained model is measured too, and the result says so.
 #[derive(Debug, clap::Args)]
 pub struct Evaluate {
     /// The data set's folder
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// Its layout [default: told from the folder]
+    /// The data set's layout [default: detected from the folder]
     #[arg(long, value_enum)]
     layout: Option<Layout>,
-    /// The part of it
+    /// The split to evaluate
     #[arg(long, value_enum, value_name = "NAME", required_unless_present_any = ["fold", "leave_device"])]
     split: Option<Split>,
-    /// Instead of a split, what `train --fold K/N` held back; `--seed` must be that of the training configuration
+    /// Instead of a split, the fold that `train --fold K/N` held out; `--seed` must be that of the training configuration
     #[arg(long, value_name = "K/N", value_parser = parse_fold, conflicts_with_all = ["split", "leave_device"])]
     fold: Option<(usize, usize)>,
-    /// Instead of a split, what `train --leave-device NAME` held back: the device's images of the training and the validation
-    /// split
+    /// Instead of a split, the images that `train --leave-device NAME` held out: the device's images of the training and the
+    /// validation split
     #[arg(long, value_name = "NAME", conflicts_with = "split")]
     leave_device: Option<String>,
     /// Which of the data set's wordings, where it has several (MedCLIPSeg's test split, MedVLSM's p0, p1, ...)
@@ -61,34 +60,34 @@ pub struct Evaluate {
     /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
     #[arg(long, value_name = "S", conflicts_with = "model")]
     size: Option<usize>,
-    /// What the masks are: those that the network learned; all ones; or each one's mean over up to 256 of the images, the same
-    /// for every image
+    /// The masks to use: those that the network learned; all ones; or each mask's mean over up to 256 of the images, the same for
+    /// every image
     #[arg(long, value_enum, default_value = "learned", conflicts_with = "model")]
     masks: MaskUse,
-    /// Leave out what measures the prompt's influence, which takes most of the time
+    /// Skip measuring the prompt's influence, which takes most of the time
     #[arg(long)]
     no_prompt_study: bool,
-    /// Also measure what changes to the images that must not matter do: calipers and labels added, removed or moved, gain,
-    /// depth. Takes eleven more passes an image
+    /// Also measure the effect of changes to the images that should not matter: calipers and labels added, removed or moved,
+    /// gain, depth. Takes eleven more passes an image
     #[arg(long)]
     interventions: bool,
-    /// Also ask every image for any lesion in many words, some of them words that training never uses, and ask as much of a
-    /// window beside its lesion, where the right answer is none. Two more passes an image
+    /// Also prompt every image for any lesion in many wordings, some of them never used in training, and prompt likewise on a
+    /// window beside its lesion, where the right answer is an empty mask. Takes two more passes an image
     #[arg(long)]
     requests: bool,
-    /// Only so many images, spread evenly over the split
+    /// Evaluate only this many images, spread evenly over the split
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Draws of patients from which the intervals come
+    /// Bootstrap resamples of patients for the intervals
     #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     resamples: u32,
-    /// Of those draws, of shuffled words and composed pairs: equal seeds give equal figures
+    /// Seed of the resamples, of shuffled words and of composed pairs: equal seeds give equal figures
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Threads to run images on [default: as many as there are cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
-    /// Folder for a page with figures, charts and the best, median and worst images; keep it out of repositories
+    /// Folder for an HTML report with figures, charts and the best, median and worst images; keep it out of repositories
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// A training run's log.jsonl, whose curves the report shows
@@ -98,7 +97,7 @@ pub struct Evaluate {
     format: Format,
 }
 
-/// What is evaluated.
+/// The model to evaluate.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Source {
@@ -110,22 +109,22 @@ struct Source {
     checkpoint: Option<PathBuf>,
 }
 
-/// What stands in the place of the learned masks.
+/// The masks that the network runs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum MaskUse {
     /// As trained
     Learned,
-    /// Ones: no feature is set aside
+    /// All ones: no feature is set aside
     Open,
-    /// Their mean over images: what is set aside does not depend on the image
+    /// Each mask's mean over images: the features set aside do not depend on the image
     Mean,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// A table for people
     Table,
-    /// One object with all figures, those of every image too
+    /// One JSON object with all figures, including those of every image
     Json,
 }
 
@@ -174,7 +173,7 @@ impl Evaluate {
             (_, _, Some(split)) => load(split)?,
             (None, None, None) => return Err("no images are named; pass --split, --fold or --leave-device".into()),
         };
-        // Before prompts are replaced: a table need only cover what is evaluated.
+        // Before prompts are replaced: a table need only cover the evaluated images.
         let mut samples = match self.limit.and_then(|limit| usize::try_from(limit).ok()) {
             Some(limit) => spread(samples, limit),
             None => samples,
@@ -193,7 +192,7 @@ impl Evaluate {
         }
     }
 
-    /// What `pack` makes of a checkpoint by default, without a file, with the masks that are asked for.
+    /// Packs a checkpoint with `pack`'s defaults, in memory, with the requested masks.
     fn pack_in_memory(&self, path: &Path, samples: &[Sample]) -> Result<Bundle, Failure> {
         let mut checkpoint = Checkpoint::load(path)?;
         if let Some(size) = self.size {
@@ -252,7 +251,7 @@ fn print_tables(evaluation: &Evaluation) {
          {images} images of {patients} patients in {seconds:.1} s"
     );
     if !evaluation.trained {
-        println!("the model was never trained: its figures are those of chance");
+        println!("the model was never trained: its figures are at chance level");
     }
     println!("{}", measures(evaluation));
     if let Some(table) = groups(evaluation) {
@@ -316,7 +315,7 @@ fn groups(evaluation: &Evaluation) -> Option<Table> {
 
 fn interventions(scores: &[InterventionScores]) -> Option<Table> {
     let mut table =
-        table(&["what must not matter", "images", "Dice before", "after", "change", "95 % interval", "agreement"]);
+        table(&["should not matter", "images", "Dice before", "after", "change", "95 % interval", "agreement"]);
     for InterventionScores { intervention, all, change_interval, by_device } in scores {
         let row = |name: String, effect: &Effect, interval: Option<[f64; 2]>| {
             let Effect { images, dice_before, dice_after, change, agreement } = effect;

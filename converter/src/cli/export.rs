@@ -1,4 +1,4 @@
-//! `export`: a checkpoint as ONNX files.
+//! `export`: writes a checkpoint as ONNX files.
 
 use super::Failure;
 use causalclipseg::frame::Fit;
@@ -8,7 +8,8 @@ use causalclipseg_convert::model::Form;
 use causalclipseg_convert::quantize::QuantisedCheckpoint;
 use std::path::PathBuf;
 
-/// Write a checkpoint as standard ONNX: text.onnx, image.onnx, head.onnx and the whole in model.onnx, which the runtime opens too.
+/// Write a checkpoint as standard ONNX: text.onnx, image.onnx, head.onnx, and the complete network in model.onnx, which the
+/// runtime opens too.
 #[derive(Debug, clap::Args)]
 pub struct Export {
     /// The checkpoint (.safetensors) to export
@@ -17,19 +18,19 @@ pub struct Export {
     /// The network as published, or after the exact rewrites that make it four times cheaper
     #[arg(long, value_enum, default_value = "published")]
     pub form: Form,
-    /// The numbers that the files compute with; int8 takes a checkpoint that `quantize` made
+    /// Number format of the files; int8 needs a checkpoint that `quantize` made
     #[arg(long, value_enum, default_value = "f32")]
     pub precision: Precision,
     /// Height and width of the input, a multiple of 32; the checkpoint's own by default
     #[arg(long, value_name = "S")]
     pub size: Option<usize>,
-    /// Export the confounders and their head, too: confounder_head.onnx
+    /// Also export the confounders and their head: confounder_head.onnx
     #[arg(long)]
     pub confounders: bool,
     /// The runtime keeps a frame's proportions and pads it with this grey, 0 to 255 [default: it stretches it to the square]
     #[arg(long, value_name = "GREY")]
     pub letterbox: Option<u8>,
-    /// The folder to write into; it is made if it is missing
+    /// The folder to write into; it is created if missing
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `import`: a checkpoint out of weights that others saved.
+//! `import`: makes a checkpoint of weights saved by other programs.
 
 use super::Failure;
 use causalclipseg_convert::checkpoint::Storage;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// not have are drawn from the seed.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// Files with weights; where two hold the same tensor, the later one counts
+    /// Files with weights; if two hold the same tensor, the later one is used
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Where to write the checkpoint (safetensors)
@@ -27,7 +27,7 @@ pub struct Import {
     /// Channels of the decoder, for CLIP alone [default: the edition's]
     #[arg(long, value_name = "CHANNELS")]
     decoder: Option<usize>,
-    /// How matrices and kernels are stored; f16 halves the file
+    /// Number format of stored matrices and kernels; f16 halves the file
     #[arg(long, value_enum, default_value = "f32")]
     storage: Storage,
 }

@@ -1,4 +1,4 @@
-//! `init`: a checkpoint to train from, or with the reference vectors' weights.
+//! `init`: makes a checkpoint to train from, or one with the reference vectors' weights.
 
 use super::Failure;
 use causalclipseg::bundle::{Note, Provenance};

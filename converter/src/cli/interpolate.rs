@@ -1,4 +1,4 @@
-//! `interpolate`: a checkpoint between two.
+//! `interpolate`: interpolates between two checkpoints.
 
 use super::Failure;
 use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
@@ -6,24 +6,24 @@ use causalclipseg_convert::interpolate::interpolate;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Make a checkpoint between one and another that was trained from it
+/// Interpolate the weights of a checkpoint and of another that was trained from it
 ///
-/// Keeps most of what the first one knew and most of what the second one learned.
+/// The result keeps most of what each of them learned.
 #[derive(Debug, Args)]
 pub struct Interpolate {
-    /// The checkpoint before
+    /// The first checkpoint
     #[arg(value_name = "FROM")]
     from: PathBuf,
-    /// The checkpoint after, whose metadata are kept
+    /// The second checkpoint, whose metadata are kept
     #[arg(value_name = "TO")]
     to: PathBuf,
-    /// The share of the second, 0 to 1
+    /// The weight of the second checkpoint, 0 to 1
     #[arg(long, value_name = "F")]
     share: f32,
     /// Where to write the checkpoint (safetensors)
     #[arg(short, long, value_name = "CKPT")]
     output: PathBuf,
-    /// How matrices and kernels are stored; f16 halves the file
+    /// Number format of stored matrices and kernels; f16 halves the file
     #[arg(long, value_enum, default_value = "f32")]
     storage: Storage,
 }

@@ -70,13 +70,13 @@ impl Command {
     }
 }
 
-/// Runs the command line: 0 done, 1 failed, 2 usage (clap exits with it by itself).
+/// Runs the command line. Exit codes: 0 success, 1 failure, 2 wrong usage (clap exits with it itself).
 pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).format_timestamp(None).init();
     match Arguments::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // One line, whatever a library's message holds.
+            // Printed as one line, even if a library's message has several.
             let message = failure.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             eprintln!("error: {message}");
             ExitCode::FAILURE
@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints for the user. A reader who has seen enough, as `| head` has, is no failure.
+/// Prints for the user. A reader that closes the pipe early, such as `| head`, is not an error.
 fn say(text: impl Display) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -94,7 +94,7 @@ fn say(text: impl Display) -> Result<(), Failure> {
     }
 }
 
-/// Shows on stderr, where that is a terminal, that something long is under way.
+/// Shows a spinner on stderr, if that is a terminal, during long work.
 fn spinner(message: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
     let spinner = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
@@ -103,7 +103,7 @@ fn spinner(message: &'static str) -> ProgressBar {
     spinner
 }
 
-/// A written checkpoint in one line, for people.
+/// Describes a written checkpoint in one line, for people.
 fn summary(checkpoint: &Checkpoint, output: &Path) -> String {
     let Checkpoint { architecture, provenance, .. } = checkpoint;
     let size = architecture.input_size;

@@ -1,4 +1,4 @@
-//! `causalclipseg-convert pack`: a checkpoint into a bundle.
+//! `pack`: packs a checkpoint into a bundle.
 
 use super::Failure;
 use causalclipseg::bundle::{Precision, Provenance, SigningKey};
@@ -8,13 +8,13 @@ use causalclipseg_convert::pack::{PackOptions, pack, pack_quantised};
 use causalclipseg_convert::quantize::QuantisedCheckpoint;
 use std::path::{Path, PathBuf};
 
-/// Pack a checkpoint into the one file that the runtime opens
+/// Pack a checkpoint into a bundle, the single file that the runtime opens
 #[derive(Debug, clap::Args)]
 pub struct Pack {
     /// Checkpoint to pack
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// How matrices and kernels are stored; f16 halves the file and is computed in f32 all the same, int8 takes a checkpoint
+    /// Number format of stored matrices and kernels; f16 halves the file and is still computed in f32, int8 needs a checkpoint
     /// that `quantize` made
     #[arg(long, value_enum, default_value = "f32")]
     precision: PackedPrecision,
@@ -33,8 +33,8 @@ pub struct Pack {
     /// tokenizer.json to pack [default: CLIP's]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Hold every mask at one: the maskers and the confounders' head vanish, which saves their time at every frame; there is
-    /// no confounder map then. Exact for f32 and f16; of int8, pass it to `quantize` instead
+    /// Fix every mask at one: this removes the maskers and the confounders' head, and their time for every frame; the bundle then
+    /// has no confounder map. For f32 and f16; for int8, pass it to `quantize` instead
     #[arg(long)]
     open_masks: bool,
     /// Sign with this Ed25519 private key: a file of 32 bytes
@@ -58,7 +58,7 @@ impl Pack {
         let signing_key = self.sign.as_deref().map(read_signing_key).transpose()?;
         let builder = match self.precision {
             PackedPrecision::Int8 if self.open_masks => {
-                return Err("a quantised checkpoint was measured with its masks; quantise the f32 checkpoint with \
+                return Err("a quantised checkpoint was calibrated with its masks; quantise the f32 checkpoint with \
                             --open-masks, then pack without it"
                     .into());
             }

@@ -9,23 +9,23 @@ use std::path::PathBuf;
 /// Write synthetic B-mode images with lesions, masks and prompts, in MedCLIPSeg's layout.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Phantom {
-    /// The folder to make; it may exist if it is empty.
+    /// The folder to create; it may exist if it is empty.
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
-    /// How many images.
+    /// The number of images.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub count: u32,
-    /// Equal seeds give equal images.
+    /// Random seed; equal seeds give equal images.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The part of the images, 0 to 1, that goes into the validation split.
+    /// The share of images, 0 to 1, for the validation split.
     #[arg(long, default_value_t = 0.2, value_name = "F", value_parser = parse_fraction)]
     pub split: f64,
-    /// Width and height of every image in pixels, as 320x256; they vary from 320x256 to 640x480 without it.
+    /// Width and height of every image in pixels, such as 320x256 [default: varies from 320x256 to 640x480].
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     pub size: Option<(usize, usize)>,
-    /// The part of the images, 0 to 1, that shows no lesion; above 0, vessels, ducts, ribs, shadows and lobules of fat that
-    /// look like lesions are in all of them.
+    /// The share of images, 0 to 1, without a lesion; above 0, all images also show vessels, ducts, ribs, shadows and lobules of
+    /// fat that look like lesions.
     #[arg(long, default_value_t = 0.0, value_name = "F", value_parser = parse_fraction)]
     pub lesion_free: f64,
 }

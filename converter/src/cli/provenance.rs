@@ -1,4 +1,4 @@
-//! `provenance`: which words and which images a checkpoint was trained on.
+//! `provenance`: records the words and the image statistics that a checkpoint was trained on.
 
 use super::Failure;
 use causalclipseg::bundle::RELIABILITY_KEY;
@@ -12,29 +12,29 @@ use clap::Args;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-/// Record what a checkpoint was trained on: the words of its prompts, and how its images look
+/// Record what a checkpoint was trained on: the words of its prompts, and statistics of its images
 ///
-/// `import`, `quantize` and `pack` pass both on. Results of a bundle that has them are flagged `unknown_words` where the
-/// prompt has others, and `unfamiliar_frame` where the image looks like none of these: its brightness, contrast, grain, and
-/// shares of black and white. No image and no sentence can be made of what is recorded.
+/// `import`, `quantize` and `pack` pass both on. The runtime flags a bundle's results with `unknown_words` if the prompt has
+/// other words, and with `unfamiliar_frame` if the image differs from the training images in brightness, contrast, grain, or
+/// shares of black and white. Images and sentences cannot be reconstructed from the record.
 #[derive(Debug, Args)]
 pub struct Provenance {
-    /// Checkpoint of this program, quantised or not; its tensors stay as they are
+    /// Checkpoint of this program, quantised or not; its tensors are not changed
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// A data set that it was trained on. May be given several times: the training prompts of all of them count, beside
-    /// the words that `train` recorded, and the training images of the first
+    /// A data set that it was trained on. May be given several times: the record uses the training prompts of all of them, the
+    /// words that `train` recorded, and the training images of the first
     #[arg(long, required = true, value_name = "DIR")]
     data: Vec<PathBuf>,
-    /// The configuration it was trained with, for what the recipe asks beside the data sets' own prompts [default: the
-    /// recipe's defaults, which ask all there is]
+    /// The configuration it was trained with, for prompts that the recipe adds to the data sets' own [default: the recipe's
+    /// defaults, which add all of them]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What `evaluate --requests --format json` found, on images that it was not trained on: what the scores mean, and the
-    /// value from which what was asked for is taken to be in the image. May be given several times: later ones win
+    /// Output of `evaluate --requests --format json` on images that it was not trained on: calibrates the scores, and sets the
+    /// value above which the prompted lesion counts as present. May be given several times: later files take precedence
     #[arg(long, value_name = "JSON")]
     evaluation: Vec<PathBuf>,
-    /// Where to write the checkpoint [default: over the old one]
+    /// Where to write the checkpoint [default: overwrite the old one]
     #[arg(short, long, value_name = "CKPT")]
     output: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ impl Provenance {
         let config = self.config.as_deref().map(TrainingConfig::load).transpose()?.unwrap_or_default();
         let load = |folder: &PathBuf| load_samples(folder, Split::Train, &LoadOptions::default());
         let sets = self.data.iter().map(load).collect::<Result<Vec<Vec<Sample>>, _>>()?;
-        let progress = super::spinner("looking at the images");
+        let progress = super::spinner("reading the images");
         let looks = sets.first().map(|samples| appearances(samples, &architecture)).transpose()?.unwrap_or_default();
         progress.finish_and_clear();
         let mut words = provenance.words().clone();
@@ -64,7 +64,7 @@ impl Provenance {
                 format!("the looks of {} images", looks.len())
             }
             None => {
-                // Those of another set would be wrong.
+                // Statistics of another set would be wrong.
                 provenance.remove(INPUTS_KEY);
                 format!("no looks: {} images that vary are fewer than {}", looks.len(), FamiliarInputs::LEAST)
             }
@@ -75,7 +75,7 @@ impl Provenance {
     }
 }
 
-/// As the network sees them where a frame is stretched, which is what `pack` has it do unless it is told otherwise.
+/// Prepares images as the network sees them with stretched frames, the default of `pack`.
 fn appearances(samples: &[Sample], architecture: &Architecture) -> Result<Vec<Appearance>, Failure> {
     let size = architecture.input_size;
     let mut preprocessor = Preprocessor::new(size, Normalisation::CLIP, Fit::Stretch)?;
@@ -84,16 +84,16 @@ fn appearances(samples: &[Sample], architecture: &Architecture) -> Result<Vec<Ap
         preprocessor.prepare(&Image::open(&sample.image)?.frame(), &mut pixels)?;
         Ok(Appearance::of(&pixels, size, Normalisation::CLIP))
     };
-    // An image that several prompts ask for counts once.
+    // An image with several prompts counts once.
     let mut seen = HashSet::new();
     samples.iter().filter(|sample| seen.insert(&sample.image)).map(&mut look).collect()
 }
 
-/// What of an evaluation goes into a checkpoint.
+/// The part of an evaluation that a checkpoint stores.
 fn reliability(path: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     let found: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| format!("{} is no JSON: {error}", path.display()))?;
+        serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
     let requests = &found["requests"];
     let curve = &requests["presence"]["by_max_probability"];
     let points = &requests["calibration"]["points"];

@@ -1,4 +1,4 @@
-//! `quantize`: a checkpoint into one of 8-bit weights and values.
+//! `quantize`: quantises a checkpoint to 8-bit weights and activations.
 
 use super::Failure;
 use causalclipseg::bundle::Note;
@@ -15,10 +15,10 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use std::path::PathBuf;
 
-/// Costs of the published network's forward pass, in GMAC, up to which so many images are observed by default.
+/// The default number of images to observe, by the cost of the published network's forward pass in GMAC (upper bound).
 const DEFAULT_IMAGES: [(f64, usize); 3] = [(4.0, 200), (40.0, 64), (f64::INFINITY, 16)];
 
-/// Quantise a checkpoint to 8 bits, by what it yields on images
+/// Quantise a checkpoint to 8 bits, calibrated on images
 ///
 /// The result is a checkpoint for `pack --precision int8` and `export --precision int8`.
 #[derive(Debug, clap::Args)]
@@ -26,49 +26,50 @@ pub struct Quantize {
     /// Checkpoint to quantise
     #[arg(long, value_name = "CKPT")]
     checkpoint: PathBuf,
-    /// Data sets whose images and prompts are observed, in any layout that `train` reads
+    /// Data sets to calibrate on, in any layout that `train` reads
     #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "phantoms")]
     calibrate: Vec<PathBuf>,
-    /// The layout of those data sets [default: told from each folder]
+    /// The layout of those data sets [default: detected from each folder]
     #[arg(long, value_enum)]
     layout: Option<Layout>,
-    /// The part of them that is observed
+    /// The split to calibrate on
     #[arg(long, value_enum, value_name = "NAME", default_value = "train")]
     split: Split,
-    /// Observe so many synthetic images, too; alone they serve where there is no data
+    /// Also observe this many synthetic images; they can replace data sets
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     phantoms: Option<u32>,
-    /// Images of the data sets to observe, spread evenly [default: 200 of a small network, fewer of a large one]
+    /// Images of the data sets to observe, spread evenly [default: 200 for a small network, fewer for a large one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     images: Option<u32>,
-    /// The network after its exact rewrites, as bundles hold it, or as published, for other engines
+    /// The form of the network: after the exact rewrites, for bundles, or as published, for other engines
     #[arg(long, value_enum, default_value = "rewritten")]
     form: Form,
     /// Bits of a weight; 7 for CPUs whose integer product saturates (AVX2 without VNNI)
     #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = clap::value_parser!(u8).range(7..=8))]
     weight_bits: u8,
-    /// Layers that may stay f32 where masks would not agree otherwise
+    /// The most layers that may stay f32 to keep masks in agreement
     #[arg(long, value_name = "N", default_value_t = 4)]
     wide: usize,
-    /// Layers that are tried in f32, the worst first [default: 12 of a small network, fewer of a large one]
+    /// The number of layers to try in f32, the worst first [default: 12 for a small network, fewer for a large one]
     #[arg(long, value_name = "N")]
     scan: Option<usize>,
-    /// Take each value's grid by its own error and measure no choice end to end: for networks that take long to run
+    /// Choose each activation's scale and zero point by its own error, without end-to-end measurements: for networks that take
+    /// long to run
     #[arg(long)]
     fast: bool,
-    /// Hold every mask at one first: the maskers and the confounders' head vanish, see `pack --open-masks`
+    /// Fix every mask at one first, which removes the maskers and the confounders' head; see `pack --open-masks`
     #[arg(long)]
     open_masks: bool,
     /// Edge of the network's input in pixels, a multiple of 32 [default: the checkpoint's]
     #[arg(long, value_name = "S")]
     size: Option<usize>,
-    /// Compare both networks on this data set, too
+    /// Also compare both networks on this data set
     #[arg(long, value_name = "DIR")]
     compare: Option<PathBuf>,
-    /// The part of it that is compared on
+    /// The split to compare on
     #[arg(long, value_enum, value_name = "NAME", default_value = "val", requires = "compare")]
     compare_split: Split,
-    /// Write everything that was measured to this file, as JSON
+    /// Write all measurements to this file, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "table")]
@@ -80,9 +81,9 @@ pub struct Quantize {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people
+    /// A table for people
     Table,
-    /// The whole report as one object
+    /// The whole report as one JSON object
     Json,
 }
 
@@ -159,7 +160,7 @@ impl Quantize {
         Ok(reader.finish()?)
     }
 
-    /// What the network was calibrated on, without paths: names of folders tell nothing of their owner's machine.
+    /// What the network was calibrated on, by folder names without paths, which could reveal details of the owner's machine.
     fn sources(&self) -> String {
         let names = self
             .calibrate
@@ -176,7 +177,7 @@ fn compare_checkpoints(
     samples: &[Sample],
 ) -> Result<Comparison, Failure> {
     let (graph, weights) = prepare(checkpoint, quantised.form)?;
-    // As the runtime runs the one form, and other engines the other.
+    // The runtime runs one form, other engines the other.
     let rounded = match quantised.form {
         Form::Rewritten => strip_fused(&quantised.graph),
         Form::Published => strip_before_relu(&quantised.graph),

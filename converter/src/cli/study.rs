@@ -7,19 +7,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Train the arms of a study with all of its seeds, judge each, and report
+/// Train the arms of a study with all of its seeds, evaluate each, and report
 ///
 /// The folder receives the data sets, each run with its log, its last checkpoint and its result, and results.json, report.md and
-/// report.html with curves. A study that was interrupted is taken up where it stopped by the same command.
+/// report.html with curves. The same command continues an interrupted study where it stopped.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StudyCommand {
-    /// The study (TOML), as those in converter/studies
+    /// The study (TOML), such as those in converter/studies
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
-    /// What computes
+    /// The device that computes
     #[arg(long, value_enum, default_value = "flex")]
     device: Backend,
-    /// Train nothing; report on what is finished
+    /// Train nothing; report on finished runs
     #[arg(long)]
     report_only: bool,
     /// The study's folder
@@ -33,7 +33,7 @@ impl StudyCommand {
         let study = Study::open(config, &self.output)?;
         let mut is_done = true;
         if !self.report_only {
-            // Backends panic where a device fails; training makes an error of one line of that.
+            // Backends panic if a device fails; training turns that into a one-line error.
             std::panic::set_hook(Box::new(|info| log::debug!("{info}")));
             let stop = Arc::new(AtomicBool::new(false));
             let raised = Arc::clone(&stop);
@@ -59,7 +59,7 @@ struct Printed;
 
 impl Progress for Printed {
     fn message(&mut self, text: &str) {
-        // A reader that is gone is no reason to end a study.
+        // A closed output must not end a study.
         let _ = super::say(text);
     }
 }

@@ -1,4 +1,4 @@
-//! `train`: the min-max game on a data set.
+//! `train`: trains a network on a data set by the min-max game.
 
 use super::Failure;
 use causalclipseg::prompt::Tokenizer;
@@ -26,11 +26,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// of the best validation) and final.safetensors. Ctrl-C writes the state and ends.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Train {
-    /// A data set's folder, in any layout that `evaluate` reads. Given several times, all training splits count together
-    /// and the first one's validation split is the measure
+    /// A data set's folder, in any layout that `evaluate` reads. May be given several times: all training splits are used, and
+    /// the first one's validation split
     #[arg(long, required = true, value_name = "DIR")]
     pub data: Vec<PathBuf>,
-    /// A training configuration (TOML); whatever it leaves out has its default
+    /// A training configuration (TOML); fields that it leaves out have their defaults
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Start from this checkpoint's weights instead of random ones
@@ -39,14 +39,14 @@ pub struct Train {
     /// Continue the run in the folder exactly where it stopped
     #[arg(long)]
     pub resume: bool,
-    /// What computes
+    /// The device that computes
     #[arg(long, value_enum, default_value = "flex")]
     pub device: Backend,
-    /// Train on all but fold K of N of the training split, dealt by patient, and validate on that: K/N, K from 0
+    /// Train on all folds of the training split but fold K of N, split by patient, and validate on that one: K/N, K from 0
     #[arg(long, value_name = "K/N", value_parser = parse_fold)]
     pub fold: Option<(usize, usize)>,
-    /// Train on the images of all devices but this one, a part of whose name is given, and validate on its images of both
-    /// splits; `evaluate` has the same flag
+    /// Train on the images of all devices except the one whose name contains NAME, and validate on its images of both splits;
+    /// `evaluate` has the same flag
     #[arg(long, value_name = "NAME", conflicts_with = "fold")]
     pub leave_device: Option<String>,
     /// The run's folder
@@ -56,11 +56,11 @@ pub struct Train {
 
 impl Train {
     pub fn run(self) -> Result<(), Failure> {
-        // Backends panic where a device fails; that comes back as an error of one line, and so does a fault of our own.
+        // Backends panic if a device fails; that becomes a one-line error, and so does a panic of this program.
         std::panic::set_hook(Box::new(|info| log::debug!("{info}")));
         catch_unwind(AssertUnwindSafe(|| self.train())).unwrap_or_else(|panic| {
             let text = panic_text(&*panic);
-            Err(format!("a fault of this program: {text}; RUST_LOG=debug tells where: please report it").into())
+            Err(format!("internal error: {text}; please report it, with the output under RUST_LOG=debug").into())
         })
     }
 
@@ -87,7 +87,7 @@ impl Train {
     }
 }
 
-/// A resumed run has the configuration that it began with.
+/// A resumed run keeps the configuration that it began with.
 fn configuration(args: &Train) -> Result<TrainingConfig, Failure> {
     let given = args.config.as_deref().map(TrainingConfig::load).transpose()?;
     if !args.resume {
@@ -100,7 +100,7 @@ fn configuration(args: &Train) -> Result<TrainingConfig, Failure> {
     let recorded = TrainingConfig::load(&recorded)?;
     match given {
         Some(given) if given == recorded => Ok(recorded),
-        // A run that diverged goes on with other rates.
+        // A run that diverged may continue with other rates.
         Some(given) if (TrainingConfig { optimizer: recorded.optimizer.clone(), ..given.clone() }) == recorded => {
             given.save(&args.output.join("config.toml"))?;
             Ok(given)
@@ -172,8 +172,8 @@ impl Sources {
             words: self.words.clone(),
             digest: self.digest.clone(),
             origin: match (args.fold, &args.leave_device) {
-                (Some((fold, count)), _) => format!("{name}, fold {fold} of {count} held back"),
-                (None, Some(device)) => format!("{name}, device {device} held back"),
+                (Some((fold, count)), _) => format!("{name}, fold {fold} of {count} held out"),
+                (None, Some(device)) => format!("{name}, device {device} held out"),
                 (None, None) => name,
             },
         }
@@ -181,11 +181,11 @@ impl Sources {
 }
 
 struct Splits {
-    /// Of all data sets, one after the other.
+    /// The training samples of all data sets, one after the other.
     training: Vec<Sample>,
-    /// How many each data set has.
+    /// The number of training samples of each data set.
     counts: Vec<usize>,
-    /// Of the first data set.
+    /// The validation samples of the first data set.
     validation: Vec<Sample>,
 }
 
@@ -210,7 +210,7 @@ fn splits(args: &Train, config: &TrainingConfig) -> Result<Splits, Failure> {
     Ok(Splits { training, counts, validation })
 }
 
-/// Draws batches on a bar and prints a line an epoch.
+/// Shows batches on a progress bar and prints a line for each epoch.
 struct Progress {
     bar: ProgressBar,
 }
@@ -265,7 +265,7 @@ fn describe(ending: Ending, folder: &Path) -> String {
             best.epoch,
             folder.join("best.safetensors").display()
         ),
-        None => "nothing was validated".to_string(),
+        None => "no epoch was validated".to_string(),
     };
     match ending {
         Ending::Finished { best: found } => best(found),

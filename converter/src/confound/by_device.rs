@@ -1,4 +1,4 @@
-//! By nature: images are left out until a device goes with a pathology.
+//! Natural confounding: leaves out images until a device correlates with a pathology.
 
 use super::{ConfoundError, Set};
 use crate::data::{Pathology, Sample, Split};
@@ -7,8 +7,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 
-/// The samples to keep, ascending, of a split in a set: a sample agrees where it is malignant and of the device, or benign and of
-/// another. Of both pathologies the share that agrees is then what was asked for, as nearly as whole images allow. The unmarked
+/// The samples of a split to keep in a set, ascending: a sample agrees if it is malignant and of the device, or benign and of
+/// another. The share that agrees is then the requested one for both pathologies, as nearly as whole images allow. The unmarked
 /// set keeps all.
 pub(super) fn choose(
     samples: &[Sample],
@@ -32,7 +32,7 @@ pub(super) fn choose(
         }
         let sizes = cells.each_ref().map(|cell| cell.len() as f64);
         let shares = [1.0 - agreement, agreement];
-        // As many as can be had in the shares asked for.
+        // As many as possible in the requested shares.
         let total = sizes.iter().zip(shares).filter(|(_, share)| *share > 0.0).map(|(size, share)| size / share);
         let total = total.fold(f64::INFINITY, f64::min);
         for (cell, share) in cells.iter_mut().zip(shares) {
@@ -48,7 +48,7 @@ pub(super) fn choose(
     Ok(kept)
 }
 
-/// Whether device and pathology agree; `None` where either is unknown.
+/// Whether device and pathology agree; `None` if either is unknown.
 pub(super) fn agrees(pathology: Option<Pathology>, device: Option<&str>, wanted: Option<&str>) -> Option<bool> {
     let is_of = device?.to_lowercase().contains(&wanted?.to_lowercase());
     Some(is_of == (pathology? == Pathology::Malignant))

@@ -1,4 +1,4 @@
-//! One image with what is asked of it, before a mark is put on.
+//! One image with its prompt, before a mark is drawn.
 
 use super::mark::Site;
 use super::{ConfoundError, Origin};
@@ -8,25 +8,25 @@ use crate::data::{
 use crate::phantom::Phantom;
 use image::DynamicImage;
 
-/// Decoded, grey.
+/// The decoded image, in grey.
 pub(super) struct Case {
-    /// File names begin with it; no two cases of a split share one.
+    /// The beginning of file names, unique within a split.
     pub name: String,
     pub width: usize,
     pub height: usize,
     pub pixels: Vec<u8>,
     pub prompt: String,
     pub mask: Mask,
-    /// Of lesions that the prompt does not name.
+    /// The masks of lesions that the prompt does not name.
     pub others: Vec<Mask>,
-    /// Images of one group stand together in a bootstrap.
+    /// The group of images that a bootstrap draws together.
     pub patient: String,
     pub pathology: Option<Pathology>,
     pub device: Option<String>,
 }
 
 impl Case {
-    /// Where the asked-for lesion is; the image's middle where there is none.
+    /// The place of the prompted lesion; the image's middle if there is none.
     pub fn asked(&self) -> Site {
         site(&self.mask).unwrap_or(Site {
             center: (self.width as f32 / 2.0, self.height as f32 / 2.0),
@@ -34,8 +34,8 @@ impl Case {
         })
     }
 
-    /// Where a mark misleads: on a lesion that is not asked for, else at that of nine places in the image which is farthest
-    /// from the asked-for one.
+    /// The place of a misleading mark: another lesion, else the one of nine places in the image that is farthest from the
+    /// prompted lesion.
     pub fn elsewhere(&self) -> Site {
         if let Some(other) = self.others.iter().find_map(site) {
             return other;
@@ -60,7 +60,7 @@ fn site(mask: &Mask) -> Option<Site> {
     Some(Site { center: (middle(left, right), middle(top, bottom)), half: (half(left, right), half(top, bottom)) })
 }
 
-/// The cases of a split, each decoded when it is asked for.
+/// The cases of a split, each decoded on access.
 pub(super) enum Cases {
     Samples(Vec<Sample>),
     /// Each phantom is two cases.
@@ -73,14 +73,14 @@ pub(super) enum Cases {
 }
 
 impl Cases {
-    /// The split of the origin; a data set without a test split lends its validation split.
+    /// The split of the origin; for a data set without a test split, its validation split.
     pub fn of(origin: &Origin, split: Split, seed: u64) -> Result<Self, ConfoundError> {
         match origin {
             Origin::Data { folder } => {
                 let options = LoadOptions::default();
                 let samples = match load_samples(folder, split, &options) {
                     Err(DataError::Absent { .. } | DataError::EmptySplit { .. }) if split == Split::Test => {
-                        log::info!("{} has no test split; its validation split serves as both", folder.display());
+                        log::info!("{} has no test split; its validation split is used for both", folder.display());
                         load_samples(folder, Split::Val, &options)?
                     }
                     samples => samples?,
@@ -108,7 +108,7 @@ impl Cases {
         }
     }
 
-    /// The case at a place below [`Self::len`].
+    /// The case at an index below [`Self::len`].
     pub fn get(&self, index: usize) -> Result<Case, ConfoundError> {
         match self {
             Self::Samples(samples) => Ok(decode(&samples[index], index)?),
@@ -152,7 +152,7 @@ fn decode(sample: &Sample, index: usize) -> Result<Case, DataError> {
         }
         others.push(mask);
     }
-    // Rows of one image share a name, and cases of some layouts hold what file names do not.
+    // Rows of one image share a name, and case names of some layouts have characters that file names can't have.
     let plain: String = sample.case_id.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     Ok(Case {
         name: format!("{index:05}_{plain}"),

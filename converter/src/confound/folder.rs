@@ -1,4 +1,4 @@
-//! The sets on disk, each in MedCLIPSeg's layout with a table of what was planted.
+//! Writes the sets, each in MedCLIPSeg's layout with a table of the planted marks.
 
 use super::case::{Case, Cases};
 use super::mark::{Extent, Strokes};
@@ -10,26 +10,27 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 
-/// What was written, by set and split.
+/// The numbers of written cases, by set and split.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
     pub sets: Vec<SetCounts>,
 }
 
-/// Of one split of one set.
+/// The counts of one split of one set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SetCounts {
     pub set: Set,
     pub split: Split,
     pub images: usize,
-    /// Those whose mark, or device, agrees with what is asked for.
+    /// Cases whose mark, or device, agrees with the prompt.
     pub agree: usize,
 }
 
-/// Writes the four sets below `folder`, which appears when all are there. `on_written` is called once for each case.
+/// Writes the four sets below `folder`, which is renamed into place when all are complete. `on_written` is called once for each
+/// case.
 ///
 /// # Errors
-/// A probability out of range, data that do not tell what the marks are to go with, and what cannot be read or written.
+/// A probability out of range, data that lack what the marks should correlate with, and files that cannot be read or written.
 pub fn write_sets(folder: &Path, options: &ConfoundOptions, on_written: impl Fn()) -> Result<Counts, ConfoundError> {
     check(options)?;
     let is_occupied = |folder: &Path| std::fs::read_dir(folder).map(|mut entries| entries.next().is_some());
@@ -38,7 +39,7 @@ pub fn write_sets(folder: &Path, options: &ConfoundOptions, on_written: impl Fn(
     }
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(unwritable(parent))?;
-    // Beside its place, so that the last step is a rename.
+    // Written beside the folder, so that the last step is a rename.
     let beside = tempfile::Builder::new().prefix(".confounded-").tempdir_in(parent).map_err(unwritable(folder))?;
     let root = beside.path().join("data");
     let mut counts = Counts::default();
@@ -93,7 +94,7 @@ fn unwritable(path: &Path) -> impl FnOnce(std::io::Error) -> ConfoundError {
 /// Writes one split of one set, case by case.
 struct Writer {
     count: SetCounts,
-    /// Of the cases, those that the set keeps; all where `None`.
+    /// The cases that the set keeps; `None`: all.
     kept: Option<Vec<usize>>,
     folder: std::path::PathBuf,
     prompts: Vec<Row>,
@@ -183,25 +184,25 @@ fn folder_name(split: Split) -> &'static str {
     }
 }
 
-/// What is put on one image of one set.
+/// The mark on one image of one set.
 struct Plant {
     agrees: Option<bool>,
-    /// Nothing is drawn where `None`.
+    /// The mark's place; `None`: nothing is drawn.
     extent: Option<Extent>,
     strokes: Strokes,
-    /// Which mark it is and where, as an adversary may be asked to name it.
+    /// The mark's kind and place, as the adversary's class.
     confounder: Option<String>,
 }
 
 impl Plant {
     fn of(case: &Case, index: usize, of: SetCounts, options: &ConfoundOptions) -> Result<Self, ConfoundError> {
-        // One stream a case and split, whatever the set: an image that agrees at 10 % also agrees at 50 and 90 %.
+        // One random stream for each case and split, whatever the set: an image that agrees at 10 % also agrees at 50 and 90 %.
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         rng.set_stream(((of.split as u64 + 1) << 40) | index as u64);
         let chance = rng.random::<f64>();
         let strokes = Strokes::random(&mut rng);
         let agrees = of.set.agreement(options.probability).map(|agreement| chance < agreement);
-        // Drawn last, and for training alone: a test is of marked images.
+        // Drawn last, and for training only, since tests use marked images.
         let is_spared = of.split == Split::Train && rng.random::<f64>() >= options.marked;
         let agrees = agrees.filter(|_| !is_spared);
         let nothing = |agrees, confounder| Ok(Self { agrees, extent: None, strokes, confounder });

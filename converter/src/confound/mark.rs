@@ -1,11 +1,11 @@
-//! The marks, drawn into a grey plane. All are sized by the image, so that they survive its shrinking to the network's size.
+//! The marks, drawn into a grey plane. All scale with the image, so that they stay visible at the network's size.
 
 use crate::phantom::Canvas;
 use embedded_graphics::geometry::Point;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-/// What is planted.
+/// The kind of mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -26,16 +26,16 @@ pub(super) struct Site {
     pub half: (f32, f32),
 }
 
-/// What of an image a mark is put on.
+/// The part of an image that a mark is drawn on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Extent {
-    /// On a place, or on the side that it lies on.
+    /// At a place, or on its side of the image.
     At(Site),
-    /// On all of the image; calipers still go to the lesion.
+    /// On the whole image; calipers are still drawn at the lesion.
     Whole(Site),
 }
 
-/// Chances of one drawing, settled before, so that one image's marks look alike in all sets.
+/// The random choices of one drawing, made beforehand, so that an image's marks look alike in all sets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Strokes {
     level: u8,

@@ -1,11 +1,11 @@
-//! Data sets in which a mark goes with what is asked for, and the same images in which it does not.
+//! Data sets in which a mark correlates with the prompted lesion, and the same images in which it does not.
 //!
-//! Whether a network leans on a confounder can be measured only where the confounder is known. So a mark is planted: in the
-//! `confounded` set it agrees with the prompt with the probability asked for, in `neutral` it goes with nothing, in `reversed` it
-//! points to the wrong answer as often as it pointed to the right one in training, and in `unmarked` there is none. But for the
-//! marks the sets' images are the same. A network that reads image and prompt scores alike on all four.
+//! Whether a network relies on a confounder can be measured only if the confounder is known. So a mark is planted: in the
+//! `confounded` set it agrees with the prompt with the given probability, in `neutral` it is independent of the prompt, in
+//! `reversed` it points to the wrong lesion as often as it pointed to the right one in training, and `unmarked` has no marks.
+//! Except for the marks, the sets' images are the same. A network that reads image and prompt scores alike on all four.
 //!
-//! By nature ([`With::Device`]) nothing is drawn: images are left out until one device goes with one pathology.
+//! With [`With::Device`] nothing is drawn: images are left out until one device correlates with one pathology.
 
 mod by_device;
 mod case;
@@ -21,19 +21,19 @@ use crate::data::{DataError, Split};
 use crate::phantom::PhantomError;
 use std::path::PathBuf;
 
-/// What a mark goes with.
+/// What a mark correlates with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum With {
-    /// The place that is asked for: a mark that agrees lies on it, one that does not lies elsewhere.
+    /// The prompted place: an agreeing mark is at this place, any other mark elsewhere.
     Place,
-    /// A malignant lesion: a mark that agrees is there where the lesion is malignant, and only there.
+    /// Malignancy: an agreeing mark is present if and only if the lesion is malignant.
     Pathology,
-    /// Nothing is drawn: images are chosen so that a device goes with malignant lesions.
+    /// The device: nothing is drawn; images are chosen so that a device correlates with malignant lesions.
     Device,
 }
 
-/// Which of the data sets.
+/// One of the data sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Set {
@@ -56,7 +56,7 @@ impl Set {
         }
     }
 
-    /// How often a mark agrees; `None` where there are no marks.
+    /// The probability that a mark agrees; `None` without marks.
     fn agreement(self, probability: f64) -> Option<f64> {
         match self {
             Self::Confounded => Some(probability),
@@ -66,38 +66,38 @@ impl Set {
         }
     }
 
-    /// Only the confounded set is trained on.
+    /// Whether the set has a split: only the confounded set has a training split.
     fn has(self, split: Split) -> bool {
         self == Self::Confounded || split != Split::Train
     }
 }
 
-/// Where the images come from.
+/// The origin of the images.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Origin {
-    /// A data set in any layout that is read. Where it has no test split, its validation split serves as both.
+    /// A data set in any supported layout. Without a test split, its validation split is used for both.
     Data { folder: PathBuf },
-    /// Phantoms with a lesion on either side, each asked for once: so many for training, validation and testing.
+    /// Phantoms with a lesion on either side, each prompted once: the numbers for training, validation and testing.
     Phantoms { training: usize, validation: usize, test: usize, width: usize, height: usize },
 }
 
-/// What to plant.
+/// The options of planting.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConfoundOptions {
     pub origin: Origin,
     pub mark: Mark,
     pub with: With,
-    /// How often the mark agrees in training, 0..1; 0.5 plants nothing.
+    /// The probability that the mark agrees in training, 0..1; 0.5 plants no correlation.
     pub probability: f64,
-    /// The share of training images that have a mark at all, 0..1; all images of the test sets have.
+    /// The share of training images with a mark, 0..1; all images of the test sets have one.
     #[serde(default = "all")]
     pub marked: f64,
     /// A part of the device's name, for [`With::Device`].
     #[serde(default)]
     pub device: Option<String>,
-    /// Equal seeds write equal bytes.
+    /// Random seed; equal seeds write equal bytes.
     #[serde(default)]
     pub seed: u64,
 }
@@ -106,14 +106,14 @@ fn all() -> f64 {
     1.0
 }
 
-/// Why no sets are written.
+/// Why the sets cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfoundError {
     #[error("the probability or share is {0}; give one from 0 to 1")]
     Probability(f64),
     #[error("phantoms have no pathology and no device; give --data, or plant marks --with place")]
     NoClinic,
-    #[error("`{case}` tells no pathology, which {with} needs; give data that do, or plant marks --with place")]
+    #[error("`{case}` has no pathology, which {with} needs; give data that states it, or plant marks --with place")]
     NoPathology { case: String, with: &'static str },
     #[error("--with device needs --device-name; the data's devices are: {found}")]
     NoDeviceName { found: String },

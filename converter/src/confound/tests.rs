@@ -18,7 +18,7 @@ fn pixels(path: &Path) -> Vec<u8> {
     }
 }
 
-/// Each mark agrees as often as asked in each set and for each side, and the images are the same but for it.
+/// Each mark agrees as often as requested in each set and for each side, and the images are the same except for it.
 #[test]
 fn marks_agree_as_often_as_asked_and_change_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
@@ -27,7 +27,7 @@ fn marks_agree_as_often_as_asked_and_change_nothing_else() {
     for SetCounts { set, split, images, agree } in counts.sets {
         let expected = set.agreement(0.9).unwrap_or(0.0);
         let share = agree as f64 / images as f64;
-        // Of 80 images the share deviates by 0.056 at most; three times that.
+        // The share's standard deviation over 80 images is at most 0.056; allows three times that.
         assert!(split == Split::Val || (share - expected).abs() < 0.17, "{set:?} {split}: {share}");
     }
     let [confounded, reversed, unmarked] =
@@ -90,7 +90,7 @@ fn equal_seeds_write_equal_bytes_and_other_marks_are_seen() {
     }
 }
 
-/// A data set of our own making: benign and malignant lesions of two devices.
+/// A generated data set: benign and malignant lesions of two devices.
 fn clinic(root: &Path) {
     let folder = root.join("Train_Folder");
     for part in ["img", "label"] {
@@ -120,7 +120,7 @@ fn clinic(root: &Path) {
     for split in ["Train", "Val"] {
         crate::phantom::write_prompts(&root.join(format!("Prompts_Folder/{split}_text.xlsx")), &rows).unwrap();
     }
-    // The validation split is the same: what is asked here does not depend on it.
+    // The validation split is the same, which does not matter here.
     let copy = root.join("Val_Folder");
     for part in ["img", "label"] {
         std::fs::create_dir_all(copy.join(part)).unwrap();
@@ -147,7 +147,7 @@ fn of_a_data_set_marks_go_with_malignant_lesions_or_devices_do() {
     };
     let root = with(With::Pathology, None, "pathology").unwrap();
     for (set, wanted) in [(Set::Confounded, "malignant"), (Set::Reversed, "benign")] {
-        // Without a test split the validation split serves as both.
+        // Without a test split the validation split is used for both.
         for sample in samples(&root, set, Split::Test) {
             let bright = pixels(&sample.image)[0] > 200;
             let pathology = sample.pathology.map(crate::data::Pathology::adjective);
@@ -204,11 +204,10 @@ fn what_cannot_be_planted_is_refused() {
     assert!(matches!(refused(options(Mark::Label, 0.9)), ConfoundError::Write(PhantomError::Occupied { .. })));
 }
 
-/// Makes docs/images/confound.png: one phantom asked for its left lesion, in columns the four marks, in rows marked as in the
+/// docs/images/confound.png: one phantom, prompted for its left lesion, in columns the four marks, in rows marked as in the
 /// confounded and as in the reversed set.
 #[test]
-#[ignore = "writes into the sources"]
-fn writes_the_picture_of_the_docs() {
+fn the_picture_of_the_docs_shows_these_marks() {
     use super::case::Cases;
     use super::mark::{Extent, Strokes};
     use rand::SeedableRng;
@@ -228,5 +227,5 @@ fn writes_the_picture_of_the_docs() {
         let (x, y) = (x as usize, y as usize);
         image::Luma([pictures[y / SIDE * 4 + x / SIDE][y % SIDE * SIDE + x % SIDE]])
     });
-    sheet.save(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/images/confound.png")).unwrap();
+    crate::docs_picture::compare("confound.png", &sheet);
 }

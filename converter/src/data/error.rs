@@ -52,7 +52,7 @@ pub enum DataError {
     PromptRows { path: PathBuf, image: String, rows: usize, samples: usize },
     #[error("{folds} folds of {groups} patients are not possible; give 2 to {groups}")]
     Folds { folds: usize, groups: usize },
-    #[error("there is no fold {fold} of {folds}; count from 0")]
+    #[error("fold {fold} of {folds} does not exist; count from 0")]
     Fold { fold: usize, folds: usize },
     #[error("an input of {size} pixels a side is not possible; give 1 to {max}")]
     InputSize { size: usize, max: usize },

@@ -34,7 +34,7 @@ pub fn folds(samples: &[Sample], count: usize, seed: u64) -> Result<Vec<Vec<usiz
     Ok(folds)
 }
 
-/// The samples for training and those for validation when fold `fold` of `count`, counted from 0, is held back.
+/// The samples for training and those for validation when fold `fold` of `count`, counted from 0, is held out.
 pub fn split_fold(
     samples: Vec<Sample>,
     fold: usize,

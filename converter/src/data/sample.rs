@@ -87,7 +87,7 @@ pub struct Sample {
     pub device: Option<String>,
     /// The patient's side: `left` or `right`.
     pub side: Option<String>,
-    /// What the image shows that must not decide the answer, where that is known: which mark, and where.
+    /// The image's confounder, if known: the kind and place of a mark.
     pub confounder: Option<String>,
 }
 

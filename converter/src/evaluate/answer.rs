@@ -1,10 +1,10 @@
-//! A model's answer beside what an expert drew.
+//! Compares a model's mask with the expert's.
 
 use super::metric::{Comparison, dice};
 use crate::data::Mask;
 use causalclipseg::Finding;
 
-/// What was found, in the form that data sets have their masks in.
+/// The found mask, in the form of the data sets' masks.
 pub(super) fn found_mask(finding: &Finding) -> Mask {
     let pixels = finding.mask().pixels();
     let lesion = pixels.iter().map(|pixel| *pixel != 0).collect();

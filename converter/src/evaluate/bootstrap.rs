@@ -1,4 +1,4 @@
-//! How much the figures would vary with other patients.
+//! Bootstrap intervals over patients.
 
 use super::percentile::percentile;
 use super::scores::{Scores, Tally};
@@ -8,8 +8,8 @@ use serde::Serialize;
 
 /// 95 % intervals, lower and upper end.
 ///
-/// The percentile bootstrap of B. Efron and R. Tibshirani, "An Introduction to the Bootstrap" (1993), with patients drawn
-/// and not images: a patient's images resemble each other, and drawn apart they would make the interval too narrow.
+/// The percentile bootstrap of B. Efron and R. Tibshirani, "An Introduction to the Bootstrap" (1993), which resamples patients,
+/// not images: a patient's images resemble each other, so resampling images would make the interval too narrow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Intervals {
     pub dice: [f64; 2],
@@ -28,8 +28,8 @@ pub(super) fn mean_of_patients<'a>(patients: impl IntoIterator<Item = &'a Tally>
 }
 
 impl Intervals {
-    /// Draws as many patients as there are, with replacement, `resamples` times. `None` of fewer than two patients, whom no
-    /// drawing can vary. Equal seeds give equal intervals.
+    /// Resamples the patients with replacement, `resamples` times. `None` for fewer than two patients. Equal seeds give equal
+    /// intervals.
     pub(super) fn draw(patients: &[Tally], resamples: usize, seed: u64) -> Option<Self> {
         if patients.len() < 2 {
             return None;

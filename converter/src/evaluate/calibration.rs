@@ -1,8 +1,8 @@
-//! The answers' own scores brought to what they say: a score of 0.8 becomes the Dice that answers of that score have.
+//! Calibrates scores: maps each score to the mean Dice of results with that score.
 
 use serde::Serialize;
 
-/// One answer that has a mask: its score, its Dice (0 where there is nothing to find) and whose image it is of.
+/// One result with a mask: its score, its Dice (0 if the image has no lesion) and the image's patient.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scored {
     pub score: f64,
@@ -10,23 +10,23 @@ pub(super) struct Scored {
     pub patient: String,
 }
 
-/// What scores mean.
+/// The calibration of scores.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
-    /// Answers with a mask, to requests for any lesion: of images with one and of frames without.
+    /// The number of results with a mask, to requests for any lesion, on images with a lesion and frames without.
     pub answers: usize,
-    /// Score and the Dice to expect, both rising; between them, linear. At most `POINTS`.
+    /// Scores and expected Dice, both ascending, with linear interpolation between. At most `POINTS`.
     pub points: Vec<[f64; 2]>,
-    /// The mean distance of tenths of scores from their Dice, of scores as they are ...
+    /// The mean difference of score and Dice over tenths of the score range, for uncalibrated scores ...
     pub error_before: f64,
-    /// ... and of calibrated ones, each half of the patients by a calibration on the other half.
+    /// ... and for calibrated ones, where each half of the patients is calibrated on the other half.
     pub error_after: f64,
 }
 
 const POINTS: usize = 12;
 
 impl Calibration {
-    /// `None` of fewer than twenty answers, or of one patient's alone.
+    /// `None` for fewer than twenty results, or a single patient.
     pub(super) fn of(scored: &[Scored]) -> Option<Self> {
         const LEAST: usize = 20;
         let mut patients: Vec<&str> = scored.iter().map(|one| one.patient.as_str()).collect();
@@ -50,8 +50,8 @@ impl Calibration {
     }
 }
 
-/// Groups of equal number by rising score, means of each, and neighbours that fall pooled (pool adjacent violators: Ayer and
-/// others, 1955).
+/// Forms groups of equal size by ascending score, takes their means, and merges neighbours whose Dice falls (pool adjacent
+/// violators: Ayer and others, 1955).
 fn isotonic(pairs: impl Iterator<Item = [f64; 2]>) -> Vec<[f64; 2]> {
     let mut pairs: Vec<[f64; 2]> = pairs.collect();
     pairs.sort_by(|one, other| one[0].total_cmp(&other[0]));
@@ -72,7 +72,7 @@ fn isotonic(pairs: impl Iterator<Item = [f64; 2]>) -> Vec<[f64; 2]> {
     pools.into_iter().map(|[scores, dice, count]| [scores / count, dice / count]).collect()
 }
 
-/// Linear between the points, level beyond them.
+/// Interpolates linearly between the points, constant beyond them.
 fn read(points: &[[f64; 2]], score: f64) -> f64 {
     let after = points.partition_point(|point| point[0] <= score);
     match (after.checked_sub(1).map(|before| points[before]), points.get(after)) {
@@ -98,7 +98,7 @@ fn error(pairs: &[[f64; 2]]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Scores that promise 0.3 too much, as those of an image outside the training set do.
+    /// Scores that are 0.3 too high, like those of images outside the training set.
     #[test]
     fn bold_scores_are_brought_down() {
         let scored: Vec<Scored> = (0..200)

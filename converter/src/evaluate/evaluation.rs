@@ -1,4 +1,4 @@
-//! Everything that an evaluation finds, as JSON has it.
+//! All results of an evaluation, in the form of its JSON.
 
 use super::{
     AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, Reliability, RequestStudy,
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 pub struct Evaluation {
     pub images: usize,
     pub patients: usize,
-    /// Over images.
+    /// Means over images.
     #[serde(flatten)]
     pub means: Scores,
     /// Means of the patients' means.
@@ -19,35 +19,35 @@ pub struct Evaluation {
     pub iou_by_patient: f64,
     pub nsd_by_patient: f64,
     pub hd95_by_patient: f64,
-    /// `None` of fewer than two patients.
+    /// `None` for fewer than two patients.
     pub intervals: Option<Intervals>,
-    /// Empty where the data does not tell.
+    /// Empty if the data does not state it.
     pub by_pathology: BTreeMap<String, Group>,
-    /// Empty where the data does not tell.
+    /// Empty if the data does not state it.
     pub by_device: BTreeMap<String, Group>,
-    /// The answers' own scores beside their Dice.
+    /// The results' scores compared with their Dice.
     pub reliability: Option<Reliability>,
-    /// `None` where no study was asked for, here and in the two below.
+    /// `None` if no prompt study was requested, like the two below.
     pub prompts: Option<PromptStudy>,
-    /// `None` also where fewer than two images have a lesion.
+    /// Also `None` if fewer than two images have a lesion.
     pub pairs: Option<PairStudy>,
     pub absent: Option<AbsentStudy>,
-    /// What changes to the images that must not matter do; `None` where this was not asked for.
+    /// The effect of changes to the images that should not matter; `None` if not requested.
     pub interventions: Option<Vec<InterventionScores>>,
-    /// Requests in many words, and frames without a lesion; `None` where this was not asked for.
+    /// Requests in many wordings, and frames without a lesion; `None` if not requested.
     pub requests: Option<RequestStudy>,
     pub model: String,
-    /// Of the bundle that was run; of the one packed from it for a checkpoint.
+    /// The SHA-256 of the bundle that was run; for a checkpoint, of the bundle packed from it.
     pub model_sha256: String,
-    /// Whether the model's weights were ever trained; the figures of one that was not are those of chance.
+    /// Whether the model's weights were trained; an untrained model's figures are at chance level.
     pub trained: bool,
     /// Width and height of the network's input, in pixels.
     pub input_size: usize,
     /// The probability above which a pixel is lesion.
     pub threshold: f32,
     pub seed: u64,
-    /// Wall time of all of it.
+    /// Wall time of the whole evaluation.
     pub seconds: f64,
-    /// In the split's order.
+    /// The images' results, in the split's order.
     pub per_image: Vec<ImageScores>,
 }

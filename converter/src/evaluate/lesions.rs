@@ -1,4 +1,4 @@
-//! Dice of an answer with the lesion that is asked for and with those that are not.
+//! Dice of a found mask with the prompted lesion and with other lesions.
 
 use super::answer::{dice_of, found_mask};
 use super::sentence::{encode, own_sentence};
@@ -8,8 +8,8 @@ use crate::data::{Mask, Sample, load_masks};
 use causalclipseg::Model;
 use causalclipseg::io::Image;
 
-/// For each sample, in their order, the Dice of its own prompt's answer with its lesion and with the other ones, `None` where it
-/// has no other.
+/// For each sample, in order, the Dice of its own prompt's result with its lesion and with the image's other lesions, `None` if
+/// there are no others.
 pub(crate) fn answer_lesions(
     model: &Model,
     samples: &[Sample],

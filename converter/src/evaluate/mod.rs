@@ -1,8 +1,8 @@
-//! How good a model is: run as users run it, image by image at its own size, and compared with what experts drew.
+//! Evaluates a model: runs it as users do, image by image at its own size, and compares the masks with the experts'.
 //!
-//! [`evaluate`] runs a model on samples and yields an [`Evaluation`]: overlap and rim measures ([`metric`]) with intervals,
-//! by patient, by pathology, by device, and, unless told otherwise, whether the prompt matters; where it is asked for, also
-//! what changes that must not matter do ([`Intervention`]). [`report`] makes a page for people of it.
+//! [`evaluate`] runs a model on samples and yields an [`Evaluation`]: overlap and rim measures ([`metric`]) with intervals, by
+//! patient, by pathology, by device, and, by default, whether the prompt matters; on request also the effect of changes that
+//! should not matter ([`Intervention`]). [`report`] makes an HTML report of it.
 
 mod answer;
 mod bootstrap;
@@ -42,20 +42,20 @@ use causalclipseg::io::ReadError;
 use causalclipseg::{Model, ModelError, Session, SessionError, SessionOptions};
 use std::path::PathBuf;
 
-/// Rim pixels this near to each other agree, in pixels: about what two readers of one image differ by.
+/// The distance in pixels within which rim pixels agree: about the difference between two readers of one image.
 pub const NSD_TOLERANCE_PX: f64 = 2.0;
 
-/// What becomes of an error, with the image where it came up.
+/// Converts an error, with the image where it occurred.
 fn failed_prompt(sample: &Sample) -> impl Fn(ModelError) -> EvaluateError {
     move |source| EvaluateError::Prompt { image: sample.image.clone(), source }
 }
 
-/// As [`failed_prompt`], of running a frame.
+/// As [`failed_prompt`], for running a frame.
 fn failed_frame(sample: &Sample) -> impl Fn(SessionError) -> EvaluateError {
     move |source| EvaluateError::Frame { image: sample.image.clone(), source }
 }
 
-/// A session with the model's own threshold, whose findings carry their quality: studies compare it with what is true.
+/// A session with the model's own threshold, with quality: studies compare it with the true masks.
 fn session(model: &Model) -> Result<Session, EvaluateError> {
     Session::new(model, SessionOptions::default()).map_err(EvaluateError::Session)
 }
@@ -63,7 +63,7 @@ fn session(model: &Model) -> Result<Session, EvaluateError> {
 /// Why a model could not be evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    #[error("there is no image to evaluate on; choose a split that has some")]
+    #[error("no image to evaluate on; choose a split that has some")]
     NoImages,
     #[error(transparent)]
     Data(#[from] crate::data::DataError),

@@ -1,18 +1,17 @@
-//! What an evaluation measures.
+//! The options of an evaluation.
 
 #[derive(Clone, Copy, Debug)]
 pub struct EvaluateOptions {
-    /// Of the bootstrap, of the shuffled words and of the pairs. Equal seeds give equal figures.
+    /// Seed of the bootstrap, of the shuffled words and of the pairs. Equal seeds give equal figures.
     pub seed: u64,
-    /// Of the bootstrap.
+    /// The number of bootstrap resamples.
     pub resamples: usize,
     pub threads: usize,
-    /// Also measure what the prompt changes: six heads an image instead of one, and a pass over a composed pair for each
-    /// image.
+    /// Also measures the prompt's influence: six heads an image instead of one, and a pass over a composed pair for each image.
     pub prompt_study: bool,
-    /// Also measure what changes to the images that must not matter do: up to eleven passes an image more.
+    /// Also measures the effect of changes to the images that should not matter: up to eleven more passes an image.
     pub interventions: bool,
-    /// Also ask every image for a lesion in many words, and a window of it beside its lesion: two passes an image more.
+    /// Also prompts every image, and a window of it beside its lesion, for a lesion in many wordings: two more passes an image.
     pub requests: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Percentiles.
 
-/// The value below which the part `rank` (0 to 1) of `ascending` lies, interpolated linearly between neighbours
-/// (R. Hyndman and Y. Fan's seventh definition, the usual one). `None` where there are no values.
+/// The value below which the share `rank` (0 to 1) of `ascending` is, interpolated linearly between neighbours
+/// (R. Hyndman and Y. Fan's seventh definition, the usual one). `None` for an empty slice.
 pub fn percentile(ascending: &[f64], rank: f64) -> Option<f64> {
     let last = ascending.len().checked_sub(1)?;
     let position = rank.clamp(0.0, 1.0) * last as f64;

@@ -1,8 +1,8 @@
-//! Whether what was asked for is in the image at all: how well one number of an answer tells it.
+//! Presence of the prompted lesion: how well a single number of a result separates images with it from images without.
 
 use serde::Serialize;
 
-/// One answer, and whether the image shows what was asked for.
+/// One result, and whether the image shows the prompted lesion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Judged {
     /// The quality's score and its largest probability.
@@ -10,7 +10,7 @@ pub(super) struct Judged {
     pub is_present: bool,
 }
 
-/// Receiver operating characteristics over answers.
+/// Receiver operating characteristics over results.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Presence {
     pub present: usize,
@@ -24,9 +24,9 @@ pub struct Presence {
 /// A receiver operating curve.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Curve {
-    /// The area below it: the chance that an answer where the thing is has the larger value.
+    /// The area under the curve: the probability that a result on an image with the lesion has a larger value than one without.
     pub area: f64,
-    /// At or above this value the thing is there: where sensitivity and specificity have the largest sum.
+    /// The threshold at which sensitivity and specificity have the largest sum: the lesion counts as present at or above it.
     pub threshold: f64,
     pub sensitivity: f64,
     pub specificity: f64,
@@ -37,7 +37,7 @@ pub struct Curve {
 const POINTS: usize = 50;
 
 impl Presence {
-    /// `None` where all answers are of one kind.
+    /// `None` if all results are of one kind.
     pub(super) fn of(judged: &[Judged]) -> Option<Self> {
         let present = judged.iter().filter(|judged| judged.is_present).count();
         let by = |which: usize| Curve::of(judged.iter().map(|judged| (judged.quality[which], judged.is_present)));
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!((parted.area, parted.threshold, parted.sensitivity, parted.specificity), (1.0, 0.8, 1.0, 1.0));
         let equal = curve(&[(0.5, true), (0.5, false)]).unwrap();
         assert_eq!(equal.area, 0.5);
-        // Of six pairs five are in order.
+        // Five of six pairs are in order.
         let mixed = curve(&[(0.9, true), (0.6, true), (0.4, true), (0.5, false), (0.1, false)]).unwrap();
         assert!((mixed.area - 5.0 / 6.0).abs() < 1e-12);
         assert_eq!(curve(&[(0.5, true)]), None);

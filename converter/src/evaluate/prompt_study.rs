@@ -1,5 +1,4 @@
-//! Whether the prompt matters: what the model finds when it is told nothing, nonsense or something wrong, and which of two
-//! lesions it marks.
+//! Measures whether the prompt matters: Dice under empty, shuffled or wrong prompts, and which of two lesions the model marks.
 
 use super::answer::{dice_of, found_mask};
 use super::sentence::{encode, own_sentence};
@@ -16,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-/// Mean Dice with each prompt's true mask, under the image's own prompt and under others in its stead.
+/// Mean Dice with each prompt's true mask, under the image's own prompt and under replacements.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PromptStudy {
     /// The prompt as it is.
@@ -26,9 +25,9 @@ pub struct PromptStudy {
     pub empty: f64,
     /// The prompt's words in another order.
     pub shuffled: f64,
-    /// Everything in the prompt turned into its opposite; `None` where no prompt has one. A model that reads finds less.
+    /// The prompt with every statement reversed; `None` if no prompt can be. A model that reads the prompt finds less.
     pub contradictory: Option<f64>,
-    /// Images whose prompt can be contradicted: what that mean is over.
+    /// The number of images whose prompt can be contradicted, over which that mean is taken.
     pub contradictory_images: usize,
 }
 
@@ -38,13 +37,13 @@ pub struct PromptStudy {
 pub struct PairStudy {
     pub named: f64,
     pub other: f64,
-    /// Composed images.
+    /// The number of composed images.
     pub pairs: usize,
-    /// Two for each.
+    /// The number of prompts, two for each image.
     pub prompts: usize,
-    /// Of the prompts that name a place.
+    /// Figures of the prompts that name a place.
     pub by_place: Option<NamedOther>,
-    /// Of those that name the pathology alone, in pairs of a benign and a malignant lesion.
+    /// Figures of the prompts that name the pathology alone, in pairs of a benign and a malignant lesion.
     pub by_pathology: Option<NamedOther>,
 }
 
@@ -66,26 +65,26 @@ pub struct AbsentStudy {
     pub by_pathology: Option<EmptyAnswers>,
     /// Another organ.
     pub by_organ: Option<EmptyAnswers>,
-    /// What the wrong pathologies are to be held against: the right pathology alone, whose mask is the lesion's.
+    /// The reference for wrong pathologies: the right pathology alone, whose mask is the lesion's.
     pub right_pathology: Option<EmptyAnswers>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct EmptyAnswers {
     pub prompts: usize,
-    /// The part, 0 to 1, of the masks that have no pixel.
+    /// The share, 0 to 1, of empty masks.
     pub empty_fraction: f64,
 }
 
 /// The other prompts for an image.
 pub(super) struct Questions {
-    /// None, shuffled, for something absent, the pathology alone or none again, and contradictory where there is one.
+    /// Empty, shuffled, for something absent, the pathology alone or empty again, and contradictory if there is one.
     pub prompts: Vec<String>,
     absence: Absence,
     knows_pathology: bool,
 }
 
-/// What one image yielded under other prompts than its own.
+/// The results of one image under other prompts than its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Variants {
     empty: f64,
@@ -110,7 +109,7 @@ impl Questions {
         Ok(Self { prompts, absence, knows_pathology })
     }
 
-    /// From what was found for each of the prompts.
+    /// Makes them of the masks found for each of the prompts.
     pub fn judge(&self, found: &[Mask], truth: &Mask) -> Variants {
         let dice = |at: usize| found.get(at).map(|mask| dice_of(mask, truth));
         let is_empty = |at: usize| found.get(at).is_some_and(|mask| mask.area() == 0);
@@ -119,14 +118,14 @@ impl Questions {
             shuffled: dice(1).unwrap_or(0.0),
             absence: self.absence,
             absent_is_empty: is_empty(2),
-            // Of an image without a lesion nothing is right.
+            // On an image without a lesion the right mask is empty.
             right_pathology_is_empty: (self.knows_pathology && truth.area() > 0).then(|| is_empty(3)),
             contradictory: dice(4),
         }
     }
 }
 
-/// Randomness of an image's or a pair's own, so that neither threads nor other images change it.
+/// A random generator for one image or pair, so that neither threads nor other images change its numbers.
 fn stream(seed: u64, number: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(number);
@@ -163,7 +162,7 @@ pub(super) fn summarise_absent(variants: &[Variants]) -> Option<AbsentStudy> {
     })
 }
 
-/// `None` of none.
+/// `None` for an empty slice.
 fn empty_answers(is_empty: impl Iterator<Item = bool> + Clone) -> Option<EmptyAnswers> {
     let empty_fraction = mean(is_empty.clone().map(|is_empty| f64::from(u8::from(is_empty))))?;
     Some(EmptyAnswers { prompts: is_empty.count(), empty_fraction })
@@ -177,8 +176,8 @@ struct Asked {
     by_place: bool,
 }
 
-/// Composes each image that has a lesion with one of another patient, at the network's input size. `None` where fewer
-/// than two images have a lesion.
+/// Composes each image that has a lesion with one of another patient, at the network's input size. `None` if fewer than two
+/// images have a lesion.
 pub(super) fn study_pairs(
     model: &Model,
     samples: &[Sample],
@@ -217,7 +216,7 @@ fn summarise_pairs(pairs: &[[Asked; 2]]) -> PairStudy {
     }
 }
 
-/// Both lesions of one pair, each asked for.
+/// Prompts for both lesions of one pair.
 fn ask_pair(
     model: &Model,
     session: &mut Session,
@@ -225,7 +224,7 @@ fn ask_pair(
     index: usize,
     seed: u64,
 ) -> Result<[Asked; 2], EvaluateError> {
-    // A stream that no single image uses.
+    // A random stream that no single image uses.
     let mut rng = stream(seed, index as u64 + (1 << 32));
     let first = samples[index];
     let strangers: Vec<&&Sample> = samples.iter().filter(|sample| sample.group() != first.group()).collect();
@@ -260,7 +259,7 @@ fn ask_pair(
     }))
 }
 
-/// A picture's planes as a frame has them.
+/// Interleaves a picture's planes as in a frame.
 fn interleaved(picture: &Picture) -> (Vec<u8>, PixelFormat) {
     if picture.channels == 1 {
         return (picture.pixels.clone(), PixelFormat::Gray8);

@@ -1,14 +1,14 @@
-//! Whether an answer's own score says how good the answer is.
+//! Compares results' scores with their Dice.
 
 use super::ImageScores;
 use serde::Serialize;
 
-/// The quality's score beside the Dice that came of it.
+/// Scores compared with Dice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reliability {
     /// The mean over images of the distance between a bin's mean score and its mean Dice.
     pub error: f64,
-    /// Only bins that have images, by rising score.
+    /// Non-empty bins, by ascending score.
     pub bins: Vec<ReliabilityBin>,
 }
 
@@ -21,7 +21,7 @@ pub struct ReliabilityBin {
 }
 
 impl Reliability {
-    /// `None` of none.
+    /// `None` for an empty slice.
     pub(super) fn of(images: &[ImageScores]) -> Option<Self> {
         const BINS: usize = 10;
         let mut sums = [(0usize, 0.0, 0.0); BINS];

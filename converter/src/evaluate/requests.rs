@@ -1,5 +1,5 @@
-//! Requests in many words, of images with a lesion and of frames without one: whether a harmless word costs the answer, and
-//! whether an answer comes where there is nothing.
+//! Prompts images with a lesion, and frames without one, in many wordings: measures whether a harmless word loses the lesion, and
+//! whether a mask appears where the frame has none.
 
 use super::answer::{dice_of, found_mask};
 use super::calibration::{Calibration, Scored};
@@ -17,34 +17,34 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-/// What requests for any lesion found.
+/// The results of requests for any lesion.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RequestStudy {
-    /// Images with a lesion.
+    /// The number of images with a lesion.
     pub lesions: usize,
-    /// Images of the split that have none, those of other structures among them.
+    /// The number of images without a lesion, including those of other structures.
     pub without_lesion: usize,
-    /// Windows of the images with a lesion, beside it.
+    /// The number of windows beside the lesion, of images with one.
     pub beside_lesion: usize,
     /// The images' own sentences.
     pub own: RequestScores,
     /// No prompt at all.
     pub none: RequestScores,
-    /// Means over requests in words that training asks in, and in words that it never does.
+    /// Means over requests in training's wordings, and in wordings held out of training.
     pub plain: RequestScores,
     pub held_out: RequestScores,
     pub by_request: Vec<RequestScores>,
-    /// How well the answers to plain requests tell images with a lesion from frames without one.
+    /// How well the results of plain requests separate images with a lesion from frames without one.
     pub presence: Option<Presence>,
-    /// What the scores of answers to plain requests mean.
+    /// The calibration of scores of plain requests.
     pub calibration: Option<Calibration>,
 }
 
-/// One request, or several.
+/// The figures of one request, or means over several.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RequestScores {
     pub request: String,
-    /// Of images with a lesion: mean Dice, and the share of empty masks.
+    /// On images with a lesion: mean Dice, and the share of empty masks.
     pub dice: Option<f64>,
     pub refused: Option<f64>,
     /// The share of empty masks in windows beside the lesion ...
@@ -53,10 +53,10 @@ pub struct RequestScores {
     pub empty_without: Option<f64>,
 }
 
-/// What one image answered to every request, its own sentence and no prompt first.
+/// The results of one image for every request, its own sentence and the empty prompt first.
 struct Answers {
     patient: String,
-    /// Of an image with a lesion.
+    /// The results on an image with a lesion.
     dice: Option<Vec<f64>>,
     empty: Vec<bool>,
     quality: Vec<[f64; 2]>,
@@ -64,12 +64,12 @@ struct Answers {
     beside_quality: Vec<[f64; 2]>,
 }
 
-/// Requests in the order in which they are asked, after the image's own sentence and no prompt.
+/// Requests in the order in which they are run, after the image's own sentence and the empty prompt.
 fn requests() -> impl Iterator<Item = &'static str> {
     PLAIN_REQUESTS.into_iter().chain(HELD_OUT_REQUESTS)
 }
 
-/// Asks every image, and a window of it beside its lesion.
+/// Runs all requests on every image, and on a window of it beside its lesion.
 pub(super) fn study(
     model: &Model,
     samples: &[Sample],
@@ -111,7 +111,7 @@ fn ask(
         Ok(report.findings.iter().map(Found::of).collect())
     };
     let truth = load_masks(sample, image.size())?;
-    // A structure's mask is no lesion.
+    // A structure's mask is not a lesion.
     let has_lesion = sample.structure.is_none() && truth.area() > 0;
     let found = segment(&image)?;
     let mut answers = Answers {
@@ -125,7 +125,7 @@ fn ask(
     if has_lesion {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
-        // Windows are chosen on a small picture, and cut out of the whole image.
+        // Windows are chosen on a downscaled picture, and cut out of the full image.
         if let Some(part) = part_beside_lesions(&prepare(sample, 256)?, &mut rng) {
             let found = segment(&cut(&image, part))?;
             answers.beside = Some(found.iter().map(Found::is_empty).collect());
@@ -135,7 +135,7 @@ fn ask(
     Ok(answers)
 }
 
-/// What one request found in one picture.
+/// The result of one request on one picture.
 struct Found {
     mask: Mask,
     /// Score and largest probability.

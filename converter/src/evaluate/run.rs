@@ -18,7 +18,7 @@ use causalclipseg::io::Image;
 use causalclipseg::{Finding, Model, Session};
 use std::time::Instant;
 
-/// How often [`evaluate`] calls `on_image` at most.
+/// The most calls of `on_image` by [`evaluate`].
 pub fn images_to_run(samples: usize, options: &EvaluateOptions) -> usize {
     let study = if options.prompt_study { samples } else { 0 };
     let interventions = if options.interventions { interventions::passes(samples) } else { 0 };
@@ -26,7 +26,7 @@ pub fn images_to_run(samples: usize, options: &EvaluateOptions) -> usize {
     samples + study + interventions + requests
 }
 
-/// One image, judged.
+/// The result of one image.
 struct Judged {
     image: ImageScores,
     variants: Option<Variants>,
@@ -36,7 +36,7 @@ struct Judged {
 /// after each pass over an image, from several threads.
 ///
 /// # Errors
-/// [`EvaluateError::NoImages`] of no samples, else that of the first sample that can't be read or run.
+/// [`EvaluateError::NoImages`] without samples, else the error of the first sample that can't be read or run.
 pub fn evaluate(
     model: &Model,
     samples: &[Sample],
@@ -115,7 +115,7 @@ fn judge(
     let report = session.run(&frame, &prompts).map_err(failed_frame(sample))?;
     let masks: Vec<Mask> = report.findings.iter().map(found_mask).collect();
     let own_quality = report.findings.first().and_then(Finding::quality);
-    // The runtime answers every prompt, at the frame's size.
+    // The runtime returns a mask for every prompt, at the frame's size.
     let compare = |mask: Option<&'_ Mask>| -> Scores {
         mask.and_then(|mask| Comparison::new(mask, &truth).map(|pair| Scores::of(&pair))).unwrap_or_default()
     };

@@ -1,11 +1,11 @@
-//! The measures of one image, and of many.
+//! The measures of one image, and means over many.
 
 use super::NSD_TOLERANCE_PX;
 use super::metric::{Comparison, SurfaceDistances, dice, hd95, iou, nsd};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Dice, IoU and NSD are 0 to 1 and better the larger, HD95 is in pixels of the original image and better the smaller.
+/// Dice, IoU and NSD are 0 to 1, larger is better; HD95 is in pixels of the original image, smaller is better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Scores {
     pub dice: f64,
@@ -34,7 +34,7 @@ impl Scores {
         Self { dice, iou, nsd, hd95 }
     }
 
-    /// `None` of none.
+    /// `None` for an empty slice.
     pub fn mean(scores: impl IntoIterator<Item = Scores>) -> Option<Self> {
         let mut tally = Tally::default();
         scores.into_iter().for_each(|scores| tally.add(scores));
@@ -64,27 +64,27 @@ impl Tally {
     }
 }
 
-/// One image under its own prompt.
+/// The result of one image under its own prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ImageScores {
     /// The image file's name.
     pub image: String,
     pub prompt: String,
-    /// Whose images stay together when means are taken; the case where the data names no patients.
+    /// The patient, whose images are grouped in means; the case if the data does not name patients.
     pub patient: String,
     pub pathology: Option<&'static str>,
     pub device: Option<String>,
     #[serde(flatten)]
     pub scores: Scores,
-    /// The answer's own, 0 to 1: see `Quality::score` of the runtime.
+    /// The result's score, 0 to 1: see `Quality::score` of the runtime.
     pub score: f64,
-    /// Pixels found.
+    /// The number of found pixels.
     pub area_px: usize,
-    /// Pixels that are lesion in truth.
+    /// The number of true lesion pixels.
     pub truth_px: usize,
 }
 
-/// The means of images that have something in common.
+/// The means of a group of images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Group {
     pub images: usize,
@@ -99,7 +99,7 @@ pub(super) fn by_patient(images: &[ImageScores]) -> Vec<Tally> {
     patients.into_values().collect()
 }
 
-/// Means by what `key` says of an image; `unknown` where it says nothing. Empty where it says nothing of any.
+/// Means by an image's `key`; `unknown` for images without one. Empty if no image has one.
 pub(super) fn by_group<'a>(
     images: &'a [ImageScores],
     key: impl Fn(&'a ImageScores) -> Option<&'a str>,

@@ -1,17 +1,17 @@
-//! Data sets' sentences as prompts of the runtime, which refuses what a person would not ask.
+//! Converts data sets' sentences to prompts of the runtime, which refuses empty and overlong ones.
 
 use crate::data::Sample;
 use causalclipseg::prompt::{MAX_PROMPT_BYTES, PromptError};
 use causalclipseg::{Model, ModelError, Prompt};
 
-/// The prompt that a sample is judged by: its first that says something. The others describe the same mask.
+/// The prompt that a sample is evaluated with: its first non-empty one. The others describe the same mask.
 pub fn own_sentence(sample: &Sample) -> &str {
     let says_something = |prompt: &&String| !prompt.trim().is_empty();
     sample.prompts.iter().find(says_something).map_or("", |prompt| prompt.trim())
 }
 
-/// Encodes any text. One without words is what the network takes for none: the start and the end of text alone, as in
-/// training. One of more tokens than the network reads loses words at its end, as in training.
+/// Encodes any text. A text without words becomes the start and the end of text alone, as in training. A text of more tokens than
+/// the network reads loses words at its end, as in training.
 pub fn encode(model: &Model, text: &str) -> Result<Prompt, ModelError> {
     let mut text = text;
     loop {
@@ -22,7 +22,7 @@ pub fn encode(model: &Model, text: &str) -> Result<Prompt, ModelError> {
                 if shorter.is_empty() {
                     return model.prompt(text);
                 }
-                log::info!("a prompt is cut to what the network reads: `{shorter}`");
+                log::info!("a prompt is truncated to the network's context: `{shorter}`");
                 text = shorter;
             }
             prompt => return prompt,

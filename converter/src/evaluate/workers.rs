@@ -1,13 +1,13 @@
-//! Work on a model, on several threads, each with a session of its own.
+//! Runs work on several threads, each with a session of its own.
 
 use super::EvaluateError;
 use causalclipseg::{Model, Session};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What `work` makes of every index below `count`, in their order.
+/// The results of `work` for every index below `count`, in order.
 ///
 /// # Errors
-/// The first by index of those that came up; after one, no new work begins.
+/// The error of the lowest index; after an error, no new work begins.
 pub fn map_indices<T: Send>(
     model: &Model,
     count: usize,

@@ -22,7 +22,7 @@ impl OnnxWriter<'_> {
 
     pub(super) fn sequence_to_grid(&mut self, site: &Site, height: usize, width: usize) -> Result<(), WriteError> {
         let [Shape::Sequence { width: channels, .. }] = site.shapes[..] else {
-            return Err(site.refuse("it wants a sequence"));
+            return Err(site.refuse("it needs a sequence"));
         };
         let channels_first =
             self.step(site, "channels_first", "Transpose", &[&site.inputs[0]], vec![ints("perm", &[0, 2, 1])]);
@@ -41,7 +41,7 @@ impl OnnxWriter<'_> {
         let positions = match site.shapes[..] {
             // A prompt may be shorter than the table, but the padded one never is.
             [Shape::Sequence { length, .. }] => self.weight_rows(site, table, skip..skip + self.rows(site, length)?)?,
-            _ => return Err(site.refuse(&format!("it wants a sequence for {rows} positions"))),
+            _ => return Err(site.refuse(&format!("it needs a sequence for {rows} positions"))),
         };
         self.finish(site, "Add", &[&site.inputs[0], &positions], vec![]);
         Ok(())
@@ -105,7 +105,7 @@ impl OnnxWriter<'_> {
 
     pub(super) fn attention(&mut self, site: &Site, heads: usize, causal: bool) -> Result<(), WriteError> {
         let [Shape::Sequence { length, width }, ..] = site.shapes[..] else {
-            return Err(site.refuse("it wants sequences"));
+            return Err(site.refuse("it needs sequences"));
         };
         let rows = self.rows(site, length)?;
         let head_width = width / heads;

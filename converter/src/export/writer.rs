@@ -172,7 +172,7 @@ impl Site<'_> {
     pub fn map(&self, index: usize) -> Result<[usize; 3], WriteError> {
         match self.shapes.get(index) {
             Some(Shape::Map { channels, height, width }) => Ok([*channels, *height, *width]),
-            _ => Err(self.refuse("it wants a map")),
+            _ => Err(self.refuse("it needs a map")),
         }
     }
 }

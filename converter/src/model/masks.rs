@@ -1,7 +1,7 @@
 //! Masks that are the same for every image, to measure the effect of the learned ones.
 
 use super::{Architecture, stage};
-use causalclipseg::engine::{EngineError, ReferencePlan, Value};
+use causalclipseg::engine::{EngineError, InputValue, ReferencePlan};
 use causalclipseg::graph::{Graph, GraphError, Node, NodeId, Op, Shape, Weights};
 use ndarray::ArrayD;
 
@@ -18,10 +18,10 @@ pub enum MaskError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The network has no maskers.
-    #[error("the network has no masks; take the checkpoint from before --open-masks")]
+    #[error("the network has no masks; use the checkpoint from before --open-masks")]
     NoMasks,
     /// No images to take means over.
-    #[error("there is no image to take a mean over")]
+    #[error("no image to take a mean over")]
     NoImages,
 }
 
@@ -50,7 +50,7 @@ impl MeanMasks {
 
     /// Adds an image in the network's form: 3 x size x size, normalised.
     pub fn add(&mut self, image: &ArrayD<f32>) -> Result<(), MaskError> {
-        let found = self.plan.run(&[Value::Array(image)])?;
+        let found = self.plan.run(&[InputValue::Array(image)])?;
         for (sum, mask) in self.sums.iter_mut().zip(&found) {
             *sum += &mask.mapv(f64::from);
         }
@@ -133,7 +133,7 @@ mod tests {
     fn values(graph: &Graph, weights: &Weights, names: &[&str], image: &ArrayD<f32>) -> Vec<ArrayD<f32>> {
         let ids: Vec<NodeId> = names.iter().map(|name| graph.find(name).unwrap()).collect();
         let part = graph.subgraph(&[graph.find(stage::IMAGE).unwrap()], &ids).unwrap();
-        ReferencePlan::new(&part, weights).unwrap().run(&[Value::Array(image)]).unwrap()
+        ReferencePlan::new(&part, weights).unwrap().run(&[InputValue::Array(image)]).unwrap()
     }
 
     #[test]

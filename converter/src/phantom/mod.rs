@@ -100,15 +100,15 @@ impl Phantom {
         Self { width, height, pixels, lesions, requests }
     }
 
-    /// Two lesions, one in the left and one in the right part of the image, each asked for by its side, and nothing burned in: what
-    /// [`crate::confound`] plants marks in. As with [`Self::with_contents`] otherwise.
+    /// Two lesions, one in the left and one in the right part of the image, each prompted by its side, without burned-in marks,
+    /// for [`crate::confound`]. As with [`Self::with_contents`] otherwise.
     pub fn pair(seed: u64, index: u64, (width, height): (usize, usize)) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index);
         let rng = &mut rng;
         let clamp = |side: usize| side.clamp(*SIDE_RANGE.start(), *SIDE_RANGE.end());
         let (width, height) = (clamp(width), clamp(height));
-        // Most geometries have room for two; one that has not is drawn anew.
+        // Most geometries have space for two; others are drawn again.
         let (geometry, lesions) = loop {
             let geometry = Geometry::random(width, height, rng);
             let found =

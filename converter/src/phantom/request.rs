@@ -135,7 +135,7 @@ mod tests {
             }
             requests += phantom.requests.len();
         }
-        assert_eq!(asked.len(), requests, "no lesion is asked for twice");
+        assert_eq!(asked.len(), requests, "no lesion is requested twice");
         assert!(requests > 200, "{requests}");
         assert!(by_place > 5 && by_size > 5 && by_echo > 5, "{by_place} {by_size} {by_echo}");
     }

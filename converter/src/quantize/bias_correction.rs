@@ -139,7 +139,7 @@ mod tests {
     use super::super::inputs::CalibrationItem;
     use super::super::weights::{WeightBits, dequantise_weights, quantise_weights};
     use super::*;
-    use causalclipseg::engine::{ReferencePlan, Value};
+    use causalclipseg::engine::{InputValue, ReferencePlan};
     use causalclipseg::graph::GraphBuilder;
     use causalclipseg::prompt::Tokens;
 
@@ -179,7 +179,7 @@ mod tests {
         let set = CalibrationSet { items: vec![item(0), item(3)] };
         let means = |weights: &Weights| {
             let plan = ReferencePlan::new(&graph, weights).unwrap();
-            let outputs = plan.run(&[Value::Array(&set.items[0].image)]).unwrap();
+            let outputs = plan.run(&[InputValue::Array(&set.items[0].image)]).unwrap();
             outputs
                 .iter()
                 .flat_map(|output| output.outer_iter().map(|c| c.mean().unwrap()).collect::<Vec<_>>())

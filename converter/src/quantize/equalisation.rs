@@ -57,7 +57,7 @@ fn only_reader(graph: &Graph, id: NodeId) -> Option<NodeId> {
     }
 }
 
-/// `is_own` tells by a weight's name whether only one node reads it.
+/// `is_own` says whether only one node reads the weight of a name.
 fn find_pair(graph: &Graph, first: NodeId, is_own: &impl Fn(&str) -> bool) -> Option<Pair> {
     let Op::Conv { weight, bias, .. } = &graph.node(first).op else { return None };
     if !is_own(weight) || !bias.as_deref().is_none_or(is_own) {
@@ -150,7 +150,7 @@ fn factors(ranges: &[f32], weights: &[f32]) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use causalclipseg::engine::{ReferencePlan, Value};
+    use causalclipseg::engine::{InputValue, ReferencePlan};
     use causalclipseg::graph::{GraphBuilder, Shape};
     use causalclipseg::prompt::Tokens;
     use ndarray::ArrayD;
@@ -192,7 +192,7 @@ mod tests {
         let set = CalibrationSet { items: vec![item.clone()] };
         let run = |weights: &Weights| {
             let plan = ReferencePlan::new(&graph, weights).unwrap();
-            plan.run(&[Value::Array(&item.image)]).unwrap().remove(0)
+            plan.run(&[InputValue::Array(&item.image)]).unwrap().remove(0)
         };
         let spread = |weights: &Weights| {
             let found = pairs(&graph);

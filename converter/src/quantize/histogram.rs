@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_none_are_refused() {
+    fn non_finite_numbers_are_refused() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert!(Histogram::default().add(&[1.0, value]).is_err());
         }

@@ -68,7 +68,7 @@ impl CalibrationReader {
     /// The items that were read, after a check that they are useful.
     ///
     /// # Errors
-    /// There is no image at all, or all images are nearly constant.
+    /// The set has no images, or all images are nearly constant.
     pub fn finish(self) -> Result<CalibrationSet, QuantiseError> {
         if self.set.items.is_empty() {
             return Err(QuantiseError::NoImages);

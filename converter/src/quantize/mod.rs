@@ -70,7 +70,7 @@ const PROMPT_LAYER_GAIN: f64 = 0.1;
 /// Why a network cannot be quantised.
 #[derive(Debug, thiserror::Error)]
 pub enum QuantiseError {
-    #[error("there is no image to calibrate on; name a data set with --calibrate, or use --phantoms")]
+    #[error("no image to calibrate on; name a data set with --calibrate, or use --phantoms")]
     NoImages,
     #[error(
         "all {images} calibration images are of one constant value, from which no range can be measured; use pictures"

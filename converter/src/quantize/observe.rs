@@ -2,7 +2,7 @@
 
 use super::QuantiseError;
 use super::inputs::CalibrationSet;
-use causalclipseg::engine::{ReferencePlan, Value};
+use causalclipseg::engine::{InputValue, ReferencePlan};
 use causalclipseg::graph::{Graph, GraphError, NodeId, Side, Weights};
 use ndarray::ArrayD;
 
@@ -42,17 +42,17 @@ impl Observation {
         mut on_run: impl FnMut(),
         mut see: impl FnMut(NodeId, &ArrayD<f32>) -> Result<(), QuantiseError>,
     ) -> Result<(), QuantiseError> {
-        let mut show = |half: &Half, value: Value| -> Result<(), QuantiseError> {
+        let mut show = |half: &Half, value: InputValue| -> Result<(), QuantiseError> {
             let values = half.plan.run(&[value])?;
             half.nodes.iter().zip(&values).try_for_each(|(id, value)| see(*id, value))?;
             on_run();
             Ok(())
         };
         if let Some(half) = &self.image {
-            set.items.iter().try_for_each(|item| show(half, Value::Array(&item.image)))?;
+            set.items.iter().try_for_each(|item| show(half, InputValue::Array(&item.image)))?;
         }
         if let Some(half) = &self.text {
-            set.prompts().into_iter().try_for_each(|prompt| show(half, Value::Tokens(prompt.ids())))?;
+            set.prompts().into_iter().try_for_each(|prompt| show(half, InputValue::Tokens(prompt.ids())))?;
         }
         Ok(())
     }

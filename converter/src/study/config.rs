@@ -1,27 +1,31 @@
-//! What a study does, read from TOML.
+//! The configuration of a study, read from TOML.
 
 use super::StudyError;
 use crate::confound::ConfoundOptions;
 use crate::train::{ConfigError, TrainingConfig};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Everything that is fixed before a study begins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudyConfig {
     pub name: String,
-    /// Of the training runs; all arms have the same.
+    /// The seeds of the training runs, the same for all arms.
     pub seeds: Vec<u64>,
     /// The name of the arm that the others are compared with.
     pub baseline: String,
-    /// Draws of the bootstrap.
+    /// The number of bootstrap resamples.
     #[serde(default = "default_resamples")]
     pub resamples: usize,
+    /// The checkpoint that all runs start from, relative to the current folder; without it random weights of the run's seed.
+    /// Its architecture replaces the configuration's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// How the data are made.
     pub data: Confounded,
-    /// A training configuration, as `train --config` reads it; what an arm does not override. Its seed is the run's.
+    /// A training configuration, as `train --config` reads it, which arms override in part. Its seed is the run's.
     #[serde(default)]
     pub base: toml::Table,
     pub arms: Vec<Arm>,
@@ -35,7 +39,7 @@ pub type Confounded = ConfoundOptions;
 #[serde(deny_unknown_fields)]
 pub struct Arm {
     pub name: String,
-    /// What it changes of the base, table by table.
+    /// The arm's changes to the base, table by table.
     #[serde(default, rename = "override")]
     pub changes: toml::Table,
 }
@@ -63,14 +67,14 @@ impl StudyConfig {
         })?;
         let seeds: BTreeSet<u64> = config.seeds.iter().copied().collect();
         if config.seeds.is_empty() || seeds.len() != config.seeds.len() {
-            return Err(refuse("it needs one seed at least, and none twice".into()));
+            return Err(refuse("it needs at least one seed, each only once".into()));
         }
         let slugs: BTreeSet<String> = config.arms.iter().map(Arm::slug).collect();
         if slugs.len() != config.arms.len() {
             return Err(refuse("two of its arms have the same name".into()));
         }
         if !config.arms.iter().any(|arm| arm.name == config.baseline) {
-            return Err(refuse(format!("its baseline `{}` is none of its arms", config.baseline)));
+            return Err(refuse(format!("its baseline `{}` is not one of its arms", config.baseline)));
         }
         for arm in &config.arms {
             config.training(arm, config.seeds[0])?;
@@ -94,7 +98,7 @@ impl StudyConfig {
     }
 }
 
-/// Tables are merged, all else is replaced.
+/// Merges tables and replaces all other values.
 fn merge(base: &mut toml::Table, changes: &toml::Table) {
     for (key, value) in changes {
         match (base.get_mut(key), value) {
@@ -159,7 +163,7 @@ pub(super) mod tests {
         for (from, to, said) in [
             ("seeds = [1, 2]", "seeds = [1, 1]", "seed"),
             ("seeds = [1, 2]", "seeds = [1", "line"),
-            ("baseline = \"no module\"", "baseline = \"none\"", "none of its arms"),
+            ("baseline = \"no module\"", "baseline = \"none\"", "not one of its arms"),
             ("\"the game\"", "\"No-module\"", "same name"),
             ("causal = false", "casual = false", "arm `no module`"),
             ("batch = 4", "batch = 1", "batch"),

@@ -1,4 +1,4 @@
-//! What a trained network answers on the sets, run as users run it.
+//! Evaluates a trained network on the sets, run as users run it.
 
 use super::StudyError;
 use crate::checkpoint::Checkpoint;
@@ -19,13 +19,13 @@ use std::sync::Arc;
 /// Images over which the mean masks are taken.
 const IMAGES_OF_A_MEAN: usize = 64;
 
-/// What the masks are.
+/// The masks that a network runs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskUse {
     /// As trained.
     Learned,
-    /// Ones.
+    /// All ones.
     Open,
     /// Their mean over images of the training split.
     Mean,
@@ -40,9 +40,9 @@ impl MaskUse {
 pub struct CaseResult {
     pub image: String,
     pub patient: String,
-    /// Of the answer with the lesion that the prompt names.
+    /// Dice of the result with the lesion that the prompt names.
     pub dice: f64,
-    /// Of the answer with the other lesions, where there are any.
+    /// Dice of the result with the other lesions, if there are any.
     pub other: Option<f64>,
 }
 
@@ -54,7 +54,7 @@ pub struct SetResults {
     pub cases: Vec<CaseResult>,
 }
 
-/// Judges a checkpoint on the test split of every set below `data`, with learned, open and mean masks.
+/// Evaluates a checkpoint on the test split of every set below `data`, with learned, open and mean masks.
 pub fn judge(checkpoint: &Checkpoint, data: &Path) -> Result<Vec<SetResults>, StudyError> {
     let options = LoadOptions::default();
     let training = load_samples(&data.join(Set::Confounded.name()), Split::Train, &options)?;

@@ -1,8 +1,8 @@
-//! A study: arms of one training configuration, each trained with several seeds on data with a planted confounder and judged on
-//! sets in which the confounder goes with what is asked for, with nothing, or with the opposite.
+//! A study: arms of one training configuration, each trained with several seeds on data with a planted confounder and evaluated
+//! on sets in which the confounder correlates with the prompt, with nothing, or with the opposite.
 //!
-//! Everything is fixed by one file before it begins ([`StudyConfig`]): data, epochs, arms, seeds. [`Study::run`] trains and judges
-//! what is not done yet; [`summarise`] makes the figures of what is, and `report` pages for people.
+//! Everything is fixed by one file before it begins ([`StudyConfig`]): data, epochs, arms, seeds. [`Study::run`] trains and
+//! evaluates the unfinished runs; [`summarise`] computes the figures of finished ones, and `report` writes pages for people.
 
 mod config;
 mod judge;
@@ -30,20 +30,18 @@ use causalclipseg::graph::GraphError;
 use causalclipseg::io::WriteError;
 use std::path::PathBuf;
 
-/// Why a study does not go on.
+/// Errors that stop a study.
 #[derive(Debug, thiserror::Error)]
 pub enum StudyError {
     #[error("cannot read {path}: {source}; check the path and its permissions")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is no study: {reason}; see converter/studies for one that is")]
+    #[error("{path} is not a study: {reason}; see converter/studies for examples")]
     Parse { path: PathBuf, reason: String },
     #[error("the arm `{arm}`: {source}")]
     Arm { arm: String, source: ConfigError },
-    #[error("{0} holds a study of another configuration; give it again as it was, or choose another folder")]
+    #[error("{0} contains a study of another configuration; restore that configuration, or choose another folder")]
     OtherStudy(PathBuf),
-    #[error(
-        "no run of the baseline `{0}` is finished yet, so that there is nothing to compare with; continue the study"
-    )]
+    #[error("no run of the baseline `{0}` is finished yet, so nothing can be compared; continue the study")]
     NoBaseline(String),
     #[error("the prompts cannot be encoded: {0}")]
     Prompt(#[from] causalclipseg::prompt::PromptError),

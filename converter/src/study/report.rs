@@ -9,14 +9,14 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Writes the summary as JSON, and yields its path.
+/// Writes the summary as JSON, and returns its path.
 pub fn write_results(folder: &Path, summary: &Summary) -> Result<PathBuf, StudyError> {
     let path = folder.join("results.json");
     write_json(&path, summary)?;
     Ok(path)
 }
 
-/// Writes both pages and yields the path of the one with curves.
+/// Writes both pages and returns the path of the one with curves.
 pub fn write_report(
     folder: &Path,
     config: &StudyConfig,
@@ -94,7 +94,7 @@ fn html(config: &StudyConfig, summary: &Summary, results: &[RunResult]) -> Strin
     page + "</div>\n"
 }
 
-/// By epoch, counted from one, the mean over the runs that have the figure.
+/// The mean by epoch, counted from one, over the runs that have the figure.
 fn curve(runs: &[&RunResult], figure: fn(&EpochRecord) -> Option<f64>) -> Vec<[f64; 2]> {
     let last = runs.iter().map(|run| run.epochs.len()).max().unwrap_or(0);
     let point = |epoch: usize| {

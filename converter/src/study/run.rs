@@ -1,4 +1,4 @@
-//! Trains and judges what of a study is not done yet.
+//! Trains and evaluates the unfinished runs of a study.
 
 use super::judge::judge;
 use super::{SetResults, StudyConfig, StudyError};
@@ -23,22 +23,22 @@ use std::time::Instant;
 const CONFIG: &str = "study.toml";
 const RESULT: &str = "result.json";
 
-/// What one finished run has to say.
+/// The result of one finished run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunResult {
     pub arm: String,
     pub seed: u64,
     /// Batches, each with one theta-step: the same in all arms.
     pub theta_steps: u64,
-    /// Images that went forwards and backwards through the network, each view and each phi-step counted.
+    /// The number of images that went forwards and backwards through the network, counting each view and each phi-step.
     pub image_passes: u64,
-    /// Of training alone.
+    /// The time of training alone.
     pub seconds: f64,
     pub epochs: Vec<EpochRecord>,
     pub sets: Vec<SetResults>,
 }
 
-/// Tells somebody how a study goes.
+/// Receives the progress of a study.
 pub trait Progress {
     fn message(&mut self, text: &str);
 }
@@ -50,10 +50,10 @@ pub struct Study {
 }
 
 impl Study {
-    /// Begins a study, or takes up the one that is in the folder.
+    /// Begins a study, or continues the one in the folder.
     ///
     /// # Errors
-    /// [`StudyError::OtherStudy`] where the folder holds one of another configuration.
+    /// [`StudyError::OtherStudy`] if the folder has a study of another configuration.
     pub fn open(config: StudyConfig, folder: &Path) -> Result<Self, StudyError> {
         let path = folder.join(CONFIG);
         let text = toml::to_string(&config)
@@ -70,8 +70,8 @@ impl Study {
         Ok(Self { config, folder: folder.into() })
     }
 
-    /// Runs all arms with the first seed, then with the second, and so on, so that a study that is cut short has as many seeds of
-    /// each. True when all is done; false where `stop` was raised.
+    /// Runs all arms with the first seed, then with the second, and so on, so that an interrupted study has equally many seeds of
+    /// each. Returns true when all are done, and false if `stop` was set.
     pub fn run(&self, devices: &[Device], stop: &AtomicBool, progress: &mut dyn Progress) -> Result<bool, StudyError> {
         let data = self.folder.join("data");
         if !data.is_dir() {
@@ -82,6 +82,7 @@ impl Study {
                     .message(&format!("{set} {split}: {} images, the mark agrees in {}", count.images, count.agree));
             }
         }
+        let start = self.config.start.as_deref().map(Checkpoint::load).transpose()?;
         let total = self.config.arms.len() * self.config.seeds.len();
         let mut number = 0;
         for seed in &self.config.seeds {
@@ -93,7 +94,7 @@ impl Study {
                 }
                 let training = self.config.training(arm, *seed)?;
                 let began = Instant::now();
-                if !train(&training, &data, &folder, devices, stop)? {
+                if !train(&training, start.as_ref(), &data, &folder, devices, stop)? {
                     return Ok(false);
                 }
                 let result = self.judge_run(&arm.name, &training, &data, &folder)?;
@@ -138,7 +139,7 @@ impl Study {
         data: &Path,
         folder: &Path,
     ) -> Result<RunResult, StudyError> {
-        // The last weights, not the best of a validation that the confounder flatters.
+        // The last weights, not those of the best validation, which the confounder makes look better.
         let checkpoint = Checkpoint::load(&folder.join("final.safetensors"))?;
         let sets = judge(&checkpoint, data)?;
         let epochs = read_log(&folder.join("log.jsonl"))?;
@@ -154,7 +155,7 @@ impl Study {
             sets,
         };
         write_json(&folder.join(RESULT), &result)?;
-        // What only a run under way needs; a study has many.
+        // Files that only a run in progress needs; a study has many.
         for done in ["state.safetensors", "best.safetensors"] {
             let _ = std::fs::remove_file(folder.join(done));
         }
@@ -167,7 +168,7 @@ fn describe(results: &SetResults) -> String {
     format!("{} {mean:.3}", results.set.name())
 }
 
-/// Theta-steps, and images forwards and backwards, of a run.
+/// The numbers of a run's theta-steps, and of its images forwards and backwards.
 fn compute(training: &TrainingConfig, images: usize) -> (u64, u64) {
     let (mut steps, mut passes) = (0u64, 0u64);
     for epoch in 0..training.epochs() {
@@ -183,9 +184,10 @@ fn compute(training: &TrainingConfig, images: usize) -> (u64, u64) {
     (steps, passes)
 }
 
-/// Trains one run to its end; false where `stop` was raised, after which the same call continues.
+/// Trains one run to its end; returns false if `stop` was set, after which the same call continues.
 fn train(
     config: &TrainingConfig,
+    start: Option<&Checkpoint>,
     data: &Path,
     folder: &Path,
     devices: &[Device],
@@ -202,8 +204,11 @@ fn train(
     let digest = digest(&[&training, &validation]);
     let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
     let tokenizer = Arc::new(Tokenizer::from_json(&clip_tokenizer_json())?);
-    let architecture = config.architecture().map_err(TrainError::from)?;
-    let context = architecture.text.context;
+    let start = match start {
+        Some(checkpoint) => checkpoint.clone(),
+        None => random_start(config.architecture().map_err(TrainError::from)?, config.seed)?,
+    };
+    let context = start.architecture.text.context;
     let source = |samples: &[_], recipe: &crate::data::Recipe| -> Result<DataSetSource, StudyError> {
         let prepared = Arc::new(prepare_sizes(samples, &sizes, recipe.detail(), || ())?);
         Ok(DataSetSource::new(prepared, recipe.clone(), config.seed, Arc::clone(&tokenizer), context))
@@ -214,7 +219,7 @@ fn train(
     let data = Data {
         training: &training,
         validation: &validation,
-        // In place of composed pairs: the log then tells how the confounder takes hold.
+        // In place of composed pairs: the log then shows how the influence of the confounder grows.
         validation_pairs: (config.validation_pairs > 0).then_some(&reversed as &dyn Source),
         origin: "a planted confounder".into(),
         words,
@@ -223,7 +228,6 @@ fn train(
     let mut run = if folder.join("state.safetensors").exists() {
         Run::resume(data, folder, devices)?
     } else {
-        let start = random_start(architecture, config.seed)?;
         Run::start(config.clone(), start, data, folder, devices)?
     };
     let ending = run.go(stop, &mut Silent)?;
@@ -266,7 +270,7 @@ mod tests {
         assert_eq!(compute(&config, 9), (6, 6 * 8));
     }
 
-    /// Both arms and seeds on the pure Rust backend; what is finished is not trained again.
+    /// Both arms and seeds on the pure Rust backend; finished runs are not trained again.
     #[test]
     fn a_study_runs_resumes_and_repeats() {
         let directory = tempfile::tempdir().unwrap();
@@ -292,6 +296,21 @@ mod tests {
             let same = first.iter().find(|result| (&result.arm, result.seed) == (&other.arm, other.seed)).unwrap();
             assert_eq!(same.sets, other.sets);
         }
+        // From a trained network, with its own architecture.
+        let mut trained =
+            random_start(config.training(&config.arms[0], 3).unwrap().architecture().unwrap(), 3).unwrap();
+        trained = crate::train::deepen(trained, [2, 1, 1, 1], 3).unwrap();
+        let path = directory.path().join("trained.safetensors");
+        trained.save(&path, crate::checkpoint::Storage::F32).unwrap();
+        let from = StudyConfig { start: Some(path), seeds: vec![1], ..config.clone() };
+        let (started, _) = run(&from, "c");
+        assert!(started.len() == 2 && started[0].sets != first[0].sets);
+        let last = directory.path().join("c/runs/no-module/seed-1/final.safetensors");
+        assert_eq!(Checkpoint::load(&last).unwrap().architecture.image.layers, [2, 1, 1, 1]);
+        let missing = StudyConfig { start: Some("missing.safetensors".into()), ..config.clone() };
+        let study = Study::open(missing, &directory.path().join("d")).unwrap();
+        let failed = study.run(&devices, &AtomicBool::new(false), &mut Heard(Vec::new()));
+        assert!(matches!(failed, Err(StudyError::Checkpoint(_))), "{failed:?}");
         let changed = StudyConfig { seeds: vec![9], ..config.clone() };
         assert!(matches!(Study::open(changed, &directory.path().join("a")), Err(StudyError::OtherStudy(_))));
         let summary = crate::study::summarise(&config, &first).unwrap();

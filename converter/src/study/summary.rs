@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 /// A mean and its 95 % interval.
 ///
-/// The percentile bootstrap: seeds are drawn, and patients with all of their images; the same ones for all arms and sets, so that
-/// differences are paired.
+/// The percentile bootstrap over seeds and over patients with all of their images; the draws are the same for all arms and sets,
+/// so that differences are paired.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     pub mean: f64,
@@ -19,27 +19,27 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// One set of an arm with one kind of masks.
+/// The figures of an arm on one set with one kind of masks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SetSummary {
     pub set: Set,
     pub masks: MaskUse,
-    /// With the lesion that is asked for.
+    /// Dice with the prompted lesion.
     pub dice: Interval,
-    /// With the lesions that are not.
+    /// Mean Dice with the other lesions.
     pub other: Option<f64>,
-    /// The share of prompts whose answer has more of the asked-for lesion than of the others.
+    /// The share of prompts whose mask covers more of the prompted lesion than of the others.
     pub obeyed: Option<f64>,
 }
 
-/// What the rule says of an arm.
+/// The verdict on an arm, by its drop and its clean Dice compared with the baseline's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Baseline,
-    /// At least halves the drop, at no more than half a point of clean Dice.
+    /// At least halves the drop, and costs at most half a point of clean Dice.
     Helps,
-    /// At least halves the drop, at more.
+    /// At least halves the drop, and costs more.
     HelpsAtACost,
     DoesNotHelp,
 }
@@ -51,14 +51,14 @@ pub struct ArmSummary {
     pub seeds: usize,
     pub theta_steps: u64,
     pub image_passes: u64,
-    /// Mean of a run's training.
+    /// The mean time of a run's training.
     pub seconds: f64,
     pub sets: Vec<SetSummary>,
-    /// Dice on the confounded set less that on the reversed one, with the masks as trained.
+    /// Dice on the confounded set minus Dice on the reversed one, with the masks as trained.
     pub drop: Interval,
-    /// The drop less the baseline's.
+    /// The drop minus the baseline's.
     pub drop_change: Interval,
-    /// Dice without marks less the baseline's.
+    /// Dice without marks minus the baseline's.
     pub clean_change: Interval,
     /// The drop of each seed.
     pub drop_by_seed: Vec<f64>,
@@ -87,7 +87,7 @@ type Table = BTreeMap<(Set, MaskUse), Vec<Vec<Sums>>>;
 /// Summarises the finished runs; arms without one are left out.
 ///
 /// # Errors
-/// [`StudyError::NoBaseline`] where no run of the baseline is finished.
+/// [`StudyError::NoBaseline`] if no run of the baseline is finished.
 pub fn summarise(config: &StudyConfig, results: &[RunResult]) -> Result<Summary, StudyError> {
     let of = |arm: &str| -> Vec<&RunResult> { results.iter().filter(|result| result.arm == arm).collect() };
     let baseline = of(&config.baseline);
@@ -160,7 +160,7 @@ fn summarise_arm(name: &str, runs: &[&RunResult], baseline: &[&RunResult], confi
     }
 }
 
-/// At least half of the baseline's drop gone, at no more than half a point of clean Dice.
+/// Whether at least half of the baseline's drop is gone, at a cost of at most half a point of clean Dice.
 fn verdict(is_baseline: bool, drop: f64, baseline: f64, clean_change: f64) -> Verdict {
     const MOST_COST: f64 = 0.005;
     match () {
@@ -193,7 +193,7 @@ fn table(runs: &[&RunResult]) -> Table {
     table
 }
 
-/// Which seeds and patients count, and how often.
+/// How often each seed and patient counts.
 struct Draw {
     seeds: Vec<usize>,
     patients: Vec<usize>,
@@ -222,7 +222,7 @@ fn interval(table: &Table, resamples: usize, figure: &dyn Fn(&Draw) -> f64) -> I
     if seeds == 0 || patients == 0 || resamples == 0 {
         return Interval { mean, low: mean, high: mean };
     }
-    // One seed for all figures: what they draw is then the same.
+    // One seed for all figures, so that they use the same draws.
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let mut draw = |count: usize| (0..count).map(|_| rng.random_range(0..count)).collect::<Vec<_>>();
     let mut figures: Vec<f64> =

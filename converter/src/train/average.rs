@@ -1,16 +1,15 @@
-//! A moving average of the weights, which evaluation and export take.
+//! A moving average of the weights, which evaluation and export use.
 
+use super::flat::FlatParts;
 use super::network::{ParameterTable, from_numbers, to_numbers};
 use burn::tensor::{Device, Tensor};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-/// Averages of all weights, running statistics included, one after another in one vector: two operations a step.
+/// Averages of all weights and running statistics, concatenated in one vector: two operations a step.
 pub struct WeightAverage {
     decay: f64,
     updates: u64,
-    /// In the vector's order, and where each lies.
-    parts: Vec<(String, Range<usize>)>,
+    parts: FlatParts,
     values: Tensor<1>,
 }
 
@@ -21,42 +20,30 @@ impl WeightAverage {
     }
 
     fn of(weights: Vec<(String, Tensor<1>)>, decay: f64, updates: u64) -> Self {
-        let mut end = 0;
-        let parts = weights.iter().map(|(name, values)| {
-            let start = end;
-            end += values.dims()[0];
-            (name.clone(), start..end)
-        });
-        let parts = parts.collect();
+        let parts = FlatParts::new(weights.iter().map(|(name, values)| (name.clone(), values.dims()[0])));
         let values = Tensor::cat(weights.into_iter().map(|(_, values)| values).collect(), 0);
         Self { decay, updates, parts, values }
     }
 
-    /// Adds the weights of one more step. The first steps count for more, so that the average leaves the start behind.
+    /// Adds the weights of one more step. The first steps weigh more, so that the average moves away from the initial weights.
     pub fn update(&mut self, table: &ParameterTable) {
         self.updates += 1;
         let decay = self.decay.min((1 + self.updates) as f64 / (10 + self.updates) as f64);
-        let fresh = Tensor::cat(self.parts.iter().map(|(name, _)| table.get(name).values.clone()).collect(), 0);
+        let fresh = self.parts.gather(table);
         self.values.inplace(|old| old.mul_scalar(decay).add(fresh.mul_scalar(1.0 - decay)));
     }
 
-    /// Puts the averages into a table.
+    /// Writes the averages into a table.
     pub fn write_to(&self, table: &mut ParameterTable) {
-        for (name, values) in self.iter() {
-            table.set(name, values);
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&str, Tensor<1>)> {
-        self.parts.iter().map(|(name, part)| (name.as_str(), self.values.clone().slice([part.clone()])))
+        self.parts.scatter(&self.values, table);
     }
 
     pub fn state(&self) -> (u64, BTreeMap<String, Vec<f32>>) {
         let numbers = to_numbers(&self.values);
-        (self.updates, self.parts.iter().map(|(name, part)| (name.clone(), numbers[part.clone()].to_vec())).collect())
+        (self.updates, self.parts.iter().map(|(name, part)| (name.into(), numbers[part].to_vec())).collect())
     }
 
-    /// `values` hold one weight at least.
+    /// `values` must hold at least one weight.
     pub fn restore(decay: f64, updates: u64, values: BTreeMap<String, Vec<f32>>, device: &Device) -> Self {
         let weights = values.into_iter().map(|(name, numbers)| (name, from_numbers(numbers, device)));
         Self::of(weights.collect(), decay, updates)
@@ -64,7 +51,8 @@ impl WeightAverage {
 
     /// Replaces one average, where the weight itself was replaced; its length may differ.
     pub fn replace(&mut self, name: &str, value: Tensor<1>) {
-        let kept = self.iter().map(|(found, old)| (found.to_string(), if found == name { value.clone() } else { old }));
+        let parts = self.parts.split(&self.values);
+        let kept = parts.map(|(found, old)| (found.to_string(), if found == name { value.clone() } else { old }));
         *self = Self::of(kept.collect(), self.decay, self.updates);
     }
 }

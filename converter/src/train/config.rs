@@ -1,4 +1,4 @@
-//! What a run does, read from TOML and recorded beside its results.
+//! The configuration of a run, read from TOML and recorded beside its results.
 
 use super::error::TrainError;
 use super::game::GameConfig;
@@ -12,59 +12,59 @@ use crate::model::{Architecture, ArchitectureError, Edition};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Every switch of a run. Any part may be left out of the file; the defaults train the tiny edition from scratch.
+/// All options of a run. Any part may be left out of the file; the defaults train the tiny edition from scratch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingConfig {
-    /// The network, where no checkpoint is given to start from.
+    /// The network to train without an initial checkpoint.
     pub edition: Edition,
     /// Bottleneck blocks in the image encoder's four stages, instead of the edition's or the checkpoint's. A checkpoint's
     /// stages can only gain some: see [`super::deepen`].
     pub layers: Option<[usize; 4]>,
-    /// Channels after the image encoder's stem, instead of the edition's, where no checkpoint is given to start from.
+    /// Channels after the image encoder's stem, instead of the edition's, without an initial checkpoint.
     pub width: Option<usize>,
     /// Channels of the decoder, likewise.
     pub decoder: Option<usize>,
     /// Fixes the first weights, the order of examples and their augmentation.
     pub seed: u64,
-    /// Stretches of epochs at one resolution, in order.
+    /// Phases of epochs at one resolution each, in order.
     pub phases: Vec<Phase>,
-    /// Replicas of the network that share each batch: threads on a CPU, devices where there are several. Batch norms see
-    /// their own share only, so a run repeats with equally many alone.
+    /// Replicas of the network that share each batch: threads on a CPU, or several devices. Batch norms see their own share only,
+    /// so a run is reproducible only with the same number.
     pub replicas: usize,
-    /// Ends the run after so many minutes of its own time, whatever speed the machine has left for it; 0 does not. The
-    /// phases' epochs are then shares of that time, and the schedule follows the time too: it reaches its end on any
-    /// machine. Such a run repeats no other exactly.
+    /// Ends the run after this many minutes of its own time, whatever the machine's speed; 0: no limit. The phases' epochs are
+    /// then shares of that time, and the schedule follows the time too, so that it reaches its end on any machine. Such a run is
+    /// not exactly reproducible.
     pub budget_minutes: f64,
-    /// Of each `--data`, in their order, the share of its samples that an epoch shows, 0..1; all where the list is shorter.
-    /// The epochs take turns with the samples.
+    /// The share, 0..1, of each `--data`'s samples that an epoch shows, in their order; all samples of those beyond the list.
+    /// Successive epochs show different samples.
     pub data_shares: Vec<f64>,
-    /// How training examples are made of the data: composed pairs, absent lesions, augmentation.
+    /// The recipe for training examples: composed pairs, absent lesions, augmentation.
     pub recipe: Recipe,
     pub loss: LossConfig,
     pub game: GameConfig,
     pub variants: VariantsConfig,
     pub optimizer: OptimizerConfig,
     pub schedule: Schedule,
-    /// Evaluation and export take a moving average of the weights with this decay per step; 0 takes the weights.
+    /// The decay per step of the moving average of weights that evaluation and export use; 0: they use the weights.
     pub average_decay: f64,
-    /// Stop after so many epochs without a better validation Dice; 0 never does.
+    /// Stops after this many epochs without a better validation Dice; 0: never.
     pub patience_epochs: usize,
-    /// Validate after every so many epochs, and after the last.
+    /// Validates after every this many epochs, and after the last.
     pub validate_every: usize,
-    /// The validation's batch.
+    /// The batch size of validation.
     pub validation_batch: usize,
-    /// Composed pairs of validation images on which to measure whether the prompt is obeyed; 0 for none.
+    /// Composed pairs of validation images that measure whether the prompt is followed; 0: none.
     pub validation_pairs: usize,
-    /// Threads that draw batches ahead of the step. Their number changes nothing but the speed: a GPU waits for one thread.
+    /// Threads that draw batches ahead of the step. Their number changes the speed only: a GPU would wait for a single thread.
     pub loader_threads: usize,
-    /// On `--device libtorch-cuda`: cuDNN measures its ways to convolve and takes the fastest. The first batch then takes half a
-    /// minute longer, and runs do not repeat exactly.
+    /// For `--device libtorch-cuda`: lets cuDNN measure its convolution algorithms and use the fastest. The first batch then
+    /// takes half a minute longer, and runs are not exactly reproducible.
     pub measure_convolutions: bool,
-    /// How often an epoch shows the data, each time drawn anew. A GPU needs a second for what takes a CPU minutes: validation, log and state
-    /// then come once in many passes.
+    /// The number of passes over the data in an epoch, each drawn anew. A GPU does in a second what takes a CPU minutes: with
+    /// many passes, validation, log and state come less often.
     pub epoch_passes: usize,
-    /// A state to continue from is written after so many batches, besides each epoch's end; 0 for the latter only.
+    /// Writes the state to continue from after every this many batches, in addition to each epoch's end; 0: at the end only.
     pub save_every_batches: usize,
 }
 
@@ -75,7 +75,7 @@ pub struct Phase {
     pub epochs: usize,
     /// Height and width in pixels, a multiple of 32.
     pub size: usize,
-    /// Examples in a batch, at least 2: batch norm needs company.
+    /// Examples in a batch, at least 2, as batch norm requires.
     pub batch: usize,
 }
 
@@ -114,7 +114,7 @@ impl Default for TrainingConfig {
 pub enum ConfigError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is no training configuration: {reason}")]
+    #[error("{path} is not a training configuration: {reason}")]
     Parse { path: PathBuf, reason: String },
     #[error("{what} is {value}; {allowed}")]
     Range { what: &'static str, value: String, allowed: &'static str },
@@ -124,7 +124,7 @@ impl TrainingConfig {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
         let config: Self = toml::from_str(&text).map_err(|error| {
-            // The crate's message spans lines and draws the place; the first line and the place in words do.
+            // The crate's message spans lines and draws the position; its first line and the line number are enough.
             let line = error.span().map_or(0, |span| text[..span.start].lines().count());
             let reason = format!("line {}: {}", line.max(1), error.message().replace('\n', " "));
             ConfigError::Parse { path: path.into(), reason }
@@ -133,7 +133,7 @@ impl TrainingConfig {
         Ok(config)
     }
 
-    /// The network that a run without a checkpoint starts from.
+    /// The architecture of a run without an initial checkpoint.
     pub fn architecture(&self) -> Result<Architecture, ArchitectureError> {
         let mut architecture = Architecture::of(self.edition, self.phase(0).size);
         architecture.image.layers = self.layers.unwrap_or(architecture.image.layers);
@@ -143,7 +143,7 @@ impl TrainingConfig {
         Ok(architecture)
     }
 
-    /// Writes the file whole or not at all.
+    /// Writes the file completely or not at all.
     pub fn save(&self, path: &Path) -> Result<(), TrainError> {
         write_whole(path, self.to_toml().as_bytes())
     }
@@ -156,12 +156,12 @@ impl TrainingConfig {
         self.phases.iter().map(|phase| phase.epochs).sum()
     }
 
-    /// The phase that an epoch lies in; the last one for any later.
+    /// The phase of an epoch; the last one for any later epoch.
     pub fn phase(&self, epoch: usize) -> &Phase {
         self.phases.get(self.phase_number(epoch)).expect("a valid configuration has a phase")
     }
 
-    /// Its place among the phases.
+    /// The index of an epoch's phase.
     pub fn phase_number(&self, epoch: usize) -> usize {
         let ends = self.phases.iter().scan(0, |end, phase| {
             *end += phase.epochs;
@@ -204,7 +204,11 @@ impl TrainingConfig {
         self.variants.validate()?;
         if self.variants.naming > 0.0 && (self.recipe.flip > 0.0 || self.recipe.compose > 0.0) {
             let value = format!("{} with recipe.flip or recipe.compose above 0", self.variants.naming);
-            return refuse("variants.naming", value, "what is named must stay where the data say it is: set both to 0");
+            return refuse(
+                "variants.naming",
+                value,
+                "a named confounder must stay where the data say it is: set both to 0",
+            );
         }
         for (what, value) in [
             ("budget_minutes", self.budget_minutes),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// A split in memory at every size that a run needs.
 pub type Sizes = BTreeMap<usize, Dataset>;
 
-/// Decodes the samples once for each size in pixels, and keeps `detail` times as many along each side.
+/// Decodes the samples once for each size in pixels, and keeps `detail` times as many pixels along each side.
 pub fn prepare_sizes(
     samples: &[Sample],
     sizes: &[usize],
@@ -32,32 +32,32 @@ pub struct DataSetSource {
     seed: u64,
     tokenizer: Arc<Tokenizer>,
     context: usize,
-    /// Examples in a pass over the data.
+    /// The number of examples in a pass over the data.
     count: usize,
-    /// Passes in an epoch.
+    /// The number of passes in an epoch.
     passes: usize,
-    /// Of consecutive samples: how many there are, and how many of them an epoch shows. Empty where it shows all.
+    /// The lengths of runs of consecutive samples, and how many samples of each an epoch shows. Empty if it shows all.
     parts: Vec<(usize, usize)>,
-    /// How many kinds of confounder there are, and which each sample shows.
+    /// The number of confounder kinds, and the kind of each sample.
     confounders: (usize, Vec<Option<usize>>),
 }
 
 impl DataSetSource {
-    /// Prompts of more than `context` tokens are cut to that.
+    /// Prompts of more than `context` tokens are truncated.
     pub fn new(sizes: Arc<Sizes>, recipe: Recipe, seed: u64, tokenizer: Arc<Tokenizer>, context: usize) -> Self {
         let count = sizes.values().next().map_or(0, Dataset::len);
         let confounders = sizes.values().next().map_or_else(Default::default, confounders);
         Self { sizes, recipe, seed, tokenizer, context, count, passes: 1, parts: Vec::new(), confounders }
     }
 
-    /// The same with the first `count` examples only.
+    /// This source with the first `count` examples only.
     pub fn limited(mut self, count: usize) -> Self {
         self.count = self.count.min(count);
         self
     }
 
-    /// The same with a share, 0..1, of each stretch of samples in an epoch: `counts` are their lengths, one after another.
-    /// The epochs take turns with the samples.
+    /// This source with only a share, 0..1, of each run of samples in an epoch: `counts` are the runs' lengths in order.
+    /// Successive epochs show different samples.
     pub fn shared(mut self, counts: &[usize], shares: &[f64]) -> Self {
         let shown = |(count, share): (&usize, &f64)| {
             (*count, ((*count as f64 * share.clamp(0.0, 1.0)).round() as usize).clamp(1.min(*count), *count))
@@ -67,24 +67,24 @@ impl DataSetSource {
         self
     }
 
-    /// The same with epochs of so many passes, one at least, each drawn anew.
+    /// This source with epochs of this many passes, at least one, each drawn anew.
     pub fn repeated(mut self, passes: usize) -> Self {
         self.passes = passes.max(1);
         self
     }
 
-    /// The pass, of all epochs', and the place in it.
+    /// The number of the pass, counted over all epochs, and the position in it.
     fn place(&self, epoch: usize, index: usize) -> (usize, usize) {
         let count = self.count.max(1);
         (epoch * self.passes + index / count, index % count)
     }
 
-    /// The sample that is number `index` of a pass.
+    /// The sample at position `index` of a pass.
     fn sample_of(&self, epoch: usize, index: usize) -> usize {
         let (mut first, mut rest) = (0, index);
         for (count, shown) in &self.parts {
             if rest < *shown {
-                // A step that shares no divisor with the count, about its golden section, spreads an epoch's samples.
+                // A step coprime to the count, near its golden section, spreads an epoch's samples.
                 let step = (0..).map(|k| (*count * 5 / 8).max(1) + k).find(|step| gcd(*step, *count) == 1).unwrap_or(1);
                 return first + ((epoch * shown + rest) % count * step) % count;
             }
@@ -134,7 +134,7 @@ impl Source for DataSetSource {
     }
 }
 
-/// What each sample shows that must not decide: the mark that was planted, else the device; numbered by their names' order.
+/// Each sample's confounder: the planted mark, else the device; numbered in the order of their names.
 fn confounders(dataset: &Dataset) -> (usize, Vec<Option<usize>>) {
     let name = |sample: &Sample| sample.confounder.clone().or_else(|| sample.device.clone());
     let names: BTreeSet<String> = dataset.iter().filter_map(|(sample, _)| name(sample)).collect();

@@ -1,4 +1,4 @@
-//! Where the tensors live.
+//! The device that holds the tensors.
 
 use burn::tensor::{Device, Tensor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,12 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
-    /// Pure Rust on the CPU; always there.
+    /// Pure Rust on the CPU; always available.
     Flex,
     /// PyTorch's library on the CPU (cargo feature `libtorch`).
     Libtorch,
-    /// PyTorch's library on NVIDIA GPUs, the first or as many as there are replicas (cargo feature `libtorch`, with a
-    /// libtorch that has CUDA).
+    /// PyTorch's library on NVIDIA GPUs, as many as there are replicas (cargo feature `libtorch`, with a libtorch that supports
+    /// CUDA).
     LibtorchCuda,
     /// NVIDIA GPUs through burn's own kernels (cargo feature `cuda`).
     Cuda,
@@ -20,44 +20,44 @@ pub enum Backend {
     Vulkan,
 }
 
-/// Why a backend can't be had.
+/// Why a backend is not available.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// This build does not hold it.
+    /// This build does not include the backend.
     #[error("this build has no {backend} backend; build it with `cargo build --release --features {feature}`")]
     Missing {
         /// Its name on the command line.
         backend: &'static str,
-        /// The cargo feature that brings it.
+        /// The cargo feature that includes it.
         feature: &'static str,
     },
-    /// It could not add two numbers on this machine.
+    /// The device failed to add two numbers.
     #[error(
         "device {index} of {backend} can't be used: {reason}; look for its driver and library, or give another --device"
     )]
     Unusable {
         /// Its name on the command line.
         backend: &'static str,
-        /// Which of its devices, from 0.
+        /// The device's index, from 0.
         index: usize,
-        /// What the backend said.
+        /// The backend's message.
         reason: String,
     },
 }
 
 impl Backend {
-    /// Opens a device for each of so many replicas, without automatic differentiation: the network asks for that where it
-    /// needs it. On a CPU replicas are threads on one device; GPUs are taken in their order.
+    /// Opens a device for each replica, without automatic differentiation, which the network enables where needed. On a CPU
+    /// replicas are threads on one device; GPUs are used in their order.
     ///
     /// # Errors
-    /// Where this build has no such backend, or the machine has no such device.
+    /// This build lacks the backend, or the machine lacks the device.
     pub fn devices(self, replicas: usize) -> Result<Vec<Device>, BackendError> {
         (0..replicas.max(1)).map(|index| self.device(index)).collect()
     }
 
-    /// Whether cuDNN measures its ways to convolve maps of a new shape and takes the fastest, or guesses: its guesses are made for
-    /// hundreds of channels. Other backends have no such switch.
+    /// Sets whether cuDNN measures its convolution algorithms for each new shape and uses the fastest, or uses heuristics, which
+    /// are made for hundreds of channels. Other backends lack this option.
     pub fn measure_convolutions(self, measures: bool) {
         #[cfg(feature = "libtorch")]
         if self == Backend::LibtorchCuda {
@@ -99,7 +99,7 @@ fn missing(backend: &'static str, feature: &'static str, _index: usize) -> Resul
     Err(BackendError::Missing { backend, feature })
 }
 
-/// Backends panic where a device is not there or fails; a sum on it brings that to light before a run begins.
+/// Backends panic if a device is missing or fails; a test addition detects that before a run begins.
 #[cfg_attr(
     not(any(test, feature = "libtorch", feature = "cuda", feature = "vulkan")),
     expect(dead_code, reason = "a CPU is always there")
@@ -113,23 +113,23 @@ fn usable(backend: &'static str, index: usize, open: impl Fn() -> Device) -> Res
     let unusable = |reason| BackendError::Unusable { backend, index, reason };
     match catch_unwind(AssertUnwindSafe(sum)) {
         Ok((device, 2.0)) => Ok(device),
-        Ok((_, two)) => Err(unusable(format!("1 + 1 came out as {two}"))),
+        Ok((_, two)) => Err(unusable(format!("1 + 1 gave {two}"))),
         Err(panic) => Err(unusable(panic_text(&*panic))),
     }
 }
 
-/// What a panic said: the first line of the innermost message, without the words of an `unwrap` around it.
+/// The message of a panic: the first line of the innermost message, without the words of an `unwrap` around it.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason was given");
     let text = text.strip_prefix("called `Result::unwrap()` on an `Err` value: ").unwrap_or(text);
-    // An error printed for debugging quotes its message and escapes the ends of its lines.
+    // An error in debug format quotes its message and escapes line ends.
     let text = text.split_once("(\"").map_or(text, |(_, quoted)| quoted);
     text.lines().next().and_then(|line| line.split("\\n").next()).unwrap_or_default().to_string()
 }
 
-/// Whether a device is a GPU. There an operation's launch and its own pass over memory cost otherwise than on a CPU, and some
-/// parts of the network are computed in another form.
+/// Whether a device is a GPU, where launches and passes over memory have other costs than on a CPU, so that some parts of the
+/// network are computed in another form.
 pub(super) fn is_gpu(device: &Device) -> bool {
     #[cfg(feature = "libtorch")]
     #[expect(deprecated, reason = "burn keeps libtorch for now, and it is the fastest on a CPU")]

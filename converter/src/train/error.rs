@@ -1,4 +1,4 @@
-//! Why a run stops.
+//! Errors that stop a run.
 
 use super::config::ConfigError;
 use super::device::BackendError;
@@ -30,14 +30,16 @@ pub enum TrainError {
     Architecture(#[from] ArchitectureError),
     #[error("no weight's name begins with `{prefix}`, which game.frozen names; give one such as `backbone.visual.`")]
     Frozen { prefix: String },
-    #[error("game.frozen leaves {player} nothing to train; freeze less, or switch the step off that moves it")]
+    #[error("game.frozen leaves {player} nothing to train; freeze less, or turn off the step that moves it")]
     NothingToMove { player: &'static str },
-    #[error("the checkpoint's masks are open, and training needs its maskers; take the one from before --open-masks")]
+    #[error(
+        "the checkpoint's masks are open, and training needs its maskers; use the checkpoint from before --open-masks"
+    )]
     NoMasks,
     #[error(transparent)]
     Masks(#[from] MaskError),
     #[error(
-        "variants.naming needs training data that tell of two kinds of confounder at least, and these tell {found}; plant marks \
+        "variants.naming needs training data with at least two kinds of confounder, and these have {found}; plant marks \
          with `confound`, give data with devices, or set it to 0"
     )]
     NothingToName { found: usize },
@@ -45,17 +47,17 @@ pub enum TrainError {
     Source { split: &'static str, source: SourceError },
     #[error("the {split} data hold {count} examples; at least {least} are needed")]
     TooFew { split: &'static str, count: usize, least: usize },
-    #[error("cannot write {path}: {source}; make room or choose another folder, then continue with --resume")]
+    #[error("cannot write {path}: {source}; free disk space or choose another folder, then continue with --resume")]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{0}; then continue with --resume")]
     Unwritten(#[from] WriteError),
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} is no state of a training run: {reason}")]
+    #[error("{path} is not the state of a training run: {reason}")]
     State { path: PathBuf, reason: String },
-    #[error("{0} already holds a run; continue it with --resume, or choose another folder")]
+    #[error("{0} already contains a run; continue it with --resume, or choose another folder")]
     Exists(PathBuf),
-    #[error("{0} holds no run to resume; start one without --resume")]
+    #[error("{0} does not contain a run to resume; start one without --resume")]
     NothingToResume(PathBuf),
     #[error(
         "the run in {0} was started with another configuration; resume it without --config, or with one that differs in \
@@ -78,7 +80,7 @@ pub enum TrainError {
     )]
     Diverged { weight: String, value: f32, epoch: usize, batch: usize, state: PathBuf },
     #[error(
-        "the loss or gradient is no finite number at epoch {epoch}, batch {batch} (pred {pred}, pred_ad {pred_ad}, phi {phi}); \
+        "the loss or gradient is not finite at epoch {epoch}, batch {batch} (pred {pred}, pred_ad {pred_ad}, phi {phi}); \
          the last good state is kept in {state}: write its config.toml with a lower learning_rate to another file and continue \
          with --resume --config FILE"
     )]

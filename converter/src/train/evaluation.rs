@@ -1,7 +1,7 @@
 //! Dice and IoU of a network on a source, at the network's own size.
 
 use super::error::TrainError;
-use super::network::{Leaves, MaskMode, Mode, Network, Plan, TokenBatch, UpsampledConv, to_numbers};
+use super::network::{Leaves, MaskMode, Mode, Network, PassPlan, TokenBatch, UpsampledConv, to_numbers};
 use super::run::check_prompts;
 use super::source::{Batch, Source};
 use crate::model::{Architecture, stage};
@@ -14,7 +14,7 @@ pub struct Score {
     pub iou: f64,
 }
 
-/// Scores probability 0.5 and above against the masks. `None` where `stop` was raised on the way.
+/// Compares pixels of probability 0.5 and above with the masks. `None` if `stop` was set meanwhile.
 pub fn evaluate(
     network: &mut Network,
     architecture: &Architecture,
@@ -24,7 +24,7 @@ pub fn evaluate(
     stop: &AtomicBool,
 ) -> Result<Option<Score>, TrainError> {
     let size = architecture.input_size;
-    let plan = Plan::new(network.graph(), &[stage::PRED], MaskMode::Learned, upsampled, false)?;
+    let plan = PassPlan::new(network.graph(), &[stage::PRED], MaskMode::Learned, upsampled, false)?;
     let indices: Vec<usize> = (0..source.count()).collect();
     let (mut dice, mut iou, mut count) = (0.0, 0.0, 0.0);
     for part in indices.chunks(batch) {

@@ -1,17 +1,17 @@
-//! The min-max game: who minimises what, on which weights.
+//! The min-max game: the two steps of a batch, their losses and their weights.
 //!
-//! theta is everything but the maskers, phi the maskers. CausalCLIPSeg's authors released no training code; the schedule is
-//! that of CIRL (Lv et al., CVPR 2022), from which their modules' names come:
+//! theta is everything but the maskers, phi the maskers. CausalCLIPSeg's authors released no training code; the schedule follows
+//! CIRL (Lv et al., CVPR 2022), which their modules are named after:
 //!
 //! 1. theta-step: min 0.5 l(pred, y) + 0.5 l(pred_ad, y), the masks constant;
 //! 2. phi-step on the same batch, by a fresh forward pass: min 0.5 l(pred, y) - 0.5 l(pred_ad, y).
 //!
-//! The second has no lower bound, since l(pred_ad) has no upper one: it is capped. And masks of one everywhere are a trivial
-//! optimum, in which no confounder remains to be penalised: a budget pushes back once a mask's mean comes near.
+//! The second loss is unbounded below, since l(pred_ad) is unbounded above, so l(pred_ad) is capped. Masks of one everywhere are
+//! a trivial optimum without confounders to penalise, so a budget penalises masks whose mean comes near one.
 
 use super::loss::LossConfig;
 use super::network::{
-    Leaves, MaskMode, Mode, NamedTensors, Network, Plan, UpsampledConv, Values, is_running_statistic,
+    Leaves, MaskMode, Mode, NamedTensors, Network, NodeTensors, PassPlan, UpsampledConv, is_running_statistic,
     masker_parameters, to_numbers,
 };
 use super::optimizer::{Adam, OptimizerConfig};
@@ -25,34 +25,34 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// The rules of the game; each piece can be switched off.
+/// The rules of the game; each part can be turned off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GameConfig {
-    /// Off: no causal module. The maskers are opened for good when a run starts, so that the causal features are the whole
-    /// ones, and one step per batch minimises l(pred) over everything else; a checkpoint of such a run is like any other.
+    /// Off: no causal module. The maskers are opened permanently when a run starts, so that the causal features are all features,
+    /// and one step per batch minimises l(pred) over all other weights; checkpoints of such a run have the usual form.
     pub causal: bool,
     /// Off: one step per batch, which minimises l(pred) over all weights.
     pub adversarial: bool,
-    /// Epochs with masks of ones in both branches, as CIRL begins; the maskers rest.
+    /// Initial epochs with masks of ones in both branches, as in CIRL; the maskers are not trained.
     pub warmup_epochs: usize,
-    /// Masks are constants to the theta-step. Off, the encoder's gradient also flows through them.
+    /// Masks are constants in the theta-step. Off: the encoder's gradient also flows through them.
     pub stop_gradient: bool,
-    /// A phi-step follows every so many theta-steps.
+    /// The number of theta-steps before each phi-step.
     pub phi_every: usize,
-    /// l(pred_ad) counts up to here in the phi-step; 0 leaves it uncapped.
+    /// The cap of l(pred_ad) in the phi-step; 0: no cap.
     pub cap: f32,
-    /// Weight of the budget, sum over the masks of max(0, mean - `budget_ceiling`)²; 0 switches it off.
+    /// Weight of the budget, sum over the masks of max(0, mean - `budget_ceiling`)²; 0 turns it off.
     pub budget: f32,
     /// The mean of a mask above which the budget acts.
     pub budget_ceiling: f32,
-    /// Whether the confounders, too, move the running statistics of the batch norm that they share with the causal
-    /// features. The published module would; `pred` in evaluation is then normalised unlike in training.
+    /// Whether the confounders also update the running statistics of the batch norm that they share with the causal features. The
+    /// published module would; `pred` is then normalised differently in evaluation and in training.
     pub confounders_count: bool,
-    /// Weights whose names begin with one of these stay as they are, such as `backbone.`: no gradient is computed for them, and
-    /// their batch norms normalise by the running statistics that they have.
+    /// Prefixes of names of weights that are frozen, such as `backbone.`: no gradient is computed for them, and their batch norms
+    /// normalise by their current running statistics.
     pub frozen: Vec<String>,
-    /// How an upsampling with the convolution after it is computed.
+    /// The form in which an upsampling and the convolution after it are computed.
     pub upsampled_conv: UpsampledConv,
 }
 
@@ -74,14 +74,14 @@ impl Default for GameConfig {
     }
 }
 
-/// What one batch cost. Absent where the rules compute no such number.
+/// The losses of one batch. Absent if the rules do not compute them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// l(pred) in the theta-step.
     pub pred: f32,
     /// l(pred_ad) in the theta-step.
     pub pred_ad: Option<f32>,
-    /// What the phi-step minimised.
+    /// The loss that the phi-step minimised.
     pub phi: Option<f32>,
     /// Means of the three masks.
     pub masks: Option<[f32; 3]>,
@@ -108,33 +108,33 @@ pub struct Game {
     pub phi: Adam,
     plans: Plans,
     variants: VariantsConfig,
-    /// Of the variants' noise.
+    /// The seed of the variants' noise.
     seed: u64,
     /// The biases before the masks' sigmoids, in the masks' order.
     mask_biases: Vec<String>,
-    /// Of the replicas; none given, the network's own.
+    /// The replicas' devices; if empty, the network's own.
     devices: Vec<Device>,
 }
 
 /// The passes that the rules need.
 struct Plans {
-    warmup: Plan,
-    theta_step: Plan,
-    phi_step: Plan,
-    plain: Plan,
-    open: Plan,
+    warmup: PassPlan,
+    theta_step: PassPlan,
+    phi_step: PassPlan,
+    plain: PassPlan,
+    open: PassPlan,
 }
 
 impl Plans {
     fn new(graph: &Graph, rules: &GameConfig, variants: &VariantsConfig) -> Result<Self, GraphError> {
-        let plan = |outputs: &[&str], masks| -> Result<Plan, GraphError> {
-            let plan = Plan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count)?;
+        let plan = |outputs: &[&str], masks| -> Result<PassPlan, GraphError> {
+            let plan = PassPlan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count)?;
             let plan = plan.gated(graph, variants.top_k);
             Ok(plan.frozen(graph, |prefix| is_frozen(prefix, &rules.frozen)))
         };
         let [mask3, mask4, mask5] = stage::MASKS;
         let features = [stage::FEATURES, stage::CONFOUNDERS];
-        // Features first, then what every pass yields.
+        // Features first, then the outputs of every pass.
         let causal = if variants.factorisation > 0.0 || variants.naming > 0.0 { &features[..1] } else { &[] };
         let both = if variants.naming > 0.0 { &features[..] } else { causal };
         let with = |features: &[&'static str], others: &[&'static str]| [features, others].concat();
@@ -177,7 +177,7 @@ impl Game {
         })
     }
 
-    /// The same with variants. The seed is that of their noise.
+    /// This game with variants; `seed` is the seed of their noise.
     pub fn with_variants(mut self, graph: &Graph, variants: &VariantsConfig, seed: u64) -> Result<Self, GraphError> {
         self.plans = Plans::new(graph, &self.rules, variants)?;
         self.variants = variants.clone();
@@ -194,20 +194,20 @@ impl Game {
         Ok(self)
     }
 
-    /// The optimisers of a game: phi has its own rate.
+    /// Creates the optimisers of a game: phi has its own rate.
     pub fn optimizers(config: &OptimizerConfig) -> [OptimizerConfig; 2] {
         let phi = OptimizerConfig { learning_rate: config.learning_rate * config.masker_factor, ..config.clone() };
         [config.clone(), phi]
     }
 
-    /// Has one replica of the network on each of these devices, which may be the same one, share each batch. The first
-    /// must be the network's.
+    /// Shares each batch among replicas of the network, one on each of these devices, which may be equal. The first must be the
+    /// network's.
     pub fn replicated(mut self, devices: &[Device]) -> Self {
         self.devices = devices.to_vec();
         self
     }
 
-    /// The player whose weights are all frozen, though the rules have it move: its step would have no gradient.
+    /// The player that the rules move although all its weights are frozen, so that its step has no gradient.
     pub fn player_without_weights(&self) -> Option<&'static str> {
         let has_theta_step = self.rules.causal && self.rules.adversarial;
         let theta = self.theta_names.is_empty() && (has_theta_step || !self.rules.causal);
@@ -219,15 +219,15 @@ impl Game {
         }
     }
 
-    /// Plays one batch: moves the network's weights and running statistics. `factor` is the schedule's. Where the
-    /// outcome is not finite, the optimiser that met it moved nothing.
+    /// Plays one batch: updates the network's weights and running statistics. `factor` is the schedule's. If the outcome is not
+    /// finite, the optimiser that encountered it moved nothing.
     pub fn play(&mut self, network: &mut Network, batch: &Batch, epoch: usize, step: u64, factor: f64) -> Outcome {
         let batch = match self.variants.has_views() {
             true => Cow::Owned(self.variants.add_views(batch, self.seed, step)),
             false => Cow::Borrowed(batch),
         };
         let batch = batch.as_ref();
-        // Two passes a step at most.
+        // At most two passes in a step.
         network.draw = self.seed.rotate_left(40) ^ (2 * step);
         let shares = match self.devices.as_slice() {
             [] => replicas::deal(batch, std::slice::from_ref(network.device())),
@@ -298,7 +298,7 @@ impl Game {
         Outcome { pred: numbers[0], pred_ad: Some(numbers[1]), masks, gradient_norm, ..Outcome::default() }
     }
 
-    /// Returns the loss. What depends on no masker is computed without a tape.
+    /// Returns the loss. NodeTensors that do not depend on the maskers are computed without a tape.
     fn play_phi(&mut self, network: &mut Network, shares: &[Share], factor: f64) -> f32 {
         let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
             let leaves = Leaves::new(&network.parameters, &self.phi_names);
@@ -327,8 +327,8 @@ impl Game {
         numbers[0]
     }
 
-    /// Adds what the variants ask of images and their views.
-    fn with_view_loss(&self, loss: Tensor<1>, values: &Values, share: &Share) -> Tensor<1> {
+    /// Adds the variants' losses on images and their views.
+    fn with_view_loss(&self, loss: Tensor<1>, values: &NodeTensors, share: &Share) -> Tensor<1> {
         if share.viewed.is_none() {
             return loss;
         }
@@ -339,7 +339,7 @@ impl Game {
         }
     }
 
-    /// Moves the logits of top-k masks so that the last one kept lies at zero, where evaluation's sigmoid parts them.
+    /// Shifts the logits of top-k masks so that the last one kept is at zero, the threshold of evaluation's sigmoid.
     fn centre(&self, network: &mut Network, centres: &[f32]) {
         for (name, centre) in self.mask_biases.iter().zip(centres).filter(|(name, _)| self.phi_names.contains(*name)) {
             let moved = network.parameters.get(name).values.clone().sub_scalar(top_k::CENTRING * centre);
@@ -352,12 +352,12 @@ fn is_frozen(name: &str, prefixes: &[String]) -> bool {
     prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn forward(network: &mut Network, plan: &Plan, share: &Share, leaves: &Leaves) -> Values {
+fn forward(network: &mut Network, plan: &PassPlan, share: &Share, leaves: &Leaves) -> NodeTensors {
     network.forward(plan, share.images.clone(), &share.tokens, Mode::Training, leaves)
 }
 
-/// The same of the images and, where there are any, their views behind them.
-fn forward_viewed(network: &mut Network, plan: &Plan, share: &Share, leaves: &Leaves) -> Values {
+/// Runs a pass on the images, followed by their views if there are any.
+fn forward_viewed(network: &mut Network, plan: &PassPlan, share: &Share, leaves: &Leaves) -> NodeTensors {
     match &share.viewed {
         Some((images, tokens)) => network.forward(plan, images.clone(), tokens, Mode::Training, leaves),
         None => forward(network, plan, share, leaves),
@@ -370,7 +370,7 @@ fn halves(both: Tensor<4>) -> [Tensor<4>; 2] {
     [part(0, count / 2), part(count / 2, count)]
 }
 
-/// Of the images without their views.
+/// Cuts off the views from a map of images and views.
 fn first_half(both: Tensor<4>, share: &Share) -> Tensor<4> {
     if share.viewed.is_none() {
         return both;
@@ -379,11 +379,11 @@ fn first_half(both: Tensor<4>, share: &Share) -> Tensor<4> {
     own
 }
 
-fn own_half(values: &Values, name: &str, share: &Share) -> Tensor<4> {
+fn own_half(values: &NodeTensors, name: &str, share: &Share) -> Tensor<4> {
     first_half(values.map(name), share)
 }
 
-/// Of a share's part of the batch's loss.
+/// The gradients of a share's part of the batch's loss.
 fn gradients(loss: Tensor<1>, share: &Share, leaves: &Leaves) -> NamedTensors {
     leaves.gradients(&mut loss.mul_scalar(share.weight).backward())
 }
@@ -401,16 +401,16 @@ fn phi_loss(rules: &GameConfig, pred: Tensor<1>, pred_ad: Tensor<1>, means: [Ten
     loss
 }
 
-fn mask_means(values: &Values) -> [Tensor<1>; 3] {
+fn mask_means(values: &NodeTensors) -> [Tensor<1>; 3] {
     stage::MASKS.map(|name| values.map(name).mean())
 }
 
-/// A number without its history, left on the device.
+/// Detaches a number, which stays on the device.
 fn fixed(number: &Tensor<1>) -> Tensor<1> {
     number.clone().inner()
 }
 
-/// Numbers from the device, all at once.
+/// Reads numbers from the device, all at once.
 fn read(numbers: Vec<Tensor<1>>) -> Vec<f32> {
     to_numbers(&Tensor::cat(numbers, 0))
 }

@@ -1,4 +1,4 @@
-//! Draws batches ahead of the step that uses them, on as many threads as asked for.
+//! Draws batches ahead of the step that uses them, on several threads.
 
 use super::device::panic_text;
 use super::source::{Batch, Source, SourceError};
@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
-/// Batches that wait ready at each thread, besides the one that it draws.
+/// The number of finished batches that each thread holds, besides the one that it draws.
 const AHEAD: usize = 1;
 
-/// The examples of each batch of an epoch, in an order that seed and epoch fix. A rest that fills no batch is left out:
-/// statistics of a batch of another size would weigh as much as any.
+/// The examples of each batch of an epoch, in an order that seed and epoch fix. A rest smaller than a batch is left out, since
+/// the statistics of a smaller batch would weigh as much as any other's.
 pub(super) fn batches(count: usize, batch: usize, seed: u64, epoch: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..count).collect();
-    // Any fixed mixing will do: neighbouring seeds and epochs must not share an order.
+    // Any fixed mixing works, as long as neighbouring seeds and epochs differ in order.
     let mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (epoch as u64).wrapping_mul(0xD1B5_4A32_D192_ED03);
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(mixed));
     let batch = batch.min(count);
@@ -25,13 +25,13 @@ pub(super) fn batches(count: usize, batch: usize, seed: u64, epoch: usize) -> Ve
 
 /// Threads that draw an epoch's batches ahead; dropping it ends them.
 pub(super) struct Loader {
-    /// Of the threads, which take the batches in turn: an order that does not depend on their speed.
+    /// The receivers of the threads, which draw batches in turn, so that the order does not depend on their speed.
     receivers: Vec<Receiver<Result<Batch, SourceError>>>,
     turn: usize,
 }
 
 impl Loader {
-    /// Starts so many threads, one at least, on `batches`.
+    /// Starts this many threads, at least one, on `batches`.
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         source: &'scope dyn Source,
@@ -59,18 +59,18 @@ impl Loader {
         Self { receivers: (0..threads).map(start).collect(), turn: 0 }
     }
 
-    /// The next batch in the epoch's order. After an error nothing is worth waiting for.
+    /// The next batch in the epoch's order. Do not call it again after an error.
     pub fn next(&mut self) -> Result<Batch, SourceError> {
         let receiver = &self.receivers[self.turn];
         self.turn = (self.turn + 1) % self.receivers.len();
-        receiver.recv().unwrap_or_else(|_| Err("the thread that draws its batches has ended early".into()))
+        receiver.recv().unwrap_or_else(|_| Err("the thread that draws its batches ended early".into()))
     }
 }
 
-/// A panic in a source, or in the libraries below it, is an error like any other: it must not end a run without a state.
+/// A panic in a source, or in the libraries that it uses, becomes an error, so that the run still writes its state.
 fn draw(source: &dyn Source, epoch: usize, indices: &[usize], size: usize) -> Result<Batch, SourceError> {
     catch_unwind(AssertUnwindSafe(|| Batch::draw(source, epoch, indices, size))).unwrap_or_else(|panic| {
-        Err(format!("a fault while drawing examples {indices:?} of epoch {epoch}: {}", panic_text(&*panic)).into())
+        Err(format!("a panic while drawing examples {indices:?} of epoch {epoch}: {}", panic_text(&*panic)).into())
     })
 }
 
@@ -93,7 +93,7 @@ mod tests {
 
     use super::super::source::{Example, Question};
 
-    /// One grey pixel that is the example's number; some examples fail.
+    /// Yields one grey pixel, the example's number; some examples fail.
     struct Numbers {
         wrong: Option<usize>,
         panics: bool,
@@ -109,7 +109,7 @@ mod tests {
                 assert!(!self.panics, "number {index} is broken");
                 return Err("no such number".into());
             }
-            // Threads that finish in another order than they began.
+            // Makes threads finish in another order than they began.
             std::thread::sleep(std::time::Duration::from_micros(((index * 7) % 5) as u64 * 200));
             let question = Question { tokens: vec![1], mask: vec![0] };
             Ok(Example { image: vec![index as u8], questions: vec![question] })

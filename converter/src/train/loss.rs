@@ -3,18 +3,18 @@
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-/// Weights of the two losses. CRIS, the parent code, trained with cross entropy alone (`bce = 1`, `dice = 0`); LViT and
+/// Weights of the losses. CRIS, the parent code, trained with cross entropy alone (`bce = 1`, `dice = 0`); LViT and
 /// later users of this network with half of each, which is the default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
     /// Weight of the binary cross entropy of each pixel.
     pub bce: f32,
-    /// Weight of the soft Dice loss of each image. An image whose mask is empty has no Dice to speak of: there the cross
-    /// entropy takes this weight too.
+    /// Weight of the soft Dice loss of each image. Dice is meaningless for an image with an empty mask: the cross entropy takes
+    /// this weight there.
     pub dice: f32,
-    /// Weight of the empty loss, a / (a + 1 % of the image) for an answer of area a where the mask is empty. A mask that
-    /// is not there costs by cross entropy alone only what its small area does: far less than missing a lesion.
+    /// Weight of the empty loss, a / (a + 1 % of the image) for an answer of area a where the mask is empty. By cross entropy
+    /// alone, a false mask costs only in proportion to its small area, far less than a missed lesion.
     pub empty: f32,
 }
 
@@ -24,7 +24,7 @@ impl Default for LossConfig {
     }
 }
 
-/// Added to both sides of the Dice ratio, in pixels: keeps one-pixel lesions from dividing by almost nothing.
+/// Added to numerator and denominator of Dice, in pixels: avoids dividing by almost zero for lesions of one pixel.
 const DICE_SMOOTHING: f32 = 1.0;
 
 impl LossConfig {
@@ -50,7 +50,7 @@ impl LossConfig {
     }
 }
 
-/// max(x, 0) - x y + log(1 + exp(-|x|)), which overflows for no logit.
+/// max(x, 0) - x y + log(1 + exp(-|x|)), which does not overflow for any logit.
 fn cross_entropy(logits: Tensor<2>, masks: Tensor<2>) -> Tensor<2> {
     let tail = logits.clone().abs().neg().exp().log1p();
     activation::relu(logits.clone()).sub(logits.mul(masks)).add(tail)
@@ -113,7 +113,7 @@ mod tests {
         let extra = |logits: &[f32], masks: &[f32]| {
             loss(with.clone(), logits, masks, 1) - loss(without.clone(), logits, masks, 1)
         };
-        // Half of four pixels answered: 2 / (2 + 0.04).
+        // Two of four pixels found: 2 / (2 + 0.04).
         assert!((extra(&[30.0, 30.0, -30.0, -30.0], &[0.0; 4]) - 0.5 * 2.0 / 2.04).abs() < 1e-5);
         assert!(extra(&[-30.0; 4], &[0.0; 4]).abs() < 1e-6);
         assert!(extra(&[30.0, 30.0, -30.0, -30.0], &[1.0, 0.0, 0.0, 0.0]).abs() < 1e-6);

@@ -1,29 +1,29 @@
 //! Adam and AdamW over the parameter table.
 
+use super::flat::FlatParts;
 use super::network::{NamedTensors, ParameterTable, from_numbers, to_numbers};
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-/// How weights move along their gradients.
+/// The options of an optimiser.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
     pub learning_rate: f64,
-    /// Times the learning rate, for the maskers' own optimiser.
+    /// A factor of the learning rate for the maskers' own optimiser.
     pub masker_factor: f64,
-    /// Times the learning rate, for the encoders. The parent code's 0.1 is for encoders that come from CLIP; encoders that
-    /// start at random need the whole rate.
+    /// A factor of the learning rate for the encoders. The parent code's 0.1 suits encoders from CLIP; randomly initialised
+    /// encoders need the full rate.
     pub backbone_factor: f64,
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
     /// Not applied to norms, biases, embeddings.
     pub weight_decay: f64,
-    /// Decay apart from the gradient (AdamW), or within it (Adam).
+    /// Whether the decay is decoupled from the gradient (AdamW) or part of it (Adam).
     pub decoupled: bool,
-    /// The gradient's largest norm over all weights of a step; 0 leaves it alone.
+    /// The largest norm of a step's gradient over all weights; 0: no clipping.
     pub clip_norm: f64,
 }
 
@@ -45,7 +45,7 @@ impl Default for OptimizerConfig {
 
 impl OptimizerConfig {
     fn rate(&self, name: &str) -> f64 {
-        // The attention pool's shortcut is not CLIP's: it always starts at random.
+        // The attention pool's shortcut is not part of CLIP, so it always starts at random.
         let is_backbone = name.starts_with("backbone.") && !name.contains(".attnpool.connect.");
         self.learning_rate * if is_backbone { self.backbone_factor } else { 1.0 }
     }
@@ -56,12 +56,9 @@ impl OptimizerConfig {
     }
 }
 
-/// All weights that an optimiser moves, one after another in one vector: a handful of operations a step, however many weights
-/// there are.
+/// All weights that an optimiser moves, concatenated in one vector: a few operations a step, however many weights there are.
 struct Flat {
-    /// In the vector's order, and how many numbers each has.
-    names: Vec<String>,
-    lengths: Vec<usize>,
+    parts: FlatParts,
     /// Averages of the gradients and of their squares.
     first: Tensor<1>,
     second: Tensor<1>,
@@ -70,33 +67,22 @@ struct Flat {
     decays: Factors,
 }
 
-impl Flat {
-    /// The weights, and where each lies in the vectors.
-    fn parts(&self) -> impl Iterator<Item = (&String, Range<usize>)> {
-        let ends = self.lengths.iter().scan(0, |end, length| {
-            *end += length;
-            Some(*end)
-        });
-        self.names.iter().zip(ends.zip(&self.lengths)).map(|(name, (end, length))| (name, end - length..end))
-    }
-}
-
 /// A number for each weight.
 #[expect(clippy::large_enum_variant, reason = "an optimiser has two")]
 enum Factors {
     Equal(f64),
-    /// As many as there are numbers in the vector.
+    /// One number for each element of the vector.
     Each(Tensor<1>),
 }
 
 impl Factors {
-    fn new(values: &[f64], lengths: &[usize], device: &Device) -> Self {
+    fn new(values: &[f64], parts: &FlatParts, device: &Device) -> Self {
         match values {
             [] => Self::Equal(0.0),
             [first, rest @ ..] if rest.iter().all(|value| value == first) => Self::Equal(*first),
             _ => {
-                let repeated =
-                    values.iter().zip(lengths).flat_map(|(value, length)| std::iter::repeat_n(*value as f32, *length));
+                let each = values.iter().zip(parts.lengths());
+                let repeated = each.flat_map(|(value, length)| std::iter::repeat_n(*value as f32, length));
                 Self::Each(from_numbers(repeated.collect(), device))
             }
         }
@@ -114,13 +100,13 @@ impl Factors {
     }
 }
 
-/// One optimiser: the game has two, which share no state.
+/// One optimiser: the game has two, with separate states.
 pub struct Adam {
     config: OptimizerConfig,
     steps: u64,
-    /// Of the weights that the last step moved.
+    /// The moments of the weights that the last step moved.
     flat: Option<Flat>,
-    /// Of those that it did not, and of all after a restore, until a step moves them.
+    /// The moments of all other weights, and of all weights after a restore, until a step moves them.
     resting: BTreeMap<String, (Tensor<1>, Tensor<1>)>,
 }
 
@@ -137,8 +123,8 @@ impl Adam {
         Self { config, steps: 0, flat: None, resting: BTreeMap::new() }
     }
 
-    /// Moves weights by their gradients, the learning rate times `factor`. Returns the gradients' norm before clipping;
-    /// where that is not finite, nothing moves. Weights without a gradient stay as they are, their moments too.
+    /// Moves weights by their gradients, the learning rate times `factor`. Returns the gradients' norm before clipping; if that
+    /// is not finite, nothing moves. Weights without a gradient and their moments stay unchanged.
     pub(super) fn step(&mut self, table: &mut ParameterTable, gradients: NamedTensors, factor: f64) -> f64 {
         if gradients.is_empty() {
             return 0.0;
@@ -153,42 +139,41 @@ impl Adam {
         let gradient = if is_clipped { gradient.mul_scalar(self.config.clip_norm / norm) } else { gradient };
         self.steps += 1;
         let flat = self.flat_of(names, table);
-        let weights = Tensor::cat(flat.names.iter().map(|name| table.get(name).values.clone()).collect(), 0);
-        let moved = self.moved(flat, weights, gradient, factor);
-        for (name, part) in self.flat.iter().flat_map(Flat::parts) {
-            table.set(name, moved.clone().slice([part]));
-        }
+        let parts = flat.parts.clone();
+        let moved = self.moved(flat, parts.gather(table), gradient, factor);
+        parts.scatter(&moved, table);
         norm
     }
 
-    /// The moments of these weights in one vector each, zero where there were none yet.
+    /// The moments of these weights in one vector each, initially zero.
     fn flat_of(&mut self, names: Vec<String>, table: &ParameterTable) -> Flat {
         match self.flat.take() {
-            Some(flat) if flat.names == names => return flat,
+            Some(flat) if flat.parts.names().eq(names.iter()) => return flat,
             Some(flat) => self.rest(&flat),
             None => {}
         }
-        let lengths: Vec<usize> = names.iter().map(|name| table.get(name).length()).collect();
         let device = table.get(&names[0]).values.device();
-        let moments = names.iter().zip(&lengths).map(|(name, length)| {
-            let zeros = || Tensor::zeros([*length], &device);
+        let with_length = |name: String| {
+            let length = table.get(&name).length();
+            (name, length)
+        };
+        let parts = FlatParts::new(names.into_iter().map(with_length));
+        let moments = parts.iter().map(|(name, range)| {
+            let zeros = || Tensor::zeros([range.len()], &device);
             self.resting.remove(name).unwrap_or_else(|| (zeros(), zeros()))
         });
         let (first, second): (Vec<_>, Vec<_>) = moments.unzip();
-        let of = |value: &dyn Fn(&str) -> f64| {
-            Factors::new(&names.iter().map(|name| value(name)).collect::<Vec<_>>(), &lengths, &device)
-        };
+        let of =
+            |value: &dyn Fn(&str) -> f64| Factors::new(&parts.names().map(value).collect::<Vec<_>>(), &parts, &device);
         let rates = of(&|name| self.config.rate(name));
         let decays = of(&|name| self.config.decay(name, table.get(name).shape.len()));
-        Flat { first: Tensor::cat(first, 0), second: Tensor::cat(second, 0), rates, decays, names, lengths }
+        Flat { first: Tensor::cat(first, 0), second: Tensor::cat(second, 0), rates, decays, parts }
     }
 
-    /// Keeps the moments of a vector by their weights' names.
+    /// Stores the moments of a vector by their weights' names.
     fn rest(&mut self, flat: &Flat) {
-        for (name, part) in flat.parts() {
-            let of = |moments: &Tensor<1>| moments.clone().slice([part.clone()]);
-            self.resting.insert(name.clone(), (of(&flat.first), of(&flat.second)));
-        }
+        let moments = flat.parts.split(&flat.first).zip(flat.parts.split(&flat.second));
+        self.resting.extend(moments.map(|((name, first), (_, second))| (name.to_string(), (first, second))));
     }
 
     /// The weights after the step, `factor` times the rates.
@@ -211,7 +196,7 @@ impl Adam {
         moved
     }
 
-    /// Forgets a weight's moments, where the weight itself was replaced.
+    /// Drops a weight's moments after the weight was replaced.
     pub fn forget(&mut self, name: &str) {
         self.resting.remove(name);
     }
@@ -224,8 +209,8 @@ impl Adam {
             .collect();
         if let Some(flat) = &self.flat {
             let (first, second) = (to_numbers(&flat.first), to_numbers(&flat.second));
-            for (name, part) in flat.parts() {
-                moments.insert(name.clone(), (first[part.clone()].to_vec(), second[part].to_vec()));
+            for (name, part) in flat.parts.iter() {
+                moments.insert(name.into(), (first[part.clone()].to_vec(), second[part].to_vec()));
             }
         }
         AdamState { steps: self.steps, moments }

@@ -1,9 +1,9 @@
-//! Data-parallel passes: each replica of the network takes its share of a batch, on a device or, where several have the
-//! same device, on a thread of its own.
+//! Data-parallel passes: each replica of the network runs its share of a batch, on its device or, if several share a device, on a
+//! thread of its own.
 //!
-//! Gradients are summed and batch norms' running statistics averaged, each share by its questions. A batch norm normalises by
-//! the statistics of its own share, as PyTorch's data-parallel training does by default: shares of a batch train as
-//! batches of that size do, at the pace of the whole.
+//! Gradients are summed and batch norms' running statistics averaged, each share weighted by its questions. A batch norm
+//! normalises by the statistics of its own share, as in PyTorch's data-parallel training by default: statistics are those of a
+//! batch of the share's size, steps those of the whole batch.
 
 use super::network::{NamedTensors, Network, TokenBatch, is_running_statistic};
 use super::source::Batch;
@@ -16,25 +16,25 @@ pub(super) struct Share {
     pub images: Tensor<4>,
     pub masks: Tensor<4>,
     pub tokens: TokenBatch,
-    /// The images and their views, with the prompts of both, where the batch has views.
+    /// The images and their views, with the prompts of both, if the batch has views.
     pub viewed: Option<(Tensor<4>, TokenBatch)>,
-    /// Which confounder each image shows, where that is known.
+    /// Each image's confounder, if known.
     pub confounders: Vec<Option<usize>>,
     device: Device,
-    /// Its part of the batch's questions.
+    /// The share's fraction of the batch's questions.
     pub weight: f32,
 }
 
-/// What a pass over a share found.
+/// The result of a pass over a share.
 pub(super) struct Pass {
-    /// Of the share's loss times its weight.
+    /// The gradients of the share's loss times its weight.
     pub gradients: NamedTensors,
-    /// Means over the share's questions, still on its device: to read them there and then would have a GPU wait.
+    /// Means over the share's questions, still on its device, since reading them at once would stall a GPU.
     pub numbers: Vec<Tensor<1>>,
 }
 
-/// Deals a batch out to devices. No share has fewer than two images, for batch norm needs company; a batch that is too
-/// small for all devices goes to the first of them.
+/// Distributes a batch over devices. Each share has at least two images, as batch norm requires; a batch that is too small for
+/// all devices goes to the first of them.
 pub(super) fn deal(batch: &Batch, devices: &[Device]) -> Vec<Share> {
     let count = devices.len().min(batch.len() / 2).max(1);
     let questions = batch.tokens.len().max(1) as f32;
@@ -53,7 +53,7 @@ pub(super) fn deal(batch: &Batch, devices: &[Device]) -> Vec<Share> {
     batch.split(count).into_iter().zip(devices).map(share).collect()
 }
 
-/// Runs `pass` on each share, the network's running statistics moved by all of them.
+/// Runs `pass` on each share; all shares update the network's running statistics.
 pub(super) fn run(
     network: &mut Network,
     shares: &[Share],

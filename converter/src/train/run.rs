@@ -1,11 +1,12 @@
 //! A run: epochs of games, validation, a log, and states to continue from.
 //!
-//! In its folder: `config.toml` (what was asked for), `log.jsonl` (one record an epoch), `state.safetensors` (where it
-//! stands), `best.safetensors` (the checkpoint of the best validation) and, once done, `final.safetensors`.
+//! Its folder has `config.toml` (the configuration), `log.jsonl` (one record for each epoch), `state.safetensors` (the state to
+//! resume from), `best.safetensors` (the checkpoint of the best validation) and, once done, `final.safetensors`.
 
 use super::average::WeightAverage;
 use super::config::{Phase, TrainingConfig};
 use super::device::panic_text;
+use super::epoch_log::{self, EpochRecord};
 use super::error::TrainError;
 use super::evaluation::{Score, evaluate};
 use super::game::{Game, Outcome};
@@ -20,7 +21,6 @@ use crate::model::{Architecture, Masks, TextEncoder, open_masks};
 use burn::tensor::Device;
 use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg::graph::{GraphError, Weights};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -34,18 +34,18 @@ const BEST: &str = "best.safetensors";
 const FINAL: &str = "final.safetensors";
 const POSITIONS: &str = "backbone.visual.attnpool.positional_embedding";
 
-/// What a run learns from and is judged by.
+/// The training and validation data of a run.
 pub struct Data<'a> {
     pub training: &'a dyn Source,
     pub validation: &'a dyn Source,
     /// Composed pairs whose prompt names one of two lesions.
     pub validation_pairs: Option<&'a dyn Source>,
-    /// Where the data come from, for the checkpoints' metadata.
+    /// The origin of the data, for the checkpoints' metadata.
     pub origin: String,
-    /// Of the training prompts, in small letters, for the checkpoints' metadata: a bundle can then tell a word that its
-    /// model never met.
+    /// The words of the training prompts in lower case, for the checkpoints' metadata: a bundle can then recognise words that its
+    /// model was not trained on.
     pub words: BTreeSet<String>,
-    /// Tells these data from others, so that a run is not resumed with samples that it held back; may be empty.
+    /// Identifies these data, so that a run is not resumed with samples that it held out; may be empty.
     pub digest: String,
 }
 
@@ -55,59 +55,40 @@ pub enum Ending {
     Finished {
         best: Option<Best>,
     },
-    /// No better validation for as long as the configuration allows.
+    /// Validation did not improve for as long as the configuration allows.
     Stalled {
         best: Option<Best>,
     },
-    /// Asked to stop; the state is written.
+    /// Stopped on request; the state is written.
     Interrupted {
         epoch: usize,
         batch: usize,
     },
 }
 
-/// One line of the log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    pub epoch: usize,
-    pub size: usize,
-    pub learning_rate: f64,
-    pub pred: Option<f64>,
-    pub pred_ad: Option<f64>,
-    pub phi: Option<f64>,
-    pub mask_means: [Option<f64>; 3],
-    pub gradient_norm: Option<f64>,
-    pub validation_dice: Option<f64>,
-    pub validation_iou: Option<f64>,
-    /// Of the lesion that the prompt names, in composed pairs.
-    pub pairs_dice: Option<f64>,
-    pub images_per_second: f64,
-    pub seconds: f64,
-}
-
-/// What an epoch's validation found, as far as it was asked for.
+/// The results of an epoch's validation, as far as configured.
 #[derive(Default)]
 struct Validation {
     single: Option<Score>,
     pairs: Option<Score>,
 }
 
-/// Tells somebody how a run goes.
+/// Receives the progress of a run.
 pub trait Observer {
-    /// After each batch; `batches` are in the epoch.
+    /// Called after each batch; the epoch has `batches`.
     fn batch(&mut self, _epoch: usize, _batch: usize, _batches: usize, _outcome: &Outcome) {}
-    /// After each epoch.
+    /// Called after each epoch.
     fn epoch(&mut self, _record: &EpochRecord) {}
 }
 
-/// A run under way.
+/// A run in progress.
 pub struct Run<'a> {
     config: TrainingConfig,
     folder: PathBuf,
     data: Data<'a>,
     architecture: Architecture,
     network: Network,
-    /// One for each replica, the network's first.
+    /// The device of each replica, the network's first.
     devices: Vec<Device>,
     average: Option<WeightAverage>,
     game: Game,
@@ -115,8 +96,8 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Begins a run in a new folder, from the given checkpoint's weights. Each device, or each mention of the same one,
-    /// has a replica of the network that takes its share of every batch.
+    /// Begins a run in a new folder, from the given checkpoint's weights. Each entry of `devices`, also a repeated one, gets a
+    /// replica of the network that runs its share of every batch.
     pub fn start(
         config: TrainingConfig,
         start: Checkpoint,
@@ -196,7 +177,7 @@ impl<'a> Run<'a> {
             game,
             progress,
         };
-        run.trim_log()?;
+        epoch_log::trim(&run.folder.join(LOG), run.progress.epoch)?;
         Ok(run)
     }
 
@@ -224,7 +205,7 @@ impl<'a> Run<'a> {
         Ok(Ending::Finished { best: self.progress.best })
     }
 
-    /// The part of the run that is done where a time limits it, 0 to 1.
+    /// The completed fraction, 0 to 1, of a run with a time limit.
     fn spent(&self) -> Option<f64> {
         let budget = self.config.budget_minutes * 60.0;
         (budget > 0.0).then(|| (self.progress.seconds / budget).min(1.0))
@@ -234,7 +215,7 @@ impl<'a> Run<'a> {
         self.spent().map_or(self.progress.epoch >= self.config.epochs(), |spent| spent >= 1.0)
     }
 
-    /// The place in the schedule, in epochs, when this part of the epoch under way is done.
+    /// The position in the schedule, in epochs, when this fraction of the current epoch is done.
     fn position(&self, part: f64) -> f64 {
         let by_epochs = self.progress.epoch as f64 + part;
         self.spent().map_or(by_epochs, |spent| spent * self.config.epochs() as f64)
@@ -245,7 +226,7 @@ impl<'a> Run<'a> {
         Ok(Ending::Interrupted { epoch: self.progress.epoch, batch: self.progress.batch })
     }
 
-    /// False where `stop` was raised.
+    /// Returns false if `stop` was set.
     fn train_epoch(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<bool, TrainError> {
         let epoch = self.progress.epoch;
         let Phase { batch, size, .. } = self.config.phases[self.progress.phase];
@@ -287,7 +268,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Backends panic where a device runs out of memory or goes away.
+    /// Backends panic if a device runs out of memory or is disconnected.
     fn play(&mut self, batch: &Batch, factor: f64) -> Result<Outcome, TrainError> {
         let Progress { epoch, step, batch: number, .. } = self.progress;
         let play = AssertUnwindSafe(|| self.game.play(&mut self.network, batch, epoch, step, factor));
@@ -382,7 +363,7 @@ impl<'a> Run<'a> {
         self.progress.epoch += 1;
         self.progress.batch = 0;
         // The log first: a resumed run drops records of epochs that its state has not seen.
-        self.append_log(&record)?;
+        epoch_log::append(&self.folder.join(LOG), &record)?;
         self.save()?;
         observer.epoch(&record);
         Ok(())
@@ -393,14 +374,14 @@ impl<'a> Run<'a> {
         patience > 0 && self.progress.best.is_some_and(|best| self.progress.epoch > best.epoch + patience)
     }
 
-    /// Settles the epoch's phase, and brings the network to its size. The attention pool's positions are the only weights that
-    /// depend on it; they are resized, and their moments begin anew.
+    /// Selects the epoch's phase, and resizes the network to its size. The attention pool's positions are the only weights that
+    /// depend on it; they are resized, and their moments are reset.
     fn begin_epoch(&mut self) -> Result<(), TrainError> {
         if self.progress.batch == 0 {
             self.progress.phase = self.config.phase_number(self.position(0.0) as usize);
         }
         let Some(size) = self.config.phases.get(self.progress.phase).map(|phase| phase.size) else {
-            return Err(TrainError::State { path: self.folder.join(STATE), reason: "it names no phase".into() });
+            return Err(TrainError::State { path: self.folder.join(STATE), reason: "its phase is missing".into() });
         };
         if size == self.architecture.input_size {
             return Ok(());
@@ -434,7 +415,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes what evaluation and export take: the averaged weights.
+    /// Writes the averaged weights, which evaluation and export use.
     fn checkpoint(&self, name: &str) -> Result<(), TrainError> {
         let mut table = self.network.parameters.clone();
         if let Some(average) = &self.average {
@@ -469,7 +450,7 @@ impl<'a> Run<'a> {
         state.save(&self.folder.join(STATE))
     }
 
-    /// Weights that are finite but absurd would make a state of which nothing good can come.
+    /// Refuses weights that are finite but absurdly large, from which a run can't recover.
     fn check_weights(&self) -> Result<(), TrainError> {
         const MOST: f32 = 1e6;
         for (name, values) in &self.network.parameters.to_weights() {
@@ -485,20 +466,6 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
-
-    fn append_log(&self, record: &EpochRecord) -> Result<(), TrainError> {
-        let path = self.folder.join(LOG);
-        let mut lines = read_log(&path)?;
-        lines.push(record.clone());
-        write_log(&path, &lines)
-    }
-
-    fn trim_log(&self) -> Result<(), TrainError> {
-        let path = self.folder.join(LOG);
-        let mut lines = read_log(&path)?;
-        lines.retain(|record| record.epoch < self.progress.epoch);
-        write_log(&path, &lines)
-    }
 }
 
 fn new_game(network: &Network, config: &TrainingConfig, theta: Adam, phi: Adam) -> Result<Game, GraphError> {
@@ -510,7 +477,7 @@ fn new_game(network: &Network, config: &TrainingConfig, theta: Adam, phi: Adam) 
     )
 }
 
-/// Adds the layer that names confounders, where the configuration has one: that of a state, or one that guesses.
+/// Adds the layer that names confounders, if configured: a state's layer, or an initial one that guesses.
 fn attach_naming(
     network: &mut Network,
     config: &TrainingConfig,
@@ -527,7 +494,7 @@ fn attach_naming(
     Ok(naming::attach(network, found, state)?)
 }
 
-/// A prefix that fits no weight is a mistake in writing, and would freeze nothing in silence.
+/// Refuses a prefix that matches no weight: a typing error that would silently freeze nothing.
 fn check_frozen(network: &Network, game: &Game, frozen: &[String]) -> Result<(), TrainError> {
     let fits = |prefix: &&String| network.parameters.names().any(|name| name.starts_with(prefix.as_str()));
     if let Some(prefix) = frozen.iter().find(|prefix| !fits(prefix)) {
@@ -548,7 +515,7 @@ fn check_counts(data: &Data) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// A token beyond the network's table, or more of them than it has positions for, would end in a backend's panic.
+/// Refuses tokens beyond the network's table, and more tokens than it has positions for, which would make a backend panic.
 pub(super) fn check_prompts(architecture: &Architecture, batch: &Batch, split: &'static str) -> Result<(), TrainError> {
     let TextEncoder { vocabulary, context, .. } = architecture.text;
     let refuse = |reason| Err(TrainError::Prompts { split, reason });
@@ -561,27 +528,4 @@ pub(super) fn check_prompts(architecture: &Architecture, batch: &Batch, split: &
         }
     }
     Ok(())
-}
-
-/// The log of a run; empty where it has none yet.
-pub fn read_log(path: &Path) -> Result<Vec<EpochRecord>, TrainError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(TrainError::Read { path: path.into(), source }),
-    };
-    let parse = |line: &str| {
-        serde_json::from_str(line)
-            .map_err(|error| TrainError::State { path: path.into(), reason: format!("its log: {error}") })
-    };
-    text.lines().filter(|line| !line.trim().is_empty()).map(parse).collect()
-}
-
-fn write_log(path: &Path, records: &[EpochRecord]) -> Result<(), TrainError> {
-    let mut text = String::new();
-    for record in records {
-        text.push_str(&serde_json::to_string(record).expect("plain numbers"));
-        text.push('\n');
-    }
-    write_whole(path, text.as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The learning rate's course over a run.
+//! The schedule of the learning rate.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub struct Schedule {
     pub decay: Decay,
 }
 
-/// What follows the warm-up.
+/// The decay after the warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Decay {
@@ -20,7 +20,7 @@ pub enum Decay {
     Cosine {
         floor: f64,
     },
-    /// Times `factor` at each of the epochs. CRIS: 0.1 at epoch 35 of 50.
+    /// Multiplied by `factor` at each of the epochs. CRIS: 0.1 at epoch 35 of 50.
     Milestones {
         epochs: Vec<f64>,
         factor: f64,
@@ -37,7 +37,7 @@ impl Schedule {
     /// The factor at `epoch` (fractional) of `epochs`.
     pub fn factor(&self, epoch: f64, epochs: usize) -> f64 {
         if epoch < self.warmup_epochs {
-            // The first step already moves.
+            // The first step must not be zero.
             return ((epoch + 1e-3) / self.warmup_epochs).min(1.0);
         }
         match &self.decay {

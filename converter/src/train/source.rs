@@ -1,18 +1,18 @@
-//! Where training examples come from.
+//! Sources of training examples.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use causalclipseg::frame::Normalisation;
 
-/// One image and what is asked of it.
+/// One image with its questions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
     /// Planes of size x size values, row by row: one of grey, or red, green and blue.
     pub image: Vec<u8>,
-    /// At least one; as many for each image of a source.
+    /// At least one; equally many for each image of a source.
     pub questions: Vec<Question>,
 }
 
-/// A prompt and the mask of what it names.
+/// A prompt and the mask of the lesion that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// Token ids of the prompt, start and end of text included.
@@ -21,25 +21,25 @@ pub struct Question {
     pub mask: Vec<u8>,
 }
 
-/// Why an example cannot be had.
+/// Why an example is not available.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A set of examples that can be drawn in any order, by any thread.
 ///
-/// A draw depends on its arguments and the source alone: that is what makes an interrupted run continue exactly.
+/// A draw depends on its arguments and the source alone, so that an interrupted run continues exactly.
 pub trait Source: Send + Sync {
-    /// Examples in an epoch.
+    /// The number of examples in an epoch.
     fn count(&self) -> usize;
 
-    /// Example `index` of `epoch` at size x size pixels. Sources that augment do it differently in each epoch.
+    /// Example `index` of `epoch` at size x size pixels. Augmentation differs between epochs.
     fn draw(&self, epoch: usize, index: usize, size: usize) -> Result<Example, SourceError>;
 
-    /// How many kinds of confounder the examples' images are told apart by; 0 where nothing is known of them.
+    /// The number of confounder kinds of the examples' images; 0 if unknown.
     fn confounders(&self) -> usize {
         0
     }
 
-    /// Which of them example `index` of `epoch` shows.
+    /// The confounder kind of example `index` of `epoch`.
     fn confounder(&self, _epoch: usize, _index: usize) -> Option<usize> {
         None
     }
@@ -49,15 +49,15 @@ pub trait Source: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub size: usize,
-    /// One plane for each image, or three where an image has colour.
+    /// One plane for each grey image, three for each colour image.
     pub images: Vec<Vec<u8>>,
-    /// The same images after an intervention that leaves the answer; empty where the rules have none.
+    /// The same images after an intervention that keeps the answer; empty without interventions.
     pub views: Vec<Vec<u8>>,
-    /// Which confounder each image shows, where that is known.
+    /// Each image's confounder, if known.
     pub confounders: Vec<Option<usize>>,
-    /// One for each question, the first image's first.
+    /// The masks of all questions, the first image's first.
     pub masks: Vec<u8>,
-    /// One for each question, in the masks' order.
+    /// The token ids of each question, in the masks' order.
     pub tokens: Vec<Vec<u32>>,
 }
 
@@ -87,14 +87,14 @@ impl Batch {
                 batch.tokens.push(question.tokens);
             }
         }
-        // The network tells a prompt's image by their counts.
+        // The network assigns prompts to images by equal counts.
         if !batch.tokens.len().is_multiple_of(batch.images.len().max(1)) {
             return Err("the images of a batch have unequal numbers of prompts".into());
         }
         Ok(batch)
     }
 
-    /// The batch in `count` parts of consecutive images, as equal as can be.
+    /// Splits the batch into `count` parts of consecutive images, as equal as possible.
     pub(super) fn split(&self, count: usize) -> Vec<Self> {
         let images = self.len();
         let questions = self.tokens.len() / images.max(1);
@@ -116,7 +116,7 @@ impl Batch {
             .collect()
     }
 
-    /// Images in the batch.
+    /// The number of images in the batch.
     pub fn len(&self) -> usize {
         self.images.len()
     }
@@ -130,7 +130,7 @@ impl Batch {
         self.normalised(&self.images, device)
     }
 
-    /// The images and behind them, where there are any, their views, normalised as above.
+    /// The images, followed by their views if there are any, normalised as above.
     pub(super) fn normalised_with_views(&self, device: &Device) -> Tensor<4> {
         self.normalised(&[self.images.as_slice(), self.views.as_slice()].concat(), device)
     }
@@ -140,7 +140,7 @@ impl Batch {
         let planes = if images.iter().all(|image| image.len() == area) { 1 } else { 3 };
         let mut bytes = Vec::with_capacity(images.len() * planes * area);
         for image in images {
-            // One plane stands for all three, or three are three already.
+            // A grey plane is repeated three times; three planes are used as they are.
             (0..planes * area / image.len().max(1)).for_each(|_| bytes.extend_from_slice(image));
         }
         let images = self.tensor(bytes, [images.len(), planes], device).div_scalar(255.0);
@@ -155,7 +155,7 @@ impl Batch {
         self.tensor(self.masks.clone(), [self.tokens.len(), 1], device)
     }
 
-    /// The device makes floats of them, where it knows bytes: they are a quarter as much to send.
+    /// The device converts bytes to floats if it supports bytes, which are a quarter of the data to send.
     fn tensor(&self, bytes: Vec<u8>, [count, channels]: [usize; 2], device: &Device) -> Tensor<4> {
         let shape = [count, channels, self.size, self.size];
         if !device.supports_dtype(DType::U8) {

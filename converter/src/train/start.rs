@@ -1,4 +1,4 @@
-//! Weights to train from.
+//! Initial weights.
 
 use crate::checkpoint::Checkpoint;
 use crate::model::{Architecture, ArchitectureError, scale_new_heads};
@@ -12,11 +12,11 @@ pub fn random_start(architecture: Architecture, seed: u64) -> Result<Checkpoint,
     Ok(Checkpoint { architecture, weights, provenance: Provenance::default() })
 }
 
-/// A network cannot be made deeper in this way.
+/// The network cannot be deepened to the requested stages.
 #[derive(Debug, thiserror::Error)]
 pub enum DeepenError {
     #[error(
-        "stages of {wanted:?} blocks are no deeper than the checkpoint's {present:?}: none may lose blocks, one must gain some"
+        "stages of {wanted:?} blocks are no deeper than the checkpoint's {present:?}: no stage may lose blocks, and one must gain some"
     )]
     NotDeeper { present: [usize; 4], wanted: [usize; 4] },
     #[error(transparent)]
@@ -25,9 +25,9 @@ pub enum DeepenError {
     Graph(#[from] GraphError),
 }
 
-/// The same function by a deeper image encoder, to train on: each stage gets bottleneck blocks behind its own until it has
-/// as many as `layers` says. Their inner weights are drawn from the seed and their last norm has slope zero, so at first a
-/// new block passes on its input, which a ReLU has left without negative values.
+/// Deepens the image encoder without changing its function, for further training: appends bottleneck blocks to each stage until
+/// it has as many as `layers` says. Their inner weights are drawn from the seed and their last norm has slope zero, so at first a
+/// new block passes on its input, which is non-negative after a ReLU.
 pub fn deepen(checkpoint: Checkpoint, layers: [usize; 4], seed: u64) -> Result<Checkpoint, DeepenError> {
     let Checkpoint { mut architecture, weights: present, provenance } = checkpoint;
     let before = architecture.image.layers;
@@ -50,14 +50,14 @@ pub fn deepen(checkpoint: Checkpoint, layers: [usize; 4], seed: u64) -> Result<C
 mod tests {
     use super::*;
     use crate::model::{golden_image, stage};
-    use causalclipseg::engine::{ReferencePlan, Value};
+    use causalclipseg::engine::{InputValue, ReferencePlan};
     use ndarray::ArrayD;
 
     fn pred(checkpoint: &Checkpoint) -> ArrayD<f32> {
         let mut graph = checkpoint.architecture.describe().unwrap();
         graph.outputs = vec![graph.find(stage::PRED).unwrap()];
         let image = golden_image(checkpoint.architecture.input_size);
-        let inputs = [Value::Array(&image), Value::Tokens(&[1, 5, 15])];
+        let inputs = [InputValue::Array(&image), InputValue::Tokens(&[1, 5, 15])];
         ReferencePlan::new(&graph, &checkpoint.weights).unwrap().run(&inputs).unwrap().remove(0)
     }
 

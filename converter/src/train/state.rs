@@ -1,4 +1,4 @@
-//! What a run needs to continue: one file that holds weights, averages, both optimisers and the position.
+//! The state of a run, to continue from: one file with weights, averages, both optimisers and the position.
 
 use super::average::WeightAverage;
 use super::error::TrainError;
@@ -15,27 +15,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-/// Where a run stands.
+/// The position of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// The epoch under way, from 0.
+    /// The current epoch, from 0.
     pub epoch: usize,
-    /// Batches of it that are done.
+    /// The number of its completed batches.
     pub batch: usize,
-    /// Batches done in all.
+    /// The number of completed batches in all.
     pub step: u64,
-    /// The place of the epoch's phase.
+    /// The index of the epoch's phase.
     #[serde(default)]
     pub phase: usize,
-    /// What the run has taken so far, validation included.
+    /// The run's time so far, validation included.
     #[serde(default)]
     pub seconds: f64,
     pub sums: EpochSums,
     pub best: Option<Best>,
-    /// Of all prompts that the weights were taught, also by the runs before this one.
+    /// The words of all prompts that the weights were trained on, including earlier runs.
     #[serde(default)]
     pub words: BTreeSet<String>,
-    /// Of the run's samples; empty in states of earlier versions.
+    /// Identifies the run's samples; empty in states of earlier versions.
     #[serde(default)]
     pub data_digest: String,
 }
@@ -47,7 +47,7 @@ pub struct Best {
     pub dice: f64,
 }
 
-/// Sums over the batches of an epoch, of which the log tells the means.
+/// Sums over the batches of an epoch; the log has their means.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochSums {
     pub pred: Sum,
@@ -76,19 +76,19 @@ impl Sum {
     }
 }
 
-/// Everything on the host, as it is in the file.
+/// The contents of the file, on the host.
 #[derive(Debug, PartialEq)]
 pub struct State {
     pub architecture: Architecture,
     pub progress: Progress,
     pub weights: Weights,
-    /// Updates so far, and the averages, where the run keeps them.
+    /// The number of updates, and the averages, if the run keeps them.
     pub average: Option<(u64, BTreeMap<String, Vec<f32>>)>,
     pub theta: AdamState,
     pub phi: AdamState,
 }
 
-/// What stands in the file's metadata as JSON.
+/// The JSON header in the file's metadata.
 #[derive(Serialize, Deserialize)]
 struct Header {
     architecture: Architecture,
@@ -198,12 +198,12 @@ fn adam(
     Ok(AdamState { steps, moments })
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file completely or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     Ok(replace_file(path, |file| file.write_all(bytes))?)
 }
 
-/// An average from its state, on a device.
+/// Restores an average on a device.
 pub(super) fn restore_average(
     state: Option<(u64, BTreeMap<String, Vec<f32>>)>,
     decay: f64,

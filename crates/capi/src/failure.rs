@@ -1,4 +1,4 @@
-//! What a call reports when it fails, and the wall that panics do not pass.
+//! The status and message of a failed call, and the conversion of panics into both.
 
 use crate::log::{Call, line};
 use crate::process;
@@ -12,26 +12,26 @@ use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What became of a call: one of CCS_STATUS_*.
+/// The result of a call: one of CCS_STATUS_*.
 pub type ccs_status = i32;
-/// Done.
+/// The call succeeded.
 pub const CCS_STATUS_OK: ccs_status = 0;
-/// A pointer that must not be null is.
+/// A required pointer is null.
 pub const CCS_STATUS_NULL: ccs_status = 1;
 /// An argument is outside of its range, misaligned, or not UTF-8; or a reserved field is not zero.
 pub const CCS_STATUS_ARGUMENT: ccs_status = 2;
-/// A struct's struct_size is not one that this library knows: header and library differ.
+/// A struct_size that this library does not accept: header and library differ.
 pub const CCS_STATUS_STRUCT_SIZE: ccs_status = 3;
-/// A handle that never was, was freed, or is of another kind.
+/// A handle that never existed, was freed, or is of another kind.
 pub const CCS_STATUS_HANDLE: ccs_status = 4;
-/// A prompt of another model than the session's.
+/// The prompt was encoded by another model than the session's.
 pub const CCS_STATUS_OTHER_MODEL: ccs_status = 5;
 /// Another thread is using the session; or a stream was closed from its own callback.
 pub const CCS_STATUS_BUSY: ccs_status = 6;
-/// The caller's buffer is too small; where the function tells a count, it is the one that is needed.
+/// The caller's buffer is too small; where the function returns a count, it is the required one.
 pub const CCS_STATUS_BUFFER_TOO_SMALL: ccs_status = 7;
-/// There is no such result: nothing was segmented yet, the last call failed, the index is too large, or the options leave
-/// it out.
+/// The result does not exist: nothing was segmented yet, the last call failed, the index is too large, or the options leave it
+/// out.
 pub const CCS_STATUS_NO_RESULT: ccs_status = 8;
 /// The model was opened without the confounder map.
 pub const CCS_STATUS_NO_CONFOUNDERS: ccs_status = 9;
@@ -47,15 +47,16 @@ pub const CCS_STATUS_FRAME: ccs_status = 13;
 pub const CCS_STATUS_ENGINE: ccs_status = 14;
 /// The stream has stopped.
 pub const CCS_STATUS_STOPPED: ccs_status = 15;
-/// A defect of the library; the handle may still be used, the result not.
+/// An internal error of the library; the handle may still be used, the result not.
 pub const CCS_STATUS_INTERNAL: ccs_status = 16;
 /// The model needs more than ccs_model_options.memory_cap_bytes.
 pub const CCS_STATUS_MEMORY: ccs_status = 17;
-/// The call was ended by ccs_session_cancel, and has no result.
+/// The call was ended by ccs_session_cancel, without a result.
 pub const CCS_STATUS_CANCELLED: ccs_status = 18;
-/// The call took longer than the options' time_limit_us, and has no result.
+/// The call took longer than the options' time_limit_us, and ended without a result.
 pub const CCS_STATUS_TIME_LIMIT: ccs_status = 19;
-/// This process is a fork of the one that used the library. Its threads and locks were not copied whole, so every call fails.
+/// This process is a fork of the one that used the library. A fork lacks the threads and may copy locked locks, so every call
+/// fails.
 pub const CCS_STATUS_FORKED: ccs_status = 20;
 /// The bundle is not signed by any of ccs_model_options.public_keys.
 pub const CCS_STATUS_SIGNATURE: ccs_status = 21;
@@ -119,7 +120,7 @@ impl From<ModelError> for Failure {
             ModelError::NoConfounders => CCS_STATUS_ARGUMENT,
             ModelError::Prompt(_) => CCS_STATUS_PROMPT,
             ModelError::Memory { .. } | ModelError::MemoryUnknown => CCS_STATUS_MEMORY,
-            // What a later runtime adds.
+            // Errors that a later runtime adds.
             _ => CCS_STATUS_ENGINE,
         };
         Self::new(status, error.to_string())
@@ -156,7 +157,7 @@ impl From<StreamError> for Failure {
             StreamError::Forked => CCS_STATUS_FORKED,
             StreamError::Stopped(_) => CCS_STATUS_STOPPED,
             StreamError::NoModel | StreamError::NoPrompt | StreamError::Option { .. } => CCS_STATUS_ARGUMENT,
-            // StreamError::Thread, and what a later runtime adds.
+            // StreamError::Thread, and errors that a later runtime adds.
             _ => CCS_STATUS_ENGINE,
         };
         Self::new(status, error.to_string())
@@ -171,7 +172,7 @@ thread_local! {
 /// is valid until the next call of this library on the same thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn ccs_last_error() -> *const c_char {
-    // A thread that is ending has lost its messages already.
+    // A thread that is ending has already dropped its messages.
     LAST.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 
@@ -179,12 +180,13 @@ fn remember(message: &str) {
     let _ = LAST.try_with(|last| *last.borrow_mut() = line(message));
 }
 
-/// Runs a call's body: what it reports becomes a status and this thread's message, and so does a panic. Not in a fork.
+/// Runs a call's body, and turns an error or a panic into a status and this thread's message. Refuses to run it in a fork.
 pub(super) fn guard(body: impl FnOnce() -> Result<(), Failure>) -> ccs_status {
     contain(|| process::check().and_then(|()| body()))
 }
 
-/// As [`guard`], for a call that makes a handle: its place is cleared before anything else, so that a failed call leaves none.
+/// As [`guard`], for a call that creates a handle: the output is set to 0 first, so that a failed call leaves no old handle
+/// there.
 ///
 /// # Safety
 /// `pointer` is null or may be written.
@@ -204,7 +206,7 @@ pub(super) unsafe fn guard_into<T: Default>(
 
 fn contain(body: impl FnOnce() -> Result<(), Failure>) -> ccs_status {
     let _call = Call::enter();
-    // What a panic leaves half done is thrown away or made anew by those who hold it.
+    // Whoever owns state that a panic left incomplete discards or rebuilds it.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => CCS_STATUS_OK,
         Ok(Err(Failure { status, message })) => {

@@ -1,4 +1,4 @@
-//! Pixels of the host's as checked frames.
+//! Converts the host's pixels to checked frames.
 
 use crate::failure::Failure;
 use crate::types::{Sized32, boolean, elements, read, reserved};
@@ -51,7 +51,7 @@ pub struct ccs_frame {
     pub struct_size: u32,
     /// One of CCS_FORMAT_*.
     pub format: u32,
-    /// The first row's first pixel; of formats with several planes, that of luma.
+    /// The first pixel of the first row; in formats with several planes, of the luma plane.
     pub pixels: *const c_void,
     /// Bytes that may be read from `pixels` on.
     pub pixels_bytes: usize,
@@ -61,17 +61,17 @@ pub struct ccs_frame {
     pub height: u32,
     /// From one row to the next, in bytes; 0 for rows without a gap.
     pub stride_bytes: usize,
-    /// What the network sees of the frame; all zero for all of it.
+    /// The part of the frame that the network sees; all zero for the whole frame.
     pub region: ccs_region,
     /// Size of a pixel, x and y, in millimetres; both zero where it is unknown.
     pub mm_per_pixel: [f32; 2],
-    /// 1 where the source says that it lost this frame, or 0. What is found on it is flagged with CCS_FLAG_INVALID_FRAME.
+    /// 1 if the source marked this frame as lost, or 0. Its results are flagged with CCS_FLAG_INVALID_FRAME.
     pub invalid: u32,
     /// Set to 0.
     pub reserved: u32,
-    /// Of CCS_FORMAT_NV12, the plane of colours; of CCS_FORMAT_I420, those of blue and of red differences. Both null where they
-    /// follow the luma in `pixels`, whose rows then all have their full stride: those of NV12 with the stride of luma, those of
-    /// I420 with half of it. Null for all other formats, as are the sizes and strides below.
+    /// The chroma planes: one for CCS_FORMAT_NV12; the blue and the red differences for CCS_FORMAT_I420. Both null if they follow
+    /// the luma in `pixels`, whose rows then all have their full stride: those of NV12 with the stride of luma, those of I420
+    /// with half of it. Null for all other formats, as are the sizes and strides below.
     pub chroma: [*const c_void; 2],
     /// Bytes that may be read from each pointer in `chroma` on.
     pub chroma_bytes: [usize; 2],
@@ -85,7 +85,8 @@ unsafe impl Sized32 for ccs_frame {
     const LEAST_BYTES: usize = std::mem::offset_of!(ccs_frame, invalid);
 }
 
-/// The host's pixels as a checked frame. Those of a camera's format are converted into `converted`, whose memory is used again.
+/// Checks the host's pixels and makes a frame of them. Pixels in a camera's format are converted into `converted`, whose memory
+/// is reused.
 ///
 /// # Safety
 /// `pointer` is null or a frame whose pixels can be read as long as `converted` is lent.
@@ -138,14 +139,14 @@ fn kind(format: u32) -> Result<Kind, Failure> {
     })
 }
 
-/// What the host limits the frame to.
+/// The region that the host limits the frame to.
 fn region(given: &ccs_frame) -> Option<Region> {
     let ccs_region { x, y, width, height } = given.region;
     let [x, y, width, height] = [x, y, width, height].map(|side| side as usize);
     (given.region != ccs_region::default()).then_some(Region { x, y, width, height })
 }
 
-/// Refuses planes of colour that the format does not have, from the `first` on.
+/// Refuses chroma planes that the format does not have, starting at `first`.
 fn check_no_chroma(given: &ccs_frame, first: usize) -> Result<(), Failure> {
     let is_none = |index: &usize| {
         let ccs_frame { chroma, chroma_bytes, chroma_stride_bytes, .. } = given;
@@ -159,10 +160,10 @@ fn check_no_chroma(given: &ccs_frame, first: usize) -> Result<(), Failure> {
     }
 }
 
-/// The bytes of one plane.
+/// Returns the bytes of one plane.
 ///
 /// # Safety
-/// `pointer` is null or has so many bytes that can be read.
+/// `pointer` is null or has this many readable bytes.
 unsafe fn plane<'a>(pointer: *const c_void, bytes: usize, what: &str) -> Result<&'a [u8], Failure> {
     if pointer.is_null() {
         return Err(Failure::null(what));
@@ -171,7 +172,7 @@ unsafe fn plane<'a>(pointer: *const c_void, bytes: usize, what: &str) -> Result<
     unsafe { elements(pointer.cast::<u8>(), bytes, what) }
 }
 
-/// A camera's picture, converted where the network looks.
+/// Converts a camera's picture within the region that the network sees.
 ///
 /// # Safety
 /// The frame's pixels can be read.

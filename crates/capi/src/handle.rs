@@ -1,4 +1,4 @@
-//! Handles: numbers that stand for objects which live here.
+//! Handles: numbers that identify the objects stored here.
 
 use crate::failure::{CCS_STATUS_HANDLE, Failure, ccs_status, guard};
 use crate::process;
@@ -25,7 +25,7 @@ pub struct ccs_prompt {
     pub id: u64,
 }
 
-/// A place to run a model on frames, one call at a time.
+/// Runs a model on frames, one call at a time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ccs_session {
@@ -61,10 +61,10 @@ impl Object {
 }
 
 static OBJECTS: LazyLock<RwLock<HashMap<u64, Object>>> = LazyLock::new(Default::default);
-/// 584 years at a handle a nanosecond.
+/// Lasts 584 years at one handle a nanosecond.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// Keeps an object and yields its handle's number.
+/// Stores an object and returns its handle's number.
 pub(super) fn keep(object: Object) -> u64 {
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     OBJECTS.write().unwrap_or_else(PoisonError::into_inner).insert(id, object);
@@ -104,7 +104,7 @@ pub(super) fn stream(handle: ccs_stream) -> Result<Arc<OpenStream>, Failure> {
     find("stream", handle.id, |object| if let Object::Stream(stream) = object { Some(stream.clone()) } else { None })
 }
 
-/// Takes an object out, to be dropped by the caller and outside of the lock.
+/// Removes an object; the caller drops it outside the lock.
 pub(super) fn take(kind: &'static str, id: u64) -> Result<Object, Failure> {
     let mut objects = OBJECTS.write().unwrap_or_else(PoisonError::into_inner);
     if objects.get(&id).is_none_or(|object| object.kind() != kind) {
@@ -113,12 +113,13 @@ pub(super) fn take(kind: &'static str, id: u64) -> Result<Object, Failure> {
     objects.remove(&id).ok_or_else(|| unknown(kind, id))
 }
 
-/// Frees a handle; 0 is nothing to free.
+/// Frees a handle; does nothing for 0.
 pub(super) fn free(kind: &'static str, id: u64) -> ccs_status {
     guard(|| if id == 0 { Ok(()) } else { take(kind, id).map(drop) })
 }
 
-/// How many handles are not freed yet, of all kinds and threads: to look for leaks. 0 in a fork, where none is of use.
+/// The number of handles that are not freed yet, of all kinds and threads: for finding leaks. 0 in a fork, where handles can't be
+/// used.
 #[unsafe(no_mangle)]
 pub extern "C" fn ccs_open_handles() -> u64 {
     if process::is_forked() {

@@ -1,15 +1,15 @@
 //! The C ABI: the library for hosts in C, C++, and whatever else calls C. `include/causalclipseg.h` is generated from this
 //! crate; `docs/embedding.md` shows how to build and link.
 //!
-//! It maps the runtime's public interface, a session's report and a stream's events, and judges nothing itself.
+//! It exposes the runtime's public interface, a session's report and a stream's events, and adds no logic of its own.
 //!
-//! # The border
-//! * Handles are numbers and not addresses, and no number is given out twice: a handle that was freed, or is of another
+//! # The interface
+//! * Handles are numbers, not addresses, and no number is used twice: a handle that was freed, or is of another
 //!   kind, is recognised and refused, whatever the host does with it.
 //! * Every struct that is passed by pointer begins with its own size. Options and frames of an older header are shorter, and
 //!   what they lack counts as zero, which is always the default; any other size is refused, and so is a reserved field that is
 //!   not zero.
-//! * No panic crosses the border: it becomes [`CCS_STATUS_INTERNAL`], and a line for the host's log ([`ccs_set_log`]).
+//! * No panic reaches the host: it becomes [`CCS_STATUS_INTERNAL`], and a line for the host's log ([`ccs_set_log`]).
 //! * The message of a failed call belongs to the thread that made it.
 //!
 //! # Threads

@@ -1,4 +1,4 @@
-//! What the library tells beside its results: lines for the host's log. It never writes to the host's standard error.
+//! Lines for the host's log. The library never writes to the host's standard error.
 
 use crate::failure::{CCS_STATUS_BUSY, Failure, ccs_status, guard};
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -7,27 +7,27 @@ use std::ffi::{CString, c_char, c_void};
 use std::panic::PanicHookInfo;
 use std::sync::{Once, PoisonError, RwLock};
 
-/// Nothing.
+/// No lines.
 pub const CCS_LOG_OFF: u32 = 0;
-/// What went wrong and should not have: a defect, a stream that gave up.
+/// Failures: an internal error, a stream that stopped.
 pub const CCS_LOG_ERROR: u32 = 1;
-/// What may need a look: frames without a result, a GPU that is not used.
+/// Possible problems: frames without a result, a GPU that is not used.
 pub const CCS_LOG_WARN: u32 = 2;
-/// What happens once: a model that was opened.
+/// Single events: a model was opened.
 pub const CCS_LOG_INFO: u32 = 3;
-/// Times and sizes, some a frame.
+/// Times and sizes, some of them for each frame.
 pub const CCS_LOG_DEBUG: u32 = 4;
-/// All there is, of the libraries below too.
+/// Everything, including lines of the libraries that this one uses.
 pub const CCS_LOG_TRACE: u32 = 5;
 
 /// Called with each line for the log: its level, CCS_LOG_ERROR to CCS_LOG_TRACE, the module that it comes from, such as
 /// "causalclipseg::stream", and one line of text. Both strings are lent until the call returns. It may be called from any thread
-/// and from several at once. It must not throw, and must not call ccs_set_log; what other functions of this library log when
-/// they are called in it is left out.
+/// and from several at once. It must not throw, and must not call ccs_set_log; lines that other functions of this library log
+/// when called from it are dropped.
 pub type ccs_log =
     Option<unsafe extern "C" fn(user: *mut c_void, level: u32, module: *const c_char, message: *const c_char)>;
 
-/// The host's function and what it wants to be called with.
+/// The host's function and its argument.
 struct Receiver {
     function: unsafe extern "C" fn(*mut c_void, u32, *const c_char, *const c_char),
     user: *mut c_void,
@@ -72,7 +72,7 @@ impl Log for HostLog {
     fn flush(&self) {}
 }
 
-/// One line, as C has it.
+/// One line as a C string.
 pub(super) fn line(text: &str) -> CString {
     let bytes: Vec<u8> = text.bytes().map(|byte| if matches!(byte, 0 | b'\n' | b'\r') { b' ' } else { byte }).collect();
     CString::new(bytes).unwrap_or_default()
@@ -100,11 +100,11 @@ fn filter(level: u32) -> Result<LevelFilter, Failure> {
     })
 }
 
-/// Hands all lines up to `level` to `callback`, for all handles and threads, from now on. Null, or CCS_LOG_OFF, ends that, and is
-/// how it begins: without a callback the library is silent. When this returns, the callback before is not called any more.
+/// Passes all lines up to `level` to `callback`, for all handles and threads, from now on. Null or CCS_LOG_OFF ends that and is
+/// the default: without a callback the library is silent. When this returns, the previous callback is not called any more.
 ///
 /// # Safety
-/// `user` is what `callback` expects, until another takes its place.
+/// `user` is what `callback` expects, until another callback replaces it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ccs_set_log(callback: ccs_log, user: *mut c_void, level: u32) -> ccs_status {
     guard(|| {
@@ -124,11 +124,11 @@ pub unsafe extern "C" fn ccs_set_log(callback: ccs_log, user: *mut c_void, level
     })
 }
 
-/// A call of this library, as long as it is kept.
+/// Marks a call of this library as running until it is dropped.
 pub(super) struct Call(());
 
 impl Call {
-    /// From the first call on, a panic is a line for the log: nothing is written to the host's standard error.
+    /// From the first call on, a panic is logged: nothing is written to the host's standard error.
     pub(crate) fn enter() -> Self {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {

@@ -16,13 +16,12 @@ pub const CCS_MAX_THREADS: u32 = 64;
 
 /// The CPU computes.
 pub const CCS_DEVICE_CPU: u32 = 0;
-/// A GPU of its own silicon computes where there is one that can, the CPU otherwise.
+/// A hardware GPU computes if one is usable, the CPU otherwise.
 pub const CCS_DEVICE_AUTO: u32 = 1;
-/// A GPU computes, and the CPU where it can't or stops working.
+/// A GPU computes; falls back to the CPU if it can't or stops working.
 pub const CCS_DEVICE_GPU: u32 = 2;
 
-/// How a model is made ready; null stands for one thread of the CPU, 64 cached prompts, no confounders, trained weights
-/// only.
+/// How a model is opened; null means one thread of the CPU, 64 cached prompts, no confounders, trained weights only.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ccs_model_options {
@@ -45,23 +44,23 @@ pub struct ccs_model_options {
     pub gpu: u32,
     /// Set to 0.
     pub reserved: u32,
-    /// Called first in each worker thread, `threads` - 1 of them; null: nothing is.
+    /// Called first in each of the `threads` - 1 worker threads; null: nothing is called.
     pub on_thread_start: ccs_thread_start,
-    /// What `on_thread_start` is called with.
+    /// The first argument of `on_thread_start`.
     pub thread_user: *mut c_void,
-    /// Where workers run: worker n, from 1, on core `cores[(n - 1) % core_count]` alone. The thread that asks for a frame is the
-    /// host's and stays where it is. Null and 0: wherever the system puts them. Cores that this process may not use are refused.
+    /// The cores that workers run on: worker n, from 1, on core `cores[(n - 1) % core_count]` alone. The thread that submits a
+    /// frame is the host's and is not moved. Null and 0: the system chooses. Cores that this process may not use are refused.
     pub cores: *const u32,
     /// The numbers that `cores` points to.
     pub core_count: usize,
     /// Ed25519 keys, 32 bytes each: the bundle must be signed by one of them, or is refused with CCS_STATUS_SIGNATURE. Null and 0:
-    /// any bundle is taken, signed or not.
+    /// any bundle is accepted, signed or not.
     pub public_keys: *const u8,
     /// The keys that `public_keys` points to.
     pub public_key_count: usize,
 }
 
-/// What a model says of itself.
+/// A description of a model.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ccs_model_info {
@@ -73,16 +72,16 @@ pub struct ccs_model_info {
     pub threshold: f32,
     /// 1 where the weights were trained.
     pub trained: u32,
-    /// What the model and one session hold once one prompt was run in it: bundle, weights, tensors, input and logits. Not
-    /// in it: the tokenizer, cached prompts, results (five bytes a pixel of a frame and prompt, nine with confounders). 0
-    /// where the network runs on an engine that does not know.
+    /// The memory of the model and one session after one prompt was run: bundle, weights, tensors, input and logits. Not
+    /// included: the tokenizer, cached prompts, results (five bytes a pixel of a frame and prompt, nine with confounders). 0 if
+    /// the engine that runs the network does not report it.
     pub memory_bytes: u64,
-    /// UTF-8, zero-terminated; cut where it is longer.
+    /// UTF-8, zero-terminated; truncated if longer.
     pub name: [c_char; 64],
-    /// Of the whole bundle.
+    /// The SHA-256 of the whole bundle.
     pub sha256: [u8; 32],
-    /// Why the CPU stands in for a GPU that was asked for; empty as long as everything is as asked. UTF-8, zero-terminated;
-    /// cut where it is longer.
+    /// Why the CPU runs in place of the requested GPU; empty while the requested device runs. UTF-8, zero-terminated; truncated
+    /// if longer.
     pub fallback: [c_char; 160],
 }
 
@@ -125,7 +124,7 @@ unsafe fn plan(file: ModelFile, options: ccs_model_options) -> Result<ccs_model,
     Ok(ccs_model { id: handle::keep(Object::Model(Arc::new(model))) })
 }
 
-/// Whether one of these keys signed the bundle, where there are any.
+/// Checks that one of these keys signed the bundle; any bundle passes without keys.
 ///
 /// # Safety
 /// `keys` is null or has `count` keys.
@@ -141,8 +140,8 @@ unsafe fn check_signature(file: &ModelFile, keys: *const u8, count: usize) -> Re
     let mut reason = String::new();
     for (index, key) in keys.iter().enumerate() {
         let key = VerifyingKey::from_bytes(key);
-        let key =
-            key.map_err(|error| Failure::argument(format!("public key {index} is none ({error}): give 32 bytes")))?;
+        let key = key
+            .map_err(|error| Failure::argument(format!("public key {index} is not valid ({error}): give 32 bytes")))?;
         match bundle.verify_signature(&key) {
             Ok(()) => return Ok(()),
             Err(error) => reason = error.to_string(),
@@ -164,7 +163,7 @@ fn device(options: ccs_model_options) -> Result<Device, Failure> {
     }
 }
 
-/// As much of a text as fits, with a zero behind it.
+/// Copies as much of a text as fits, and ends it with a zero.
 fn cut<const N: usize>(text: &str) -> [c_char; N] {
     let mut cut = [0; N];
     let mut length = text.len().min(N - 1);
@@ -179,7 +178,7 @@ fn cut<const N: usize>(text: &str) -> [c_char; N] {
 
 /// Opens a .ccs file; `path` is UTF-8. The whole file is checked against its sums. A library built with the feature onnx
 /// opens an exported model.onnx too, with its tokenizer.json beside it. After a failure `*model` is 0, which is not a handle:
-/// every function refuses it, and there is nothing to free. So it is with all functions that make a handle.
+/// every function refuses it, and there is nothing to free. This holds for all functions that create a handle.
 ///
 /// # Safety
 /// `path` is a zero-terminated string; `options` is null or tells its size, and has what its pointers say; `model` may be written.
@@ -224,7 +223,7 @@ pub unsafe extern "C" fn ccs_model_open_memory(
     unsafe { guard_into(model, "model", open) }
 }
 
-/// Tells what a model is. Set `info->struct_size` before the call.
+/// Describes a model. Set `info->struct_size` before the call.
 ///
 /// # Safety
 /// `info` is null or tells its size, and may be written.
@@ -249,8 +248,8 @@ pub unsafe extern "C" fn ccs_model_describe(model: ccs_model, info: *mut ccs_mod
     })
 }
 
-/// Runs the model's self-test: does this CPU compute what the packing machine did? `deviation` may be null; it gets the
-/// largest difference of a logit as a fraction of the largest, NaN where the bundle carries no test.
+/// Runs the model's self-test, which compares this CPU's logits with those of the packing machine. `deviation` may be null; it
+/// receives the largest difference of a logit as a fraction of the largest logit, NaN if the bundle has no test.
 ///
 /// # Safety
 /// `deviation` is null or may be written.
@@ -267,7 +266,7 @@ pub unsafe extern "C" fn ccs_model_self_test(model: ccs_model, deviation: *mut f
     })
 }
 
-/// Frees a model's handle. Prompts, sessions and streams made with it keep what they need. Nothing happens with 0.
+/// Frees a model's handle. Prompts, sessions and streams made with it keep what they need. Does nothing for 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn ccs_model_free(model: ccs_model) -> ccs_status {
     handle::free("model", model.id)
@@ -291,7 +290,7 @@ pub unsafe extern "C" fn ccs_prompt_new(model: ccs_model, text: *const c_char, p
     unsafe { guard_into(prompt, "prompt", encode) }
 }
 
-/// Frees a prompt's handle. Nothing happens with 0.
+/// Frees a prompt's handle. Does nothing for 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn ccs_prompt_free(prompt: ccs_prompt) -> ccs_status {
     handle::free("prompt", prompt.id)

@@ -1,5 +1,5 @@
-//! Which process uses the library. A fork copies handles and locks, and of the threads only the one that forked: a call in it
-//! would wait for threads that are not there.
+//! Records which process uses the library. A fork copies handles and locks, but only the thread that forked: a call in it would
+//! wait for threads that do not exist.
 
 use crate::failure::{CCS_STATUS_FORKED, Failure};
 use std::process;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The process that made the first handle; 0 before that.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// The library is used from here on: by this process, and by no fork of it.
+/// Marks the library as used by this process; its forks are refused from then on.
 pub(super) fn claim() {
     let _ = OWNER.compare_exchange(0, process::id(), Ordering::AcqRel, Ordering::Relaxed);
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// The most prompts of one call or stream.
 pub const CCS_MAX_PROMPTS: u32 = 256;
 
-/// How a session makes results; null stands for all zero.
+/// How a session makes results; null means all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ccs_session_options {
@@ -28,8 +28,8 @@ pub struct ccs_session_options {
     pub struct_size: u32,
     /// A pixel is lesion where its probability is above this, above 0 and below 1; 0 is the model's own.
     pub threshold: f32,
-    /// How much of each pixel's probability comes from the frames before, 0 (off) to below 1. The frames of a session are
-    /// taken for one sequence.
+    /// How much of each pixel's probability comes from the frames before, 0 (off) to below 1. The frames of a session are treated
+    /// as one sequence.
     pub smoothing: f32,
     /// 1 to leave out the quality (ccs_judge) and the time that it takes, or 0.
     pub no_quality: u32,
@@ -38,21 +38,21 @@ pub struct ccs_session_options {
     pub time_limit_us: u32,
 }
 
-/// Where the time of one frame went, in milliseconds.
+/// The time that each stage of one frame took, in milliseconds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ccs_timing {
     /// sizeof(ccs_timing).
     pub struct_size: u32,
-    /// What computed it, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
+    /// The device that ran the network, CCS_DEVICE_CPU or CCS_DEVICE_GPU.
     pub ran_on: u32,
     /// From pixels to the network's input.
     pub preprocess_ms: f64,
-    /// The network up to what depends on a prompt.
+    /// The part of the network that does not depend on prompts.
     pub image_ms: f64,
-    /// Of all prompts together.
+    /// The part of the network that depends on prompts, for all prompts together.
     pub head_ms: f64,
-    /// Of all prompts together.
+    /// From logits to masks and quality, for all prompts together.
     pub postprocess_ms: f64,
 }
 
@@ -60,18 +60,18 @@ sized!(ccs_timing);
 options!(ccs_session_options);
 
 pub(super) struct OpenSession {
-    /// Beside the lock, which a running call holds.
+    /// Outside the lock, which a running call holds.
     canceller: Canceller,
     state: Mutex<SessionState>,
 }
 
 struct SessionState {
     session: Session,
-    /// Of the last frame. Its memory is used again, also after a failure.
+    /// The last frame's report. Its memory is reused, also after a failure.
     report: FrameReport,
     /// Whether it holds results.
     is_done: bool,
-    /// A camera's pixels as the runtime takes them.
+    /// A camera's pixels, converted for the runtime.
     converted: Vec<u8>,
 }
 
@@ -85,7 +85,7 @@ impl SessionState {
     }
 }
 
-/// Makes a place to run frames in. The session keeps what it needs of the model. After a failure `*session` is 0.
+/// Creates a session. It keeps what it needs of the model. After a failure `*session` is 0.
 ///
 /// # Safety
 /// `options` is null or tells its size; `session` may be written.
@@ -114,12 +114,12 @@ pub unsafe extern "C" fn ccs_session_new(
     unsafe { guard_into(session, "session", make) }
 }
 
-/// A limit of time as C has it: 0 is none.
+/// Converts a time limit from C, where 0 means no limit.
 pub(super) fn time_limit(us: u32) -> Option<Duration> {
     (us != 0).then(|| Duration::from_micros(us.into()))
 }
 
-/// Frees a session's handle. Nothing happens with 0.
+/// Frees a session's handle. Does nothing for 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn ccs_session_free(session: ccs_session) -> ccs_status {
     handle::free("session", session.id)
@@ -129,7 +129,7 @@ pub extern "C" fn ccs_session_free(session: ccs_session) -> ccs_status {
 fn enter(session: &OpenSession) -> Result<MutexGuard<'_, SessionState>, Failure> {
     match session.state.try_lock() {
         Ok(state) => Ok(state),
-        // A panic came before the results were whole: there are none.
+        // A panic left the results incomplete, so they are dropped.
         Err(TryLockError::Poisoned(poisoned)) => {
             session.state.clear_poison();
             let mut state = poisoned.into_inner();
@@ -143,8 +143,8 @@ fn enter(session: &OpenSession) -> Result<MutexGuard<'_, SessionState>, Failure>
     }
 }
 
-/// Segments a frame under `prompt_count` prompts: one pass over the image, then a short one for each prompt. The results
-/// stay in the session until the next call; the functions below copy them out. After a failure there are none.
+/// Segments a frame under `prompt_count` prompts: one pass over the image, then a short one for each prompt. The results stay in
+/// the session until the next call; the functions below copy them out. After a failure the session holds no results.
 /// `prompt_count` is 1 to CCS_MAX_PROMPTS. `timing` may be null.
 ///
 /// # Safety
@@ -187,9 +187,9 @@ pub unsafe extern "C" fn ccs_segment(
     })
 }
 
-/// Ends the call of ccs_segment that another thread is in with this session: it returns CCS_STATUS_CANCELLED before the network's
-/// next step. The work on all prompts together is one step, and so is a GPU's pass. Nothing happens where no call runs; one
-/// that is done at the same moment keeps its results. Returns at once.
+/// Ends another thread's running call of ccs_segment with this session: it returns CCS_STATUS_CANCELLED before the network's next
+/// step. The work on all prompts together is one step, and so is a GPU's pass. Does nothing if no call runs; a call that ends at
+/// the same moment keeps its results. Returns at once.
 #[unsafe(no_mangle)]
 pub extern "C" fn ccs_session_cancel(session: ccs_session) -> ccs_status {
     guard(|| {
@@ -250,7 +250,7 @@ unsafe fn copy_map<T: Copy>(
     Ok(())
 }
 
-/// Copies the mask of prompt `index`: the frame's height x width, 255 for lesion and 0 for none. `row_stride` counts
+/// Copies the mask of prompt `index`: the frame's height x width, 255 for lesion and 0 elsewhere. `row_stride` counts
 /// elements from one row to the next, 0 for rows without a gap; `capacity` counts the elements that `mask` has.
 ///
 /// # Safety
@@ -292,8 +292,8 @@ pub unsafe extern "C" fn ccs_probability(
     })
 }
 
-/// Copies the confounder map of prompt `index`: where the lesion would be found in what the model set aside, 0 to 1. Only
-/// of models opened with `confounders`. As ccs_mask otherwise.
+/// Copies the confounder map of prompt `index`: the probability, 0 to 1, of lesion computed from the features that the model set
+/// aside as confounders. Only for models opened with `confounders`. As ccs_mask otherwise.
 ///
 /// # Safety
 /// `confounders` has `capacity` floats and may be written.
@@ -317,12 +317,12 @@ pub unsafe extern "C" fn ccs_confounders(
     })
 }
 
-/// Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` get how
-/// many there are, also where the buffers are too small; ask with capacities of 0 to learn them. The first call traces the
+/// Copies the boundaries of prompt `index`: `contours` are runs in `points`. `contour_count` and `point_count` receive the
+/// required numbers, also if the buffers are too small; call with capacities of 0 to query them. The first call traces the
 /// boundaries, and later ones copy them. Outer boundaries run clockwise on the screen, holes counter-clockwise.
 ///
 /// # Safety
-/// The buffers have the elements that their capacities tell; the counts may be written.
+/// The buffers have as many elements as their capacities say; the counts may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ccs_contours(
     session: ccs_session,
@@ -384,8 +384,8 @@ pub unsafe extern "C" fn ccs_measure(
     })
 }
 
-/// Tells how far the result of prompt `index` can be trusted. A frame counts as frozen where it is the one that this
-/// session segmented before, pixel for pixel. Set `quality->struct_size` before the call. CCS_STATUS_NO_RESULT where
+/// Reports how far the result of prompt `index` can be trusted. A frame counts as frozen if it equals the one that this session
+/// segmented before, pixel for pixel. Set `quality->struct_size` before the call. Returns CCS_STATUS_NO_RESULT if
 /// ccs_session_options.no_quality is 1.
 ///
 /// # Safety

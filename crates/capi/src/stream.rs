@@ -19,7 +19,7 @@ use std::time::Duration;
 /// The most frames that may wait in a stream.
 pub const CCS_MAX_QUEUED_FRAMES: u32 = 8;
 
-/// How a stream treats its frames; null stands for all zero.
+/// How a stream treats its frames; null means all zero.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ccs_stream_options {
@@ -27,15 +27,15 @@ pub struct ccs_stream_options {
     pub struct_size: u32,
     /// Frames that may wait, 1 to CCS_MAX_QUEUED_FRAMES; 0 is 1.
     pub queued_frames: u32,
-    /// From submission to result; what takes longer is late. 0: nothing is.
+    /// The time from submission to result after which a frame counts as late. 0: no deadline.
     pub deadline_ms: f64,
-    /// The largest frame that is taken, width x height x bytes a pixel; 0 is 64 MiB.
+    /// The largest frame that is accepted, width x height x bytes a pixel; 0 is 64 MiB.
     pub max_frame_bytes: usize,
     /// A pixel is lesion where its probability is above this, above 0 and below 1; 0 is the model's own.
     pub threshold: f32,
     /// How much of each pixel's probability comes from the frames before, 0 (off) to below 1.
     pub smoothing: f32,
-    /// 1: every frame counts, and a full queue refuses the next one. 0: the newest wins.
+    /// 1: no frame is dropped, and a full queue refuses the next one. 0: newer frames replace older ones.
     pub keep_order: u32,
     /// 1: segment fewer frames while the deadline is missed.
     pub lower_rate: u32,
@@ -47,15 +47,15 @@ pub struct ccs_stream_options {
     pub no_quality: u32,
     /// Set to 0.
     pub reserved: u32,
-    /// Called first in the stream's thread; null: nothing is.
+    /// Called first in the stream's thread; null: nothing is called.
     pub on_thread_start: ccs_thread_start,
-    /// What `on_thread_start` is called with.
+    /// The first argument of `on_thread_start`.
     pub thread_user: *mut c_void,
     /// The cores that the stream's thread may run on; null and 0: any. Those that this process may not use are refused.
     pub cores: *const u32,
     /// The numbers that `cores` points to.
     pub core_count: usize,
-    /// A frame on which the network takes longer, in microseconds, is given up and told as CCS_EVENT_FAILED; see
+    /// A frame on which the network takes longer, in microseconds, is abandoned and reported as CCS_EVENT_FAILED; see
     /// ccs_session_options.time_limit_us. 0: as long as it takes.
     pub time_limit_us: u32,
     /// Set to 0.
@@ -64,30 +64,30 @@ pub struct ccs_stream_options {
 
 /// A frame with its results.
 pub const CCS_EVENT_FRAME: u32 = 0;
-/// A frame without a result, and why.
+/// A frame failed; the event says why.
 pub const CCS_EVENT_FAILED: u32 = 1;
 /// `model_index` and `every_nth` changed.
 pub const CCS_EVENT_LEVEL: u32 = 2;
-/// The stream gave up, and why.
+/// The stream stopped; the event says why.
 pub const CCS_EVENT_STOPPED: u32 = 3;
 
 /// What one prompt found in one frame. Maps are the frame's height x width, without gaps.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ccs_finding {
-    /// 255 for lesion, 0 for none.
+    /// 255 for lesion, 0 elsewhere.
     pub mask: *const u8,
-    /// 0 to 1.
+    /// The probability of lesion, 0 to 1.
     pub probability: *const f32,
-    /// Null where the model was opened without them.
+    /// The confounder map; null if the model was opened without confounders.
     pub confounders: *const f32,
     /// All zero unless ccs_stream_options.measure is 1.
     pub measurements: ccs_measurements,
-    /// Where ccs_stream_options.no_quality is 1: all zero but for `present`, -1, and `expected_dice`, NaN.
+    /// If ccs_stream_options.no_quality is 1: all zero except `present`, -1, and `expected_dice`, NaN.
     pub quality: ccs_quality,
 }
 
-/// What a stream tells. All that it points to is lent until the callback returns.
+/// An event of a stream. Everything that it points to is valid until the callback returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ccs_event {
@@ -95,54 +95,54 @@ pub struct ccs_event {
     pub struct_size: u32,
     /// One of CCS_EVENT_*.
     pub kind: u32,
-    /// Frames are numbered from 0 in the order of submission.
+    /// The frame's number, from 0 in the order of submission.
     pub sequence: u64,
-    /// As it was submitted.
+    /// The timestamp that was submitted with the frame.
     pub timestamp_us: u64,
-    /// Of the frame, in pixels.
+    /// The frame's width, in pixels.
     pub width: u32,
-    /// Of the frame, in pixels.
+    /// The frame's height, in pixels.
     pub height: u32,
-    /// One a prompt.
+    /// One finding for each prompt.
     pub findings: *const ccs_finding,
-    /// The findings that `findings` points to.
+    /// The number of findings that `findings` points to.
     pub finding_count: usize,
     /// Counts the calls of ccs_stream_set_prompts that were in effect.
     pub prompt_generation: u64,
     /// From submission to result.
     pub latency_ms: f64,
-    /// 1 where that is more than the deadline.
+    /// 1 if the latency exceeds the deadline.
     pub late: u32,
-    /// Which of the stream's models ran.
+    /// The index of the stream's model that ran.
     pub model_index: u32,
-    /// One of so many frames is segmented.
+    /// One of this many frames is segmented.
     pub every_nth: u32,
     /// Zero.
     pub reserved: u32,
-    /// Why there is no result; null for other events.
+    /// Why the frame failed or the stream stopped; null for other events.
     pub message: *const c_char,
 }
 
-/// Called on the stream's own thread, never twice at once. It must not throw, and it may call any function of this library
-/// but ccs_stream_close on its own stream. While it runs, no frame is segmented.
+/// Called on the stream's own thread, never twice at once. It must not throw; it may call any function of this library except
+/// ccs_stream_close on its own stream. While it runs, no frame is segmented.
 pub type ccs_callback = Option<unsafe extern "C" fn(user: *mut c_void, event: *const ccs_event)>;
 
-/// It waits for the network.
+/// The frame waits for the network.
 pub const CCS_SUBMITTED: u32 = 0;
-/// It is left out, since the rate was lowered.
+/// The frame was skipped, since the rate is lowered.
 pub const CCS_SKIPPED: u32 = 1;
-/// It is dropped, since several threads submitted at once.
+/// The frame was dropped, since several threads submitted at once.
 pub const CCS_DROPPED: u32 = 2;
-/// The queue is full and the frame was not taken; only with keep_order.
+/// The queue is full and the frame was refused; only with keep_order.
 pub const CCS_FULL: u32 = 3;
 
 /// A latency's distribution, in milliseconds.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ccs_latency {
-    /// The least.
+    /// The minimum.
     pub min_ms: f64,
-    /// The average.
+    /// The mean.
     pub mean_ms: f64,
     /// The median.
     pub p50_ms: f64,
@@ -152,7 +152,7 @@ pub struct ccs_latency {
     pub p99_ms: f64,
     /// The 99.9th percentile.
     pub p999_ms: f64,
-    /// The greatest.
+    /// The maximum.
     pub max_ms: f64,
 }
 
@@ -162,9 +162,9 @@ pub struct ccs_latency {
 pub struct ccs_statistics {
     /// sizeof(ccs_statistics).
     pub struct_size: u32,
-    /// Which of the stream's models runs now.
+    /// The index of the stream's model that runs now.
     pub model_index: u32,
-    /// One of so many frames is segmented now.
+    /// One of this many frames is segmented now.
     pub every_nth: u32,
     /// Zero.
     pub reserved: u32,
@@ -172,25 +172,25 @@ pub struct ccs_statistics {
     pub submitted: u64,
     /// Frames with a result.
     pub processed: u64,
-    /// Gave way to newer frames.
+    /// Frames that newer ones replaced, or that waited when the stream was closed.
     pub dropped: u64,
-    /// Left out to lower the rate.
+    /// Frames left out to lower the rate.
     pub skipped: u64,
     /// Frames on which the network failed.
     pub failed: u64,
-    /// Of processed: after the deadline.
+    /// Processed frames whose result came after the deadline.
     pub late: u64,
-    /// How often more was given up to keep the deadline.
+    /// How often the stream lowered its rate or input size to keep the deadline.
     pub degraded: u64,
-    /// How often something was taken back.
+    /// How often the stream raised them again.
     pub recovered: u64,
     /// From submission to result.
     pub latency: ccs_latency,
-    /// Of that, from the queue to the worker.
+    /// The part of the latency from the queue to the worker.
     pub queue: ccs_latency,
-    /// Of that, the network and the quality.
+    /// The part of the latency that the network and the quality took.
     pub compute: ccs_latency,
-    /// What else the stream took: copying, counting.
+    /// The stream's other work: copying, counting.
     pub bookkeeping: ccs_latency,
 }
 
@@ -211,7 +211,7 @@ pub(super) struct OpenStream {
 }
 
 impl OpenStream {
-    /// Runs with the kept memory, or with some of its own where another thread submits at the same time: nobody waits.
+    /// Runs with the kept memory, or with memory of its own if another thread submits at the same time, so that neither waits.
     fn with_memory<T>(&self, body: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         match self.converted.try_lock() {
             Ok(mut kept) => body(&mut kept),
@@ -225,7 +225,7 @@ impl OpenStream {
     }
 }
 
-/// The host's function and what it wants to be called with.
+/// The host's function and its argument.
 struct Callback {
     function: unsafe extern "C" fn(*mut c_void, *const ccs_event),
     user: *mut c_void,
@@ -290,7 +290,7 @@ impl Callback {
                 let message = CString::new(reason.replace('\0', " ")).unwrap_or_default();
                 self.call(&ccs_event { kind: CCS_EVENT_STOPPED, message: message.as_ptr(), ..QUIET });
             }
-            // An event that this interface has no number for.
+            // An event without a number in this interface.
             _ => {}
         }
     }
@@ -323,7 +323,7 @@ impl Callback {
 }
 
 impl ccs_finding {
-    /// Lends a finding's maps.
+    /// Borrows a finding's maps.
     fn of(found: &Finding, measure: bool) -> Self {
         Self {
             mask: found.mask().pixels().as_slice().map_or(ptr::null(), <[u8]>::as_ptr),
@@ -377,7 +377,7 @@ unsafe fn strings<'a>(prompts: *const *const c_char, count: usize) -> Result<Vec
 }
 
 /// Opens a stream: `models` begins with the best, and the stream switches to the others when frames are late and
-/// `smaller_input` is 1. `prompts` are 1 to CCS_MAX_PROMPTS sentences, UTF-8. `callback` gets the results. After a failure
+/// `smaller_input` is 1. `prompts` are 1 to CCS_MAX_PROMPTS sentences, UTF-8. `callback` receives the results. After a failure
 /// `*stream` is 0, and `callback` is not called any more.
 ///
 /// # Safety
@@ -418,8 +418,9 @@ pub unsafe extern "C" fn ccs_stream_open(
     unsafe { guard_into(stream, "stream", open) }
 }
 
-/// Hands a frame to the stream and returns at once: its region of interest is copied, and a camera's converted. `timestamp_us` is the host's own and
-/// comes back with the result. `submission` may be null; it gets one of CCS_SUBMITTED, CCS_SKIPPED, CCS_DROPPED, CCS_FULL.
+/// Submits a frame and returns at once: its region of interest is copied, and converted from a camera's format. `timestamp_us` is
+/// the host's own and comes back with the result. `submission` may be null; it receives one of CCS_SUBMITTED, CCS_SKIPPED,
+/// CCS_DROPPED, CCS_FULL.
 ///
 /// # Safety
 /// `frame` is null or a frame whose pixels can be read; `submission` is null or may be written.
@@ -452,8 +453,8 @@ pub unsafe extern "C" fn ccs_stream_submit(
     })
 }
 
-/// Looks for something else from the next frame on. Encodes on the calling thread, which should not be the one that
-/// submits. After a failure the old prompts stay.
+/// Changes the prompts from the next frame on. Encodes them on the calling thread, which should not be the one that submits.
+/// After a failure the old prompts stay.
 ///
 /// # Safety
 /// `prompts` has `prompt_count` zero-terminated strings.
@@ -471,7 +472,7 @@ pub unsafe extern "C" fn ccs_stream_set_prompts(
     })
 }
 
-/// Tells the counts so far. Set `statistics->struct_size` before the call.
+/// Reports the counts so far. Set `statistics->struct_size` before the call.
 ///
 /// # Safety
 /// `statistics` is null or tells its size, and may be written.
@@ -502,8 +503,8 @@ pub unsafe extern "C" fn ccs_stream_statistics(stream: ccs_stream, statistics: *
     })
 }
 
-/// Ends a stream and frees its handle: after the frames that wait where `finish` is 1, after the one under way where it is
-/// 0. When it returns, the callback is not called again. Nothing happens with 0 for a handle.
+/// Ends a stream and frees its handle. Waiting frames are segmented first if `finish` is 1 and dropped if it is 0. After it
+/// returns, the callback is not called again. Does nothing for the handle 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn ccs_stream_close(stream: ccs_stream, finish: u32) -> ccs_status {
     guard(|| {

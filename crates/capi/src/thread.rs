@@ -1,4 +1,4 @@
-//! Threads that the library starts, and what a host wants of them.
+//! Threads that the library starts, and the host's options for them.
 
 use crate::failure::Failure;
 use crate::types::elements;
@@ -7,21 +7,21 @@ use runtime::machine::restrict_to;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// It shares the work on a model's frames.
+/// A thread that shares the work on a model's frames.
 pub const CCS_THREAD_WORKER: u32 = 0;
-/// It segments a stream's frames and calls the stream's callback.
+/// The thread that segments a stream's frames and calls the stream's callback.
 pub const CCS_THREAD_STREAM: u32 = 1;
 
-/// Called first in each thread that the library starts, on that thread: to name it, to give it a priority. `kind` is one of
-/// CCS_THREAD_*; `index` is a worker's number from 1, and 0 for a stream's thread. The call that starts the threads returns when
-/// this has returned in all of them. It must not throw, and must not call this library.
+/// Called first in each thread that the library starts, on that thread, for example to name it or to set its priority. `kind` is
+/// one of CCS_THREAD_*; `index` is a worker's number from 1, and 0 for a stream's thread. The call that starts the threads
+/// returns when this has returned in all of them. It must not throw, and must not call this library.
 pub type ccs_thread_start = Option<unsafe extern "C" fn(user: *mut c_void, kind: u32, index: u32)>;
 
-/// What a host wants of the threads that one call starts.
+/// The host's options for the threads that one call starts.
 pub(super) struct ThreadWishes {
     hook: Option<Hook>,
     cores: Vec<usize>,
-    /// Why a thread is not where it should be; the first of several.
+    /// Why a thread could not be bound to its cores; the first reason of several.
     refused: Arc<Mutex<Option<String>>>,
 }
 
@@ -61,7 +61,7 @@ impl ThreadWishes {
         })
     }
 
-    /// What the library runs first in those threads; `None` where nothing is asked for.
+    /// The function that the library runs first in those threads; `None` without options.
     pub(crate) fn start(&self) -> Option<ThreadStart> {
         if self.hook.is_none() && self.cores.is_empty() {
             return None;
@@ -73,7 +73,7 @@ impl ThreadWishes {
                 ThreadRole::Worker { index } => (CCS_THREAD_WORKER, index),
                 _ => (CCS_THREAD_STREAM, 0),
             };
-            // A worker has one core; a stream's thread all of them to choose from.
+            // A worker gets one core; a stream's thread may run on all of them.
             let own = match (kind, cores.as_slice()) {
                 (_, []) => &[][..],
                 (CCS_THREAD_WORKER, cores) => std::slice::from_ref(&cores[(index - 1) % cores.len()]),
@@ -90,7 +90,7 @@ impl ThreadWishes {
         }))
     }
 
-    /// Fails where a thread that was started is not on the cores that were named for it.
+    /// Fails if a started thread does not run on the cores named for it.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match &*self.refused.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! What crosses the border by pointer, and how it is read.
+//! Structs that are passed by pointer, and how they are read and written.
 
 use crate::failure::{CCS_STATUS_STRUCT_SIZE, Failure};
 use crate::frame::ccs_region;
@@ -29,7 +29,7 @@ pub struct ccs_contour {
     pub reserved: u32,
 }
 
-/// A straight line across a lesion; NaN where there is none.
+/// A straight line across a lesion; NaN for an empty mask.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ccs_diameter {
@@ -41,7 +41,7 @@ pub struct ccs_diameter {
     pub ends: [[f64; 2]; 2],
 }
 
-/// Numbers of one mask. What is unknown, or not there in an empty mask, is NaN.
+/// Measurements of one mask. Values that are unknown, or undefined for an empty mask, are NaN.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ccs_measurements {
@@ -49,13 +49,13 @@ pub struct ccs_measurements {
     pub struct_size: u32,
     /// Zero.
     pub reserved: u32,
-    /// The pixels of the mask.
+    /// The number of pixels of the mask.
     pub area_px: u64,
-    /// 0 to 1, of the region of interest.
+    /// The mask's share of the region of interest, 0 to 1.
     pub area_fraction: f64,
     /// NaN where the pixels' size is unknown.
     pub area_mm2: f64,
-    /// Inside the mask, 0 to 1.
+    /// The mean probability inside the mask, 0 to 1.
     pub mean_probability: f64,
     /// x and y, in pixels.
     pub centroid: [f64; 2],
@@ -69,23 +69,23 @@ pub struct ccs_measurements {
 
 /// The frame has no contrast.
 pub const CCS_FLAG_BLANK_FRAME: u32 = 1;
-/// The frame is the last one, pixel for pixel.
+/// The frame equals the last one, pixel for pixel.
 pub const CCS_FLAG_FROZEN_FRAME: u32 = 2;
 /// The frame is noise, not an ultrasound image.
 pub const CCS_FLAG_NOISE_FRAME: u32 = 4;
-/// The source says that the frame was lost, see ccs_frame.invalid.
+/// The source marked the frame as lost, see ccs_frame.invalid.
 pub const CCS_FLAG_INVALID_FRAME: u32 = 8;
 /// No pixel is above the threshold.
 pub const CCS_FLAG_NOTHING_FOUND: u32 = 16;
 /// The score is too low to be relied on.
 pub const CCS_FLAG_LOW_SCORE: u32 = 32;
-/// The prompt has words that the model's training never showed it.
+/// The prompt has words that the model was not trained on.
 pub const CCS_FLAG_UNKNOWN_WORDS: u32 = 64;
-/// The frame looks like none of the images that the model was trained on.
+/// The frame is unlike the images that the model was trained on.
 pub const CCS_FLAG_UNFAMILIAR_FRAME: u32 = 128;
 
-/// How far one result can be trusted; docs/formats.md tells what was measured. Probabilities and shares are 0 to 1, and NaN
-/// where there is no mask to take them of.
+/// How far one result can be trusted; docs/formats.md gives the measurements. Probabilities and shares are 0 to 1, and NaN for an
+/// empty mask.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ccs_quality {
@@ -93,26 +93,27 @@ pub struct ccs_quality {
     pub struct_size: u32,
     /// The sum of CCS_FLAG_*.
     pub flags: u32,
-    /// One number for all: orders results by how well they agree with a reader. It is not a probability.
+    /// A single score that orders results by how well they agree with a reader. It is not a probability.
     pub score: f64,
-    /// Inside the mask.
+    /// The mean probability inside the mask.
     pub mean_probability: f64,
-    /// Inside the mask.
+    /// The lowest probability inside the mask.
     pub min_probability: f64,
-    /// Wherever it is.
+    /// The highest probability in the frame.
     pub max_probability: f64,
-    /// Pixels above 0.3, 0.5 and 0.7.
+    /// The number of pixels above 0.3, 0.5 and 0.7.
     pub area_px_at: [u64; 3],
-    /// The last of these over the first.
+    /// The last of these divided by the first.
     pub stability: f64,
-    /// Of the mask, how much the confounder map claims too; NaN without one.
+    /// The share of the mask that the confounder map covers too; NaN without that map.
     pub confounder_share: f64,
-    /// The Dice that answers of this score had on images that the model was not trained on; NaN where the model does not tell.
+    /// The Dice that results with this score reached on images that the model was not trained on; NaN if the model does not state
+    /// it.
     pub expected_dice: f64,
-    /// 1 where what was asked for is in the image, by the model's own threshold for its largest probability; 0 where it is not, -1
-    /// where the model does not tell.
+    /// 1 if the prompted lesion is in the image, by the model's own threshold for the largest probability; 0 if it is not, -1 if
+    /// the model does not state a threshold.
     pub present: i32,
-    /// 0.
+    /// Zero.
     pub reserved: u32,
 }
 
@@ -181,7 +182,7 @@ impl From<&Measurements> for ccs_measurements {
 /// The first field is `struct_size: u32`, and every field may have any value, zero among them.
 pub(super) unsafe trait Sized32: Copy {
     const NAME: &'static str;
-    /// The least size that is taken, in bytes. Where it is less than the whole, zero is the default of the rest.
+    /// The smallest size that is accepted, in bytes. Fields beyond it default to zero.
     const LEAST_BYTES: usize = size_of::<Self>();
 }
 
@@ -197,7 +198,7 @@ macro_rules! sized {
 }
 pub(super) use sized;
 
-/// As `sized!`, for options: all may be left out but the size.
+/// As `sized!`, for options: every field but the size may be left out.
 macro_rules! options {
     ($($name:ident),*) => {
         $(
@@ -208,7 +209,7 @@ macro_rules! options {
             }
 
             impl Default for $name {
-                /// All zero but for the size, as null stands for.
+                /// All zero except the size, the meaning of null.
                 fn default() -> Self {
                     // SAFETY: numbers, for which zero is a value.
                     Self { struct_size: size_of::<Self>() as u32, ..unsafe { std::mem::zeroed() } }
@@ -221,7 +222,7 @@ pub(super) use options;
 
 sized!(ccs_measurements, ccs_quality);
 
-/// Checks a pointer to a struct before anything but its size is read, and yields that.
+/// Checks a pointer to a struct, reading only its size, and returns the size.
 ///
 /// # Safety
 /// `pointer` is null or points to memory of at least the size that its first field tells.
@@ -243,7 +244,7 @@ unsafe fn check_size<T: Sized32>(pointer: *const T) -> Result<usize, Failure> {
     Ok(given)
 }
 
-/// Copies a struct of the host's. What a shorter one of an older header lacks is zero.
+/// Copies a struct of the host's. Fields that an older header's shorter struct lacks are zero.
 ///
 /// # Safety
 /// As [`check_size`].
@@ -257,7 +258,7 @@ pub(super) unsafe fn read<T: Sized32>(pointer: *const T) -> Result<T, Failure> {
     Ok(unsafe { value.assume_init() })
 }
 
-/// Copies a struct of options; null stands for all zero.
+/// Copies a struct of options; null means all zero.
 ///
 /// # Safety
 /// As [`check_size`].
@@ -269,7 +270,7 @@ pub(super) unsafe fn read_options<T: Sized32 + Default>(pointer: *const T) -> Re
     unsafe { read(pointer) }
 }
 
-/// A field that is 1 for yes and 0 for no.
+/// Reads a field that is 1 for yes and 0 for no.
 pub(super) fn boolean(field: &str, value: u32) -> Result<bool, Failure> {
     match value {
         0 => Ok(false),
@@ -278,7 +279,7 @@ pub(super) fn boolean(field: &str, value: u32) -> Result<bool, Failure> {
     }
 }
 
-/// A field that has no meaning yet. A host that sets it expects one.
+/// Refuses a reserved field that is not zero: a host that sets it expects an effect.
 pub(super) fn reserved(field: &str, value: u32) -> Result<(), Failure> {
     match value {
         0 => Ok(()),
@@ -286,12 +287,12 @@ pub(super) fn reserved(field: &str, value: u32) -> Result<(), Failure> {
     }
 }
 
-/// A threshold as C has it: 0 is the model's own, for a session as for a stream.
+/// Converts a threshold from C, where 0 means the model's own, for sessions and streams.
 pub(super) fn threshold(value: f32) -> Option<f32> {
     (value != 0.0).then_some(value)
 }
 
-/// Fills a struct of the host's.
+/// Writes a struct of the host's.
 ///
 /// # Safety
 /// As [`check_size`], and the memory may be written.
@@ -313,7 +314,7 @@ pub(super) fn check_pointer<T>(pointer: *const T, what: &str) -> Result<(), Fail
     Ok(())
 }
 
-/// A place for one result, cleared at once so that a failed call leaves no old handle there.
+/// Borrows an output for one result and clears it at once, so that a failed call leaves no old handle there.
 ///
 /// # Safety
 /// `pointer` is null or may be written.
@@ -326,7 +327,7 @@ pub(super) unsafe fn place<'a, T: Default>(pointer: *mut T, what: &str) -> Resul
     }
 }
 
-/// `count` elements of the host's; none where `count` is 0, whatever the pointer.
+/// Borrows `count` elements of the host's; an empty slice if `count` is 0, whatever the pointer.
 ///
 /// # Safety
 /// `pointer` is null or points to `count` elements that nobody writes during the call.
@@ -340,7 +341,7 @@ pub(super) unsafe fn elements<'a, T>(pointer: *const T, count: usize, what: &str
     Ok(unsafe { std::slice::from_raw_parts(pointer, count) })
 }
 
-/// [`elements`] to write to.
+/// As [`elements`], for writing.
 ///
 /// # Safety
 /// `pointer` is null or points to `count` elements that are nobody else's during the call.
@@ -361,7 +362,7 @@ fn check_count<T>(count: usize, what: &str) -> Result<(), Failure> {
     }
 }
 
-/// A string of the host's.
+/// Borrows a string of the host's.
 ///
 /// # Safety
 /// `text` is null or ends with a zero byte.

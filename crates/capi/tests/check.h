@@ -1,4 +1,4 @@
-/* What the C programs of this folder have in common: a picture whose left half is bright, and counted failures. */
+/* Shared by the C programs of this folder: a picture whose left half is bright, and counted failures. */
 
 #ifndef CHECK_H
 #define CHECK_H

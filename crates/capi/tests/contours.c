@@ -25,7 +25,7 @@ static void ignore(void *user, const ccs_event *event) {
     (void)event;
 }
 
-/* What asking for the counts takes this thread. */
+/* The time that this thread takes to query the counts. */
 static double ask(ccs_session session, size_t *contours, size_t *points) {
     const double begun = milliseconds(CLOCK_THREAD_CPUTIME_ID);
     ccs_contours(session, 0, NULL, 0, contours, NULL, 0, points);

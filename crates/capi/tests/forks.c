@@ -109,7 +109,7 @@ static int use(const char *bundle) {
 
 static const char *path;
 
-/* Before the library is used a fork may use it. */
+/* A fork may use the library if its parent has not used it yet. */
 static int first_use(void) {
     return use(path);
 }
@@ -138,7 +138,7 @@ static void *keep_busy(void *unused) {
     return NULL;
 }
 
-/* Forks in the stream's own thread: the copy, of which there is nothing but that thread, returns from here and ends. */
+/* Forks in the stream's own thread: the copy, which has only that thread, returns from here and ends. */
 static void fork_once(void *user, const ccs_event *event) {
     int *status = user;
     if (event->kind != CCS_EVENT_FRAME || *status != -1) {

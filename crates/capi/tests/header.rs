@@ -1,5 +1,5 @@
-//! The header that is checked in is the one that the sources give. Needs the tool `cbindgen`; as a dependency of the tests
-//! it would change the features of half the tree.
+//! The committed header equals the one generated from the sources. Needs the tool `cbindgen`; as a dependency of the tests it
+//! would change the features of half the tree.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,13 +10,13 @@ fn the_header_is_current() {
     let root = own.join("../..");
     let expected = Path::new(env!("CARGO_TARGET_TMPDIR")).join("causalclipseg.h");
     let sources = Path::new(env!("CARGO_TARGET_TMPDIR")).join("capi.rs");
-    // One file of all, since cbindgen takes one file or asks cargo about the whole crate.
-    let rooms =
+    // All modules in one file, since cbindgen takes one file or asks cargo about the whole crate.
+    let modules =
         ["failure", "frame", "handle", "lib", "log", "model", "process", "session", "stream", "thread", "types"];
-    let read = |room: &str| std::fs::read_to_string(own.join(format!("src/{room}.rs"))).unwrap();
+    let read = |module: &str| std::fs::read_to_string(own.join(format!("src/{module}.rs"))).unwrap();
     let outer = ["//!", "#![", "mod ", "#[cfg(test)]"];
     let inner = |line: &&str| !outer.iter().any(|start| line.starts_with(start));
-    let all: Vec<String> = rooms
+    let all: Vec<String> = modules
         .map(read)
         .iter()
         .flat_map(|text| text.lines().filter(inner).map(str::to_string).collect::<Vec<_>>())
@@ -26,7 +26,7 @@ fn the_header_is_current() {
     let ran =
         Command::new("cbindgen").arg("--config").arg(config).arg("--output").arg(&expected).arg(&sources).output();
     let Ok(output) = ran else {
-        println!("skipped: this machine has no `cbindgen`; `cargo install cbindgen` brings it");
+        println!("skipped: `cbindgen` is not installed; run `cargo install cbindgen`");
         return;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -34,7 +34,7 @@ fn the_header_is_current() {
     let generated = std::fs::read_to_string(&expected).unwrap();
     assert!(
         generated == current,
-        "include/causalclipseg.h is not what crates/capi/src says: copy {} over it",
+        "include/causalclipseg.h differs from crates/capi/src: copy {} over it",
         expected.display()
     );
 }

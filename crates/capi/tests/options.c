@@ -1,4 +1,4 @@
-/* Options that are zero but for their size are no options, for a session as for a stream: options BUNDLE PROMPT
+/* Options that are zero except for their size change nothing, for a session and for a stream: options BUNDLE PROMPT
  *
  * The frame is black on one half, so a threshold of zero would make all of it lesion. */
 

@@ -1,4 +1,4 @@
-/* Threads of the library as a real-time host wants them, docs/embedding.md: realtime BUNDLE PROMPT
+/* Configures the library's threads as docs/embedding.md describes for real-time hosts: realtime BUNDLE PROMPT
  *
  * Names them, keeps them on cores, and asks for SCHED_FIFO and SCHED_DEADLINE, which a system may refuse. */
 
@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* As the kernel has it; glibc has it from 2.41 on. */
+/* The kernel's struct; glibc declares it from 2.41 on. */
 struct deadline_attributes {
     uint32_t size;
     uint32_t policy;
@@ -112,7 +112,7 @@ int main(int argc, char **argv) {
     }
     ccs_model_free(model);
     printf("%d worker, %d stream threads, %d with what they asked for, %d results\n", workers, streams, given, results);
-    /* Of the toy model, which plain tract runs, there are no workers. */
+    /* The toy model, which tract runs, starts no workers. */
     expect(workers <= 1 && streams == 2 && results == 2, "threads or results are missing");
     return failures != 0;
 }

@@ -1,4 +1,4 @@
-/* A host that changes presets opens and frees the model again and again, and grows by nothing: reopen BUNDLE PROMPT */
+/* Opens and frees the model repeatedly, as a host that changes presets does; memory must not grow: reopen BUNDLE PROMPT */
 
 #include "check.h"
 
@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
     }
     const long grown = resident_kb() - warm;
     printf("%ld KB resident after 5 rounds, %ld KB more after 15\n", warm, grown);
-    /* A model that is kept takes 60 MB. */
+    /* A leaked model takes 60 MB. */
     expect(grown < 8 << 10, "memory grows");
     expect(ccs_open_handles() == 0, "handles are left");
     return failures != 0;

@@ -1,5 +1,5 @@
-/* Threads of the host, with small stacks: sessions of their own and a shared one, a model that is freed under them, a stream
- * that is closed under those who submit: threads BUNDLE PROMPT [ROUNDS] */
+/* Host threads with small stacks: own sessions and a shared one, a model that is freed while in use, a stream that is closed
+ * while others submit: threads BUNDLE PROMPT [ROUNDS] */
 
 #define _GNU_SOURCE
 

@@ -1,4 +1,4 @@
-// What the C++ wrapper must not let happen: wrapper BUNDLE PROMPT
+// Misuse that the C++ wrapper must prevent: wrapper BUNDLE PROMPT
 
 #include "causalclipseg.hpp"
 
@@ -71,7 +71,7 @@ void replace_from_within(const ccs::Model &model, const std::string &prompt, con
     expect(is_called && ccs_open_handles() == before, "a stream that was destroyed by its receiver does not end");
 }
 
-// What is said of the log, and of frames in planes.
+// The log, and frames in planes.
 void log_and_planes(const char *bundle, ccs::Session &session, const ccs::Prompt &prompt) {
     std::atomic<int> lines{0};
     {
@@ -106,7 +106,7 @@ int run(const char *bundle, const std::string &prompt) {
     const auto frame = ccs::frame(CCS_FORMAT_GRAY8, pixels.data(), pixels.size(), width, height);
     const auto encoded = model.prompt(prompt);
 
-    // Options as the wrapper makes them are none.
+    // Options as the wrapper makes them change nothing.
     const auto options = ccs::sized<ccs_session_options>();
     ccs::Session plain(model), zeroed(model, &options);
     plain.segment(frame, {&encoded});
@@ -115,13 +115,13 @@ int run(const char *bundle, const std::string &prompt) {
     expect(area > 0 && area < pixels.size(), "the model finds all or nothing");
     expect(zeroed.measure(0).area_px == area && zeroed.mask(0) == plain.mask(0), "zeroed options change the mask");
 
-    // A prompt is of its model.
+    // A prompt belongs to its model.
     const ccs::Model other{std::string(bundle)};
     const auto foreign = other.prompt(prompt);
     expect(status_of([&] { plain.segment(frame, {&foreign}); }) == CCS_STATUS_OTHER_MODEL, "a foreign prompt runs");
     expect(status_of([&] { plain.mask(0); }) == CCS_STATUS_NO_RESULT, "a failed call leaves a result");
 
-    // Words after a zero byte are not lost in silence.
+    // Text after a zero byte is not dropped silently.
     const std::string cut = prompt + '\0' + " on the left";
     expect(status_of([&] { model.prompt(cut); }) == CCS_STATUS_ARGUMENT, "a prompt with a zero byte is taken");
     expect(status_of([&] { ccs::Stream({&model}, {cut}, [](const ccs_event &) {}); }) == CCS_STATUS_ARGUMENT,

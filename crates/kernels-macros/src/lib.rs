@@ -77,7 +77,7 @@ pub fn enable(set: TokenStream, function: TokenStream) -> TokenStream {
     let file = set.to_string();
     let Some(set) = SETS.iter().find(|set| set.module[1] == file.trim()) else {
         let known: Vec<&str> = SETS.iter().map(|set| set.module[1]).collect();
-        return error(&format!("there is no instruction set `{file}`; known are {}", known.join(", ")));
+        return error(&format!("unknown instruction set `{file}`; known are {}", known.join(", ")));
     };
     let mut written = tokens(&format!("#[target_feature(enable = \"{}\")]", set.features.join(",")));
     written.extend(function);

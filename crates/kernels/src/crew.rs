@@ -53,13 +53,15 @@ pub struct Crew {
     process: u32,
 }
 
+impl Default for Crew {
+    fn default() -> Self {
+        Self::alone()
+    }
+}
+
 impl Crew {
-    /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs first in each
-    /// worker, with its number from 1, for example to bind it to a core; the crew is ready when it has returned in all of them.
-    ///
-    /// # Errors
-    /// The system creates no more threads.
-    pub fn new(threads: usize, on_start: impl Fn(usize) + Send + Sync + 'static) -> std::io::Result<Self> {
+    /// A crew of the caller alone.
+    pub fn alone() -> Self {
         let shared = Arc::new(Shared {
             job: UnsafeCell::new(None),
             epoch: AtomicU32::new(0),
@@ -68,7 +70,16 @@ impl Crew {
             failed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        let mut crew = Self { shared, workers: Vec::new(), process: process::id() };
+        Self { shared, workers: Vec::new(), process: process::id() }
+    }
+
+    /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs first in each
+    /// worker, with its number from 1, for example to bind it to a core; the crew is ready when it has returned in all of them.
+    ///
+    /// # Errors
+    /// The system creates no more threads.
+    pub fn new(threads: usize, on_start: impl Fn(usize) + Send + Sync + 'static) -> std::io::Result<Self> {
+        let mut crew = Self::alone();
         let (started, starts) = mpsc::channel::<()>();
         let on_start = Arc::new(on_start);
         let threads = threads.clamp(1, MAX_THREADS);

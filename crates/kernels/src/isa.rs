@@ -73,7 +73,7 @@ impl fmt::Display for Isa {
 
 /// An unknown name of an instruction set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no instruction set `{name}`; known are {}", Isa::ALL.map(Isa::name).join(", "))]
+#[error("unknown instruction set `{name}`; known are {}", Isa::ALL.map(Isa::name).join(", "))]
 pub struct UnknownIsa {
     /// The name as it was given.
     pub name: String,

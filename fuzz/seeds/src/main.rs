@@ -3,6 +3,7 @@
 //! Usage: `causalclipseg-seeds FOLDER`; files go to FOLDER/dicom, FOLDER/meta_image and so on, by target.
 
 mod arrays;
+mod peer;
 mod pictures;
 
 use flate2::Compression;
@@ -23,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("tiff", pictures::tiff()?),
         ("picture", pictures::pictures()?),
         ("openigtlink", openigtlink()?),
+        ("dicom_peer", peer::dicom_peer()),
     ];
     for (kind, files) in all {
         let folder = Path::new(&folder).join(kind);

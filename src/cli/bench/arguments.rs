@@ -2,12 +2,13 @@
 
 use super::super::device::PrecisionName;
 use super::super::model_source::ModelName;
+use super::baseline::Difference;
 use super::configuration::{Axes, EngineName};
 use super::pace::{Length, Pace};
 use super::report::Format;
 use super::warm_up::WarmUp;
 use causalclipseg::engine::Device;
-use causalclipseg::kernels::Isa;
+use causalclipseg::kernels::{Isa, MAX_THREADS};
 use causalclipseg::machine::parse_cores;
 use std::path::PathBuf;
 
@@ -26,8 +27,13 @@ pub(in super::super) struct Arguments {
     models: Vec<ModelName>,
     /// Numbers of threads
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1",
-          value_parser = clap::value_parser!(u16).range(1..=256))]
+          value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: Vec<u16>,
+    /// Numbers of sessions of the model that run at once, each on its own thread and at the same pace; lengths count for
+    /// each
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1",
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    sessions: Vec<u16>,
     /// Side lengths of the network's input in pixels, multiples of 32; a bundle has one size [default: the model's;
     /// 224]
     #[arg(long = "size", value_name = "S,...", value_delimiter = ',', value_parser = size)]
@@ -83,6 +89,10 @@ pub(in super::super) struct Arguments {
     /// Compare with an earlier report in json or jsonl
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Compare with a baseline although these differ: the model's file, the version of this program, or the machine and
+    /// how it is used (CPU, board, cores, governor, quota)
+    #[arg(long, value_name = "WHAT,...", value_delimiter = ',', value_enum, requires = "baseline")]
+    across: Vec<Difference>,
     /// Exit with 3 if any median is significantly slower than the baseline's by more than PERCENT
     #[arg(long, value_name = "PERCENT", value_parser = percent, requires = "baseline")]
     max_regression: Option<f64>,
@@ -117,7 +127,7 @@ pub(super) type CoreList = std::sync::Arc<[usize]>;
 
 /// The measurements to run, and the use of their results.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(super) struct BenchPlan {
     pub axes: Axes,
     pub warm_up: WarmUp,
     /// The pace of each round.
@@ -127,6 +137,7 @@ pub(super) struct Plan {
     pub format: Format,
     pub budget_ms: Option<f64>,
     pub baseline: Option<PathBuf>,
+    pub across: Vec<Difference>,
     pub max_regression_percent: Option<f64>,
     pub layers: bool,
     pub trace: Option<PathBuf>,
@@ -146,13 +157,14 @@ pub(super) enum Cores {
     These(Vec<usize>),
 }
 
-impl From<Arguments> for Plan {
+impl From<Arguments> for BenchPlan {
     fn from(arguments: Arguments) -> Self {
         let rounds = arguments.rounds();
         let numbers = |list: &[u16]| list.iter().copied().map(usize::from).collect();
         let axes = Axes {
             sizes: arguments.sizes,
             threads: numbers(&arguments.threads),
+            sessions: numbers(&arguments.sessions),
             prompts: numbers(&arguments.prompts),
             devices: arguments.devices,
             engines: arguments.engines,
@@ -168,6 +180,7 @@ impl From<Arguments> for Plan {
             format: arguments.format,
             budget_ms: arguments.budget_ms,
             baseline: arguments.baseline,
+            across: arguments.across,
             max_regression_percent: arguments.max_regression,
             layers: arguments.layers,
             trace: arguments.trace,
@@ -257,7 +270,7 @@ mod tests {
         bench: Arguments,
     }
 
-    fn plan(arguments: &[&str]) -> Plan {
+    fn plan(arguments: &[&str]) -> BenchPlan {
         Alone::try_parse_from([&["bench"], arguments].concat()).unwrap().bench.into()
     }
 
@@ -296,6 +309,10 @@ mod tests {
             &["--rate", "0"],
             &["--rate", "1e9"],
             &["--threads", "0"],
+            &["--threads", "65"],
+            &["--sessions", "0"],
+            &["--across", "version"],
+            &["--baseline", "x.json", "--across", "everything"],
             &["--threads", "1,many"],
             &["--threads", ""],
             &["--prompts", "0"],

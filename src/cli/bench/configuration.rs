@@ -31,6 +31,8 @@ pub(super) struct Configuration {
     /// Side length of the network's input, in pixels; `None`: the model's own.
     pub size: Option<usize>,
     pub threads: usize,
+    /// Sessions that run at once.
+    pub sessions: usize,
     pub prompts: usize,
     pub device: Device,
     pub engine: EngineName,
@@ -44,6 +46,7 @@ pub(super) struct Axes {
     pub models: Vec<ModelName>,
     pub sizes: Vec<usize>,
     pub threads: Vec<usize>,
+    pub sessions: Vec<usize>,
     pub prompts: Vec<usize>,
     pub devices: Vec<Device>,
     pub engines: Vec<EngineName>,
@@ -64,14 +67,13 @@ impl Axes {
                 for device in self.devices.iter().copied() {
                     for engine in self.engines.iter().copied() {
                         for isa in isas.iter().copied() {
-                            for threads in self.threads.iter().copied() {
-                                for prompts in self.prompts.iter().copied() {
-                                    let model = model.clone();
-                                    let one = Configuration { model, size, threads, prompts, device, engine, isa };
-                                    // `--threads 1,1` is one configuration.
-                                    if !all.contains(&one) {
-                                        all.push(one);
-                                    }
+                            for [threads, sessions, prompts] in self.counts() {
+                                let model = model.clone();
+                                let one =
+                                    Configuration { model, size, threads, sessions, prompts, device, engine, isa };
+                                // `--threads 1,1` is one configuration.
+                                if !all.contains(&one) {
+                                    all.push(one);
                                 }
                             }
                         }
@@ -81,16 +83,30 @@ impl Axes {
         }
         all
     }
+
+    /// Every combination of threads, sessions and prompts.
+    fn counts(&self) -> Vec<[usize; 3]> {
+        let mut all = Vec::new();
+        for threads in self.threads.iter().copied() {
+            for sessions in self.sessions.iter().copied() {
+                all.extend(self.prompts.iter().map(|prompts| [threads, sessions, *prompts]));
+            }
+        }
+        all
+    }
 }
 
 impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { model, threads, prompts, .. } = self;
+        let Self { model, threads, sessions, prompts, .. } = self;
         write!(f, "{model}")?;
         if let Some(size) = self.size {
             write!(f, " at {size}")?;
         }
         write!(f, ", {threads} {}, {prompts} {}", plural(*threads, "thread"), plural(*prompts, "prompt"))?;
+        if *sessions > 1 {
+            write!(f, ", {sessions} sessions")?;
+        }
         if self.device != Device::Cpu {
             write!(f, ", {}", self.device)?;
         }
@@ -118,6 +134,7 @@ mod tests {
             models: vec![ModelName::Embedded, ModelName::File("a.ccs".into())],
             sizes: vec![],
             threads: vec![1, 2, 1],
+            sessions: vec![1],
             prompts: vec![1, 8],
             devices: vec![Device::Cpu],
             engines: vec![EngineName::Auto, EngineName::Reference],
@@ -130,6 +147,11 @@ mod tests {
         assert_eq!(all[1].prompts, 8);
         assert_eq!(all[0].to_string(), "the embedded model, 1 thread, 1 prompt, generic");
         assert_eq!(all.last().unwrap().to_string(), "a.ccs, 2 threads, 8 prompts, reference engine, avx2");
+        let more = Axes { sessions: vec![1, 3], ..axes.clone() }.configurations();
+        assert_eq!(
+            (more.len(), more[2].to_string()),
+            (64, "the embedded model, 1 thread, 1 prompt, 3 sessions, generic".into())
+        );
         let one = Axes { isas: vec![], sizes: vec![224, 320], ..axes }.configurations();
         assert_eq!((one[0].isa, one[0].size), (None, Some(224)));
     }

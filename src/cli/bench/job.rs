@@ -18,6 +18,8 @@ pub(super) struct Job {
     /// The model's file; `None`: the model inside the command.
     pub bundle: Option<PathBuf>,
     pub threads: usize,
+    /// Sessions that run at once.
+    pub sessions: usize,
     pub prompts: usize,
     /// The device, as the command line names it.
     pub device: String,
@@ -69,6 +71,8 @@ pub(super) struct Outcome {
     pub peak_gmac_per_s: Option<f64>,
     pub peak_rss_bytes: Option<u64>,
     pub harness_us: f64,
+    /// The energy that the machine took in the measured time, in joules, and where that figure comes from.
+    pub energy: Option<Energy>,
     pub before: Condition,
     pub after: Condition,
     /// The cores that the process was pinned to, where that was requested and worked.
@@ -91,6 +95,13 @@ pub(super) struct ModelFacts {
     pub precision: Precision,
     pub trained: bool,
     pub sha256: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Energy {
+    pub joules: f64,
+    /// `rapl` or `ina3221`.
+    pub source: String,
 }
 
 /// The machine's state at one moment.

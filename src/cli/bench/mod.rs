@@ -22,6 +22,7 @@ mod process;
 mod report;
 mod row;
 mod samples;
+mod sessions;
 mod statistics;
 mod warm_up;
 mod worker;
@@ -35,18 +36,19 @@ pub(super) use worker::run as run_worker;
 use super::Failure;
 use super::device::refuse_without_engine;
 use super::model_source::{ModelName, generated};
-use arguments::{Cores, Plan};
+use arguments::{BenchPlan, Cores};
 use baseline::Baseline;
+use causalclipseg::engine::EngineError;
 use causalclipseg::io::replace_file;
 use causalclipseg::kernels::{IsaError, Kernels};
 use causalclipseg::machine::{Machine, allowed_cores};
 use clock::{Clock, SystemClock};
-use configuration::{Configuration, DeviceName, plural};
+use configuration::{Configuration, DeviceName, EngineName, plural};
 use indicatif::ProgressBar;
 use job::{CheckJob, Job, Outcome};
 use pace::Pace;
 use process::Running;
-use row::{Context, Row};
+use row::{Context, Counts, Row};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -58,11 +60,13 @@ use tempfile::TempDir;
 const OVER_BUDGET: u8 = 3;
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let plan = Plan::from(arguments);
+    let plan = BenchPlan::from(arguments);
     let configurations = plan.axes.configurations();
     refuse_early(&plan)?;
-    let baseline = plan.baseline.as_deref().map(Baseline::read).transpose()?;
+    let baseline = plan.baseline.as_deref().map(|path| Baseline::read(path, &plan.across)).transpose()?;
     let mut bench = Bench::prepare(plan, configurations)?;
+    // What the measured rows would tell as well, but after minutes.
+    baseline.iter().try_for_each(|baseline| baseline.refuse_elsewhere(&bench.context))?;
     let running = Running::default();
     running.stop_on_interrupt()?;
     let failures = bench.measure(&running)?;
@@ -77,7 +81,10 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     failures.iter().for_each(|failure| eprintln!("error: {failure}"));
     let plan = &bench.plan;
     if let Some(baseline) = &baseline {
-        baseline.compare(&mut rows, plan.max_regression_percent)?.iter().for_each(|warning| warn(warning));
+        baseline
+            .compare(&mut rows, &bench.context, plan.max_regression_percent)?
+            .iter()
+            .for_each(|warning| warn(warning));
     }
     report::print(&rows, plan.format)?;
     if let Some(path) = &plan.plot {
@@ -102,10 +109,14 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Refuses what would otherwise fail after minutes of measuring.
-fn refuse_early(plan: &Plan) -> Result<(), Failure> {
+fn refuse_early(plan: &BenchPlan) -> Result<(), Failure> {
     plan.axes.devices.iter().try_for_each(|device| refuse_without_engine(*device))?;
     if let Some(isa) = plan.axes.isas.iter().copied().find(|isa| Kernels::new(*isa).is_none()) {
         return Err(IsaError::Missing { isa }.into());
+    }
+    let needs_reference = plan.check.is_some() || plan.axes.engines.contains(&EngineName::Reference);
+    if cfg!(not(feature = "reference")) && needs_reference {
+        return Err(EngineError::NoReference.into());
     }
     for path in [&plan.plot, &plan.trace].into_iter().flatten() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -136,7 +147,7 @@ fn over_limits(rows: &[Row], budget_ms: Option<f64>) -> Vec<String> {
 
 /// Configurations, what each of their rounds yielded, and what they need.
 struct Bench {
-    plan: Plan,
+    plan: BenchPlan,
     configurations: Vec<Configuration>,
     outcomes: Vec<Vec<Outcome>>,
     context: Context,
@@ -147,7 +158,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn prepare(plan: Plan, configurations: Vec<Configuration>) -> Result<Self, Failure> {
+    fn prepare(plan: BenchPlan, configurations: Vec<Configuration>) -> Result<Self, Failure> {
         let machine = Machine::this();
         let allowed = allowed_cores();
         let available_cores = allowed
@@ -166,10 +177,17 @@ impl Bench {
             }
         };
         let room = cores.as_ref().map(Vec::len).or(available_cores);
-        let most_threads = configurations.iter().map(|one| one.threads).max().unwrap_or(1);
+        let most_threads = configurations.iter().map(|one| one.threads * one.sessions).max().unwrap_or(1);
         if let Some(room) = room.filter(|room| most_threads > *room) {
             let cores = plural(room, "core");
             warn(&format!("{most_threads} threads share {room} {cores}: expect them to be slower than {room}"));
+        }
+        let cpu_quota_cores = machine.cpu_quota_cores();
+        if let Some(quota) = cpu_quota_cores.filter(|quota| most_threads as f64 > *quota) {
+            let threads = plural(most_threads, "thread");
+            warn(&format!(
+                "a control group allows {quota:.2} cores to {most_threads} {threads}: latencies include the time that they are held"
+            ));
         }
         let pictures = plan.check.as_deref().map(check::pictures).transpose()?.unwrap_or_default();
         let context = Context {
@@ -178,6 +196,8 @@ impl Bench {
             cpu: machine.cpu_model(),
             board: machine.board(),
             available_cores,
+            cpu_quota_cores,
+            memory_limit_bytes: machine.memory_limit_bytes(),
             frame: plan.frame,
             rate_hz: plan.rounds.first().and_then(|pace| pace.rate_hz),
             deadline_ms: plan.deadline_ms,
@@ -232,6 +252,7 @@ impl Bench {
             .then(|| CheckJob { images: self.pictures.clone(), against: plan.check_against.clone() });
         Ok(Job {
             threads: configuration.threads,
+            sessions: configuration.sessions,
             prompts: configuration.prompts,
             device: configuration.device.to_string(),
             gpu_precision: plan.gpu_precision,
@@ -286,10 +307,10 @@ impl Bench {
     fn rows(&self) -> Vec<Row> {
         let measured = self.configurations.iter().zip(&self.outcomes);
         let rows = measured.filter_map(|(configuration, outcomes)| {
-            let Configuration { threads, prompts, .. } = *configuration;
+            let counts = Counts::of(configuration);
             let ran_on_gpu = outcomes.iter().all(|outcome| outcome.gpu.is_some());
             let device = if ran_on_gpu { DeviceName::Gpu } else { DeviceName::Cpu };
-            let mut row = Row::of(threads, prompts, device, outcomes, &self.context)?;
+            let mut row = Row::of(counts, device, outcomes, &self.context)?;
             if !self.plan.layers {
                 row.layers = None;
             }

@@ -63,6 +63,19 @@ pub(super) struct Steady {
     pub interrupted: bool,
 }
 
+impl Steady {
+    /// Adds the results of frames that ran at the same time.
+    pub(crate) fn add(&mut self, other: Steady) {
+        other.latencies_ns.values().iter().for_each(|ns| self.latencies_ns.push(*ns));
+        self.frames += other.frames;
+        self.stages += other.stages;
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.deadline_misses = self.deadline_misses.zip(other.deadline_misses).map(|(mine, more)| mine + more);
+        self.allocations = self.allocations.zip(other.allocations).map(|(mine, more)| mine + more);
+        self.interrupted |= other.interrupted;
+    }
+}
+
 /// Runs frames until the pace says that it is over, or a stop is requested.
 ///
 /// A frame's latency counts from when it was due. At a fixed rate that includes the time for which it waited for the

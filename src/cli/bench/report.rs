@@ -75,6 +75,9 @@ fn facts(rows: &[Row]) -> Vec<String> {
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| UNKNOWN.into());
     let board = row.board.as_ref().map(|board| format!(" on {board}")).unwrap_or_default();
     let cores = row.available_cores.map_or(UNKNOWN.into(), |cores| cores.to_string());
+    let quota = row.cpu_quota_cores.map(|quota| format!(", {quota:.2} of them allowed")).unwrap_or_default();
+    let memory = row.memory_limit_bytes.map(|bytes| format!(", {:.0} MB of memory allowed", bytes as f64 / 1e6));
+    let memory = memory.unwrap_or_default();
     let affinity = row.affinity.as_ref().map(|cores| format!(", pinned to {cores}")).unwrap_or_default();
     let commit = row.commit.unwrap_or(UNKNOWN);
     let mode = match (row.rate_hz, row.deadline_ms) {
@@ -85,7 +88,7 @@ fn facts(rows: &[Row]) -> Vec<String> {
     let [width, height] = row.frame;
     let mut lines = vec![
         format!(
-            "causalclipseg {} (commit {commit}) on {}{board}, {cores} cores{affinity}",
+            "causalclipseg {} (commit {commit}) on {}{board}, {cores} cores{quota}{affinity}{memory}",
             row.version,
             known(&row.cpu)
         ),
@@ -200,6 +203,7 @@ fn resources(rows: &[Row], mut table: Table) -> Table {
         "instructions",
         "peak memory, MB",
         "allocations",
+        "mJ a frame",
         "MHz",
         "°C",
     ]);
@@ -214,6 +218,7 @@ fn resources(rows: &[Row], mut table: Table) -> Table {
             row.isa.clone(),
             figure(row.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6), 1),
             figure(row.allocations_per_frame, 1),
+            figure(row.energy_j_per_frame.map(|joules| joules * 1e3), 1),
             change(row.frequency_mhz),
             change(row.temperature_c),
         ]);

@@ -2,7 +2,7 @@
 //! docs/bench.schema.json.
 
 use super::baseline::Comparison;
-use super::configuration::DeviceName;
+use super::configuration::{Configuration, DeviceName};
 use super::gpu::GpuFacts;
 use super::job::{Agreement, Outcome};
 use super::layers::LayerTime;
@@ -25,9 +25,28 @@ pub(super) struct Context {
     pub cpu: Option<String>,
     pub board: Option<String>,
     pub available_cores: Option<usize>,
+    /// The CPU time that control groups allow, in cores.
+    pub cpu_quota_cores: Option<f64>,
+    /// The memory that control groups allow.
+    pub memory_limit_bytes: Option<u64>,
     pub frame: [usize; 2],
     pub rate_hz: Option<f64>,
     pub deadline_ms: Option<f64>,
+}
+
+/// The numbers of a configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    pub threads: usize,
+    pub sessions: usize,
+    pub prompts: usize,
+}
+
+impl Counts {
+    pub(crate) fn of(configuration: &Configuration) -> Self {
+        let Configuration { threads, sessions, prompts, .. } = *configuration;
+        Self { threads, sessions, prompts }
+    }
 }
 
 /// A figure before the first measured frame and after the last.
@@ -53,6 +72,8 @@ pub(super) struct Row {
     pub trained: bool,
     pub size: usize,
     pub threads: usize,
+    /// Sessions of the model that ran at once.
+    pub sessions: usize,
     pub prompts: usize,
     pub device: DeviceName,
     pub engine: String,
@@ -63,6 +84,10 @@ pub(super) struct Row {
     pub cpu: Option<String>,
     pub board: Option<String>,
     pub available_cores: Option<usize>,
+    /// The CPU time that control groups allow, in cores; `None`: no limit, or unknown.
+    pub cpu_quota_cores: Option<f64>,
+    /// The memory that control groups allow; `None`: no limit, or unknown.
+    pub memory_limit_bytes: Option<u64>,
     /// The cores that the process was pinned to, if any.
     pub affinity: Option<String>,
     pub governor: Option<String>,
@@ -91,6 +116,10 @@ pub(super) struct Row {
     pub peak_rss_bytes: Option<u64>,
     pub allocations_per_frame: Option<f64>,
     pub deadline_misses: Option<u64>,
+    /// The machine's energy in the measured time over the measured frames.
+    pub energy_j_per_frame: Option<f64>,
+    /// Where that figure comes from.
+    pub energy_source: Option<String>,
     /// Microseconds that the benchmark's own loop adds to a frame.
     pub harness_us: f64,
     pub interrupted: bool,
@@ -110,13 +139,7 @@ pub(super) struct Row {
 
 impl Row {
     /// Summarises the rounds of one configuration; `None` where there are none.
-    pub(crate) fn of(
-        threads: usize,
-        prompts: usize,
-        device: DeviceName,
-        outcomes: &[Outcome],
-        context: &Context,
-    ) -> Option<Self> {
+    pub(crate) fn of(counts: Counts, device: DeviceName, outcomes: &[Outcome], context: &Context) -> Option<Self> {
         let (first, last) = (outcomes.first()?, outcomes.last()?);
         let all = |figure: fn(&Outcome) -> f64| outcomes.iter().map(figure).collect::<Vec<f64>>();
         let known = |figure: fn(&Outcome) -> Option<u64>| outcomes.iter().map(figure).collect::<Option<Vec<u64>>>();
@@ -125,9 +148,24 @@ impl Row {
         outcomes.iter().for_each(|outcome| stages_ms += outcome.stages_ms / (runs as f64 / outcome.frames as f64));
         let samples_ms: Vec<Vec<f64>> = outcomes.iter().map(|o| o.latencies_ns.thinned_ms(MOST_SAMPLES)).collect();
         let network_seconds = (stages_ms.image + stages_ms.head) / 1e3;
-        let gmac_per_s = (network_seconds > 0.0 && first.gmac > 0.0).then(|| first.gmac / network_seconds);
+        let Counts { threads, sessions, prompts } = counts;
+        // All sessions together.
+        let gmac_per_s =
+            (network_seconds > 0.0 && first.gmac > 0.0).then(|| sessions as f64 * first.gmac / network_seconds);
+        let joules = outcomes.iter().map(|outcome| Some(outcome.energy.as_ref()?.joules)).sum::<Option<f64>>();
         let peak_gmac_per_s = outcomes.iter().filter_map(|outcome| outcome.peak_gmac_per_s).reduce(f64::max);
-        let Context { version, commit, cpu, board, available_cores, frame, rate_hz, deadline_ms } = context.clone();
+        let Context {
+            version,
+            commit,
+            cpu,
+            board,
+            available_cores,
+            cpu_quota_cores,
+            memory_limit_bytes,
+            frame,
+            rate_hz,
+            deadline_ms,
+        } = context.clone();
         Some(Self {
             model: first.model.name.clone(),
             edition: first.model.edition.clone(),
@@ -135,6 +173,7 @@ impl Row {
             trained: first.model.trained,
             size: first.model.size,
             threads,
+            sessions,
             prompts,
             device,
             engine: first.engine.clone(),
@@ -145,6 +184,8 @@ impl Row {
             cpu,
             board,
             available_cores,
+            cpu_quota_cores,
+            memory_limit_bytes,
             affinity: first.cores.as_deref().map(causalclipseg::machine::format_cores),
             governor: last.after.governor.clone(),
             frequency_mhz: BeforeAfter { before: first.before.frequency_mhz, after: last.after.frequency_mhz },
@@ -173,6 +214,8 @@ impl Row {
             peak_rss_bytes: known(|outcome| outcome.peak_rss_bytes).and_then(|all| all.into_iter().max()),
             allocations_per_frame: known(|o| o.allocations).map(|all| all.iter().sum::<u64>() as f64 / runs as f64),
             deadline_misses: known(|outcome| outcome.deadline_misses).map(|all| all.iter().sum()),
+            energy_j_per_frame: joules.map(|joules| joules / runs as f64),
+            energy_source: first.energy.as_ref().map(|energy| energy.source.clone()),
             harness_us: median(&all(|outcome| outcome.harness_us)),
             interrupted: outcomes.iter().any(|outcome| outcome.interrupted),
             gpu: GpuFacts::of_rounds(outcomes),
@@ -186,12 +229,13 @@ impl Row {
 
     /// The configuration in a few words.
     pub(crate) fn label(&self) -> String {
-        let Self { model, size, threads, prompts, engine, .. } = self;
+        let Self { model, size, threads, sessions, prompts, engine, .. } = self;
         let precision = super::report::precision(self.precision);
         let plural = super::configuration::plural;
         let untrained = if self.trained { "" } else { " (untrained)" };
         let (thread, prompt) = (plural(*threads, "thread"), plural(*prompts, "prompt"));
-        format!("{model}{untrained} {precision} {size}, {threads} {thread}, {prompts} {prompt}, {engine}")
+        let at_once = if *sessions > 1 { format!(", {sessions} sessions") } else { String::new() };
+        format!("{model}{untrained} {precision} {size}, {threads} {thread}, {prompts} {prompt}{at_once}, {engine}")
     }
 }
 
@@ -205,7 +249,7 @@ fn summary(outcomes: &[Outcome]) -> Summary {
 
 #[cfg(test)]
 pub(super) mod example {
-    use super::super::job::{Condition, ModelFacts, Outcome};
+    use super::super::job::{Condition, Energy, ModelFacts, Outcome};
     use super::super::samples::Samples;
     use super::*;
 
@@ -241,6 +285,7 @@ pub(super) mod example {
             peak_gmac_per_s: Some(200.0),
             peak_rss_bytes: Some(50_000_000),
             harness_us: 0.2,
+            energy: Some(Energy { joules: 0.5 * frames as f64, source: "rapl".into() }),
             before: Condition { governor: None, frequency_mhz: Some(2000.0), temperature_c: None },
             after: Condition { governor: None, frequency_mhz: Some(1900.0), temperature_c: None },
             cores: Some(vec![0, 1]),
@@ -260,6 +305,8 @@ pub(super) mod example {
             cpu: Some("a CPU".into()),
             board: None,
             available_cores: Some(2),
+            cpu_quota_cores: None,
+            memory_limit_bytes: None,
             frame: [640, 480],
             rate_hz: None,
             deadline_ms: None,
@@ -268,13 +315,15 @@ pub(super) mod example {
 
     pub(crate) fn row(rounds: &[&[f64]]) -> Row {
         let outcomes: Vec<Outcome> = rounds.iter().map(|latencies_ms| outcome(latencies_ms)).collect();
-        Row::of(1, 1, DeviceName::Cpu, &outcomes, &context()).unwrap()
+        Row::of(ONE, DeviceName::Cpu, &outcomes, &context()).unwrap()
     }
+
+    pub(crate) const ONE: Counts = Counts { threads: 1, sessions: 1, prompts: 1 };
 }
 
 #[cfg(test)]
 mod tests {
-    use super::example::{context, outcome, row};
+    use super::example::{ONE, context, outcome, row};
     use super::*;
 
     #[test]
@@ -289,6 +338,10 @@ mod tests {
         assert!((row.fps - 4.0 / 0.054).abs() < 1e-9);
         assert!((row.gmac_per_s.unwrap() - 120.0).abs() < 1e-9 && (row.percent_of_peak.unwrap() - 60.0).abs() < 1e-9);
         assert_eq!((row.allocations_per_frame, row.affinity.as_deref()), (Some(10.0), Some("0-1")));
+        assert_eq!((row.energy_j_per_frame, row.energy_source.as_deref()), (Some(0.5), Some("rapl")));
+        let four = Row::of(Counts { sessions: 4, ..ONE }, DeviceName::Cpu, &[outcome(&[11.0])], &context()).unwrap();
+        assert_eq!((four.gmac_per_s, four.sessions), (Some(600.0), 4));
+        assert_eq!(four.label(), "a,b (untrained) f32 224, 1 thread, 1 prompt, 4 sessions, reference");
         assert_eq!(row.frequency_mhz, BeforeAfter { before: Some(2000.0), after: Some(1900.0) });
         assert_eq!(row.label(), "a,b (untrained) f32 224, 1 thread, 1 prompt, reference");
     }
@@ -297,15 +350,16 @@ mod tests {
     fn what_one_round_does_not_know_the_row_does_not_know() {
         let mut silent = outcome(&[5.0, 5.0]);
         (silent.peak_rss_bytes, silent.allocations, silent.deadline_misses) = (None, None, None);
-        silent.peak_gmac_per_s = None;
+        (silent.peak_gmac_per_s, silent.energy) = (None, None);
         silent.warm_up.stable = Some(false);
-        let row = Row::of(1, 1, DeviceName::Cpu, &[outcome(&[5.0]), silent.clone()], &context()).unwrap();
+        let row = Row::of(ONE, DeviceName::Cpu, &[outcome(&[5.0]), silent.clone()], &context()).unwrap();
         assert_eq!((row.peak_rss_bytes, row.allocations_per_frame, row.deadline_misses), (None, None, None));
         assert_eq!((row.warm_up.stable, row.peak_gmac_per_s), (Some(false), Some(200.0)));
-        let alone = Row::of(1, 1, DeviceName::Cpu, &[silent], &context()).unwrap();
+        assert_eq!(row.energy_j_per_frame, None);
+        let alone = Row::of(ONE, DeviceName::Cpu, &[silent], &context()).unwrap();
         assert_eq!((alone.peak_gmac_per_s, alone.percent_of_peak), (None, None));
         let json = serde_json::to_value(&alone).unwrap();
         assert!(json["peak_rss_bytes"].is_null() && json["commit"].is_null());
-        assert!(Row::of(1, 1, DeviceName::Cpu, &[], &context()).is_none());
+        assert!(Row::of(ONE, DeviceName::Cpu, &[], &context()).is_none());
     }
 }

@@ -5,11 +5,11 @@ use super::super::{Failure, model_source};
 use super::clock::{Clock, Stop, SystemClock};
 use super::configuration::EngineName;
 use super::gpu::GpuFacts;
-use super::job::{Condition, Job, ModelFacts, Outcome};
+use super::job::{Condition, Energy, Job, ModelFacts, Outcome};
 use super::model_workload::ModelWorkload;
 use super::pace::{self, Length, Pace};
 use super::workload::{FrameRecord, Stages, Workload};
-use super::{allocations, check, layers, statistics, warm_up};
+use super::{allocations, check, layers, sessions, statistics, warm_up};
 use causalclipseg::bundle::Precision;
 use causalclipseg::engine::{EngineChoice, EngineOptions};
 use causalclipseg::kernels::peak::Arithmetic;
@@ -50,7 +50,7 @@ pub(in super::super) fn run() -> Result<(), Failure> {
     Ok(output.flush()?)
 }
 
-fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failure> {
+fn measure(job: &Job, clock: &(impl Clock + Sync), stop: &Stop) -> Result<Outcome, Failure> {
     let machine = Machine::this();
     let mut warnings = Vec::new();
     let cores = job.cores.as_ref().and_then(|cores| match restrict_to(cores) {
@@ -98,19 +98,30 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
     let prompt_encode_ms = ms_of_encoding(&mut workload, clock)?;
     let warm_up = warm_up::run(&mut workload, clock, job.warm_up, stop)?;
     let harness_us = harness_us(clock)?;
-    let peak_before = peak_gmac_per_s(&model, facts.precision, job.threads);
+    let peak_before = peak_gmac_per_s(&model, facts.precision, job.threads * job.sessions);
     let before = condition();
     let deadline = job.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
     workload.gpu_times.clear();
-    let steady = pace::run(&mut workload, clock, job.pace, deadline, stop)?;
-    let gpu = GpuFacts::of(&model, &workload.gpu_times);
+    let mut workloads = vec![workload];
+    for _ in 1..job.sessions {
+        let mut more = ModelWorkload::new(&model, job.frame, job.prompts)?;
+        more.run_frame()?;
+        workloads.push(more);
+    }
+    let meter = machine.energy_meter().map(|meter| (meter.source(), meter.start()));
+    let steady = sessions::run(&mut workloads, clock, job.pace, deadline, stop)?;
+    let energy = meter.and_then(|(source, measuring)| {
+        let joules = measuring.ok()?.joules()?;
+        Some(Energy { joules, source: source.name().into() })
+    });
+    let gpu = workloads.first().and_then(|workload| GpuFacts::of(&model, &workload.gpu_times));
     let device_fallback = model.fallback().map(str::to_string);
     let after = condition();
     let peak_rss_bytes = machine.peak_resident_bytes();
     if steady.frames == 0 {
         return Err("it was interrupted before the first frame was measured".into());
     }
-    let peak_after = peak_gmac_per_s(&model, facts.precision, job.threads);
+    let peak_after = peak_gmac_per_s(&model, facts.precision, job.threads * job.sessions);
     let layers = match job.layers && !stop.is_requested() {
         true => Some(layers::measure(&model, job.frame)?),
         false => None,
@@ -147,6 +158,7 @@ fn measure(job: &Job, clock: &impl Clock, stop: &Stop) -> Result<Outcome, Failur
         peak_gmac_per_s: [peak_before, peak_after].into_iter().flatten().reduce(f64::max).filter(|_| gpu.is_none()),
         peak_rss_bytes,
         harness_us,
+        energy,
         before,
         after,
         cores,

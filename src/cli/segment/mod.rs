@@ -3,6 +3,8 @@
 #[cfg(feature = "dicom")]
 mod dicom;
 mod input;
+#[cfg(feature = "dicom-net")]
+mod objects;
 mod results;
 mod summary;
 mod table;
@@ -16,11 +18,14 @@ use causalclipseg::frame::{Orientation, Region};
 use causalclipseg::io::dicom::Deidentification;
 use causalclipseg::io::source::{FrameBuffer, RawFormat};
 use causalclipseg::io::{Depth, OutputNames};
+use causalclipseg::kernels::MAX_THREADS;
 use causalclipseg::mask::{Record, contours_in_mm};
 use causalclipseg::{Model, ModelOptions, Prompt, Session, SessionOptions};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use input::{Input, Listed};
+#[cfg(feature = "dicom-net")]
+pub(super) use objects::{ObjectOptions, ObjectWriter};
 use results::{Found, Results};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -75,7 +80,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     deidentify: bool,
     /// Threads that share the work on one image; results do not depend on it
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: u16,
     #[command(flatten)]
     device: DeviceArguments,
@@ -286,7 +291,7 @@ fn progress_bar(inputs: usize) -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn millimetres(text: &str) -> Result<[f32; 2], String> {
+pub(super) fn millimetres(text: &str) -> Result<[f32; 2], String> {
     let sides: Vec<f32> = text.split(',').map(|side| side.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
     match sides[..] {
         [side] if side > 0.0 && side.is_finite() => Ok([side, side]),
@@ -295,7 +300,7 @@ fn millimetres(text: &str) -> Result<[f32; 2], String> {
     }
 }
 
-fn region(text: &str) -> Result<Region, String> {
+pub(super) fn region(text: &str) -> Result<Region, String> {
     let numbers: Vec<usize> =
         text.split(',').map(|number| number.trim().parse()).collect::<Result<_, _>>().unwrap_or_default();
     match numbers[..] {

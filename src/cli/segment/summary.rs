@@ -38,7 +38,7 @@ pub(super) struct Row<'a> {
     /// The flags, separated by spaces.
     flags: String,
     ms_per_frame: Option<f64>,
-    /// Why there is no result.
+    /// The error of an input without a result.
     error: Option<&'a str>,
 }
 

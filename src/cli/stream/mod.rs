@@ -12,6 +12,7 @@ use super::interrupts::Interrupts;
 use super::model_source::{self, ModelSource};
 use causalclipseg::frame::Region;
 use causalclipseg::io::source::RawFormat;
+use causalclipseg::kernels::MAX_THREADS;
 use causalclipseg::mask::{Measurements, Quality};
 use causalclipseg::stream::{Backlog, DegradePolicy, Level, Statistics, Stream, StreamEvent, StreamOptions, Summary};
 use causalclipseg::{Model, ModelOptions, SessionOptions};
@@ -69,7 +70,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WxH:FORMAT[/STRIDE][@HZ]", help = super::raw_help())]
     raw: Option<RawFormat>,
     /// Threads that share the work on one frame; results do not depend on it
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS as i64))]
     threads: u16,
     /// Output format: a summary for people or for programs, or a JSON line for every frame and prompt with a summary
     /// after them

@@ -17,7 +17,7 @@ const WARM_UP: usize = 5;
 /// The frame's sides, in pixels.
 const FRAME: [usize; 2] = [640, 480];
 
-/// What was found; `None` is what no check came to.
+/// The results of the checks; `None` for checks that did not run.
 #[derive(Default, Serialize)]
 pub(super) struct Report {
     model: Option<ModelNames>,
@@ -25,7 +25,7 @@ pub(super) struct Report {
     pub signature: Option<String>,
     pub self_test: Option<String>,
     latency_ms: Option<Latency>,
-    /// What the fast engine computes with.
+    /// The fast engine's instruction set.
     isa: Option<String>,
 }
 
@@ -37,7 +37,7 @@ struct ModelNames {
     trained: bool,
 }
 
-/// Of one thread, from pixels to a judged mask under one prompt.
+/// The latency of one thread, from pixels to a judged mask for one prompt.
 #[derive(Serialize)]
 struct Latency {
     frames: usize,

@@ -1,6 +1,6 @@
-//! Multi-head attention in f32, on the kernels of convolutions: scores are a product of queries with keys, mixes one of
-//! weights with values, and both operands come from the image or the sentence. So keys and values are packed like weights,
-//! head by head; a thread does it for all heads and runs its own queries.
+//! Multi-head attention in f32, on the kernels of convolutions: scores are products of queries and keys, outputs are products of
+//! softmax weights and values, and both operands are computed from the image or the sentence. So keys and values are packed like
+//! weights, head by head; each thread packs them for all heads and runs its own queries.
 
 use super::EngineError;
 use super::rows::{Operand, deal};
@@ -22,7 +22,7 @@ pub(super) struct Attention {
 impl Attention {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Attention { heads, causal } = step.kind else {
-            return Err(EngineError::Internal(format!("`{}` is no attention", step.name)));
+            return Err(EngineError::Internal(format!("`{}` is not an attention step", step.name)));
         };
         let (q, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
         let unsupported =
@@ -38,7 +38,7 @@ impl Attention {
         Ok(Self { q, y, heads, causal, width })
     }
 
-    /// Pixels or tokens: every one is a query, a key and a value.
+    /// Pixels or tokens; each is a query, a key and a value.
     fn length(&self, tokens: usize) -> usize {
         let layout = self.q.layout(tokens);
         layout.height * layout.width
@@ -50,7 +50,7 @@ impl Attention {
 }
 
 /// A thread's memory for one head.
-struct Room<'a> {
+struct HeadScratch<'a> {
     keys: &'a mut [f32],
     values: &'a mut [f32],
     scores: &'a mut [f32],
@@ -58,8 +58,8 @@ struct Room<'a> {
     zeros: &'a [f32],
 }
 
-/// Floats of each part of a [`Room`].
-fn room_sizes(length: usize, head_width: usize) -> [usize; 5] {
+/// Floats of each part of a [`HeadScratch`].
+fn scratch_sizes(length: usize, head_width: usize) -> [usize; 5] {
     let (padded_length, padded_width) = (blocks(length) * BLOCK, blocks(head_width) * BLOCK);
     [
         padded_length * head_width,
@@ -70,9 +70,9 @@ fn room_sizes(length: usize, head_width: usize) -> [usize; 5] {
     ]
 }
 
-impl<'a> Room<'a> {
+impl<'a> HeadScratch<'a> {
     fn split(scratch: &'a mut Scratch, length: usize, head_width: usize) -> Self {
-        let [keys, values, scores, mixed, zeros] = room_sizes(length, head_width);
+        let [keys, values, scores, mixed, zeros] = scratch_sizes(length, head_width);
         let (keys, rest) = scratch.floats.split_at_mut(keys);
         let (values, rest) = rest.split_at_mut(values);
         let (scores, rest) = rest.split_at_mut(scores);
@@ -83,22 +83,22 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Keys as weights of one output channel each; values as weights whose inputs are the keys' scores.
-fn pack(room: &mut Room, k: &[f32], v: &[f32], width: usize, head: Range<usize>) {
+/// Packs each key as the weights of one output channel, and values as weights whose inputs are the keys' scores.
+fn pack(scratch: &mut HeadScratch, k: &[f32], v: &[f32], width: usize, head: Range<usize>) {
     let (length, head_width) = (k.len() / width, head.len());
-    room.keys.fill(0.0);
-    room.values.fill(0.0);
+    scratch.keys.fill(0.0);
+    scratch.values.fill(0.0);
     for (row, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
         for (channel, value) in k[head.clone()].iter().enumerate() {
-            room.keys[(row / BLOCK * head_width + channel) * BLOCK + row % BLOCK] = *value;
+            scratch.keys[(row / BLOCK * head_width + channel) * BLOCK + row % BLOCK] = *value;
         }
         for (block, values) in v[head.clone()].chunks(BLOCK).enumerate() {
-            room.values[(block * length + row) * BLOCK..][..values.len()].copy_from_slice(values);
+            scratch.values[(block * length + row) * BLOCK..][..values.len()].copy_from_slice(values);
         }
     }
 }
 
-/// `rows` rows of x, `stride` apart, times packed weights, into rows of `out_channels`.
+/// Multiplies `rows` rows of x, `stride` apart, by packed weights, into rows of `out_channels`.
 struct Product<'a> {
     x: &'a [f32],
     stride: usize,
@@ -127,7 +127,7 @@ impl Product<'_> {
     }
 }
 
-/// Takes one query's mixed values of one head: the query's place in the thread's rows, the head's channels.
+/// Receives one query's output of one head: the query's row within the thread's rows, and the head's channels.
 type Store<'a> = &'a mut dyn FnMut(usize, Range<usize>, &[f32]);
 
 impl RunStep for Attention {
@@ -138,43 +138,43 @@ impl RunStep for Attention {
         let [q, k, v] = [0, 1, 2].map(|index| &memory.floats(index)[..all]);
         let scale = 1.0 / (head_width as f32).sqrt();
         let kernels = context.kernels;
-        // One row as a column of pixels, so that threads divide the queries.
+        // The row is treated as a column of pixels, so that threads divide the queries.
         let layout = self.y.layout(tokens);
         let layout = super::layout::Layout { height: length, width: 1, ..layout };
         let threads = context.crew.threads();
         let attend = |rows: Range<usize>, scratch: &mut Scratch, store: Store| {
-            let mut room = Room::split(scratch, length, head_width);
+            let mut scratch = HeadScratch::split(scratch, length, head_width);
             let count = rows.len();
             for head in 0..self.heads {
                 let channels = head * head_width..(head + 1) * head_width;
-                pack(&mut room, k, v, width, channels.clone());
+                pack(&mut scratch, k, v, width, channels.clone());
                 let queries = &q[rows.start * width + channels.start..];
                 let scores = Product {
                     x: queries,
                     stride: width,
                     depth: head_width,
                     rows: count,
-                    weights: room.keys,
-                    zeros: room.zeros,
+                    weights: scratch.keys,
+                    zeros: scratch.zeros,
                     out_channels: length,
                 };
-                scores.run(kernels, room.scores);
-                for (row, scores) in rows.clone().zip(room.scores.chunks_exact_mut(length)) {
+                scores.run(kernels, scratch.scores);
+                for (row, scores) in rows.clone().zip(scratch.scores.chunks_exact_mut(length)) {
                     let seen = if self.causal { row + 1 } else { length };
                     softmax(kernels, &mut scores[..seen], scale);
                     scores[seen..].fill(0.0);
                 }
                 let mix = Product {
-                    x: room.scores,
+                    x: scratch.scores,
                     stride: length,
                     depth: length,
                     rows: count,
-                    weights: room.values,
-                    zeros: room.zeros,
+                    weights: scratch.values,
+                    zeros: scratch.zeros,
                     out_channels: head_width,
                 };
-                mix.run(kernels, room.mixed);
-                for (row, mixed) in room.mixed.chunks_exact(head_width).take(count).enumerate() {
+                mix.run(kernels, scratch.mixed);
+                for (row, mixed) in scratch.mixed.chunks_exact(head_width).take(count).enumerate() {
                     store(row, channels.clone(), mixed);
                 }
             }
@@ -202,6 +202,6 @@ impl RunStep for Attention {
 
     fn scratch_floats(&self, _prompts: usize) -> usize {
         let layout = self.q.layout(self.q.layout_width());
-        room_sizes(layout.height * layout.width, self.head_width()).iter().sum()
+        scratch_sizes(layout.height * layout.width, self.head_width()).iter().sum()
     }
 }

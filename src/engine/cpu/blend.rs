@@ -14,7 +14,7 @@ use crate::kernels::Kernels;
 use crate::kernels::elementwise::{Affine, ColumnTerms, RowTerm, TERMS, blend_columns, blend_rows_f32, blend_rows_u8};
 use crate::lower::steps::{Step, StepKind, StepList};
 
-/// One of the six terms: a low-resolution row or column, the tap, and what the product counts.
+/// One of the six terms: a low-resolution row or column, the tap, and the product's weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Term {
     source: usize,
@@ -40,7 +40,7 @@ fn terms(position: usize, size: usize, scale: usize) -> [Term; TERMS] {
     terms
 }
 
-/// The geometry of one blend: what each output row and column is made of.
+/// The geometry of one blend: the terms of each output row and column.
 pub(super) struct Blending {
     pub channels: usize,
     pub scale: usize,
@@ -98,7 +98,7 @@ impl Blending {
     ) {
         let terms = &self.rows[row];
         let length = self.width * TAPS * self.channels;
-        // A term that counts nothing reads the row of another: its own may not be there.
+        // A term of weight zero reads another term's row: its own may not exist.
         let (fallback, _) = self.sources(row);
         let at = |term: &Term| start(if term.weight == 0.0 { fallback } else { term.source });
         let first = |term: &Term| 3 * term.tap * self.channels;
@@ -140,7 +140,7 @@ pub(super) struct Blend {
 impl Blend {
     pub(crate) fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
         let StepKind::Blend { scale, bias, relu } = &step.kind else {
-            return Err(EngineError::Internal(format!("`{}` is no blend", step.name)));
+            return Err(EngineError::Internal(format!("`{}` is not a blend step", step.name)));
         };
         let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
         let Layout { height, width, channels, .. } = x.layout(0);
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
     use crate::engine::reference::interpolation;
 
-    /// The reference engine's dense matrices say the same.
+    /// Compares the terms with the reference engine's dense matrices.
     #[test]
     fn terms_are_those_of_the_reference() {
         for (size, scale) in [(1, 4), (2, 2), (5, 4), (7, 3), (14, 4)] {

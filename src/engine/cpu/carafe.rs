@@ -17,7 +17,7 @@ pub(super) struct Carafe {
 impl Carafe {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let StepKind::Carafe { scale } = step.kind else {
-            return Err(EngineError::Internal(format!("`{}` is no reassembly", step.name)));
+            return Err(EngineError::Internal(format!("`{}` is not a reassembly step", step.name)));
         };
         let [x, logits] = [0, 1].map(|index| Operand::read(list, step, index));
         Ok(Self { x, logits, y: Operand::written(list, step)?, scale })
@@ -31,15 +31,15 @@ impl RunStep for Carafe {
         let [sources, gates, _] = memory.reads;
         each_row(&self.y, memory, context, |kernels, row, out, scratch| {
             let (neighbours, rest) = scratch.split_at_mut(3 * self.x.row_elements());
-            let (weights, room) = rest.split_at_mut(self.logits.row_elements());
+            let (weights, converted) = rest.split_at_mut(self.logits.row_elements());
             let low = row / scale;
-            // The three rows below this one; what is outside the frame is left out below.
+            // The three source rows under this output row; those outside the frame are left out below.
             for (tap_row, slot) in neighbours.chunks_exact_mut(self.x.row_elements()).enumerate() {
                 if let Some(source) = (low + tap_row).checked_sub(1).filter(|source| *source < x.height) {
-                    slot.copy_from_slice(self.x.floats(kernels, sources, &x, source, room));
+                    slot.copy_from_slice(self.x.floats(kernels, sources, &x, source, converted));
                 }
             }
-            weights.copy_from_slice(self.logits.floats(kernels, gates, &logits, low, room));
+            weights.copy_from_slice(self.logits.floats(kernels, gates, &logits, low, converted));
             out.fill(0.0);
             for (column, weights) in weights.chunks_exact_mut(logits.channels).enumerate() {
                 softmax_taps(kernels, weights, places);
@@ -60,7 +60,7 @@ impl RunStep for Carafe {
     }
 
     fn scratch_floats(&self, _prompts: usize) -> usize {
-        let room = self.x.row_elements().max(self.logits.row_elements());
-        self.y.row_elements() + 3 * self.x.row_elements() + self.logits.row_elements() + room
+        let converted = self.x.row_elements().max(self.logits.row_elements());
+        self.y.row_elements() + 3 * self.x.row_elements() + self.logits.row_elements() + converted
     }
 }

@@ -9,7 +9,7 @@ use crate::kernels::conv::{Addend, BLOCK, ConvF32, ConvU8, EpilogueU8, GROUP, Ou
 use crate::lower::steps::{CHANNEL_GROUP, Element, Filters, Step, StepKind, StepList};
 use ndarray::Ix3;
 
-/// Lowering gives an image the channels that int8 kernels take at once.
+/// Lowering pads an image to the number of channels that int8 kernels read at once.
 const _: () = assert!(CHANNEL_GROUP == GROUP);
 
 pub(super) struct Convolution {
@@ -27,7 +27,7 @@ pub(super) struct Convolution {
     /// Rows x columns x channels, in units of the output.
     map: Option<Vec<f32>>,
     residual: Option<Residual>,
-    /// Pixels follow each other without a gap in what is read and written, so a product of one tap is one long row.
+    /// Inputs and outputs both have contiguous pixels, so a product of one tap is one long row.
     flat: bool,
 }
 
@@ -63,7 +63,7 @@ fn taps(kernel: usize, x: &Layout) -> Vec<usize> {
     (0..kernel * kernel).map(|tap| tap / kernel * x.row_stride() + tap % kernel * x.channels).collect()
 }
 
-/// What int8 arithmetic folds into a channel: the bias with the inputs' zero point, and the step from sums to outputs.
+/// The constants of a channel in int8 arithmetic: the bias with the inputs' zero point, and the multiplier from sums to outputs.
 ///
 /// value = x_scale * w_scale * (sum of w * stored - zero_point * sum of w) + b, divided by the output's scale.
 pub(super) fn fold_int8(
@@ -94,7 +94,7 @@ impl Convolution {
         kernels: Kernels,
     ) -> Result<Self, EngineError> {
         let StepKind::Convolution { filters, stride, padding, map, residual, relu } = &step.kind else {
-            return Err(EngineError::Internal(format!("`{}` is no product", step.name)));
+            return Err(EngineError::Internal(format!("`{}` is not a product step", step.name)));
         };
         let unsupported =
             |reason: &str| EngineError::Unsupported { node: step.name.clone(), reason: reason.to_string() };
@@ -137,7 +137,7 @@ impl Convolution {
             _ => return Err(unsupported("a product whose operands are of different kinds")),
         };
         if depth != x.channels {
-            return Err(unsupported("channels that are no whole groups"));
+            return Err(unsupported("channels that are not a multiple of the kernels' groups"));
         }
         let map =
             map.as_ref().map(|name| channels_last(source, name, if bytes { y_scale } else { 1.0 })).transpose()?;
@@ -164,12 +164,12 @@ impl Convolution {
         })
     }
 
-    /// For a run: as many pixels as the prompt has tokens, and one row where there are no gaps.
+    /// The window of a run: as many pixels as the prompt has tokens, and a single row if pixels are contiguous.
     fn layouts(&self, tokens: usize) -> (Layout, Layout, Option<Layout>) {
         let settle = |layout: Layout| {
             let layout = if self.per_token { layout.with_width(tokens) } else { layout };
             match self.flat {
-                // Threads divide rows, so the long row stands as a column of pixels.
+                // Threads divide rows, so the long row is treated as a column of pixels.
                 true => Layout { height: layout.height * layout.width, width: 1, ..layout },
                 false => layout,
             }
@@ -254,7 +254,7 @@ impl Convolution {
     }
 }
 
-/// What int8 sums become.
+/// The outputs of int8 sums.
 trait Output: Copy + Send {
     fn output(y: &mut [Self], zero_point: i32, relu: bool) -> OutputU8<'_>
     where
@@ -339,10 +339,10 @@ impl RunStep for Convolution {
     }
 }
 
-/// A constant map of channels x height x width as rows x columns x channels, divided by `scale`.
+/// Converts a constant map from channels x height x width to rows x columns x channels, divided by `scale`.
 fn channels_last(source: &WeightSource, name: &str, scale: f32) -> Result<Vec<f32>, EngineError> {
     let values = source.values(name)?;
-    let refuse = |_| EngineError::Internal(format!("weight `{name}` is no map"));
+    let refuse = |_| EngineError::Internal(format!("weight `{name}` is not a map"));
     let map = values.view().into_dimensionality::<Ix3>().map_err(refuse)?;
     Ok(map.permuted_axes([1, 2, 0]).iter().map(|value| value / scale).collect())
 }

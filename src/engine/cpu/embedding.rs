@@ -1,5 +1,5 @@
-//! Rows of a table for a prompt's tokens. The table is the largest weight of a small model and few of its rows are read,
-//! so it stays where it is.
+//! Looks up table rows for a prompt's tokens. The table is the largest weight of a small model and few of its rows are read, so
+//! it is read in place.
 
 use super::EngineError;
 use super::rows::{Operand, each_row};
@@ -18,7 +18,7 @@ pub(super) struct Embedding {
 
 enum Table {
     Owned(Vec<f32>),
-    /// A tensor of a bundle, and in int8 the scale of each row.
+    /// The table's tensor in the bundle, and in int8 the scale of each row.
     Mapped {
         bundle: Arc<Bundle>,
         name: String,
@@ -29,7 +29,7 @@ enum Table {
 impl Embedding {
     pub(crate) fn prepare(list: &StepList, step: &Step, source: &WeightSource) -> Result<Self, EngineError> {
         let StepKind::Embed { table: name } = &step.kind else {
-            return Err(EngineError::Internal(format!("`{}` is no embedding", step.name)));
+            return Err(EngineError::Internal(format!("`{}` is not an embedding step", step.name)));
         };
         let y = Operand::written(list, step)?;
         let table = match source {

@@ -1,4 +1,4 @@
-//! Pixels in memory, and how the threads of a step divide them.
+//! The layout of pixels in memory, and their division among the threads of a step.
 
 use crate::kernels::MAX_THREADS;
 use crate::kernels::conv::Target;
@@ -14,7 +14,7 @@ pub(super) struct Layout {
     pub width: usize,
     pub channels: usize,
     pub border: usize,
-    /// How bytes are values; of f32 the identity.
+    /// Scale and zero point of bytes; the identity for f32.
     pub grid: Affine,
 }
 
@@ -28,7 +28,7 @@ impl Layout {
         Self { height, width, channels, border, grid }
     }
 
-    /// Of a tensor with a pixel for each token.
+    /// The layout of a tensor with one pixel for each token.
     pub(crate) fn with_width(self, width: usize) -> Self {
         Self { width, ..self }
     }
@@ -72,7 +72,7 @@ impl<T: Copy> Rows<'_, T> {
         &mut self.elements[range.start - self.first_element..range.end - self.first_element]
     }
 
-    /// Fills what lies around the pixels of these rows.
+    /// Fills the border around the pixels of these rows.
     pub(crate) fn fill_border(&mut self, value: T) {
         let Layout { border, channels, height, .. } = self.layout;
         if border == 0 {
@@ -111,7 +111,7 @@ pub(super) fn divide<T>(elements: &mut [T], layout: Layout, threads: usize) -> F
         let end = below * layout.row_stride();
         let (part, remaining) = rest.split_at_mut(end - first_element);
         rest = remaining;
-        // There are never more parts than room.
+        // The vector has room for the most parts.
         let _ = parts.push(Rows { rows, elements: part, first_element, layout });
         first_element = end;
     }

@@ -1,5 +1,4 @@
-//! One stretch of memory for all tensors of a step list: each has its place for as long as it is needed, and places are
-//! used again.
+//! Plans one block of memory for all tensors of a step list: tensors that are not needed at the same time share memory.
 
 use crate::lower::steps::{StepList, Tensor, TensorId};
 use std::ops::Range;
@@ -7,7 +6,7 @@ use std::ops::Range;
 /// Places start at multiples of a cache line, which is also the widest vector.
 const ALIGNMENT: usize = 64;
 
-/// Where a step list's tensors lie.
+/// The places of a step list's tensors.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     ranges: Vec<Range<usize>>,
@@ -20,8 +19,8 @@ pub(super) fn tensor_bytes(tensor: &Tensor) -> usize {
 }
 
 impl Places {
-    /// Largest tensors first, each at the lowest place that is free while it lives (Pisarchyk and Lee, "Efficient Memory
-    /// Management for Deep Neural Net Inference", 2020: greedy by size).
+    /// Places the largest tensors first, each at the lowest offset that is free during its lifetime (Pisarchyk and Lee,
+    /// "Efficient Memory Management for Deep Neural Net Inference", 2020: greedy by size).
     pub(crate) fn plan(list: &StepList) -> Self {
         let lives = list.lifetimes();
         let mut order: Vec<usize> = (0..list.tensors.len()).filter(|index| lives[*index].is_some()).collect();
@@ -70,7 +69,7 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    /// What an arena of a length takes.
+    /// The allocated bytes of an arena of this length.
     pub(crate) fn bytes_of(length: usize) -> usize {
         length + ALIGNMENT
     }

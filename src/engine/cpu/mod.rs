@@ -1,7 +1,7 @@
 //! The fast engine: a list of fused steps over channels-last tensors, on SIMD kernels and threads of its own.
 //!
-//! All memory is laid out when the engine and a workspace are made. Once a workspace is warm (as many prompts were run as
-//! now), a frame allocates nothing. Threads divide a step's rows by a fixed rule and each output is summed by one thread in
+//! All memory is planned when the engine and a workspace are created. Once a workspace is warm (at least as many prompts were run
+//! before), a frame allocates nothing. Threads divide a step's rows by a fixed rule and each output is summed by one thread in
 //! one order, so results are the same bits for any number of them.
 
 mod attention;
@@ -27,37 +27,40 @@ pub use weights::WeightSource;
 
 use super::{EngineError, EngineOptions, Limit, PromptKernel, StepTime, ThreadRole};
 use crate::graph::{self, Graph, Head, Parts, Shape, TAPS};
-use crate::kernels::{Crew, Kernels};
+use crate::kernels::{Crew, Kernels, MAX_THREADS};
 use crate::lower::steps::{StepKind, lower, settle};
 use ndarray::{ArrayView2, ShapeBuilder};
-use program::{PassInput, Program, Room};
+use program::{PassInput, PassMemory, Program};
 use std::sync::{Mutex, PoisonError};
 
 /// The most prompts of one image pass.
 pub const MAX_PROMPTS: usize = 256;
 
-/// A network made ready for this CPU. Shared freely; threads run it one frame at a time, each in its own
-/// [`CpuWorkspace`].
+/// A network prepared for this CPU. Threads can share it and run it, each in its own [`CpuWorkspace`].
 pub struct CpuEngine {
     kernels: Kernels,
     image: Program,
     prompt: Program,
-    /// Channels of the features, rows and columns of the logits, of each head.
+    /// Each head's channels of features, and rows and columns of logits.
     heads: Vec<[usize; 3]>,
-    /// Which output of `prompt` each head's kernel is.
+    /// The index of each head's kernel among the outputs of `prompt`.
     vectors: Vec<usize>,
-    crew: Mutex<Crew>,
-    /// What prompts are encoded in: by the calling thread alone, so that no frame waits for the crew meanwhile.
-    prompt_room: Mutex<(Room, Crew)>,
+    /// The threads that share a pass if there is more than one; passes then take turns. `None`: each pass runs on its caller's
+    /// thread, and any number of passes run at once.
+    crew: Option<Mutex<Crew>>,
+    /// The memory for encoding prompts, which the calling thread does alone, so that frames do not wait for the crew.
+    prompt_memory: Mutex<(PassMemory, Crew)>,
     threads: usize,
 }
 
 /// The memory of one caller's runs.
 #[derive(Default)]
 pub struct CpuWorkspace {
-    room: Room,
+    memory: PassMemory,
     heads: Vec<HeadRun>,
     nanoseconds: Vec<u64>,
+    /// Runs a pass on its caller's thread.
+    alone: Crew,
 }
 
 impl CpuWorkspace {
@@ -70,7 +73,7 @@ impl CpuEngine {
     /// Lowers a network's image and prompt parts and binds their weights.
     ///
     /// # Errors
-    /// [`EngineError::Unsupported`] where no step is known for a node, and the reference engine may serve.
+    /// [`EngineError::Unsupported`] if a node has no step here; the reference engine may run it.
     pub fn new(graph: &Graph, source: WeightSource, options: &EngineOptions) -> Result<Self, EngineError> {
         let kernels = match options.isa {
             Some(isa) => Kernels::new(isa).ok_or(crate::kernels::IsaError::Missing { isa })?,
@@ -89,21 +92,27 @@ impl CpuEngine {
             (Shape::Vector { width }, Shape::Map { height, width: columns, .. }) => {
                 Ok([(width - 1) / TAPS - 1, height, columns])
             }
-            _ => Err(EngineError::Internal("a head whose kernel is no vector".into())),
+            _ => Err(EngineError::Internal("a head whose kernel is not a vector".into())),
         };
+        let threads = options.threads.max(1);
+        if threads > MAX_THREADS {
+            return Err(EngineError::Threads { threads, reason: format!("at most {MAX_THREADS} share a pass") });
+        }
         let hook = options.on_thread_start.clone();
         let on_start = move |index| hook.iter().for_each(|hook| hook.run(ThreadRole::Worker { index }));
-        let crew = Crew::new(options.threads, on_start).map_err(EngineError::threads(options.threads))?;
-        let alone = Crew::new(1, |_| ()).map_err(EngineError::threads(1))?;
+        let crew = match threads {
+            1 => None,
+            _ => Some(Mutex::new(Crew::new(threads, on_start).map_err(EngineError::threads(threads))?)),
+        };
         let engine = Self {
             kernels,
             image: Program::new(&image_list, &source, kernels)?,
             prompt: Program::new(&prompt_list, &source, kernels)?,
             heads: heads.iter().map(shape).collect::<Result<_, _>>()?,
             vectors: parts.vectors_of_heads(),
-            threads: crew.threads(),
-            crew: Mutex::new(crew),
-            prompt_room: Mutex::new((Room::default(), alone)),
+            threads,
+            crew,
+            prompt_memory: Mutex::new((PassMemory::default(), Crew::alone())),
         };
         log::debug!(
             "fast engine on {}: {} steps an image, {:.1} MB of tensors, {:.1} MB of weights of its own",
@@ -123,13 +132,13 @@ impl CpuEngine {
         self.threads
     }
 
-    /// Bytes that the engine and one workspace hold once warm: weights that are not in the bundle, tensors, logits.
+    /// Bytes of the engine and one warm workspace: weights that are not in the bundle, tensors, logits.
     pub(super) fn memory_bytes(&self, prompts: usize) -> usize {
         let heads = self.heads.iter().map(|head| HeadRun::bytes(*head, prompts));
         self.image.owned_bytes()
             + self.prompt.owned_bytes()
-            + self.image.room_bytes(self.threads, prompts)
-            + self.prompt.room_bytes(1, 0)
+            + self.image.working_bytes(self.threads, prompts)
+            + self.prompt.working_bytes(1, 0)
             + heads.sum::<usize>()
     }
 
@@ -139,15 +148,15 @@ impl CpuEngine {
 
     /// Runs the text encoder on checked tokens, the end of text last.
     pub(super) fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
-        // A panic elsewhere leaves memory whose content the next run overwrites.
-        let mut guard = self.prompt_room.lock().unwrap_or_else(PoisonError::into_inner);
-        let (room, crew) = &mut *guard;
-        self.prompt.make_room(room, 1, 0);
-        self.prompt.run(room, self.kernels, crew, PassInput { tokens, ..PassInput::default() }, &mut [], None)?;
-        let vectors = self.vectors.iter().map(|place| self.prompt.output(room, *place).map(Into::into));
+        // The next run overwrites whatever a panic left in this memory.
+        let mut guard = self.prompt_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let (memory, crew) = &mut *guard;
+        self.prompt.reserve(memory, 1, 0);
+        self.prompt.run(memory, self.kernels, crew, PassInput { tokens, ..PassInput::default() }, &mut [], None)?;
+        let vectors = self.vectors.iter().map(|place| self.prompt.output(memory, *place).map(Into::into));
         let vectors = vectors.collect::<Option<_>>();
-        let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
-        Ok(PromptKernel { vectors, ..PromptKernel::default() })
+        let vectors = vectors.ok_or_else(|| EngineError::Internal("the prompt's kernel is missing".into()))?;
+        Ok(PromptKernel::new(vectors))
     }
 
     /// Runs a checked image for all prompts; the logits stay in the workspace.
@@ -168,11 +177,12 @@ impl CpuEngine {
             let kernels = prompts.clone().map(|prompt| prompt.vectors.get(index).map_or(&[][..], |vector| vector));
             head.set_prompts(*channels, *rows, *columns, kernels)?;
         }
-        self.image.make_room(&mut workspace.room, self.threads, count);
-        let mut crew = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
+        self.image.reserve(&mut workspace.memory, self.threads, count);
+        let mut shared = self.crew.as_ref().map(|crew| crew.lock().unwrap_or_else(PoisonError::into_inner));
+        let crew = shared.as_deref_mut().unwrap_or(&mut workspace.alone);
         let nanoseconds = timed.then_some(&mut workspace.nanoseconds);
         let input = PassInput { image, limit: Some(limit), ..PassInput::default() };
-        self.image.run(&mut workspace.room, self.kernels, &mut crew, input, &mut workspace.heads, nanoseconds)
+        self.image.run(&mut workspace.memory, self.kernels, crew, input, &mut workspace.heads, nanoseconds)
     }
 
     /// The steps of the image pass, with the times of a workspace's last timed run.

@@ -12,7 +12,7 @@ fn internal(step: &Step, what: &str) -> EngineError {
     EngineError::Internal(format!("step `{}` {what}", step.name))
 }
 
-/// The image into channels-last.
+/// Converts the image to channels-last.
 pub(super) struct LoadImage {
     y: Operand,
 }
@@ -42,7 +42,7 @@ impl RunStep for LoadImage {
     }
 }
 
-/// A map times a mask, into a part of each pixel's channels.
+/// Multiplies a map by a mask, into a part of each pixel's channels.
 pub(super) struct Gate {
     x: Operand,
     logits: Operand,
@@ -55,13 +55,15 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
-        let StepKind::Gate { complement, mask_grid } = step.kind else { return Err(internal(step, "is no gate")) };
+        let StepKind::Gate { complement, mask_grid } = step.kind else {
+            return Err(internal(step, "is not a gate step"));
+        };
         let [x, logits] = [0, 1].map(|index| Operand::read(list, step, index));
         let (y, first_channel) = Operand::written_part(list, step)?;
         if x.is_u8 != y.is_u8 || logits.is_u8 != y.is_u8 {
             return Err(EngineError::Unsupported {
                 node: step.name.clone(),
-                reason: "a gate of operands of different kinds".into(),
+                reason: "a gate whose operands differ in type".into(),
             });
         }
         let masks = masks(logits.layout(0).grid, mask_grid, complement);
@@ -69,7 +71,7 @@ impl Gate {
     }
 }
 
-/// The sigmoid of each byte, rounded to its own grid where it has one.
+/// The sigmoid of each byte, rounded to the mask's scale and zero point if it has them.
 fn masks(logits: kernel::Affine, mask_grid: Option<Grid>, complement: bool) -> [f32; 256] {
     std::array::from_fn(|stored| {
         let logit = (stored as f32 - logits.zero_point) * logits.scale;
@@ -106,7 +108,7 @@ impl RunStep for Gate {
     }
 }
 
-/// The sum of two tensors.
+/// Adds two tensors.
 pub(super) struct Add {
     a: Operand,
     b: Operand,
@@ -116,7 +118,7 @@ pub(super) struct Add {
 
 impl Add {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
-        let StepKind::Add { relu } = step.kind else { return Err(internal(step, "is no sum")) };
+        let StepKind::Add { relu } = step.kind else { return Err(internal(step, "is not an addition step")) };
         let [a, b] = [0, 1].map(|index| Operand::read(list, step, index));
         Ok(Self { a, b, y: Operand::written(list, step)?, relu })
     }
@@ -135,9 +137,9 @@ impl RunStep for Add {
         }
         let relu = self.relu;
         each_row(&self.y, memory, context, |kernels, row, out, scratch| {
-            let (room_a, room_b) = scratch.split_at_mut(self.a.row_elements());
-            let first = self.a.floats(kernels, first, &a, row, room_a);
-            let second = self.b.floats(kernels, second, &b, row, room_b);
+            let (converted_a, converted_b) = scratch.split_at_mut(self.a.row_elements());
+            let first = self.a.floats(kernels, first, &a, row, converted_a);
+            let second = self.b.floats(kernels, second, &b, row, converted_b);
             kernel::add_f32(kernels, first, second, relu, out);
         })
     }
@@ -147,7 +149,7 @@ impl RunStep for Add {
     }
 }
 
-/// The same values in another element, into a part of each pixel's channels.
+/// Converts values to another element type, into a part of each pixel's channels.
 pub(super) struct Convert {
     x: Operand,
     y: Operand,
@@ -225,7 +227,7 @@ impl Rowwise {
                 let skipped = skip * x.layout(0).channels;
                 Function::AddPositions { table: values.iter().copied().skip(skipped).collect() }
             }
-            _ => return Err(internal(step, "is no function of rows")),
+            _ => return Err(internal(step, "is not a row function")),
         };
         Ok(Self { x, y: Operand::written(list, step)?, function })
     }
@@ -278,10 +280,13 @@ const MAX_POOL: usize = 8;
 
 impl AveragePool {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
-        let StepKind::AveragePool { size } = step.kind else { return Err(internal(step, "is no pool")) };
+        let StepKind::AveragePool { size } = step.kind else { return Err(internal(step, "is not a pooling step")) };
         let (x, (y, first_channel)) = (Operand::read(list, step, 0), Operand::written_part(list, step)?);
         if size > MAX_POOL || x.is_u8 != y.is_u8 {
-            return Err(EngineError::Unsupported { node: step.name.clone(), reason: "an unusual pool".into() });
+            return Err(EngineError::Unsupported {
+                node: step.name.clone(),
+                reason: "a pooling window of an unsupported size".into(),
+            });
         }
         Ok(Self { x, y, first_channel, size })
     }

@@ -1,4 +1,4 @@
-//! A step list made ready: every step with its weights and its memory's place.
+//! A step list prepared for running: each step with its weights and the place of its tensors in memory.
 
 use super::attention::Attention;
 use super::blend::Blend;
@@ -27,32 +27,32 @@ struct ReadyStep {
     work: Box<dyn RunStep>,
 }
 
-/// Ready to run; shared by all who run it, each in memory of their own.
+/// The prepared steps; runs on several threads share it, each in memory of its own.
 pub(super) struct Program {
     steps: Vec<ReadyStep>,
     bytes: usize,
     outputs: Vec<(Range<usize>, Layout, Element)>,
 }
 
-/// What a run of a program is given.
+/// The input of one run.
 #[derive(Clone, Copy, Default)]
 pub(super) struct PassInput<'a> {
     /// The image, three planes of normalised numbers; empty where a prompt runs.
     pub image: &'a [f32],
     /// The prompt's token ids; empty where an image runs.
     pub tokens: &'a [u32],
-    /// What ends the run before its end.
+    /// The limit that can end the run early.
     pub limit: Option<&'a Limit>,
 }
 
-/// What a run of a program works in.
+/// The memory of one run.
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct PassMemory {
     arena: Option<Arena>,
     scratch: Vec<Scratch>,
 }
 
-/// What reports call a kind of step.
+/// The name of a kind of step in reports.
 pub(in crate::engine) fn kind_name(kind: &StepKind) -> &'static str {
     match kind {
         StepKind::LoadImage => "load_image",
@@ -130,18 +130,18 @@ impl Program {
         })
     }
 
-    /// Bytes of the memory that a run works in, without the threads' own.
+    /// Bytes of a run's tensors, without the threads' scratch memory.
     pub(crate) fn arena_bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes of weights that are held in memory of their own.
+    /// Bytes of weights outside the bundle.
     pub(crate) fn owned_bytes(&self) -> usize {
         self.steps.iter().map(|step| step.work.owned_bytes()).sum()
     }
 
-    /// Bytes of a run's memory: tensors and the threads' own.
-    pub(crate) fn room_bytes(&self, threads: usize, prompts: usize) -> usize {
+    /// Bytes of a run's memory: tensors and the threads' scratch memory.
+    pub(crate) fn working_bytes(&self, threads: usize, prompts: usize) -> usize {
         Arena::bytes_of(self.bytes) + threads * self.scratch_floats(prompts) * size_of::<f32>()
     }
 
@@ -149,35 +149,35 @@ impl Program {
         self.steps.iter().map(|step| step.work.scratch_floats(prompts)).max().unwrap_or(0)
     }
 
-    /// Makes room for a number of threads and prompts. Allocates where it has not been as much before.
-    pub(crate) fn make_room(&self, room: &mut Room, threads: usize, prompts: usize) {
-        if room.arena.as_ref().is_none_or(|arena| arena.len() < self.bytes) {
-            room.arena = Some(Arena::new(self.bytes));
+    /// Prepares memory for this many threads and prompts. Allocates only if earlier runs needed less.
+    pub(crate) fn reserve(&self, memory: &mut PassMemory, threads: usize, prompts: usize) {
+        if memory.arena.as_ref().is_none_or(|arena| arena.len() < self.bytes) {
+            memory.arena = Some(Arena::new(self.bytes));
         }
         let floats = self.scratch_floats(prompts);
-        if room.scratch.len() < threads {
-            room.scratch.resize_with(threads, Scratch::default);
+        if memory.scratch.len() < threads {
+            memory.scratch.resize_with(threads, Scratch::default);
         }
-        for scratch in room.scratch.iter_mut().filter(|scratch| scratch.floats.len() < floats) {
+        for scratch in memory.scratch.iter_mut().filter(|scratch| scratch.floats.len() < floats) {
             scratch.floats.resize(floats, 0.0);
         }
     }
 
-    /// Runs all steps. `timed` gets the nanoseconds of each where it is as long as the list.
+    /// Runs all steps. `timed` receives the nanoseconds of each if it is as long as the list.
     pub(crate) fn run(
         &self,
-        room: &mut Room,
+        memory: &mut PassMemory,
         kernels: Kernels,
         crew: &mut Crew,
         PassInput { image, tokens, limit }: PassInput<'_>,
         heads: &mut [HeadRun],
         mut timed: Option<&mut Vec<u64>>,
     ) -> Result<(), EngineError> {
-        let Some(arena) = &mut room.arena else { return Err(EngineError::Internal("a run without room".into())) };
+        let Some(arena) = &mut memory.arena else { return Err(EngineError::Internal("a run without an arena".into())) };
         if let Some(timed) = &mut timed {
             timed.clear();
         }
-        let mut context = Context { kernels, crew, scratch: &mut room.scratch, image, tokens, heads };
+        let mut context = Context { kernels, crew, scratch: &mut memory.scratch, image, tokens, heads };
         for step in &self.steps {
             limit.map_or(Ok(()), Limit::check)?;
             let begun = timed.is_some().then(Instant::now);
@@ -191,9 +191,9 @@ impl Program {
     }
 
     /// An output's values after a run, in f32, pixel by pixel.
-    pub(crate) fn output(&self, room: &mut Room, index: usize) -> Option<Vec<f32>> {
+    pub(crate) fn output(&self, memory: &mut PassMemory, index: usize) -> Option<Vec<f32>> {
         let (range, layout, element) = self.outputs.get(index)?;
-        let bytes = &room.arena.as_mut()?.bytes()[range.clone()];
+        let bytes = &memory.arena.as_mut()?.bytes()[range.clone()];
         let mut values = Vec::with_capacity(layout.height * layout.width * layout.channels);
         for row in 0..layout.height {
             match element {

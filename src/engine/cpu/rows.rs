@@ -1,4 +1,4 @@
-//! Steps run row by row: what they read, how rows are dealt to threads, and how floats become what is stored.
+//! Runs steps row by row: reads rows as floats, distributes rows over threads, and stores floats in the output's type.
 
 use super::EngineError;
 use super::layout::{Layout, Rows, divide};
@@ -25,24 +25,24 @@ impl Operand {
         Self::of(list.tensor(step.reads[index]))
     }
 
-    /// What a step writes, which it must be the only one to write.
+    /// The tensor that a step writes; fails if another step writes to it too.
     pub(crate) fn written(list: &StepList, step: &Step) -> Result<Self, EngineError> {
         let tensor = step.destination()?.tensor;
         let writes = |other: &&Step| other.writes.is_some_and(|written| written.tensor == tensor);
         if list.steps.iter().filter(writes).count() > 1 {
-            let reason = "a part of a concatenation that is computed in this way".into();
+            let reason = "a part of a concatenation that is computed row by row".into();
             return Err(EngineError::Unsupported { node: step.name.clone(), reason });
         }
         Ok(Self::of(list.tensor(tensor)))
     }
 
-    /// What a step writes, be it a part of each pixel's channels, and the first of them.
+    /// The tensor that a step writes, possibly only a part of each pixel's channels, and the first of these.
     pub(crate) fn written_part(list: &StepList, step: &Step) -> Result<(Self, usize), EngineError> {
         let written = step.destination()?;
         Ok((Self::of(list.tensor(written.tensor)), written.first_channel))
     }
 
-    /// For a prompt of `tokens` tokens; of an image's tensors always the same.
+    /// The layout for a prompt of `tokens` tokens; an image's tensors have the same layout for all.
     pub(crate) fn layout(&self, tokens: usize) -> Layout {
         if self.per_token { self.full.with_width(tokens) } else { self.full }
     }
@@ -57,20 +57,20 @@ impl Operand {
         self.full.width * self.full.channels
     }
 
-    /// A row's pixels as floats: where they lie, or `room` with their values.
+    /// A row's pixels as floats: borrowed, or converted into `converted`.
     pub(crate) fn floats<'a>(
         &self,
         kernels: Kernels,
         memory: &'a [u8],
         layout: &Layout,
         row: usize,
-        room: &'a mut [f32],
+        converted: &'a mut [f32],
     ) -> &'a [f32] {
         let pixels = layout.pixels(row);
         if self.is_u8 {
-            let room = &mut room[..pixels.len()];
-            dequantize(kernels, &memory[pixels], layout.grid, room);
-            room
+            let converted = &mut converted[..pixels.len()];
+            dequantize(kernels, &memory[pixels], layout.grid, converted);
+            converted
         } else {
             let all: &[f32] = bytemuck::cast_slice(memory);
             &all[pixels]
@@ -78,7 +78,7 @@ impl Operand {
     }
 }
 
-/// Deals the rows of an output to the threads, each with its own memory.
+/// Distributes the rows of an output over the threads, each with its own memory.
 pub(super) fn deal<'a, T>(
     elements: &'a mut [T],
     layout: Layout,
@@ -123,8 +123,8 @@ pub(super) fn each_row_f32(
     });
 }
 
-/// Computes each row in f32 and stores it as the output wants it. In bytes the row is computed in the thread's own memory
-/// first: `work` gets what lies behind it, so the scratch has to hold one row more.
+/// Computes each row in f32 and stores it in the output's type. For an output in bytes the row is first computed in the thread's
+/// scratch memory: `work` gets the memory behind it, so the scratch must hold one more row.
 pub(super) fn each_row(
     y: &Operand,
     memory: StepMemory,

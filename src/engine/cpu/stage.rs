@@ -1,6 +1,6 @@
-//! One value of a network by itself, to compare engines stage by stage.
+//! Computes a single intermediate value of a network, to compare engines stage by stage.
 
-use super::program::{PassInput, Program, Room};
+use super::program::{PassInput, PassMemory, Program};
 use super::weights::WeightSource;
 use crate::engine::EngineError;
 use crate::graph::{Graph, NodeId, Shape, stage};
@@ -8,8 +8,8 @@ use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{lower, settle};
 use ndarray::{ArrayD, IxDyn};
 
-/// Runs the steps from the image up to a node, and yields its value as the graph shapes it (channels first). `None` where
-/// no step stores it: what is inside a fused step, and what depends on tokens.
+/// Runs the steps from the image up to a node, and returns its value in the graph's shape (channels first). `None` if no step
+/// stores it: values inside a fused step, and values that depend on tokens.
 pub fn stored_value(
     graph: &Graph,
     source: WeightSource,
@@ -20,11 +20,10 @@ pub fn stored_value(
     let part = graph.subgraph(&[graph.find(stage::IMAGE)?], &[node])?;
     let Ok(list) = lower(&part) else { return Ok(None) };
     let program = Program::new(&settle(list, |filters| source.is_int8(filters)), &source, kernels)?;
-    let threads = EngineError::threads(1);
-    let (mut room, mut crew) = (Room::default(), Crew::new(1, |_| ()).map_err(threads)?);
-    program.make_room(&mut room, 1, 0);
-    program.run(&mut room, kernels, &mut crew, PassInput { image, ..PassInput::default() }, &mut [], None)?;
-    let Some(values) = program.output(&mut room, 0) else { return Ok(None) };
+    let (mut memory, mut crew) = (PassMemory::default(), Crew::alone());
+    program.reserve(&mut memory, 1, 0);
+    program.run(&mut memory, kernels, &mut crew, PassInput { image, ..PassInput::default() }, &mut [], None)?;
+    let Some(values) = program.output(&mut memory, 0) else { return Ok(None) };
     let misfit = |error: ndarray::ShapeError| EngineError::Internal(error.to_string());
     let array = match graph.node(node).shape {
         Shape::Map { channels, height, width } => {

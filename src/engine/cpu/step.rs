@@ -1,4 +1,4 @@
-//! What a step of the network gets when it runs: its tensors' memory, the threads, and what comes from outside.
+//! The interface of a runnable step: the memory of its tensors, the threads, and the run's inputs.
 
 use super::EngineError;
 use crate::kernels::{Crew, Kernels};
@@ -8,7 +8,7 @@ use std::ops::Range;
 pub(super) trait RunStep: Send + Sync {
     fn run(&self, memory: StepMemory<'_>, context: &mut Context<'_>) -> Result<(), EngineError>;
 
-    /// Floats that each thread needs for itself, for a number of prompts.
+    /// Floats of scratch memory that each thread needs for this many prompts.
     fn scratch_floats(&self, _prompts: usize) -> usize {
         0
     }
@@ -34,7 +34,7 @@ pub(super) struct Scratch {
     pub floats: Vec<f32>,
 }
 
-/// What a run knows beside the tensors.
+/// The data of a run other than tensors.
 pub(super) struct Context<'a> {
     pub kernels: Kernels,
     pub crew: &'a mut Crew,
@@ -44,22 +44,22 @@ pub(super) struct Context<'a> {
     pub image: &'a [f32],
     /// The prompt's token ids; empty where an image runs.
     pub tokens: &'a [u32],
-    /// For each head, the sentences' kernels as the tail wants them, and where its logits go.
+    /// For each head, the prompts' kernels as packed for the tail, and the memory for its logits.
     pub heads: &'a mut [HeadRun],
 }
 
-/// One head's side of an image pass, for all prompts together.
+/// One head's data in an image pass, for all prompts together.
 #[derive(Debug, Default)]
 pub struct HeadRun {
     /// Nine columns a prompt, packed for the kernels.
     pub(super) packed: Vec<f32>,
-    /// What each tap adds inside the frame, nine a prompt, filled up to whole blocks.
+    /// The constant that each tap adds inside the frame, nine a prompt, padded to whole blocks.
     pub(super) constants: Vec<f32>,
     /// One for each prompt.
     pub(super) biases: Vec<f32>,
     /// Rows x prompts x columns.
     pub(super) logits: Vec<f32>,
-    /// What the tail took.
+    /// The time of the tail.
     pub(super) seconds: f64,
 }
 

@@ -29,7 +29,7 @@ pub(super) struct PromptTail {
     in_channels: usize,
     arithmetic: Arithmetic,
     blending: Blending,
-    /// How products are stored: bytes on a grid, or floats.
+    /// The type of stored products: bytes with scale and zero point, or floats.
     grid: Option<Affine>,
     ring_rows: usize,
 }
@@ -39,7 +39,7 @@ enum Arithmetic {
     F32 { weights: Packed<f32>, bias: Vec<f32> },
 }
 
-/// Columns of features that are made at a time: they stay in the nearest cache until the dot products have read them.
+/// Columns of features computed at a time: they stay in the first-level cache until the dot products have read them.
 const COLUMNS: usize = 28;
 /// Rows of dot products that a logit sums over.
 const DOT_ROWS: usize = 3;
@@ -52,7 +52,7 @@ impl PromptTail {
         kernels: Kernels,
     ) -> Result<Self, EngineError> {
         let StepKind::PromptTail { filters, products, scale, bias, head } = &step.kind else {
-            return Err(EngineError::Internal(format!("`{}` is no tail", step.name)));
+            return Err(EngineError::Internal(format!("`{}` is not a tail step", step.name)));
         };
         let x = Operand::read(list, step, 0);
         let Layout { height, width, .. } = x.layout(0);
@@ -71,10 +71,10 @@ impl PromptTail {
         } else if !x.is_u8 && grid.is_none() {
             Arithmetic::F32 { weights: source.f32(filters, filters.in_channels)?, bias: padded(Vec::new(), out) }
         } else {
-            return Err(unsupported("products whose operands are of different kinds"));
+            return Err(unsupported("products whose operands differ in type"));
         };
         if x.layout(0).channels != filters.in_channels {
-            return Err(unsupported("channels that are no whole groups"));
+            return Err(unsupported("channels that are not a multiple of the kernels' groups"));
         }
         let bias = bias.as_ref().map(|name| Ok::<_, EngineError>(source.values(name)?.iter().copied().collect()));
         let channels = out / TAPS;
@@ -85,7 +85,7 @@ impl PromptTail {
         Ok(Self { x, head: *head, channels, in_channels: filters.in_channels, arithmetic, blending, grid, ring_rows })
     }
 
-    /// Edge of the logits' map along a row.
+    /// The number of logits in a row.
     fn columns(&self) -> usize {
         self.blending.width * self.blending.scale
     }
@@ -105,15 +105,15 @@ impl PromptTail {
     }
 }
 
-/// A sentence's kernel (9 x channels weights, nine constants, a bias) beside others, packed for the kernels.
+/// Packs the prompts' kernels (9 x channels weights, nine constants and a bias each) side by side.
 impl HeadRun {
-    /// What it takes for a head of so many channels, rows and columns, and so many prompts.
+    /// The bytes for a head of this many channels, rows and columns, and this many prompts.
     pub(super) fn bytes([channels, rows, columns]: [usize; 3], prompts: usize) -> usize {
         let padded = blocks(TAPS * prompts) * BLOCK;
         (padded * channels + padded + prompts + rows * prompts * columns) * size_of::<f32>()
     }
 
-    /// Takes the prompts of a frame. Allocates only where there are more of them than ever before.
+    /// Sets the prompts of a frame. Allocates only if there are more of them than before.
     pub(super) fn set_prompts<'k>(
         &mut self,
         channels: usize,
@@ -131,7 +131,7 @@ impl HeadRun {
         self.logits.resize(rows * kernels.len() * columns, 0.0);
         for (prompt, kernel) in kernels.enumerate() {
             if kernel.len() != TAPS * channels + TAPS + 1 {
-                return Err(EngineError::Internal(format!("a prompt's kernel of {} numbers", kernel.len())));
+                return Err(EngineError::Internal(format!("a prompt's kernel has {} numbers", kernel.len())));
             }
             for tap in 0..TAPS {
                 let output = prompt * TAPS + tap;
@@ -147,10 +147,10 @@ impl HeadRun {
     }
 }
 
-/// A thread's memory while it runs its band.
+/// The memory of a thread that runs its band.
 struct Band<'a> {
     ring: &'a mut [f32],
-    /// The rows of products that the ring holds end here.
+    /// The end of the range of product rows in the ring.
     computed: usize,
     mixed: &'a mut [f32],
     features: &'a mut [f32],
@@ -277,7 +277,7 @@ impl PromptTail {
     }
 }
 
-/// What a frame asks for.
+/// The prompts of the frame.
 struct Prompts<'a> {
     count: usize,
     packed: &'a [f32],

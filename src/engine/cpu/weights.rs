@@ -1,4 +1,4 @@
-//! Weights in the kernels' order: mapped from a bundle that holds them so, or packed here.
+//! Weights in the kernels' order: mapped from a bundle that stores them in this order, or packed here.
 
 use super::EngineError;
 use crate::bundle::{Bundle, Dtype};
@@ -12,12 +12,12 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where a network's weights come from.
+/// The source of a network's weights.
 #[derive(Clone, Copy)]
 pub enum WeightSource<'a> {
     /// In f32, by name.
     Memory(&'a Weights),
-    /// An open bundle, which the engine keeps: weights that lie there in the kernels' order are not copied.
+    /// An open bundle, which the engine keeps open: weights stored there in the kernels' order are not copied.
     Bundle(&'a Arc<Bundle>),
 }
 
@@ -33,7 +33,7 @@ impl<'a> From<&'a Arc<Bundle>> for WeightSource<'a> {
     }
 }
 
-/// Packed weights, the engine's own or a stretch of a bundle that stays open as long as they are used.
+/// Packed weights: the engine's own, or a part of a bundle that stays open while they are used.
 pub(super) enum Packed<T> {
     Owned(Vec<T>),
     Mapped { bundle: Arc<Bundle>, range: Range<usize> },
@@ -59,7 +59,7 @@ impl<T: bytemuck::Pod> Packed<T> {
 /// Int8 weights: blocks of the kernels, and for each output channel its scale and the sum of its stored weights.
 pub(super) struct Int8Filters {
     pub packed: Packed<i8>,
-    /// As the kernels want to know it; looked for only where they do, since that reads all weights.
+    /// The result of `has_narrow_pairs`; computed only for kernels that use it, since that reads all weights.
     pub narrow_pairs: bool,
     pub scales: Vec<f32>,
     pub sums: Vec<i32>,
@@ -74,7 +74,7 @@ impl WeightSource<'_> {
         }
     }
 
-    /// A vector of one number for each output channel, filled up with zeros.
+    /// A vector of one number for each output channel, padded with zeros.
     pub fn bias(&self, filters: &Filters) -> Result<Option<Vec<f32>>, EngineError> {
         let Some(name) = &filters.bias else { return Ok(None) };
         let values = self.values(name)?;
@@ -113,7 +113,7 @@ impl WeightSource<'_> {
         Ok(Int8Filters { packed, narrow_pairs, scales, sums })
     }
 
-    /// A product's weights in f32, each tap's inputs filled up to `depth` with zeros.
+    /// A product's weights in f32, each tap's inputs padded to `depth` with zeros.
     pub(super) fn f32(&self, filters: &Filters, depth: usize) -> Result<Packed<f32>, EngineError> {
         if let WeightSource::Bundle(bundle) = self {
             let tensor = bundle.tensor(&filters.weight)?;
@@ -155,7 +155,7 @@ impl WeightSource<'_> {
         values.view().into_dimensionality::<Ix2>().map_err(|_| missing(&filters.weight))
     }
 
-    /// Where a product's blocks lie in a bundle's weights; `channel_bytes` are those of one output channel at one tap.
+    /// The range of a product's blocks in a bundle's weights; `channel_bytes` are the bytes of one output channel at one tap.
     fn packed_range(
         &self,
         bundle: &Bundle,
@@ -187,5 +187,5 @@ fn first_row(filters: &Filters) -> usize {
 }
 
 fn missing(name: &str) -> EngineError {
-    EngineError::Internal(format!("weight `{name}` is not there in the shape that its step needs"))
+    EngineError::Internal(format!("weight `{name}` is missing, or has another shape than its step needs"))
 }

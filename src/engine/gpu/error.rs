@@ -7,11 +7,11 @@ use crate::lower::steps;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GpuError {
-    #[error("there is no GPU adapter; install a Vulkan, Metal or DX12 driver")]
+    #[error("no GPU adapter found; install a Vulkan, Metal or DX12 driver")]
     NoAdapter,
     #[error("only software GPU drivers were found; install the GPU's own driver")]
     SoftwareOnly,
-    #[error("there is no GPU adapter {index}; there are {count}, see `inspect`")]
+    #[error("GPU adapter {index} does not exist; {count} were found, see `inspect`")]
     NoSuchAdapter { index: usize, count: usize },
     #[error("the adapter cannot open a device: {reason}")]
     Refused { reason: String },
@@ -21,7 +21,7 @@ pub enum GpuError {
     Driver { what: &'static str, reason: String },
     #[error("the device was lost: {reason}")]
     Lost { reason: String },
-    #[error("a frame was not done after {seconds} s")]
+    #[error("a frame was not finished after {seconds} s")]
     Timeout { seconds: u64 },
     #[error("no shader is known for `{node}`: {reason}")]
     Unsupported { node: String, reason: String },

@@ -12,7 +12,7 @@ use wgpu::BufferUsages;
 
 /// The working memory of a frame. One at a time: the program has each map's memory once.
 #[derive(Default)]
-pub(super) struct FrameRoom {
+pub(super) struct FrameBuffers {
     /// The number of sentences of the last frame.
     count: usize,
     /// Buffers for each head; empty where there are no sentences.
@@ -39,7 +39,7 @@ impl GpuRun {
     }
 }
 
-impl FrameRoom {
+impl FrameBuffers {
     /// Bytes of the device's memory.
     pub(crate) fn bytes(&self) -> u64 {
         let read_back = self.read_back.as_ref().map_or(0, wgpu::Buffer::size);

@@ -31,13 +31,13 @@ use crate::bundle::Precision;
 use crate::graph::{Graph, Parts, stage};
 use crate::lower::steps::{StepKind, StepList, lower};
 use context::GpuContext;
-use frame::FrameRoom;
-use plan::Plan;
+use frame::FrameBuffers;
+use plan::GpuPlan;
 use program::Program;
 use shader::Storage;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tail::TailRoom;
+use tail::TailBuffers;
 
 /// The properties of a GPU engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,7 @@ pub struct GpuSummary {
 /// A network's image pass on a GPU. One frame runs at a time.
 pub struct GpuEngine {
     program: Program,
-    room: Mutex<FrameRoom>,
+    buffers: Mutex<FrameBuffers>,
     ready_seconds: f64,
 }
 
@@ -94,8 +94,8 @@ impl GpuMemory {
     pub fn of<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, f16: bool) -> Result<Self, GpuError> {
         let storage = if f16 { Storage::F16 } else { Storage::F32 };
         let list = image_steps(graph, false)?;
-        let plan = Plan::new(&list, &source.into(), storage)?;
-        let heads: u64 = plan.tails().map(|tail| TailRoom::bytes(tail, 1)).sum();
+        let plan = GpuPlan::new(&list, &source.into(), storage)?;
+        let heads: u64 = plan.tails().map(|tail| TailBuffers::bytes(tail, 1)).sum();
         let maps = plan.tensor_bytes() + 4 * plan.image_floats as u64 + heads;
         Ok(Self { weights: plan.constant_bytes(), maps })
     }
@@ -119,14 +119,14 @@ impl GpuEngine {
             GpuPrecision::Auto if gpu.adapter.f16 && !is_wide => Storage::F16,
             GpuPrecision::Auto | GpuPrecision::F32 => Storage::F32,
         };
-        let plan = Plan::new(&list, &source, storage)?;
+        let plan = GpuPlan::new(&list, &source, storage)?;
         let cache = pipeline_cache::load(&gpu, options.pipeline_cache.as_deref());
         let program = Program::new(gpu, plan, &source, cache.as_ref().map(|cache| cache.pipelines()))?;
         if let Some(cache) = cache {
             cache.store();
         }
         let ready_seconds = begun.elapsed().as_secs_f64();
-        let engine = Self { program, room: Mutex::default(), ready_seconds };
+        let engine = Self { program, buffers: Mutex::default(), ready_seconds };
         let GpuSummary { adapter, precision, bytes, shaders, .. } = engine.summary();
         log::info!(
             "{} ({}) in {precision}: {} steps an image, {shaders} shaders, {:.1} MB, ready in {:.0} ms",
@@ -140,20 +140,20 @@ impl GpuEngine {
     }
 
     pub fn summary(&self) -> GpuSummary {
-        let room = self.room();
+        let buffers = self.buffers();
         GpuSummary {
             adapter: self.program.gpu.adapter.clone(),
             precision: self.program.plan.storage.name(),
-            bytes: self.program.bytes + room.bytes(),
+            bytes: self.program.bytes + buffers.bytes(),
             weight_bytes: self.program.plan.constant_bytes(),
             shaders: self.program.shaders,
             ready_seconds: self.ready_seconds,
         }
     }
 
-    fn room(&self) -> std::sync::MutexGuard<'_, FrameRoom> {
+    fn buffers(&self) -> std::sync::MutexGuard<'_, FrameBuffers> {
         // A panic elsewhere leaves a device that reports itself unusable, or memory that the next frame overwrites.
-        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a checked image for all prompts.
@@ -163,7 +163,7 @@ impl GpuEngine {
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<(), GpuError> {
-        self.room().run(&self.program, image, prompts, run)
+        self.buffers().run(&self.program, image, prompts, run)
     }
 
     /// Runs each step separately and waits for it: the time that the host sees, submission included.
@@ -172,7 +172,7 @@ impl GpuEngine {
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<Vec<StepTime>, GpuError> {
-        let nanoseconds = self.room().time_jobs(&self.program, image, prompts)?;
+        let nanoseconds = self.buffers().time_jobs(&self.program, image, prompts)?;
         let timed = self.program.plan.jobs.iter().zip(nanoseconds);
         let time = |(job, nanoseconds): (&plan::Job, u64)| StepTime {
             name: job.name.clone(),

@@ -3,7 +3,7 @@
 
 use super::constants::{Constant, form_of, quads};
 use super::error::GpuError;
-use super::shader::{LANES, Shader, Storage, Value, Variant, WeightForm};
+use super::shader::{LANES, Shader, Storage, Variant, VariantConstant, WeightForm};
 use super::slots::Slots;
 use crate::engine::WeightSource;
 use crate::engine::cpu::kind_name;
@@ -34,7 +34,7 @@ pub(super) enum Binding {
     /// The frame's planes.
     Image,
     Tensor(TensorId),
-    /// A constant, as an index of [`Plan::constants`].
+    /// A constant, as an index of [`GpuPlan::constants`].
     Constant(usize),
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Dispatch {
 pub(super) struct Tail {
     pub head: usize,
     pub products: TensorId,
-    /// The bias, as an index of [`Plan::constants`].
+    /// The bias, as an index of [`GpuPlan::constants`].
     pub bias: usize,
     /// The extent of the products; `channels` are those of the features.
     pub low: Extent,
@@ -90,7 +90,7 @@ pub(super) struct Job {
 
 /// Everything that a network does for one frame.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Plan {
+pub(super) struct GpuPlan {
     pub storage: Storage,
     pub extents: Vec<Extent>,
     pub slots: Slots,
@@ -110,7 +110,7 @@ pub(super) fn spread(items: usize) -> [u32; 3] {
     [groups.min(ROW) as u32, groups.div_ceil(ROW) as u32, 1]
 }
 
-struct Planning<'a> {
+struct GpuPlanner<'a> {
     list: &'a StepList,
     source: &'a WeightSource<'a>,
     storage: Storage,
@@ -118,7 +118,7 @@ struct Planning<'a> {
     image_floats: usize,
 }
 
-impl Plan {
+impl GpuPlan {
     /// # Errors
     /// [`GpuError::Unsupported`] with the first step that no shader is known for.
     pub(crate) fn new(list: &StepList, source: &WeightSource, storage: Storage) -> Result<Self, GpuError> {
@@ -134,7 +134,7 @@ impl Plan {
         let bytes = |extent: &Extent| (extent.pixels() * extent.quads()) as u64 * storage.quad_bytes();
         let tensor_bytes: Vec<u64> = extents.iter().map(bytes).collect();
         let slots = Slots::plan(&list, &tensor_bytes);
-        let mut planning = Planning { list: &list, source, storage, constants: Vec::new(), image_floats: 0 };
+        let mut planning = GpuPlanner { list: &list, source, storage, constants: Vec::new(), image_floats: 0 };
         let mut jobs = Vec::with_capacity(list.steps.len());
         for (step, is_head) in list.steps.iter().zip(&heads) {
             let touched = step.reads.iter().copied().chain(step.writes.map(|written| written.tensor));
@@ -147,7 +147,7 @@ impl Plan {
                 work: planning.work(step)?,
             });
         }
-        let Planning { constants, image_floats, .. } = planning;
+        let GpuPlanner { constants, image_floats, .. } = planning;
         Ok(Self { storage, extents, slots, constants, jobs, image_floats })
     }
 
@@ -211,7 +211,7 @@ fn words(numbers: &[usize]) -> Vec<u32> {
     numbers.iter().map(|number| u32::try_from(*number).unwrap_or(u32::MAX)).collect()
 }
 
-impl Planning<'_> {
+impl GpuPlanner<'_> {
     fn constant(&mut self, constant: Constant) -> Binding {
         self.constants.push(constant);
         Binding::Constant(self.constants.len() - 1)
@@ -246,18 +246,18 @@ impl Planning<'_> {
                 self.pointwise(step, Shader::AveragePool, vec![], shape, items, &[Binding::Tensor(read(0)?)])?
             }
             StepKind::Gate { complement, mask_grid: None } => {
-                let flags = vec![("COMPLEMENT", Value::Flag(*complement))];
+                let flags = vec![("COMPLEMENT", VariantConstant::Flag(*complement))];
                 self.pairwise(step, Shader::Gate, flags, Binding::Tensor(read(1)?))?
             }
             StepKind::Add { relu } => {
-                let flags = vec![("RELU", Value::Flag(*relu))];
+                let flags = vec![("RELU", VariantConstant::Flag(*relu))];
                 self.pairwise(step, Shader::Add, flags, Binding::Tensor(read(1)?))?
             }
             StepKind::AddPositions { table, skip } => {
                 let x = self.extent(read(0)?);
                 let (channels, pixels) = (x.channels, x.pixels());
                 let table = self.constant(Constant::Table { name: table.clone(), skip: *skip, channels, pixels });
-                self.pairwise(step, Shader::Add, vec![("RELU", Value::Flag(false))], table)?
+                self.pairwise(step, Shader::Add, vec![("RELU", VariantConstant::Flag(false))], table)?
             }
             StepKind::Attention { heads, causal } => self.attention(step, *heads, *causal)?,
             StepKind::Carafe { scale } => {
@@ -281,7 +281,7 @@ impl Planning<'_> {
                 let bias = self.constant(Constant::Bias { name: bias.clone(), channels: low.channels });
                 let items = low.pixels() * scale * scale * low.quads();
                 let first = self.first_quad(step, low.channels)?;
-                let constants = vec![("SCALE", number(*scale)), ("RELU", Value::Flag(*relu))];
+                let constants = vec![("SCALE", number(*scale)), ("RELU", VariantConstant::Flag(*relu))];
                 let shape = words(&[low.height, low.width, low.quads(), y.quads(), first, items]);
                 let reads = [Binding::Tensor(read(0)?), bias];
                 self.pointwise(step, Shader::Blend, constants, shape, items, &reads)?
@@ -310,7 +310,7 @@ impl Planning<'_> {
         &self,
         step: &Step,
         shader: Shader,
-        constants: Vec<(&'static str, Value)>,
+        constants: Vec<(&'static str, VariantConstant)>,
         shape: Vec<u32>,
         items: usize,
         reads: &[Binding],
@@ -324,7 +324,7 @@ impl Planning<'_> {
         &self,
         step: &Step,
         shader: Shader,
-        constants: Vec<(&'static str, Value)>,
+        constants: Vec<(&'static str, VariantConstant)>,
         second: Binding,
     ) -> Result<Dispatch, GpuError> {
         let Some(first) = step.reads.first().copied() else { return Err(unsupported(step, "too few operands")) };
@@ -401,10 +401,10 @@ impl Planning<'_> {
             inner,
         ];
         let constants = vec![
-            ("SCALED", Value::Flag(scaled)),
-            ("MAP", Value::Flag(map.is_some())),
-            ("RESIDUAL", Value::Flag(*residual)),
-            ("RELU", Value::Flag(*relu)),
+            ("SCALED", VariantConstant::Flag(scaled)),
+            ("MAP", VariantConstant::Flag(map.is_some())),
+            ("RESIDUAL", VariantConstant::Flag(*residual)),
+            ("RELU", VariantConstant::Flag(*relu)),
         ];
         Ok(Dispatch {
             variant: Variant { shader: Shader::Convolution, weights: form, constants },
@@ -437,7 +437,7 @@ impl Planning<'_> {
         let first = self.first_quad(step, x.channels)?;
         let mut shape = words(&[x.quads(), head_width / 4, y.quads(), first]);
         shape.push((1.0 / (head_width as f32).sqrt()).to_bits());
-        let constants = vec![("LENGTH", number(x.pixels())), ("CAUSAL", Value::Flag(causal))];
+        let constants = vec![("LENGTH", number(x.pixels())), ("CAUSAL", VariantConstant::Flag(causal))];
         Ok(Dispatch {
             variant: Variant::new(Shader::Attention, constants),
             shape,
@@ -461,8 +461,8 @@ fn features(step: &Step, products: Extent) -> Result<Extent, GpuError> {
     Ok(Extent { channels, ..products })
 }
 
-pub(super) fn number(value: usize) -> Value {
-    Value::Number(u32::try_from(value).unwrap_or(u32::MAX))
+pub(super) fn number(value: usize) -> VariantConstant {
+    VariantConstant::Number(u32::try_from(value).unwrap_or(u32::MAX))
 }
 
 fn unsupported(step: &Step, reason: &str) -> GpuError {

@@ -2,9 +2,9 @@
 
 use super::context::GpuContext;
 use super::error::GpuError;
-use super::plan::{Binding, Dispatch, Plan, Work};
+use super::plan::{Binding, Dispatch, GpuPlan, Work};
 use super::shader::Pipelines;
-use super::tail::TailRoom;
+use super::tail::TailBuffers;
 use crate::engine::WeightSource;
 use std::sync::Arc;
 use wgpu::BufferUsages;
@@ -38,15 +38,15 @@ const UPLOAD_BYTES: u64 = 32 << 20;
 
 pub(super) struct Program {
     pub gpu: Arc<GpuContext>,
-    pub plan: Plan,
+    pub plan: GpuPlan,
     pub image: wgpu::Buffer,
     /// The buffers in which tests write and read tensors.
     #[cfg(test)]
     pub slots: Vec<wgpu::Buffer>,
     pub jobs: Vec<ReadyJob>,
-    pub tails: Vec<TailRoom>,
+    pub tails: Vec<TailBuffers>,
     pub shaders: usize,
-    /// Bytes of all memory that lives as long as the program.
+    /// Bytes of all memory that is kept as long as the program.
     pub bytes: u64,
 }
 
@@ -142,7 +142,7 @@ pub(super) fn whole(buffer: &wgpu::Buffer) -> wgpu::BufferBinding<'_> {
 impl Program {
     pub(crate) fn new(
         gpu: Arc<GpuContext>,
-        plan: Plan,
+        plan: GpuPlan,
         source: &WeightSource,
         cache: Option<&wgpu::PipelineCache>,
     ) -> Result<Self, GpuError> {
@@ -180,7 +180,7 @@ impl Program {
                     let slot = plan.slots.of_tensor.get(tail.products.0).copied().flatten();
                     let products = slot.and_then(|slot| slots.get(slot)).ok_or_else(no_buffer)?.clone();
                     let bias = constants.get(tail.bias).ok_or_else(no_buffer)?.clone();
-                    tails.push(TailRoom::new(tail.clone(), products, bias, &mut pipelines)?);
+                    tails.push(TailBuffers::new(tail.clone(), products, bias, &mut pipelines)?);
                     ReadyJob::Tail(tails.len() - 1)
                 }
             });
@@ -207,7 +207,7 @@ fn no_buffer() -> GpuError {
 
 fn buffers<'b>(
     dispatch: &Dispatch,
-    plan: &Plan,
+    plan: &GpuPlan,
     image: &'b wgpu::Buffer,
     slots: &'b [wgpu::Buffer],
     constants: &'b [wgpu::Buffer],
@@ -220,7 +220,7 @@ fn buffers<'b>(
     dispatch.bindings.iter().map(|binding| buffer(binding).map(whole).ok_or_else(no_buffer)).collect()
 }
 
-fn upload(gpu: &GpuContext, plan: &Plan, source: &WeightSource) -> Result<Vec<wgpu::Buffer>, GpuError> {
+fn upload(gpu: &GpuContext, plan: &GpuPlan, source: &WeightSource) -> Result<Vec<wgpu::Buffer>, GpuError> {
     let mut buffers = Vec::with_capacity(plan.constants.len());
     let mut on_their_way = 0;
     for constant in &plan.constants {

@@ -56,7 +56,7 @@ impl KernelLayout {
         floats.resize(self.chunks() * self.chunk_floats(), 0.0);
         for (sentence, kernel) in kernels.enumerate() {
             if kernel.len() != TAPS * self.channels + TAPS + 1 {
-                let reason = format!("a prompt's kernel of {} numbers", kernel.len());
+                let reason = format!("a prompt's kernel has {} numbers", kernel.len());
                 return Err(EngineError::Internal(reason).into());
             }
             let (weights, rest) = kernel.split_at(TAPS * self.channels);

@@ -84,7 +84,7 @@ pub(super) const LANES: u32 = 64;
 
 /// A constant of a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum VariantConstant {
     Flag(bool),
     Number(u32),
 }
@@ -94,11 +94,11 @@ pub(super) enum Value {
 pub(super) struct Variant {
     pub shader: Shader,
     pub weights: WeightForm,
-    pub constants: Vec<(&'static str, Value)>,
+    pub constants: Vec<(&'static str, VariantConstant)>,
 }
 
 impl Variant {
-    pub(crate) fn new(shader: Shader, constants: Vec<(&'static str, Value)>) -> Self {
+    pub(crate) fn new(shader: Shader, constants: Vec<(&'static str, VariantConstant)>) -> Self {
         Self { shader, weights: WeightForm::F32, constants }
     }
 
@@ -128,8 +128,8 @@ impl Variant {
         text += &format!("const LANES: u32 = {LANES}u;\n");
         for (name, value) in &self.constants {
             text += &match value {
-                Value::Flag(flag) => format!("const {name}: bool = {flag};\n"),
-                Value::Number(number) => format!("const {name}: u32 = {number}u;\n"),
+                VariantConstant::Flag(flag) => format!("const {name}: bool = {flag};\n"),
+                VariantConstant::Number(number) => format!("const {name}: u32 = {number}u;\n"),
             };
         }
         text + include_str!("shaders/common.wgsl") + self.shader.source()

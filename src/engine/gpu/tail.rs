@@ -14,7 +14,7 @@ struct Shaders {
     logits: wgpu::ComputePipeline,
 }
 
-pub(super) struct TailRoom {
+pub(super) struct TailBuffers {
     pub tail: Tail,
     products: wgpu::Buffer,
     bias: wgpu::Buffer,
@@ -32,7 +32,7 @@ pub(super) struct Sentences {
     pub bytes: u64,
 }
 
-impl TailRoom {
+impl TailBuffers {
     pub(crate) fn new(
         tail: Tail,
         products: wgpu::Buffer,

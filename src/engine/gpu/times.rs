@@ -2,7 +2,7 @@
 
 use super::context::GpuContext;
 use super::error::GpuError;
-use super::plan::Plan;
+use super::plan::GpuPlan;
 use crate::engine::GpuTimes;
 use std::ops::Range;
 use wgpu::{BufferUsages, Features};
@@ -40,7 +40,7 @@ fn segments(is_head: impl Iterator<Item = bool>) -> Vec<Segment> {
 }
 
 impl Clock {
-    pub(crate) fn new(gpu: &GpuContext, plan: &Plan) -> Result<Self, GpuError> {
+    pub(crate) fn new(gpu: &GpuContext, plan: &GpuPlan) -> Result<Self, GpuError> {
         let segments = segments(plan.jobs.iter().map(|job| job.is_head));
         let count = 2 * segments.len() as u32;
         let has_clock = gpu.device.features().contains(Features::TIMESTAMP_QUERY);

@@ -38,7 +38,7 @@ use wiring::Wiring;
 
 /// The value of one input.
 #[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
+pub enum InputValue<'a> {
     /// A map (channels x height x width), a sequence (length x width) or a vector (width).
     Array(&'a ArrayD<f32>),
     /// Token ids, from 1 to the context's number of them.
@@ -89,7 +89,7 @@ impl ReferencePlan {
     }
 
     /// Runs the plan on its inputs, in the order in which the graph lists them.
-    pub fn run(&self, inputs: &[Value]) -> Result<Vec<ArrayD<f32>>, EngineError> {
+    pub fn run(&self, inputs: &[InputValue]) -> Result<Vec<ArrayD<f32>>, EngineError> {
         self.check_count(inputs.len())?;
         let values = self.inputs.iter().zip(inputs).map(|(input, value)| input.tensor(*value));
         let values = values.collect::<Result<TVec<Tensor>, EngineError>>()?;
@@ -106,7 +106,7 @@ impl ReferencePlan {
     }
 
     /// An input's value as a tensor, once it is of the right size, finite, and inside the vocabulary.
-    pub(super) fn tensor(&self, index: usize, value: Value) -> Result<Arc<Tensor>, EngineError> {
+    pub(super) fn tensor(&self, index: usize, value: InputValue) -> Result<Arc<Tensor>, EngineError> {
         let expected = self.inputs.len();
         let input = self.inputs.get(index).ok_or(EngineError::InputCount { given: index + 1, expected })?;
         input.tensor(value).map(Arc::new)
@@ -150,12 +150,14 @@ fn inputs(graph: &Graph) -> Vec<Input> {
 }
 
 impl Input {
-    fn tensor(&self, value: Value) -> Result<Tensor, EngineError> {
+    fn tensor(&self, value: InputValue) -> Result<Tensor, EngineError> {
         match (self.shape, value) {
-            (Shape::Tokens { context }, Value::Tokens(tokens)) => self.token_tensor(tokens, context),
-            (Shape::Tokens { .. }, Value::Array(array)) => Err(self.refuse(format!("an array {:?}", array.shape()))),
-            (_, Value::Tokens(tokens)) => Err(self.refuse(format!("{} tokens", tokens.len()))),
-            (_, Value::Array(array)) => self.array_tensor(array.view()),
+            (Shape::Tokens { context }, InputValue::Tokens(tokens)) => self.token_tensor(tokens, context),
+            (Shape::Tokens { .. }, InputValue::Array(array)) => {
+                Err(self.refuse(format!("an array {:?}", array.shape())))
+            }
+            (_, InputValue::Tokens(tokens)) => Err(self.refuse(format!("{} tokens", tokens.len()))),
+            (_, InputValue::Array(array)) => self.array_tensor(array.view()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Times the nodes of a plan one by one.
 
 use super::super::{EngineError, StepTime};
-use super::{ReferencePlan, Value};
+use super::{InputValue, ReferencePlan};
 use crate::graph::Graph;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -20,7 +20,7 @@ pub(super) fn costs(graph: &Graph) -> Costs {
 
 impl ReferencePlan {
     /// Runs the plan once and times its nodes. tract splits one of our nodes into several; they are one step here.
-    pub(in super::super) fn time_steps(&self, inputs: &[Value]) -> Result<Vec<StepTime>, EngineError> {
+    pub(in super::super) fn time_steps(&self, inputs: &[InputValue]) -> Result<Vec<StepTime>, EngineError> {
         let values = self.inputs.iter().zip(inputs).map(|(input, value)| input.tensor(*value));
         let values = values.collect::<Result<Vec<Tensor>, EngineError>>()?;
         let values: TVec<TValue> = values.into_iter().map(|tensor| Arc::new(tensor).into_tvalue()).collect();

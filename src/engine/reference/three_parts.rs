@@ -1,8 +1,8 @@
 //! A complete network on plain tract, in three parts: what depends on the image alone, what depends on the prompt
 //! alone, and the head where they meet.
 
-use super::{ReferencePlan, Value};
-use crate::engine::{EngineError, EngineOptions, Limit, PromptKernel, StepTime};
+use super::{InputValue, ReferencePlan};
+use crate::engine::{EngineError, EngineOptions, Limit, Logits, PromptKernel, StepTime};
 use crate::graph::{Graph, HeadGraph, Parts, Shape, Weights, stage};
 use ndarray::{Array2, ArrayD, Ix2, IxDyn};
 use std::sync::Arc;
@@ -17,9 +17,6 @@ pub(crate) struct ReferenceEngine {
     heads: Vec<HeadPlan>,
     input: Shape,
 }
-
-/// Logits by head and prompt.
-pub(crate) type Logits = [Vec<Array2<f32>>; 2];
 
 struct HeadPlan {
     plan: ReferencePlan,
@@ -52,16 +49,16 @@ impl ReferenceEngine {
     }
 
     pub(crate) fn encode_prompt(&self, tokens: &[u32]) -> Result<PromptKernel, EngineError> {
-        let vectors = self.prompt.run(&[Value::Tokens(tokens)])?;
+        let vectors = self.prompt.run(&[InputValue::Tokens(tokens)])?;
         let of_head = |head: &HeadPlan| vectors.get(head.vector).map(|vector| vector.iter().copied().collect());
         let vectors = self.heads.iter().map(of_head).collect::<Option<_>>();
-        let vectors = vectors.ok_or_else(|| EngineError::Internal("no prompt kernel".into()))?;
-        Ok(PromptKernel { vectors, ..PromptKernel::default() })
+        let vectors = vectors.ok_or_else(|| EngineError::Internal("the prompt's kernel is missing".into()))?;
+        Ok(PromptKernel::new(vectors))
     }
 
     /// Runs the image's part once and times its nodes.
     pub(crate) fn time_image_steps(&self, pixels: &[f32]) -> Result<Vec<StepTime>, EngineError> {
-        self.image.time_steps(&[Value::Array(&self.image_array(pixels)?)])
+        self.image.time_steps(&[InputValue::Array(&self.image_array(pixels)?)])
     }
 
     fn image_array(&self, pixels: &[f32]) -> Result<ArrayD<f32>, EngineError> {
@@ -81,7 +78,7 @@ impl ReferenceEngine {
     ) -> Result<(Logits, f64), EngineError> {
         let image = self.image_array(pixels)?;
         let begun = Instant::now();
-        let maps = self.image.run_tensors(vec![self.image.tensor(0, Value::Array(&image))?])?;
+        let maps = self.image.run_tensors(vec![self.image.tensor(0, InputValue::Array(&image))?])?;
         log::debug!("image: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
         let begun = Instant::now();
         let mut found = [Vec::new(), Vec::new()];
@@ -103,7 +100,7 @@ impl HeadPlan {
         let place = if self.map_first { 1 } else { 0 };
         let vector = ArrayD::from_shape_vec(IxDyn(&[vector.len()]), vector.to_vec());
         let vector = vector.map_err(EngineError::reference("take the prompt"))?;
-        let kernel = self.plan.tensor(place, Value::Array(&vector))?;
+        let kernel = self.plan.tensor(place, InputValue::Array(&vector))?;
         let inputs = if self.map_first { vec![map, kernel] } else { vec![kernel, map] };
         let outputs = self.plan.run_tensors(inputs)?;
         log::debug!("head: {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);

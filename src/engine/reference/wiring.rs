@@ -45,7 +45,7 @@ impl<'a> Wiring<'a> {
     }
 
     pub(crate) fn weight(&self, name: &str) -> TractResult<ArrayViewD<'a, f32>> {
-        self.weights.get(name).map(|value| value.view()).with_context(|| format!("there is no weight `{name}`"))
+        self.weights.get(name).map(|value| value.view()).with_context(|| format!("weight `{name}` is missing"))
     }
 
     /// A weight of one axis as a constant of `shape`.

@@ -78,7 +78,7 @@ impl<'a> Delivery<'a> {
         self.send(Slot::Report(prompt), device, &[], |envelope, out| envelope.write(Outgoing::Text(json), out));
     }
 
-    /// Tells the sender that there is no result.
+    /// Reports to the sender that its image has no result.
     pub(crate) fn failure(&self, reason: &str) {
         let status = Status::new(status_code::UNKNOWN_ERROR, format!("an image has no result: {reason}"));
         for peer in self.recipients.iter().filter(|peer| peer.id() == self.origin.peer) {

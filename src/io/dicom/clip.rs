@@ -46,6 +46,12 @@ const SYNTAXES: &[(&str, &str)] = &[
     (uids::RLE_LOSSLESS, "RLE Lossless"),
 ];
 
+/// UIDs of the transfer syntaxes that are read.
+#[doc(hidden)]
+pub fn transfer_syntaxes() -> impl Iterator<Item = &'static str> {
+    SYNTAXES.iter().map(|(uid, _)| *uid)
+}
+
 /// The result of decoding a frame.
 enum Decoded {
     Whole,

@@ -156,7 +156,7 @@ impl<'a, S: BufRead + Seek + ?Sized> Walker<'a, S> {
         let [v0, v1, l0, l1] = self.take::<4>()?;
         let Some(vr) = vr_of([v0, v1]) else {
             if !(v0.is_ascii_uppercase() && v1.is_ascii_uppercase()) {
-                return Err(self.damaged("an attribute cannot be told from the next"));
+                return Err(self.damaged("an attribute cannot be distinguished from the next"));
             }
             // New VRs have lengths of four bytes (PS3.5, 7.1.2).
             return Ok(Head { tag, vr: Some(VR::UN), length: long(self.take()?) });

@@ -27,6 +27,8 @@ mod values;
 
 pub(crate) use attributes::begins_with_elements;
 pub use clip::DicomClip;
+#[doc(hidden)]
+pub use clip::transfer_syntaxes;
 pub use dataset::MAX_VALUE_BYTES;
 pub use derived::{Algorithm, Deidentification, NoReference};
 pub use description::Description;

@@ -72,7 +72,7 @@ pub enum SegmentationError {
     Size,
     #[error("the masks take more than {} MiB as a DICOM segmentation: cut the clip", MAX_PIXEL_BYTES >> 20)]
     TooLarge,
-    #[error("segment {0} cannot be written into a DICOM segmentation: there is no such prompt")]
+    #[error("segment {0} cannot be written into a DICOM segmentation: its prompt does not exist")]
     Prompt(usize),
     #[error(transparent)]
     Source(#[from] NoReference),

@@ -234,7 +234,7 @@ impl Lines {
                 return Err(damaged("ElementSpacing is not a pixel size"));
             }
             for (mm, given) in geometry.spacing_mm.iter_mut().zip(spacing) {
-                // Between frames of a sequence there is no distance.
+                // Frames of a sequence have no distance from each other.
                 *mm = if given > 0.0 { given } else { 1.0 };
             }
         }

@@ -19,7 +19,7 @@ const GZIP_HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// frames that are not a volume, the third axis is time, and has no length.
 ///
 /// # Errors
-/// There are no frames, or the file cannot be written.
+/// The sequence is empty, or the file cannot be written.
 pub fn write_label_map(path: &Path, masks: &mut MaskSequence, source: &MaskSource<'_>) -> Result<(), WriteError> {
     let labels = masks.labels(path)?;
     let [width, height] = labels.size;

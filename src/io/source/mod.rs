@@ -174,7 +174,7 @@ pub trait FrameSource: Send {
     fn read_frame(&mut self, into: &mut FrameBuffer) -> Result<bool, SourceError>;
 }
 
-/// Why there is no next frame.
+/// Why the next frame can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages say it")]

@@ -1,4 +1,4 @@
-//! What an operator sets at the scanner: gain, time gain and depth.
+//! Changes of scanner settings: gain, time gain and depth.
 
 use super::scan::Scan;
 use crate::data::Mask;
@@ -8,8 +8,8 @@ fn levels(decibels: f32) -> f32 {
     decibels / 60.0 * 255.0
 }
 
-/// Adds `top_db` at the upper edge, `bottom_db` at the lower one and what lies between at the lines between. Black stays
-/// black: outside of the scan there is nothing to amplify.
+/// Adds `top_db` at the upper edge and `bottom_db` at the lower one, interpolated between them. Black pixels stay black, as
+/// outside the scan.
 pub(super) fn change_gain(scan: &mut Scan, top_db: f32, bottom_db: f32) {
     let (width, height) = (scan.width().max(1), scan.height());
     let (top, bottom) = (levels(top_db), levels(bottom_db));
@@ -21,8 +21,8 @@ pub(super) fn change_gain(scan: &mut Scan, top_db: f32, bottom_db: f32) {
     }
 }
 
-/// The image at another depth: everything `scale` times as large, seen from the same skin line, whose middle stays. Black
-/// comes in from outside.
+/// The image at another depth: everything `scale` times as large about the middle of the skin line, which stays in place. Pixels
+/// from outside the image are black.
 pub(super) fn change_depth(scan: &Scan, scale: f32) -> Scan {
     let (width, height) = (scan.width(), scan.height());
     let pixels = (0..scan.pixels.len())
@@ -35,7 +35,7 @@ pub(super) fn change_depth(scan: &Scan, scale: f32) -> Scan {
     Scan { pixels, truth: carry_mask(&scan.truth, scale) }
 }
 
-/// A mask of the image before as one of the image at the other depth.
+/// Transforms a mask like the image at the other depth.
 pub(super) fn carry_mask(mask: &Mask, scale: f32) -> Mask {
     let (width, height) = mask.size();
     let lesion = |index: usize| {
@@ -47,7 +47,7 @@ pub(super) fn carry_mask(mask: &Mask, scale: f32) -> Mask {
     Mask { width, height, lesion: (0..mask.lesion.len()).map(lesion).collect() }
 }
 
-/// The point of the image before that shows at a pixel; pixels are squares about their centres.
+/// The point of the original image shown at a pixel; pixels are squares about their centres.
 fn source_of(index: usize, width: usize, scale: f32) -> (f32, f32) {
     let (x, y) = ((index % width) as f32, (index / width) as f32);
     let middle = (width as f32 - 1.0) / 2.0;
@@ -94,7 +94,7 @@ mod tests {
                 let is_dark = (1..80).contains(*pixel);
                 is_dark != **lesion
             });
-            // The rim is blended: at most one pixel around a lesion of this circumference.
+            // The rim is interpolated: at most one pixel around a lesion of this circumference.
             assert!(dark.count() <= 100);
             let area = clean.truth.area() as f32 * scale * scale;
             assert!((changed.truth.area() as f32 - area).abs() / area < 0.1, "{}", changed.truth.area());

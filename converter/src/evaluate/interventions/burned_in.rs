@@ -1,4 +1,4 @@
-//! Calipers and labels: found, taken away, moved, and drawn anew.
+//! Finds, removes, moves and draws calipers and labels.
 
 use super::scan::Scan;
 use crate::data::looks::{fill, find_thin};
@@ -12,14 +12,14 @@ pub(super) fn find(scan: &Scan) -> Vec<bool> {
     find_thin(&scan.pixels, scan.width(), scan.height())
 }
 
-/// Fills the marked pixels and their neighbours from around them. Nothing where all are marked.
+/// Fills the marked pixels and their neighbours from the surrounding ones. Does nothing if all are marked.
 pub(super) fn remove(scan: &mut Scan, marked: &[bool]) {
     let (width, height) = (scan.width(), scan.height());
     fill(&mut scan.pixels, width, height, marked);
 }
 
-/// Takes the marked pixels away and puts them back a third of the width to the right and a third of the height down,
-/// around the image's edges.
+/// Removes the marked pixels and draws them a third of the width to the right and a third of the height down, wrapping at the
+/// image's edges.
 pub(super) fn displace(scan: &mut Scan, marked: &[bool]) {
     let before = scan.pixels.clone();
     remove(scan, marked);
@@ -35,7 +35,7 @@ pub(super) fn displace(scan: &mut Scan, marked: &[bool]) {
 /// pixels).
 pub(super) fn draw_calipers(scan: &mut Scan, center: [f32; 4]) {
     const BRIGHT: u8 = 230;
-    /// A pixel is about as large as this; the network reads no numbers.
+    /// The approximate size of a pixel; only the drawn numbers depend on it.
     const CM_PER_PX: f32 = 0.01;
     let [x, y, half_width, half_height] = center;
     let bottom = scan.height() as i32;
@@ -54,7 +54,7 @@ pub(super) fn draw_calipers(scan: &mut Scan, center: [f32; 4]) {
     }
 }
 
-/// Where calipers mark no lesion: the one of nine places in the image that is farthest from the lesion's centre.
+/// The place for misplaced calipers: of nine places in the image, the farthest from the lesion's centre.
 pub(super) fn elsewhere(scan: &Scan, lesion: [f32; 4]) -> [f32; 4] {
     let [x, y, half_width, half_height] = lesion;
     let places = (0..9).map(|place| {

@@ -1,8 +1,8 @@
 //! Changes to an image that must not change the answer.
 //!
-//! A network that looks for calipers instead of lesions has learned a confounder: it does well on images as they come and
-//! badly where calipers are missing, moved, or added to healthy tissue. The same goes for the operator's settings. Each
-//! image is answered as it is and after each [`Intervention`]; what counts is the change, on the same images.
+//! A network that looks for calipers instead of lesions has learned a confounder: it does well on unchanged images and badly if
+//! calipers are missing, moved, or added to healthy tissue. The same holds for scanner settings. Each image is segmented
+//! unchanged and after each [`Intervention`]; the result is the change of Dice on the same images.
 
 mod acquisition;
 mod burned_in;
@@ -23,7 +23,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A change to an image that leaves its lesion what it was.
+/// A change to an image that does not change its lesion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Intervention {
@@ -33,9 +33,9 @@ pub enum Intervention {
     CalipersElsewhere,
     /// A label of the examination in a corner.
     LabelAdded,
-    /// What looks burned in, taken away and filled from around it.
+    /// Burned-in marks removed, and filled from the surroundings.
     BurnedInRemoved,
-    /// What looks burned in, put somewhere else.
+    /// Burned-in marks moved elsewhere.
     BurnedInMoved,
     /// 6 dB more, of 60 dB.
     GainRaised,
@@ -45,7 +45,7 @@ pub enum Intervention {
     TimeGainTilted,
     /// A quarter more depth: everything is smaller.
     Deeper,
-    /// A fifth less depth: everything is larger. Only where the whole lesion stays in sight.
+    /// A fifth less depth: everything is larger. Only if the whole lesion stays in the image.
     Shallower,
 }
 
@@ -63,8 +63,8 @@ impl Intervention {
         Self::Shallower,
     ];
 
-    /// The changed scan; `None` where this can't be done to it: no lesion to draw on, nothing burned in, a lesion that
-    /// would leave the image.
+    /// The changed scan; `None` if it can't be changed so: no lesion to draw on, no burned-in marks, a lesion that would leave
+    /// the image.
     fn apply(self, scan: &Scan, rng: &mut impl Rng) -> Option<Scan> {
         let mut changed = scan.clone();
         let lesion = scan.lesion_box().map(|found| found.center());
@@ -107,7 +107,7 @@ impl Intervention {
         }
     }
 
-    /// Whether all of the lesion is in the image that begins at the same skin line and is larger.
+    /// Whether the whole lesion stays in the enlarged image, which begins at the same skin line.
     fn keeps_in_sight(self, scan: &Scan) -> bool {
         let Some(found) = scan.lesion_box() else { return true };
         let [x, y, half_width, half_height] = found.center();
@@ -116,7 +116,7 @@ impl Intervention {
         (x - middle).abs() + half_width <= reach && y + half_height + 0.5 <= scan.height() as f32 / self.scale()
     }
 
-    /// A mask of the image before as one of the changed image.
+    /// Transforms a mask of the original image like the image.
     fn carry(self, mask: &Mask) -> Mask {
         match self {
             Self::Deeper | Self::Shallower => acquisition::carry_mask(mask, self.scale()),
@@ -150,21 +150,21 @@ pub(crate) fn disturb_plane(plane: &mut [u8], mask: &[u8], size: usize, rng: &mu
     let start = rng.random_range(0..Intervention::ALL.len());
     let drawn = (0..Intervention::ALL.len()).map(|step| Intervention::ALL[(start + step) % Intervention::ALL.len()]);
     let stays = |which: &Intervention| !matches!(which, Intervention::Deeper | Intervention::Shallower);
-    // Some can't be done to every image; the next one then is.
+    // Some don't apply to every image; the next one is tried then.
     if let Some(changed) = drawn.filter(stays).find_map(|which| which.apply(&scan, rng)) {
         plane.copy_from_slice(&changed.pixels);
     }
 }
 
-/// What one intervention changed, over the images to which it could be done.
+/// The effect of one intervention, over the images to which it applies.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InterventionScores {
     pub intervention: Intervention,
     #[serde(flatten)]
     pub all: Effect,
-    /// 95 %, of the change; by a bootstrap over patients. `None` of fewer than two.
+    /// The 95 % interval of the change, by a bootstrap over patients. `None` for fewer than two.
     pub change_interval: Option<[f64; 2]>,
-    /// Empty where the data does not tell.
+    /// Empty if the data does not state it.
     pub by_device: BTreeMap<String, Effect>,
 }
 
@@ -172,16 +172,16 @@ pub struct InterventionScores {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Effect {
     pub images: usize,
-    /// Dice of these images as they are.
+    /// Dice of these images unchanged.
     pub dice_before: f64,
     pub dice_after: f64,
-    /// After less before.
+    /// Dice after minus Dice before.
     pub change: f64,
-    /// Dice of the answer before, carried along, with the answer after: 1 where the intervention changes nothing.
+    /// Dice of the original mask, transformed likewise, with the mask after the change: 1 if the intervention has no effect.
     pub agreement: f64,
 }
 
-/// One image under one intervention.
+/// The result of one image under one intervention.
 #[derive(Clone, Copy, Debug)]
 struct Answer {
     before: f64,
@@ -194,7 +194,7 @@ pub(super) fn passes(samples: usize) -> usize {
     samples * (1 + Intervention::ALL.len())
 }
 
-/// Answers every sample's own prompt before and after each intervention. `on_pass` is called after each pass over an image.
+/// Runs every sample's own prompt before and after each intervention. `on_pass` is called after each pass over an image.
 pub(super) fn study(
     model: &Model,
     samples: &[Sample],
@@ -212,7 +212,7 @@ pub(super) fn study(
     Ok(scores.collect())
 }
 
-/// The answers of one sample in the order of [`Intervention::ALL`].
+/// The results of one sample in the order of [`Intervention::ALL`].
 fn ask(
     model: &Model,
     session: &mut Session,
@@ -232,7 +232,7 @@ fn ask(
     let before = dice_of(&clean, &scan.truth);
     let mut answers = [None; Intervention::ALL.len()];
     for (which, intervention) in Intervention::ALL.into_iter().enumerate() {
-        // A stream of its own, that neither the prompt study nor another intervention uses.
+        // A random stream that neither the prompt study nor another intervention uses.
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64 + ((2 + which as u64) << 32));
         let Some(changed) = intervention.apply(&scan, &mut rng) else { continue };
@@ -250,7 +250,7 @@ fn segment(session: &mut Session, scan: &Scan, prompt: &Prompt) -> Result<Mask, 
     Ok(report.findings.first().map_or_else(empty, found_mask))
 }
 
-/// `None` where the intervention could be done to no image.
+/// `None` if the intervention applies to no image.
 fn summarise(
     intervention: Intervention,
     answered: &[(&Sample, Answer)],

@@ -1,9 +1,9 @@
-//! An image that is about to be changed.
+//! The image that interventions change.
 
 use crate::data::{DataError, Image, Mask, Sample, load_image, load_masks};
 use image::DynamicImage;
 
-/// A grey image, 0..255 row by row, and what is lesion in it.
+/// A grey image, 0..255 row by row, and its lesion mask.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Scan {
     pub pixels: Vec<u8>,
@@ -11,7 +11,7 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// A colour image is taken by its luminance.
+    /// A colour image is converted to its luminance.
     pub fn load(sample: &Sample) -> Result<Self, DataError> {
         let gray = match load_image(&sample.image)? {
             Image::Gray(image) => image,
@@ -30,7 +30,7 @@ impl Scan {
         self.truth.height
     }
 
-    /// The smallest rectangle around the lesion; `None` of none.
+    /// The smallest rectangle around the lesion; `None` without a lesion.
     pub fn lesion_box(&self) -> Option<LesionBox> {
         let width = self.width().max(1);
         let mut found: Option<LesionBox> = None;

@@ -1,14 +1,14 @@
 //! The exact Euclidean distance transform.
 
 /// For every pixel of a `width` x `height` grid, row by row, the squared distance in pixels to the nearest of `sites`
-/// (`[x, y]`; those outside are ignored). `None` where no site is inside.
+/// (`[x, y]`; those outside are ignored). `None` if no site is inside.
 ///
-/// Integers only, so nothing is rounded, and linear in the number of pixels: distances along columns first, then the
+/// Uses integers only, so that nothing is rounded, and is linear in the number of pixels: distances along columns first, then the
 /// lower envelope of a parabola for each column in every row. A. Meijster, J. Roerdink and W. Hesselink, "A general
 /// algorithm for computing distance transforms in linear time", 2000.
 pub fn squared_distances(width: usize, height: usize, sites: &[[usize; 2]]) -> Option<Vec<i64>> {
     let inside = |site: &&[usize; 2]| site[0] < width && site[1] < height;
-    // Longer than any way inside the grid.
+    // Longer than any distance inside the grid.
     let far = (width + height) as i64;
     let mut columns = vec![far; width * height];
     let mut count = 0;
@@ -33,14 +33,14 @@ pub fn squared_distances(width: usize, height: usize, sites: &[[usize; 2]]) -> O
     Some(columns)
 }
 
-/// Brings row `to` down to one more than its neighbour row `from`.
+/// Limits row `to` to one more than its neighbour row `from`.
 fn relax(columns: &mut [i64], width: usize, to: usize, from: usize) {
     for x in 0..width {
         columns[to * width + x] = columns[to * width + x].min(columns[from * width + x] + 1);
     }
 }
 
-/// A column's parabola, and where along the row it begins to be the lowest.
+/// A column's parabola, and the position in the row from which it is the lowest.
 struct Parabola {
     column: i64,
     squared: i64,

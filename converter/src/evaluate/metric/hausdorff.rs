@@ -1,11 +1,11 @@
-//! Hausdorff's distance without its outliers.
+//! The 95th percentile of the Hausdorff distance.
 
 use super::SurfaceDistances;
 use crate::evaluate::percentile::percentile;
 
-/// In pixels: the larger of the two 95th percentiles of the distances from one rim to the other, interpolated between
-/// ranks. Both masks empty is 0. One empty is the image's diagonal, the longest distance that there could be: infinity has
-/// no mean, and leaving such images out would reward them.
+/// In pixels: the larger of the two 95th percentiles of the distances from one rim to the other, interpolated between ranks. If
+/// both masks are empty, 0; if one is, the image's diagonal, the longest possible distance: infinity has no mean, and leaving
+/// such images out would reward them.
 ///
 /// D. Huttenlocher et al., "Comparing images using the Hausdorff distance", IEEE PAMI 15 (1993); as the larger of two
 /// percentiles in L. Maier-Hein et al., "Metrics reloaded", Nature Methods 21 (2024).

@@ -1,4 +1,4 @@
-//! How much two masks of one image agree. Each measure has its own file, with its definition and its source.
+//! Measures of agreement of two masks of one image. Each measure has its own file, with its definition and its source.
 
 mod dice;
 mod distance_transform;
@@ -16,14 +16,14 @@ pub use surface_dice::nsd;
 
 use crate::data::Mask;
 
-/// What was found in an image beside what is true of it.
+/// The found and the true mask of an image.
 #[derive(Clone, Copy, Debug)]
 pub struct Comparison<'a> {
     found: &'a Mask,
     truth: &'a Mask,
 }
 
-/// Pixels of each mask and of both.
+/// Numbers of pixels of each mask and of their intersection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Overlap {
     both: usize,
@@ -32,7 +32,7 @@ struct Overlap {
 }
 
 impl<'a> Comparison<'a> {
-    /// `None` where the masks differ in size, or hold other than width x height pixels.
+    /// `None` if the masks differ in size, or do not have width x height pixels.
     pub fn new(found: &'a Mask, truth: &'a Mask) -> Option<Self> {
         let is_whole = |mask: &Mask| mask.width.checked_mul(mask.height) == Some(mask.lesion.len());
         (found.size() == truth.size() && is_whole(found) && is_whole(truth)).then_some(Self { found, truth })

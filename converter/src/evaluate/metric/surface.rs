@@ -1,24 +1,24 @@
-//! How far the rims of two masks lie apart.
+//! Distances between the rims of two masks.
 
 use super::{Comparison, squared_distances};
 use crate::data::Mask;
 
 /// For each rim pixel of one mask, the distance to the nearest rim pixel of the other, in pixels, ascending.
 ///
-/// The rim of a mask are its pixels that have one of their four neighbours outside the mask or beyond the image; a
-/// distance is one between pixel centres. Where the other mask is empty, distances are infinite.
+/// The rim of a mask is the set of its pixels with one of their four neighbours outside the mask or the image; distances are
+/// between pixel centres. They are infinite if the other mask is empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SurfaceDistances {
     pub(super) found_to_truth: Vec<f64>,
     pub(super) truth_to_found: Vec<f64>,
-    /// Of the image, in pixels.
+    /// The image's diagonal, in pixels.
     pub(super) diagonal: f64,
 }
 
 impl SurfaceDistances {
     pub fn of(comparison: &Comparison) -> Self {
         let (found, truth) = (rim(comparison.found), rim(comparison.truth));
-        // Nothing outside the box that holds both rims is ever asked for.
+        // Only distances inside the bounding box of both rims are needed.
         let corner = [0, 1].map(|axis| found.iter().chain(&truth).map(|point| point[axis]).min().unwrap_or(0));
         let end = [0, 1].map(|axis| found.iter().chain(&truth).map(|point| point[axis] + 1).max().unwrap_or(0));
         let moved = |points: &[[usize; 2]]| -> Vec<[usize; 2]> {

@@ -9,7 +9,7 @@ const LEFT: f64 = 46.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
-/// Okabe and Ito's palette, told apart with every common colour vision.
+/// Okabe and Ito's palette, distinguishable with every common colour vision.
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
 /// A line of a chart: `[x, y]`, ascending by x.
@@ -68,7 +68,7 @@ fn begin(title: &str) -> String {
     format!(r##"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{}">"##, escape(title))
 }
 
-/// How many of `values`, 0 to 1, lie in each of twenty equal steps; 1 itself lies in the last.
+/// Counts the `values`, 0 to 1, in each of twenty equal steps; 1 itself belongs to the last.
 pub fn histogram(title: &str, label: &str, values: &[f64]) -> String {
     let counts = count(values);
     let highest = counts.iter().copied().max().unwrap_or(0).max(1) as f64;
@@ -91,13 +91,13 @@ pub fn histogram(title: &str, label: &str, values: &[f64]) -> String {
 fn count(values: &[f64]) -> [usize; 20] {
     let mut counts = [0; 20];
     for value in values.iter().filter(|value| value.is_finite()) {
-        // Conversion from a float stops at zero.
+        // Conversion from a float saturates at zero.
         counts[((value * counts.len() as f64) as usize).min(counts.len() - 1)] += 1;
     }
     counts
 }
 
-/// Lines over a common horizontal axis; `None` where no line has a point.
+/// Lines over a common horizontal axis; `None` if no line has a point.
 pub fn lines(title: &str, label: &str, lines: &[Line]) -> Option<String> {
     let points = || lines.iter().flat_map(|line| &line.points).filter(|point| point.iter().all(|v| v.is_finite()));
     points().next()?;

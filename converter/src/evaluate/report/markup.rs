@@ -1,6 +1,6 @@
-//! Words in a page of markup.
+//! Escapes text for HTML.
 
-/// Text that can't be taken for markup.
+/// Escapes text so that it is not read as markup.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! An evaluation as a page for people: `index.html` with its pictures and `evaluation.json` beside it.
+//! Writes an evaluation as an HTML report: `index.html` with its pictures, and `evaluation.json` beside it.
 
 mod chart;
 mod markup;
@@ -28,10 +28,10 @@ pub enum ReportError {
     Overlay(#[from] EvaluateError),
 }
 
-/// Writes the report into `folder`, which is made if it is not there, and yields the page's path. The model runs once more
-/// on the few images that are shown.
+/// Writes the report into `folder`, which is created if missing, and returns the page's path. The model runs once more on the few
+/// images that are shown.
 ///
-/// The folder receives a `.gitignore`, where it has none: patients' images don't belong into a repository.
+/// The folder receives a `.gitignore` unless it has one, since patients' images do not belong in a repository.
 pub fn write(
     folder: &Path,
     evaluation: &Evaluation,

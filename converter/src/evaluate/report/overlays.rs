@@ -1,4 +1,4 @@
-//! The best, the middle and the worst images, with what was found and what is true drawn on them.
+//! Draws the found and the true contour on the best, median and worst images.
 
 use super::ReportError;
 use crate::data::{Sample, load_masks};
@@ -11,7 +11,7 @@ use image::RgbImage;
 use ndarray::Array2;
 use std::path::Path;
 
-/// Images of each kind.
+/// The number of images of each kind.
 const SHOWN: usize = 3;
 
 /// Some images under a heading.
@@ -21,7 +21,7 @@ pub struct Gallery<'a> {
 }
 
 pub struct Shown<'a> {
-    /// In the report's folder.
+    /// The picture's file name in the report's folder.
     pub file_name: String,
     pub image: &'a ImageScores,
 }

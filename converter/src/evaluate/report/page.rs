@@ -43,7 +43,7 @@ pub fn html(evaluation: &Evaluation, galleries: &[Gallery], log: Option<&Trainin
         size = evaluation.input_size,
     );
     if !evaluation.trained {
-        page.push_str("<p class=\"warning\">This model was never trained: its figures are those of chance.</p>\n");
+        page.push_str("<p class=\"warning\">This model was never trained: its figures are at chance level.</p>\n");
     }
     page.push_str(&measures(evaluation));
     let dice: Vec<f64> = evaluation.per_image.iter().map(|image| image.scores.dice).collect();
@@ -59,7 +59,7 @@ pub fn html(evaluation: &Evaluation, galleries: &[Gallery], log: Option<&Trainin
     page
 }
 
-/// A table with a heading; the cells are markup already.
+/// A table with a heading; the cells contain markup.
 fn table(title: &str, header: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String], tag: &str| -> String {
         let cells: String = cells.iter().map(|cell| format!("<{tag}>{cell}</{tag}>")).collect();
@@ -150,7 +150,7 @@ fn interventions(evaluation: &Evaluation) -> String {
         return String::new();
     }
     let header = ["", "images", "Dice before", "after", "change", "95 % interval", "agreement"];
-    table("What must not matter", &header, &rows)
+    table("Changes that should not matter", &header, &rows)
 }
 
 fn figures(gallery: &Gallery) -> String {

@@ -1,4 +1,4 @@
-//! What a training run logged, one JSON object an epoch.
+//! Reads a training run's log, one JSON object for each epoch.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ impl TrainingLog {
         Ok(Self { rows: lines.map(parse).collect::<Result<_, _>>()? })
     }
 
-    /// A figure by epoch, counted from one: those epochs that have it.
+    /// A figure by epoch, counted from one, for the epochs that have it.
     pub fn series(&self, key: &str) -> Points {
         self.points(|row| row.get(key)?.as_f64())
     }

@@ -16,7 +16,7 @@ use std::rc::Rc;
 pub struct ValueId(u32);
 
 #[derive(Clone, Debug)]
-pub enum Value {
+pub enum PickleValue {
     Int(i64),
     Text(Rc<str>),
     Tuple(Vec<ValueId>),
@@ -38,7 +38,7 @@ pub enum Value {
 /// A parsed pickle.
 #[derive(Debug)]
 pub struct Pickle {
-    values: Vec<Value>,
+    values: Vec<PickleValue>,
     root: ValueId,
 }
 
@@ -47,13 +47,13 @@ impl Pickle {
         self.root
     }
 
-    pub fn get(&self, id: ValueId) -> &Value {
+    pub fn get(&self, id: ValueId) -> &PickleValue {
         &self.values[id.0 as usize]
     }
 
     pub fn text(&self, id: ValueId) -> Option<&Rc<str>> {
         match self.get(id) {
-            Value::Text(text) => Some(text),
+            PickleValue::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -81,7 +81,7 @@ type Step<T> = Result<T, PickleProblem>;
 pub(super) struct Machine<'a> {
     input: Input<'a>,
     limits: &'a Limits,
-    values: Vec<Value>,
+    values: Vec<PickleValue>,
     stack: Vec<ValueId>,
     /// The heights of the stack at each MARK.
     marks: Vec<usize>,
@@ -109,13 +109,13 @@ impl Machine<'_> {
             // Framing and protocol are not needed here.
             0x80 => self.input.take(1).map(drop),
             0x95 => self.input.take(8).map(drop),
-            b'N' | 0x88 | 0x89 | 0x8f => self.push(Value::Opaque),
+            b'N' | 0x88 | 0x89 | 0x8f => self.push(PickleValue::Opaque),
             b'K' | b'M' | b'J' | 0x8a | 0x8b | b'G' => self.number(opcode),
             b'X' | b'U' | b'T' | 0x8c | 0x8d => self.text_operand(opcode),
             b'B' | b'C' | 0x8e | 0x96 => self.bytes_operand(opcode),
             b'c' => {
                 let (module, name) = (self.input.line()?, self.input.line()?);
-                self.push(Value::Global(format!("{module}.{name}").into()))
+                self.push(PickleValue::Global(format!("{module}.{name}").into()))
             }
             0x93 => self.stack_global(),
             b'q' | b'r' | 0x94 => self.memoize(opcode),
@@ -131,9 +131,9 @@ impl Machine<'_> {
                 self.stack.push(top);
                 Ok(())
             }
-            b')' => self.push(Value::Tuple(Vec::new())),
-            b']' => self.push(Value::List(Vec::new())),
-            b'}' => self.push(Value::Dict(Vec::new())),
+            b')' => self.push(PickleValue::Tuple(Vec::new())),
+            b']' => self.push(PickleValue::List(Vec::new())),
+            b'}' => self.push(PickleValue::Dict(Vec::new())),
             b't' | 0x85..=0x87 => self.tuple(opcode),
             b'l' | b'd' | 0x91 => self.collection(opcode),
             b'a' | b'e' | 0x90 => self.append(opcode),
@@ -146,7 +146,7 @@ impl Machine<'_> {
         }
     }
 
-    pub(super) fn get(&self, id: ValueId) -> &Value {
+    pub(super) fn get(&self, id: ValueId) -> &PickleValue {
         &self.values[id.0 as usize]
     }
 
@@ -160,7 +160,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn push(&mut self, value: Value) -> Step<()> {
+    fn push(&mut self, value: PickleValue) -> Step<()> {
         let index = u32::try_from(self.values.len())
             .map_err(|_| PickleProblem::Over { what: "values", most: u32::MAX as usize })?;
         self.values.push(value);
@@ -197,16 +197,16 @@ impl Machine<'_> {
 
     fn number(&mut self, opcode: u8) -> Step<()> {
         let value = match opcode {
-            b'K' => Value::Int(self.input.byte()?.into()),
-            b'M' => Value::Int(u16::from_le_bytes(self.input.array()?).into()),
-            b'J' => Value::Int(i32::from_le_bytes(self.input.array()?).into()),
+            b'K' => PickleValue::Int(self.input.byte()?.into()),
+            b'M' => PickleValue::Int(u16::from_le_bytes(self.input.array()?).into()),
+            b'J' => PickleValue::Int(i32::from_le_bytes(self.input.array()?).into()),
             b'G' => {
                 self.input.take(8)?;
-                Value::Opaque
+                PickleValue::Opaque
             }
             _ => {
                 let length = if opcode == 0x8a { self.input.byte()? as u64 } else { self.input.length4()? };
-                little_endian(self.input.take(length)?).map_or(Value::Opaque, Value::Int)
+                little_endian(self.input.take(length)?).map_or(PickleValue::Opaque, PickleValue::Int)
             }
         };
         self.push(value)
@@ -220,9 +220,9 @@ impl Machine<'_> {
         };
         let bytes = self.input.take(length)?;
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.push(Value::Text(text.into())),
+            Ok(text) => self.push(PickleValue::Text(text.into())),
             // Python 2 stored raw bytes in these two.
-            Err(_) if matches!(opcode, b'U' | b'T') => self.push(Value::Opaque),
+            Err(_) if matches!(opcode, b'U' | b'T') => self.push(PickleValue::Opaque),
             Err(_) => Err(PickleProblem::NotUtf8),
         }
     }
@@ -234,12 +234,12 @@ impl Machine<'_> {
             _ => self.input.length8()?,
         };
         self.input.take(length)?;
-        self.push(Value::Opaque)
+        self.push(PickleValue::Opaque)
     }
 
     fn stack_global(&mut self) -> Step<()> {
         let (name, module) = (self.pop()?, self.pop()?);
-        let (Value::Text(module), Value::Text(name)) = (self.get(module), self.get(name)) else {
+        let (PickleValue::Text(module), PickleValue::Text(name)) = (self.get(module), self.get(name)) else {
             return Err(PickleProblem::Expected("a global's module and name"));
         };
         // The texts may come from the memo, so their length is not limited by the size of the pickle.
@@ -247,7 +247,7 @@ impl Machine<'_> {
             return Err(PickleProblem::Over { what: "bytes in a global's name", most: self.limits.name_bytes });
         }
         let global = format!("{module}.{name}").into();
-        self.push(Value::Global(global))
+        self.push(PickleValue::Global(global))
     }
 
     fn memoize(&mut self, opcode: u8) -> Step<()> {
@@ -281,16 +281,16 @@ impl Machine<'_> {
             }
         };
         self.count_entries(items.len())?;
-        self.push(Value::Tuple(items))
+        self.push(PickleValue::Tuple(items))
     }
 
     fn collection(&mut self, opcode: u8) -> Step<()> {
         let items = self.pop_to_mark()?;
         self.count_entries(items.len())?;
         self.push(match opcode {
-            b'l' => Value::List(items),
-            b'd' => Value::Dict(pairs(&items)?),
-            _ => Value::Opaque,
+            b'l' => PickleValue::List(items),
+            b'd' => PickleValue::Dict(pairs(&items)?),
+            _ => PickleValue::Opaque,
         })
     }
 
@@ -298,7 +298,7 @@ impl Machine<'_> {
         let items = if opcode == b'a' { vec![self.pop()?] } else { self.pop_to_mark()? };
         self.count_entries(items.len())?;
         let target = self.top()?;
-        if let Value::List(list) = &mut self.values[target.0 as usize] {
+        if let PickleValue::List(list) = &mut self.values[target.0 as usize] {
             list.extend(items);
         }
         Ok(())
@@ -314,11 +314,11 @@ impl Machine<'_> {
         self.count_entries(entries.len())?;
         let target = self.top()?;
         match &mut self.values[target.0 as usize] {
-            Value::Dict(items) | Value::Object { items, .. } => {
+            PickleValue::Dict(items) | PickleValue::Object { items, .. } => {
                 items.extend(entries);
                 Ok(())
             }
-            Value::Opaque => Ok(()),
+            PickleValue::Opaque => Ok(()),
             _ => Err(PickleProblem::Expected("a dictionary")),
         }
     }
@@ -331,16 +331,16 @@ impl Machine<'_> {
 
     fn reduce(&mut self) -> Step<()> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let Value::Tuple(arguments) = self.get(arguments) else {
+        let PickleValue::Tuple(arguments) = self.get(arguments) else {
             return Err(PickleProblem::Expected("a tuple of arguments"));
         };
         let value = match self.get(function) {
-            Value::Global(name) => {
+            PickleValue::Global(name) => {
                 let (name, arguments) = (name.clone(), arguments.clone());
                 self.count_entries(arguments.len())?;
                 torch_forms::call(self, &name, &arguments)?
             }
-            _ => Value::Object { items: Vec::new(), state: None },
+            _ => PickleValue::Object { items: Vec::new(), state: None },
         };
         self.push(value)
     }
@@ -350,14 +350,14 @@ impl Machine<'_> {
         for _ in 0..operands {
             self.pop()?;
         }
-        self.push(Value::Object { items: Vec::new(), state: None })
+        self.push(PickleValue::Object { items: Vec::new(), state: None })
     }
 
     /// BUILD sets an object's state; an ordered dictionary's (torch stores version numbers there) is dropped.
     fn build(&mut self) -> Step<()> {
         let given = self.pop()?;
         let target = self.top()?;
-        if let Value::Object { state, .. } = &mut self.values[target.0 as usize] {
+        if let PickleValue::Object { state, .. } = &mut self.values[target.0 as usize] {
             *state = Some(given);
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Finds the tensors in a parsed pickle, by name.
 
 use super::limits::within;
-use super::pickle::{Pickle, Value, ValueId};
+use super::pickle::{Pickle, PickleValue, ValueId};
 use super::tensor::TensorRef;
 use super::{Limits, ReadError};
 
@@ -22,14 +22,14 @@ pub(super) fn tensors(pickle: &Pickle, limits: &Limits) -> Result<Vec<(String, T
 fn unwrapped(pickle: &Pickle) -> ValueId {
     let mut root = pickle.root();
     for _ in 0..4 {
-        let Value::Dict(items) = pickle.get(root) else { break };
-        if items.iter().any(|(_, value)| matches!(pickle.get(*value), Value::Tensor(_))) {
+        let PickleValue::Dict(items) = pickle.get(root) else { break };
+        if items.iter().any(|(_, value)| matches!(pickle.get(*value), PickleValue::Tensor(_))) {
             break;
         }
         let wrapped = WRAPPERS.iter().find_map(|wrapper| {
             let is_wrapped = |(key, value): &&(ValueId, ValueId)| {
                 pickle.text(*key).is_some_and(|key| &**key == *wrapper)
-                    && matches!(pickle.get(*value), Value::Dict(_) | Value::Object { .. })
+                    && matches!(pickle.get(*value), PickleValue::Dict(_) | PickleValue::Object { .. })
             };
             items.iter().rev().find(is_wrapped)
         });
@@ -57,15 +57,15 @@ impl Walk<'_> {
         self.visited += 1;
         within("the number of values", self.visited as u64, self.limits.container_entries as u64)?;
         match self.pickle.get(id) {
-            Value::Tensor(tensor) => {
+            PickleValue::Tensor(tensor) => {
                 self.found.push((name.to_string(), tensor.clone()));
                 within("the number of tensors", self.found.len() as u64, self.limits.tensors as u64)
             }
-            Value::Dict(items) => self.inside(id, name, |walk| walk.items(items, name, false)),
-            Value::Object { items, state } => self.inside(id, name, |walk| {
+            PickleValue::Dict(items) => self.inside(id, name, |walk| walk.items(items, name, false)),
+            PickleValue::Object { items, state } => self.inside(id, name, |walk| {
                 walk.items(items, name, false)?;
                 match state.map(|state| (state, walk.pickle.get(state))) {
-                    Some((id, Value::Dict(items))) => walk.inside(id, name, |walk| walk.items(items, name, true)),
+                    Some((id, PickleValue::Dict(items))) => walk.inside(id, name, |walk| walk.items(items, name, true)),
                     _ => Ok(()),
                 }
             }),

@@ -28,8 +28,8 @@ pub(super) fn upsampled_conv(x: Tensor<4>, kernel: Tensor<4>, scale: usize) -> T
     ])
 }
 
-/// 3 `size` x `size * scale`: row `tap * size + i` says how much of low-resolution position i each output reads through
-/// that tap, which looks one to the left of it, at it, or one to the right; outside the upsampled frame there is nothing.
+/// 3 `size` x `size * scale`: row `tap * size + i` holds the weight of low-resolution position i in each output through that tap,
+/// which reads one to the left, at the output, or one to the right; zero outside the upsampled frame.
 fn blend_matrix(size: usize, scale: usize, device: &Device) -> Tensor<2> {
     let upsampled = size * scale;
     let mut matrix = vec![0f32; 3 * size * upsampled];

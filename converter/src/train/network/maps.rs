@@ -1,6 +1,6 @@
 //! Operators on feature maps.
 
-use super::{Value, Weigher};
+use super::{NodeTensor, Weigher};
 use crate::train::device::is_gpu;
 use burn::tensor::module::{avg_pool2d, conv2d, interpolate};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, InterpolateMode, InterpolateOptions, PadMode};
@@ -13,10 +13,10 @@ pub(super) fn conv(op: &Op, x: Tensor<4>, weights: &Weigher) -> Tensor<4> {
     conv2d(x, weights.kernel(weight), bias, ConvOptions::new([*stride; 2], [*padding; 2], [1, 1], 1))
 }
 
-/// The operators on maps that read no weights. `None` where the operator is none of these.
-pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
+/// Computes the operators on maps without weights; `None` for other operators.
+pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[NodeTensor]) -> Option<NodeTensor> {
     let [batch, channels, height, width] = x.dims();
-    Some(Value::Map(match (op, others) {
+    Some(NodeTensor::Map(match (op, others) {
         (Op::Relu, []) => relu(x),
         (Op::Sigmoid, []) => activation::sigmoid(x),
         (Op::Complement, []) => x.neg().add_scalar(1.0),
@@ -27,12 +27,12 @@ pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
                 .with_output_size([height * scale, width * scale])
                 .with_align_corners(false),
         ),
-        (Op::Add, [Value::Map(y)]) => x.add(y.clone()),
-        (Op::Multiply, [Value::Map(y)]) => x.mul(y.clone()),
+        (Op::Add, [NodeTensor::Map(y)]) => x.add(y.clone()),
+        (Op::Multiply, [NodeTensor::Map(y)]) => x.mul(y.clone()),
         (Op::Concat, others) => {
             let mut parts = vec![x];
             for other in others {
-                let Value::Map(map) = other else { return None };
+                let NodeTensor::Map(map) = other else { return None };
                 parts.push(map.clone());
             }
             Tensor::cat(parts, 1)
@@ -41,16 +41,16 @@ pub(super) fn apply(op: &Op, x: Tensor<4>, others: &[Value]) -> Option<Value> {
             let coordinates = coordinates(height, width, &x.device()).expand([batch, 2, height, width]);
             Tensor::cat(vec![x, coordinates], 1)
         }
-        (Op::Carafe { scale }, [Value::Map(logits)]) => carafe(x, logits.clone(), *scale),
+        (Op::Carafe { scale }, [NodeTensor::Map(logits)]) => carafe(x, logits.clone(), *scale),
         (Op::GridToSequence, []) => {
-            return Some(Value::Sequence(x.reshape([batch, channels, height * width]).swap_dims(1, 2)));
+            return Some(NodeTensor::Sequence(x.reshape([batch, channels, height * width]).swap_dims(1, 2)));
         }
         _ => return None,
     }))
 }
 
-/// On a CPU a product with a constant of zeros and ones: the gradient is then one product too. That of the framework's own ReLU
-/// copies the gradient and fills it under a mask, one number at a time, which took a seventh of a training step.
+/// ReLU; on a CPU a product with a constant of zeros and ones, so that the gradient is one product too. The gradient of the
+/// framework's own ReLU copies and fills under a mask, one number at a time, which took a seventh of a training step.
 fn relu(x: Tensor<4>) -> Tensor<4> {
     if !x.is_tracked() || is_gpu(&x.device()) {
         return activation::relu(x);
@@ -100,12 +100,12 @@ fn neighbourhoods(x: Tensor<4>) -> Tensor<4> {
     Tensor::cat((0..TAPS).map(tap).collect(), 2)
 }
 
-/// The convolution that each prompt generates, of its own image: the first prompts are of the first image, as many for
-/// each. Prompts x 1 x height x width.
+/// Convolves each prompt's image with the kernel that the prompt generates: images have equally many prompts, the first image's
+/// first. Prompts x 1 x height x width.
 ///
-/// A tap is a dot product over channels, so nine products come first (one matrix product per image) and are then
-/// shifted and summed, which is a convolution with a constant kernel. A 1x1 convolution before it, given as `mix`, folds
-/// into the prompt's kernel: nothing stands between them.
+/// A tap is a dot product over channels, so nine products come first (one matrix product per image) and are then shifted and
+/// summed, which is a convolution with a constant kernel. A 1x1 convolution before it, given as `mix`, folds into the prompt's
+/// kernel, since there is no non-linearity between them.
 pub(super) fn prompt_conv(x: Tensor<4>, prompt: Tensor<2>, mix: Option<(Tensor<2>, Option<Tensor<1>>)>) -> Tensor<4> {
     let [batch, channels, height, width] = x.dims();
     let device = x.device();
@@ -113,7 +113,7 @@ pub(super) fn prompt_conv(x: Tensor<4>, prompt: Tensor<2>, mix: Option<(Tensor<2
     let generated = (length - 1) / TAPS;
     let bias = prompt.clone().slice([0..prompts, length - 1..length]).reshape([prompts, 1, 1, 1]);
     let kernel = prompt.slice([0..prompts, 0..length - 1]).reshape([prompts, generated, TAPS]).swap_dims(1, 2);
-    // All kernels of an image below one another: one product for all its prompts.
+    // Stacks all kernels of an image, for one product with all its prompts.
     let taps = prompts / batch * TAPS;
     let mut kernel = kernel.reshape([batch, taps, generated]);
     let mut constant = None;

@@ -1,8 +1,8 @@
 //! The network in tensors that can be differentiated: it walks the graph that [`crate::model`] describes.
 //!
-//! A pass is described by a [`Plan`] (which nodes, in which form), by [`Leaves`] (for which weights a gradient is wanted)
-//! and by whether batch norms take the batch's statistics or the running ones. What depends on no leaf is computed
-//! without a tape.
+//! A pass is described by a [`PassPlan`] (which nodes, in which form), by [`Leaves`] (for which weights a gradient is wanted) and by
+//! whether batch norms use the batch's statistics or the running ones. NodeTensors that do not depend on a leaf are computed without a
+//! tape.
 
 mod blend;
 mod maps;
@@ -14,7 +14,7 @@ mod sequences;
 pub use parameters::{Leaves, Parameter, ParameterTable, is_running_statistic};
 pub(crate) use parameters::{NamedTensors, from_numbers, to_numbers};
 pub(crate) use plan::masker_parameters;
-pub use plan::{MaskMode, Plan, UpsampledConv};
+pub use plan::{MaskMode, PassPlan, UpsampledConv};
 
 use super::variants::top_k;
 use crate::model::stage;
@@ -22,10 +22,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Weights};
 use plan::{Form, Step};
 
-/// Which statistics batch norms take.
+/// The statistics that batch norms use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The batch's, which also move the running ones.
+    /// The batch's, which also update the running ones.
     Training,
     /// The running ones.
     Evaluation,
@@ -35,13 +35,13 @@ pub enum Mode {
 #[derive(Clone)]
 pub struct TokenBatch {
     ids: Tensor<2, Int>,
-    /// For each prompt the position of its largest id, which is the end of text.
+    /// The position of each prompt's largest id, the end of text.
     ends: Vec<usize>,
     length: usize,
 }
 
 impl TokenBatch {
-    /// `prompts` hold token ids, start and end of text included, each prompt at least one.
+    /// `prompts` hold token ids, start and end of text included, at least one for each prompt.
     pub fn new(prompts: &[Vec<u32>], device: &Device) -> Self {
         let length = prompts.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let padded = |prompt: &Vec<u32>| {
@@ -61,9 +61,9 @@ fn end_of_text(prompt: &[u32]) -> usize {
     prompt.iter().position(|id| Some(id) == largest).unwrap_or(0)
 }
 
-/// What a node yields for a batch.
+/// The value of a node for a batch.
 #[derive(Clone)]
-pub enum Value {
+pub enum NodeTensor {
     /// Batch x channels x height x width.
     Map(Tensor<4>),
     /// Batch x rows x width.
@@ -73,40 +73,40 @@ pub enum Value {
     Tokens(TokenBatch),
 }
 
-impl Value {
-    /// The same numbers, cut from whatever computed them.
+impl NodeTensor {
+    /// The same numbers, detached from the tape.
     fn without_gradient(self) -> Self {
         match self {
-            Value::Map(x) => Value::Map(x.inner()),
-            Value::Sequence(x) => Value::Sequence(x.inner()),
-            Value::Vector(x) => Value::Vector(x.inner()),
+            NodeTensor::Map(x) => NodeTensor::Map(x.inner()),
+            NodeTensor::Sequence(x) => NodeTensor::Sequence(x.inner()),
+            NodeTensor::Vector(x) => NodeTensor::Vector(x.inner()),
             tokens => tokens,
         }
     }
 }
 
 /// The outputs of a pass, by the plan's order of steps.
-pub struct Values {
-    values: Vec<Option<Value>>,
+pub struct NodeTensors {
+    values: Vec<Option<NodeTensor>>,
     graph_names: Vec<String>,
-    /// Where masks keep a share of the channels: for each mask the mean of the smallest logit that is kept without noise.
+    /// For masks that keep a share of the channels: each mask's mean of the smallest logit that is kept without noise.
     pub(crate) centres: Vec<Tensor<1>>,
 }
 
-impl Values {
-    /// The value of a node that the plan was asked for.
-    pub fn get(&self, name: &str) -> Option<&Value> {
+impl NodeTensors {
+    /// The value of one of the plan's output nodes.
+    pub fn get(&self, name: &str) -> Option<&NodeTensor> {
         let index = self.graph_names.iter().position(|found| found == name)?;
         self.values[index].as_ref()
     }
 
-    /// The map of a node that the plan was asked for.
+    /// The map of one of the plan's output nodes.
     ///
     /// # Panics
-    /// Where the plan has no such output, or it is no map: both are mistakes in this crate.
+    /// The plan lacks this output, or it is not a map: both are errors of this crate.
     pub(crate) fn map(&self, name: &str) -> Tensor<4> {
         match self.get(name) {
-            Some(Value::Map(map)) => map.clone(),
+            Some(NodeTensor::Map(map)) => map.clone(),
             _ => panic!("the plan yields no map `{name}`"),
         }
     }
@@ -118,7 +118,7 @@ pub struct Network {
     graph: Graph,
     pub parameters: ParameterTable,
     device: Device,
-    /// Fixes the noise of the next pass in training, where a plan has any.
+    /// Fixes the noise of the next pass in training, if the plan uses noise.
     pub(crate) draw: u64,
 }
 
@@ -146,38 +146,38 @@ impl Network {
         &self.device
     }
 
-    /// Runs a plan on normalised images (batch x 3 x S x S) and their prompts, equally many for each image, the first
-    /// image's first. The answers are one for each prompt.
+    /// Runs a plan on normalised images (batch x 3 x S x S) and their prompts, equally many for each image, the first image's
+    /// first. The results hold one entry for each prompt.
     pub fn forward(
         &mut self,
-        plan: &Plan,
+        plan: &PassPlan,
         images: Tensor<4>,
         tokens: &TokenBatch,
         mode: Mode,
         leaves: &Leaves,
-    ) -> Values {
-        let mut values: Vec<Option<Value>> = vec![None; self.graph.nodes.len()];
+    ) -> NodeTensors {
+        let mut values: Vec<Option<NodeTensor>> = vec![None; self.graph.nodes.len()];
         let mut centres = Vec::new();
         for step in &plan.steps {
             let name = self.graph.node(step.node).name.as_str();
             let value = match (name, &self.graph.node(step.node).op) {
-                (stage::IMAGE, Op::Input) => Value::Map(images.clone()),
-                (_, Op::Input) => Value::Tokens(tokens.clone()),
+                (stage::IMAGE, Op::Input) => NodeTensor::Map(images.clone()),
+                (_, Op::Input) => NodeTensor::Tokens(tokens.clone()),
                 _ => {
-                    let mut inputs: Vec<Value> =
+                    let mut inputs: Vec<NodeTensor> =
                         step.inputs.iter().map(|input| values[input.0].clone().expect("inputs come first")).collect();
                     if step.inert {
-                        inputs = inputs.into_iter().map(Value::without_gradient).collect();
+                        inputs = inputs.into_iter().map(NodeTensor::without_gradient).collect();
                     }
                     for released in &step.release {
                         values[released.0] = None;
                     }
                     match (step.gate, inputs.as_slice()) {
-                        (Some(share), [Value::Map(logits)]) if mode == Mode::Training => {
+                        (Some(share), [NodeTensor::Map(logits)]) if mode == Mode::Training => {
                             let draw = self.draw.wrapping_add((step.node.0 as u64) << 48);
                             let (mask, centre) = top_k::gate(logits.clone(), share, draw);
                             centres.push(centre);
-                            Value::Map(mask)
+                            NodeTensor::Map(mask)
                         }
                         _ => self.apply(step, inputs, mode, leaves),
                     }
@@ -185,15 +185,15 @@ impl Network {
             };
             values[step.node.0] = Some(value);
         }
-        // A mask of ones or a given form may leave a node out; its name then finds nothing.
-        Values { values, graph_names: self.graph.nodes.iter().map(|node| node.name.clone()).collect(), centres }
+        // A mask of ones or a fused form may leave a node out; its name is then absent.
+        NodeTensors { values, graph_names: self.graph.nodes.iter().map(|node| node.name.clone()).collect(), centres }
     }
 
-    fn apply(&mut self, step: &Step, inputs: Vec<Value>, mode: Mode, leaves: &Leaves) -> Value {
+    fn apply(&mut self, step: &Step, inputs: Vec<NodeTensor>, mode: Mode, leaves: &Leaves) -> NodeTensor {
         let op = self.graph.node(step.node).op.clone();
         let weights = Weigher { table: &self.parameters, leaves };
         match (&op, inputs.as_slice()) {
-            (Op::BatchNorm { prefix }, [Value::Map(x)]) => {
+            (Op::BatchNorm { prefix }, [NodeTensor::Map(x)]) => {
                 let affine =
                     norm::Affine { scale: weights.vector(prefix, "weight"), shift: weights.vector(prefix, "bias") };
                 let running = norm::Running {
@@ -201,7 +201,7 @@ impl Network {
                     variance: self.parameters.get(&format!("{prefix}.running_var")).values.clone(),
                 };
                 if mode == Mode::Evaluation || step.frozen {
-                    return Value::Map(norm::by_running_statistics(x.clone(), affine, running));
+                    return NodeTensor::Map(norm::by_running_statistics(x.clone(), affine, running));
                 }
                 let (normed, batch) = norm::by_batch_statistics(x.clone(), affine);
                 if step.counts {
@@ -209,25 +209,25 @@ impl Network {
                     self.parameters.set(&format!("{prefix}.running_mean"), running.mean);
                     self.parameters.set(&format!("{prefix}.running_var"), running.variance);
                 }
-                Value::Map(normed)
+                NodeTensor::Map(normed)
             }
-            (Op::Conv { weight, .. }, [Value::Map(x)]) => Value::Map(match step.form {
+            (Op::Conv { weight, .. }, [NodeTensor::Map(x)]) => NodeTensor::Map(match step.form {
                 Form::UpsampledConv { scale } => blend::upsampled_conv(x.clone(), weights.kernel(weight), scale),
                 _ => maps::conv(&op, x.clone(), &weights),
             }),
-            (Op::PromptConv { .. }, [Value::Map(x), Value::Vector(prompt)]) => {
+            (Op::PromptConv { .. }, [NodeTensor::Map(x), NodeTensor::Vector(prompt)]) => {
                 let prompt = prompt.clone();
                 let channels = match step.form {
                     Form::MixedPromptConv { mix } => self.mixer(mix, &weights),
                     _ => None,
                 };
-                Value::Map(maps::prompt_conv(x.clone(), prompt, channels))
+                NodeTensor::Map(maps::prompt_conv(x.clone(), prompt, channels))
             }
-            (_, [Value::Map(first), ..]) => match maps::apply(&op, first.clone(), &inputs[1..]) {
+            (_, [NodeTensor::Map(first), ..]) => match maps::apply(&op, first.clone(), &inputs[1..]) {
                 Some(value) => value,
                 None => unreachable!("{op:?} passed shape inference"),
             },
-            (_, [Value::Sequence(_) | Value::Vector(_) | Value::Tokens(_), ..]) => {
+            (_, [NodeTensor::Sequence(_) | NodeTensor::Vector(_) | NodeTensor::Tokens(_), ..]) => {
                 sequences::apply(&op, &inputs, &weights)
                     .unwrap_or_else(|| unreachable!("{op:?} passed shape inference"))
             }
@@ -248,7 +248,7 @@ impl Network {
     }
 }
 
-/// Finds weights: a leaf where a gradient is wanted, else the constant.
+/// Looks up weights: a leaf if a gradient is wanted, else the constant.
 struct Weigher<'a> {
     table: &'a ParameterTable,
     leaves: &'a Leaves,

@@ -1,4 +1,4 @@
-//! Batch norm, written for few passes over the map: on a CPU it costs memory traffic, not arithmetic.
+//! Batch norm with few passes over the map: on a CPU its cost is memory traffic, not arithmetic.
 
 use crate::train::device::is_gpu;
 use burn::tensor::Tensor;
@@ -7,7 +7,7 @@ use causalclipseg::graph::NORM_EPSILON;
 /// The share of a batch in the running statistics.
 const MOMENTUM: f32 = 0.1;
 
-/// What follows the normalisation, per channel.
+/// Scale and shift after the normalisation, per channel.
 pub(super) struct Affine {
     pub scale: Tensor<1>,
     pub shift: Tensor<1>,
@@ -22,7 +22,7 @@ pub(super) struct Running {
 /// Statistics of one batch, per channel.
 pub(super) struct Batch {
     mean: Tensor<1>,
-    /// With n in the denominator.
+    /// The variance with n in the denominator.
     variance: Tensor<1>,
     count: usize,
 }
@@ -56,9 +56,9 @@ pub(super) fn by_batch_statistics(x: Tensor<4>, affine: Affine) -> (Tensor<4>, B
     (scale_and_shift(x, affine, mean, variance), statistics)
 }
 
-/// Row-wise sum of squares as a product of each row with itself held constant: it reads the map once and writes nothing
-/// of its size, nor does its gradient but for the result. Held constant, a factor of two is missing from the gradient;
-/// it is put back without changing the value.
+/// Row-wise sum of squares, as a product of each row with a detached copy of itself: value and gradient read the map once, and
+/// only the gradient's result has the map's size. The detached factor halves the gradient, which is corrected without changing
+/// the value.
 ///
 /// A GPU has the bandwidth for the plain form, and is slow at products of one row.
 fn sum_of_squares(rows: Tensor<3>) -> Tensor<3> {

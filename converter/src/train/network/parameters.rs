@@ -5,7 +5,7 @@ use causalclipseg::graph::{Graph, GraphError, Weights};
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One weight: its numbers in a row, and the shape that they have.
+/// One weight: its numbers as a vector, and their shape.
 #[derive(Clone)]
 pub struct Parameter {
     pub shape: Vec<usize>,
@@ -14,7 +14,7 @@ pub struct Parameter {
 }
 
 impl Parameter {
-    /// How many numbers it has.
+    /// The number of its elements.
     pub fn length(&self) -> usize {
         self.shape.iter().product()
     }
@@ -42,7 +42,7 @@ impl ParameterTable {
     }
 
     pub fn get(&self, name: &str) -> &Parameter {
-        // The graph was checked against the table when it was made.
+        // The graph was checked against the table when it was built.
         &self.entries[name]
     }
 
@@ -81,7 +81,7 @@ impl ParameterTable {
     }
 }
 
-/// Whether a name belongs to what batch norms count, which no optimiser moves.
+/// Whether a name is that of running statistics, which optimisers do not move.
 pub fn is_running_statistic(name: &str) -> bool {
     name.ends_with(".running_mean") || name.ends_with(".running_var")
 }
@@ -103,7 +103,7 @@ pub(crate) fn to_array(values: &Tensor<1>, shape: &[usize]) -> ArrayD<f32> {
 /// Numbers of weights, by the weights' names.
 pub(crate) type NamedTensors = BTreeMap<String, Tensor<1>>;
 
-/// The weights that one pass differentiates. All others are constants to it, so that no gradient is computed for them.
+/// The weights that one pass differentiates. All others are constants, without a gradient.
 #[derive(Default)]
 pub struct Leaves {
     pub(super) tensors: NamedTensors,
@@ -127,7 +127,7 @@ impl Leaves {
         self.tensors.iter()
     }
 
-    /// The gradients that reached them.
+    /// The gradients of the leaves.
     pub fn gradients(&self, gradients: &mut Gradients) -> NamedTensors {
         let found = |(name, leaf): (&String, &Tensor<1>)| Some((name.clone(), leaf.grad_remove(gradients)?.inner()));
         self.iter().filter_map(found).collect()

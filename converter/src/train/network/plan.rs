@@ -1,27 +1,27 @@
-//! What one pass over the graph computes, and in which form.
+//! The plan of one pass over the graph: the nodes to compute, and their forms.
 
 use crate::model::stage;
 use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Parameter, Shape};
 use std::collections::BTreeSet;
 
-/// Where a pass takes the masks from.
+/// The source of a pass's masks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaskMode {
     /// The maskers.
     Learned,
-    /// The maskers, without a gradient: they are constants to the pass.
+    /// The maskers, as constants without a gradient.
     Fixed,
-    /// All ones, for causal features and confounders alike, as CIRL warms up: both heads see the whole features.
+    /// All ones, for causal features and confounders alike, as in CIRL's warm-up: both heads see all features.
     Ones,
 }
 
-/// How an upsampling and the 3x3 convolution after it are computed.
+/// The form of an upsampling and the 3x3 convolution after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UpsampledConv {
     /// One after the other, at the high resolution.
     Direct,
-    /// Nine products at the low resolution, blended by two matrix products; equal but for rounding.
+    /// Nine products at the low resolution, blended by two matrix products; equal up to rounding.
     Blend,
 }
 
@@ -44,30 +44,30 @@ pub(super) struct Step {
     pub node: NodeId,
     pub form: Form,
     pub inputs: Vec<NodeId>,
-    /// Computed without a gradient whatever its inputs carry.
+    /// Whether it is computed without a gradient, whatever its inputs.
     pub inert: bool,
     /// Whether a batch norm adds the batch to its running statistics.
     pub counts: bool,
     /// Whether a batch norm normalises by its running statistics in training too.
     pub frozen: bool,
-    /// Of a mask's sigmoid in training: the share of channels that it keeps, drawn with noise.
+    /// The share of channels that a mask keeps in training, drawn with noise.
     pub gate: Option<f32>,
-    /// Values that nobody needs after this step.
+    /// NodeTensors that are not needed after this step.
     pub release: Vec<NodeId>,
 }
 
 /// The steps that lead to some outputs of a graph.
 #[derive(Debug)]
-pub struct Plan {
+pub struct PassPlan {
     pub(super) steps: Vec<Step>,
 }
 
-impl Plan {
+impl PassPlan {
     /// Plans the computation of `outputs`.
     ///
-    /// The aggregation's batch norm runs twice, over the causal features and over the confounders. In evaluation it has
-    /// one set of running statistics: with `confounders_count` both runs feed it, as the published module would in
-    /// training; without, the causal run alone does, and `pred` is normalised in evaluation as it was in training.
+    /// The aggregation's batch norm runs twice, over the causal features and over the confounders. It has one set of running
+    /// statistics for evaluation: with `confounders_count` both runs update it, as in the published module; without, only the
+    /// causal run does, and `pred` is normalised in evaluation as in training.
     pub fn new(
         graph: &Graph,
         outputs: &[&str],
@@ -119,7 +119,7 @@ impl Plan {
         Ok(Self { steps })
     }
 
-    /// The same with masks that keep a share of the channels in training; 0 leaves them alone.
+    /// This plan with masks that keep a share of the channels in training; 0: all masks stay as they are.
     pub fn gated(mut self, graph: &Graph, share: f32) -> Self {
         for step in self.steps.iter_mut().filter(|_| share > 0.0) {
             let node = graph.node(step.node);
@@ -128,7 +128,7 @@ impl Plan {
         self
     }
 
-    /// The same with batch norms that stay as they are, told by the name that their weights begin with.
+    /// This plan with frozen batch norms, selected by prefixes of their weights' names.
     pub fn frozen(mut self, graph: &Graph, is_frozen: impl Fn(&str) -> bool) -> Self {
         for step in &mut self.steps {
             step.frozen = matches!(&graph.node(step.node).op, Op::BatchNorm { prefix } if is_frozen(prefix));
@@ -176,7 +176,7 @@ fn maskers(graph: &Graph) -> Result<Vec<bool>, GraphError> {
     Ok(marked)
 }
 
-/// Marks what the confounders reach.
+/// Marks the nodes that depend on the confounders.
 fn confounding(graph: &Graph) -> Vec<bool> {
     let mut marked = vec![false; graph.nodes.len()];
     for id in graph.ids().filter(|id| graph.node(*id).op == Op::Complement) {

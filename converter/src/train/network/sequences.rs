@@ -1,13 +1,13 @@
 //! Operators on token sequences, on the attention pool's grid and on prompt vectors.
 
-use super::{Value, Weigher};
+use super::{NodeTensor, Weigher};
 use burn::tensor::module::{embedding, layer_norm};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use causalclipseg::graph::{NORM_EPSILON, Op};
 
-/// `None` where the operator does not take these inputs.
-pub(super) fn apply(op: &Op, inputs: &[Value], weights: &Weigher) -> Option<Value> {
-    use Value::{Map, Sequence, Tokens, Vector};
+/// Computes an operator; `None` if it does not accept these inputs.
+pub(super) fn apply(op: &Op, inputs: &[NodeTensor], weights: &Weigher) -> Option<NodeTensor> {
+    use NodeTensor::{Map, Sequence, Tokens, Vector};
     Some(match (op, inputs) {
         (Op::QuickGelu, [Sequence(x)]) => Sequence(x.clone().mul(activation::sigmoid(x.clone().mul_scalar(1.702)))),
         (Op::LayerNorm { prefix }, [Sequence(x)]) => Sequence(layer_norm(
@@ -90,7 +90,7 @@ fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize, causal: boo
     activation::softmax(scores, 3).matmul(split(v)).swap_dims(1, 2).reshape([batch, length, width])
 }
 
-/// 1 x 1 x length x length: what keeps a softmax from what comes later.
+/// The causal attention mask, 1 x 1 x length x length.
 fn future(length: usize, device: &Device) -> Tensor<4> {
     const EXCLUDED: f32 = -1e9;
     let values: Vec<f32> = (0..length * length).map(|i| if i % length > i / length { EXCLUDED } else { 0.0 }).collect();

@@ -1,5 +1,5 @@
 //! CIRL's causal intervention (its equations 2 to 4): an image's Fourier amplitudes become (1 - lambda) times its own and lambda
-//! times another image's, lambda uniform in 0..eta, and its phases stay. Amplitudes hold the look, phases the shapes.
+//! times another image's, lambda uniform in 0..eta, and its phases stay. Amplitudes carry the appearance, phases the shapes.
 
 use rand::{Rng, RngExt};
 use rustfft::FftPlanner;

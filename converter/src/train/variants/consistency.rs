@@ -1,4 +1,4 @@
-//! The interventions of `evaluate --interventions`, done to training images.
+//! Applies the interventions of `evaluate --interventions` to training images.
 
 use crate::evaluate::disturb_plane;
 use crate::train::source::Batch;

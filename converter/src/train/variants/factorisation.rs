@@ -1,10 +1,10 @@
 //! CIRL's factorisation loss (its equation 5, in the form of its released code): the correlation matrix over a batch of the
-//! features of images with those of the same images after the amplitude intervention goes towards the identity. The mean over
-//! the diagonal of (c - 1)^2, and 0.005 times the mean of the other entries' squares.
+//! features of images with those of the same images after the amplitude intervention is drawn towards the identity. The loss is
+//! the mean over the diagonal of (c - 1)^2, plus 0.005 times the mean of the other entries' squares.
 
 use burn::tensor::{Tensor, TensorData};
 
-/// Weight of the entries beside the diagonal, of which there are as many times more.
+/// Weight of the off-diagonal entries, which are far more numerous.
 const OFF_DIAGONAL: f32 = 0.005;
 
 /// `own` and `viewed` are batch x channels.
@@ -23,7 +23,7 @@ pub(super) fn loss(own: Tensor<2>, viewed: Tensor<2>) -> Tensor<1> {
     diagonal.add(off.mul_scalar(OFF_DIAGONAL))
 }
 
-/// Mean 0 and deviation 1 over the batch. A channel that is the same everywhere stays at 0.
+/// Normalises to mean 0 and deviation 1 over the batch. A constant channel stays at 0.
 fn standardised(features: Tensor<2>) -> Tensor<2> {
     let centred = features.clone().sub(features.mean_dim(0));
     let variance = centred.clone().mul(centred.clone()).mean_dim(0);
@@ -49,13 +49,13 @@ mod tests {
         // Two independent channels, unchanged: the identity.
         let independent = [1.0, 1.0, 1.0, -1.0, -1.0, 1.0, -1.0, -1.0];
         assert!(of(&independent, &independent, 2).abs() < 1e-4);
-        // Channels that swap: nothing on the diagonal, all beside it.
+        // Swapped channels: zeros on the diagonal, ones off it.
         let swapped: Vec<f32> = independent.chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
         assert!((of(&independent, &swapped, 2) - (1.0 + OFF_DIAGONAL)).abs() < 1e-4);
-        // Two equal channels: beside the diagonal as well.
+        // Two equal channels: ones off the diagonal as well.
         let equal = [1.0, 1.0, -1.0, -1.0];
         assert!((of(&equal, &equal, 2) - OFF_DIAGONAL).abs() < 1e-4);
-        // Sign turned around: (-1 - 1)^2.
+        // Opposite sign: (-1 - 1)^2.
         let turned = independent.map(|value| -value);
         assert!((of(&independent, &turned, 2) - 4.0).abs() < 1e-3);
     }

@@ -1,5 +1,4 @@
-//! Variants of the game in the method's spirit, each a switch of its own: what is causal must answer alike, whatever is done to
-//! what is not.
+//! Variants of the game, each with its own switch: predictions must stay the same when non-causal content changes.
 //!
 //! CIRL is Lv et al., "Causality Inspired Representation Learning for Domain Generalization" (CVPR 2022), from which the game
 //! comes.
@@ -18,26 +17,26 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// The switches; all are off by default. Weights are of losses that are added to those of the game.
+/// The switches; all are off by default. Weights multiply losses that are added to those of the game.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VariantsConfig {
-    /// Weight of answering alike when the image's Fourier amplitudes are mixed with another image's and its phases stay: CIRL's
-    /// causal intervention.
+    /// Weight of the consistency loss when the image's Fourier amplitudes are mixed with another image's and its phases stay:
+    /// CIRL's causal intervention.
     pub amplitude: f32,
     /// The largest share of the other image's amplitudes, 0..1; CIRL's eta.
     pub amplitude_share: f32,
-    /// Weight of CIRL's factorisation loss on the masked causal features: those of the image and those of the same image with
-    /// mixed amplitudes correlate channel by channel, and no channel with another.
+    /// Weight of CIRL's factorisation loss on the masked causal features: channels of the image and of the same image with mixed
+    /// amplitudes must correlate with themselves and not with other channels.
     pub factorisation: f32,
-    /// The share of channels that a mask keeps at each position, drawn with Gumbel noise in training; 0 leaves the masks alone.
-    /// CIRL keeps 308 of 512.
+    /// The share of channels that a mask keeps at each position, drawn with Gumbel noise in training; 0: off. CIRL keeps 308 of
+    /// 512.
     pub top_k: f32,
-    /// Weight of answering alike when the image is changed as `evaluate --interventions` changes it: marks drawn, removed and
-    /// moved, gain and time gain. Changes of depth are left out, which would move the lesion.
+    /// Weight of the consistency loss under the interventions of `evaluate --interventions`: marks drawn, removed and moved, gain
+    /// and time gain. Changes of depth are left out, since they would move the lesion.
     pub consistency: f32,
     /// Weight of naming the confounder (the planted mark, or the device): an adversary learns to read it from the confounding and
-    /// from the causal features, and the maskers let it read the former and not the latter.
+    /// from the causal features, and the maskers are trained to make it succeed on the former and fail on the latter.
     pub naming: f32,
 }
 
@@ -68,7 +67,7 @@ impl VariantsConfig {
         Ok(())
     }
 
-    /// Whether each image is also shown changed, which doubles a theta-step's pass.
+    /// Whether each image is also shown in a changed view, which doubles a theta-step's pass.
     pub fn has_views(&self) -> bool {
         self.amplitude > 0.0 || self.factorisation > 0.0 || self.consistency > 0.0
     }
@@ -76,7 +75,7 @@ impl VariantsConfig {
     /// Draws the changed images of a batch, one for each image; the same for the same seed and step.
     pub(super) fn add_views(&self, batch: &Batch, seed: u64, step: u64) -> Batch {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        // The streams of `Recipe::draw` lie elsewhere.
+        // Differs from the random streams of `Recipe::draw`.
         rng.set_stream((1 << 62) | step);
         let mut views = batch.images.clone();
         if self.consistency > 0.0 {
@@ -88,7 +87,7 @@ impl VariantsConfig {
         Batch { views, ..batch.clone() }
     }
 
-    /// What the answers and the causal features of images and of their views add to the loss, where anything.
+    /// The loss that the predictions and causal features of images and their views add, if any.
     pub(super) fn view_loss(
         &self,
         loss: &LossConfig,
@@ -97,7 +96,7 @@ impl VariantsConfig {
     ) -> Option<Tensor<1>> {
         let weight = self.amplitude.max(self.consistency);
         let alike = (weight > 0.0).then(|| {
-            // The image's own answer is the goal: the view moves towards it and not the other way.
+            // The image's own prediction is the target: the view moves towards it, not the reverse.
             let goal = activation::sigmoid(constant(own));
             loss.of(viewed, goal).mul_scalar(weight)
         });
@@ -111,7 +110,7 @@ impl VariantsConfig {
     }
 }
 
-/// The same numbers, cut from whatever computed them.
+/// The same numbers, detached from the tape.
 fn constant<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     if x.is_tracked() { Tensor::from_inner(x.inner()) } else { x }
 }

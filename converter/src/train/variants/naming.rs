@@ -1,21 +1,21 @@
 //! An adversary that names the confounder: which mark and where, or which device.
 //!
-//! One linear layer reads the features of an image, averaged in four quarters. In the theta-step it learns, from causal features
-//! and confounders as they are, with no gradient to them. In the phi-step the maskers let it name what it reads from the
-//! confounders and not what it reads from the causal features, up to the loss of a guess.
+//! One linear layer reads the features of an image, averaged in four quarters. In the theta-step it learns from causal features
+//! and confounders, without a gradient to them. In the phi-step the maskers are trained so that it succeeds on the confounders
+//! and fails on the causal features, up to the loss of a guess.
 
 use super::constant;
 use crate::train::network::{Leaves, Network, ParameterTable};
 use burn::tensor::{Tensor, TensorData, activation};
 use causalclipseg::graph::{GraphError, Shape, Weights};
 
-/// The layer's weights live in the table beside the network's and in no checkpoint.
+/// The layer's weights are in the table with the network's, but not in checkpoints.
 pub(in crate::train) const PREFIX: &str = "naming.";
 pub(in crate::train) const WEIGHT: &str = "naming.weight";
 pub(in crate::train) const BIAS: &str = "naming.bias";
 const QUARTERS: usize = 4;
 
-/// Adds the layer to the table: that of a state, where it has one, else zeros, which guess.
+/// Adds the layer to the table: a state's layer if it has one, else zeros, which guess.
 pub(in crate::train) fn attach(
     network: &mut Network,
     classes: usize,
@@ -47,7 +47,7 @@ impl Layer {
         Self { weight: values(WEIGHT).reshape([shape[0], shape[1]]), bias: values(BIAS).reshape([1, shape[0]]) }
     }
 
-    /// The cross entropy of naming each image's confounder; images that tell none do not count. `None` where none does.
+    /// The cross entropy of naming each image's confounder, over images whose confounder is known. `None` if none is.
     fn loss(&self, features: Tensor<4>, named: &[Option<usize>]) -> Option<Tensor<1>> {
         let [classes, _] = self.weight.dims();
         let known = named.iter().flatten().count();
@@ -64,13 +64,13 @@ impl Layer {
         Some(activation::log_softmax(logits, 1).mul(goal).sum().neg().div_scalar(known as f32))
     }
 
-    /// What the layer learns by: the mean over both kinds of features, which get no gradient.
+    /// The layer's loss: the mean over both kinds of features, which get no gradient.
     pub fn theta_loss(&self, causal: Tensor<4>, confounding: Tensor<4>, named: &[Option<usize>]) -> Option<Tensor<1>> {
         let [causal, confounding] = [causal, confounding].map(|features| self.loss(constant(features), named));
         Some(causal?.add(confounding?).mul_scalar(0.5))
     }
 
-    /// What the maskers move by: 0.5 l(confounders) - 0.5 min(l(causal), ln classes).
+    /// The maskers' loss: 0.5 l(confounders) - 0.5 min(l(causal), ln classes).
     pub fn phi_loss(&self, causal: Tensor<4>, confounding: Tensor<4>, named: &[Option<usize>]) -> Option<Tensor<1>> {
         let [classes, _] = self.weight.dims();
         let guess = (classes as f32).ln();
@@ -132,11 +132,11 @@ mod tests {
             (map([0.1, 0.0, 0.0, 0.0], &device).require_grad(), map([0.1, 0.0, 0.0, 0.0], &device).require_grad());
         let gradients = layer.phi_loss(causal.clone(), confounding.clone(), &[Some(1)]).unwrap().backward();
         let first = |tensor: &Tensor<4>| tensor.grad(&gradients).unwrap().to_data().iter::<f32>().next().unwrap();
-        // Descent lowers the telling quarter of the causal features and raises that of the confounders.
+        // Descent lowers the informative quarter of the causal features and raises that of the confounders.
         assert!(first(&causal) > 0.0 && first(&confounding) < 0.0);
         let loss = layer.theta_loss(causal.clone(), confounding, &[Some(1)]).unwrap();
         assert!(!loss.is_tracked() || causal.grad(&loss.backward()).is_none());
-        // Worse than a guess is not asked for.
+        // Nothing worse than a guess is required.
         let gradients = layer.phi_loss(map([0.0, 3.0, 0.0, 0.0], &device).require_grad(), causal, &[Some(1)]);
         assert!(gradients.is_some());
     }

@@ -1,18 +1,18 @@
 //! Masks that keep the top k channels of each position, drawn by Gumbel noise.
 //!
-//! The authors define a top-k mask by Gumbel softmax, CIRL's, and never call it. CIRL takes the largest of k soft draws, which
-//! no sigmoid can imitate after training. Here the k channels are drawn at once: logits with Gumbel noise added have as their k
-//! largest a draw of k without replacement (Kool et al., "Stochastic Beams and Where to Find Them", ICML 2019), and a sigmoid about
-//! the k-th largest softens the choice. Adding a number to all logits of a mask changes nothing then; it is chosen such that the
-//! k-th largest without noise lies at zero, so that the plain sigmoid of evaluation, of `export` and of `pack` is the same
-//! mask without noise.
+//! The authors define a top-k mask by Gumbel softmax, CIRL's, and never call it. CIRL uses the largest of k soft draws, which a
+//! sigmoid cannot reproduce after training. Here the k channels are drawn at once: logits with Gumbel noise added have as their k
+//! largest a draw of k without replacement (Kool et al., "Stochastic Beams and Where to Find Them", ICML 2019), and a sigmoid
+//! about the k-th largest softens the choice. Adding a number to all logits of a mask then changes nothing; it is chosen so that
+//! the k-th largest without noise is zero, so that the plain sigmoid of evaluation, of `export` and of `pack` is the same mask
+//! without noise.
 
 use super::constant;
 use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What part of the way the logits move to their centre in a step.
+/// The fraction of the way to their centre that the logits move in a step.
 pub(in crate::train) const CENTRING: f32 = 0.1;
 
 /// The masks of `logits` (batch x channels x height x width) for a share of channels to keep, and the mean over positions of the

@@ -1,4 +1,4 @@
-//! Frames as cameras give them are found what the same frame in red, green and blue is found.
+//! Frames in camera formats give the same result as the same frame in RGB.
 
 use super::*;
 use runtime::frame::{CameraFormat, CameraLayout};
@@ -130,7 +130,7 @@ fn what_does_not_fit_is_refused() {
         refuse(&ccs_frame { width: 0, ..good }, CCS_STATUS_FRAME, "at least one pixel a side");
         let region = ccs_region { x: 30, y: 0, width: 8, height: 1 };
         refuse(&ccs_frame { region, ..good }, CCS_STATUS_FRAME, "region of interest");
-        // Colours that the format has not, or half of those that it has.
+        // Chroma planes that the format lacks, or half of those that it has.
         let plane = bytes.as_ptr().cast::<c_void>();
         let (mut chroma, mut sizes, last) = (good, good, [[ptr::null(), plane], [plane, ptr::null()]]);
         chroma.chroma = last[usize::from(format == CameraFormat::I420)];
@@ -145,7 +145,7 @@ fn what_does_not_fit_is_refused() {
     short.chroma[0] = bytes.as_ptr().cast();
     short.chroma_bytes[0] = 10;
     refuse(&short, CCS_STATUS_FRAME, "holds 10 bytes and the frame needs 456");
-    // As an older header has it: without planes.
+    // As in an older header, without planes.
     let older = ccs_frame { struct_size: std::mem::offset_of!(ccs_frame, chroma) as u32, ..short };
     ok(segment(session, &older, &[prompt]));
     let mut grey = grey(&bytes, WIDTH as u32);

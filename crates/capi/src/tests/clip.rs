@@ -29,7 +29,7 @@ fn clip() -> Vec<(Vec<u8>, bool)> {
     vec![(left, true), (lost.clone(), false), (lost, true), (vec![7; WIDTH * HEIGHT], true), (soft, true)]
 }
 
-/// What every host must say of the flags, by frame and prompt.
+/// The flags that every host must report, by frame and prompt.
 fn expected_flags() -> [[Vec<&'static str>; 2]; 5] {
     [
         [vec![], vec!["unknown_words"]],
@@ -40,10 +40,10 @@ fn expected_flags() -> [[Vec<&'static str>; 2]; 5] {
     ]
 }
 
-/// What a host said of one frame under one prompt.
+/// A host's result for one frame and prompt.
 #[derive(Clone, Debug)]
 struct Answer {
-    /// `None` where the host writes none.
+    /// `None` if the host writes no score.
     mask: Option<Vec<u8>>,
     area_px: u64,
     score: f64,
@@ -216,8 +216,8 @@ fn meta_image() -> Vec<u8> {
     file
 }
 
-/// The command of the same build, which `cargo test --workspace` leaves beside this test's folder. Nothing where only this
-/// crate is built.
+/// The command of the same build, which `cargo test --workspace` leaves beside this test's folder; `None` if only this crate is
+/// built.
 fn command(folder: &Path, name: &str) -> Option<Command> {
     let test = std::env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap().join("causalclipseg").with_extension(EXE_EXTENSION);

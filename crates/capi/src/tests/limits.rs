@@ -1,4 +1,4 @@
-//! What a call may take, and how it is ended before that.
+//! Limits on a call's memory, prompts and time, and cancelling.
 
 use super::*;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ fn a_call_ends_when_its_time_is_over() {
     // SAFETY: the pointer is to this function's own.
     refused(unsafe { ccs_measure(short, 0, &mut measurements()) }, CCS_STATUS_NO_RESULT, "no result");
     ok(segment(long, &frame, &[prompt]));
-    // What did not run was not seen: the same frame is not frozen when it comes again.
+    // A frame that did not run does not count as seen: it is not frozen when it comes again.
     for (session, expected) in [(short, CCS_STATUS_TIME_LIMIT), (long, CCS_STATUS_OK)] {
         assert_eq!(segment(session, &frame, &[prompt]), expected);
     }
@@ -78,7 +78,7 @@ fn a_running_call_is_cancelled_and_no_other() {
     let prompt = encode(model, "a dark nodule");
     let pixels: Vec<u8> = (0..320 * 240).map(|at| (at * 31 % 251) as u8).collect();
     let session = session(model);
-    // Before a call there is none.
+    // Nothing to cancel before a call.
     ok(ccs_session_cancel(session));
     ok(segment(session, &grey(&pixels, 320), &[prompt]));
     let many = vec![prompt; 256];
@@ -86,14 +86,14 @@ fn a_running_call_is_cancelled_and_no_other() {
     ok(segment(session, &grey(&pixels, 320), &many));
     let whole = begun.elapsed();
 
-    // A frame that was not seen yet, so that it is no frozen one.
+    // A new frame, so that it is not flagged as frozen.
     let other: Vec<u8> = pixels.iter().map(|pixel| 255 - pixel).collect();
     let (status, message, took) = std::thread::scope(|scope| {
         let call = scope.spawn(|| {
             let begun = Instant::now();
             (segment(session, &grey(&other, 320), &many), message(), begun.elapsed())
         });
-        // Until it runs, and then until it has ended: nobody knows when the call begins.
+        // Repeated until the call has ended, since its start can't be observed.
         while !call.is_finished() {
             ok(ccs_session_cancel(session));
             std::thread::sleep(Duration::from_micros(200));

@@ -1,4 +1,4 @@
-//! What the library tells the host's log, and what it keeps from the host's standard error.
+//! Lines in the host's log, and an empty standard error of the host.
 
 use super::*;
 use std::process::Command;
@@ -24,7 +24,7 @@ unsafe extern "C" fn keep(
     }
 }
 
-/// All in one: there is one log for the process, and other tests fill it meanwhile.
+/// A single test, since the process has one log, which other tests fill meanwhile.
 #[test]
 fn lines_go_to_the_callback_up_to_their_level() {
     let lines = Lines::default();

@@ -48,7 +48,7 @@ fn models_that_do_not_open() {
         let gpu = ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model);
         match cfg!(feature = "gpu") {
             false => refused(gpu, CCS_STATUS_ARGUMENT, "built without GPUs"),
-            // On this machine's GPU, or on the CPU in its place.
+            // Runs on this machine's GPU, or falls back to the CPU.
             true => {
                 ok(gpu);
                 ok(ccs_model_free(model));
@@ -102,7 +102,7 @@ fn handles_that_are_none() {
     refused(segment(session, &frame, &[]), CCS_STATUS_HANDLE, "was freed");
     ok(ccs_model_free(model));
     refused(ccs_model_free(model), CCS_STATUS_HANDLE, "was freed");
-    // Nothing is nothing to free.
+    // 0 needs no freeing.
     ok(ccs_model_free(ccs_model::default()));
     ok(ccs_prompt_free(ccs_prompt::default()));
     ok(ccs_session_free(ccs_session::default()));
@@ -111,7 +111,7 @@ fn handles_that_are_none() {
 }
 
 #[test]
-fn prompts_that_are_none() {
+fn invalid_prompts() {
     let model = open(false);
     let mut prompt = ccs_prompt::default();
     // SAFETY: pointers are null or to this function's own.
@@ -208,7 +208,7 @@ fn models_that_need_more_than_they_may() {
     let (status, model) = start(1 << 20);
     refused(status, CCS_STATUS_MEMORY, "may take 1048576");
     assert_eq!(model.id, 0);
-    // A network that plain tract runs.
+    // A network that runs on tract.
     let (bytes, options) =
         (toy::builder().to_bytes().unwrap(), ccs_model_options { memory_cap_bytes: 1 << 40, ..Default::default() });
     let mut model = ccs_model::default();
@@ -230,7 +230,7 @@ fn bundles_of_other_owners() {
         // SAFETY: pointers are to what this test holds.
         (unsafe { ccs_model_open_memory(bytes.as_ptr().cast(), bytes.len(), &options, &mut model) }, model)
     };
-    // Any key of the list will do: that is how one is replaced by another.
+    // Any key of the list is enough, so that keys can be replaced.
     for keys in [&[][..], &[public(1)], &[public(2), public(1)]] {
         let (status, model) = start(&signed, keys);
         ok(status);
@@ -240,7 +240,7 @@ fn bundles_of_other_owners() {
     for (bytes, keys, status, part) in [
         (&signed, &[public(2)][..], CCS_STATUS_SIGNATURE, "is signed by another key"),
         (&plain, &[public(1)], CCS_STATUS_SIGNATURE, "is not signed"),
-        (&signed, &[[2; 32]], CCS_STATUS_ARGUMENT, "public key 0 is none"),
+        (&signed, &[[2; 32]], CCS_STATUS_ARGUMENT, "public key 0 is not valid"),
     ] {
         let (found, model) = start(bytes, keys);
         refused(found, status, part);
@@ -490,7 +490,7 @@ fn a_session_serves_one_thread_at_a_time() {
     let (prompt, session) = (encode(model, "dark"), session(model));
     let pixels = vec![0; 2048 * 2048];
     let frame = grey(&pixels, 2048);
-    // One of many tries meets another's call; each gives a result or says that the session is in use.
+    // Some of many calls overlap with another thread's; each returns a result or says that the session is in use.
     let results = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {

@@ -1,4 +1,4 @@
-//! The C ABI as a host meets it: its results, and every way to misuse it. Programs in C and C++ are in `../tests`.
+//! Calls the C ABI as a host does: its results, and every way to misuse it. Programs in C and C++ are in `../tests`.
 
 mod camera;
 mod clip;

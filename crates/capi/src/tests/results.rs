@@ -1,4 +1,4 @@
-//! What arrives in the host's buffers is what the library found.
+//! The host's buffers receive what the library found.
 
 use super::*;
 use std::ffi::c_char;
@@ -26,7 +26,7 @@ fn a_model_tells_what_it_is() {
     let name: Vec<u8> = info.name.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8).collect();
     assert_eq!((name.as_slice(), info.input_size, info.threshold, info.trained), (&b"toy"[..], 32, 0.5, 1));
     assert_ne!(info.sha256, [0; 32]);
-    assert_eq!(info.fallback[0], 0, "nothing stands in for anything");
+    assert_eq!(info.fallback[0], 0, "the requested device runs");
     let mut deviation = 0.0;
     // SAFETY: the pointer is to this function's own.
     ok(unsafe { ccs_model_self_test(model, &mut deviation) });
@@ -40,7 +40,7 @@ fn a_model_tells_what_it_is() {
 fn masks_probabilities_contours_and_measurements() {
     let model = open(true);
     let (bright, dark, session) = (encode(model, "a bright mass"), encode(model, "dark"), session(model));
-    // What a session needs it keeps.
+    // A session keeps what it needs.
     ok(ccs_model_free(model));
     let pixels = picture();
     let frame = ccs_frame { mm_per_pixel: [0.5, 0.25], ..grey(&pixels, 12) };
@@ -96,7 +96,7 @@ fn masks_probabilities_contours_and_measurements() {
     assert!((measured.longest_diameter.length_mm - 3f64.hypot(2.0)).abs() < 1e-6);
     assert!(measured.mean_probability > 0.9);
 
-    // Only the region of interest is looked at, and nothing is found in it: unknown is NaN.
+    // Only the region of interest is segmented, and nothing is found in it: unknown values are NaN.
     let dim = [0; 96];
     let frame = ccs_frame { region: ccs_region { x: 2, y: 1, width: 4, height: 5 }, ..grey(&dim, 12) };
     ok(segment(session, &frame, &[bright]));
@@ -127,7 +127,7 @@ fn every_pixel_format() {
     ok(ccs_session_free(session));
 }
 
-/// Of a frame that is black, so that only a threshold near 0 finds anything.
+/// The area found on a black frame, where only a threshold near 0 finds anything.
 fn lesion_px(model: ccs_model, options: *const ccs_session_options) -> u64 {
     let (prompt, mut session, mut measured) = (encode(model, "a bright mass"), ccs_session::default(), measurements());
     // SAFETY: the options are the caller's, and all other pointers are to this function's own.
@@ -145,7 +145,7 @@ fn a_threshold_of_zero_is_the_models_own() {
     let model = open(false);
     let options = ccs_session_options::default();
     assert_eq!(lesion_px(model, ptr::null()), 0);
-    assert_eq!(lesion_px(model, &options), 0, "zeroed options are no options");
+    assert_eq!(lesion_px(model, &options), 0, "zeroed options change nothing");
     assert_eq!(lesion_px(model, &ccs_session_options { threshold: 1e-5, ..options }), 4);
     // An older header's options end before the threshold, or after it.
     let garbage = ccs_session_options { threshold: 1e-5, smoothing: 9.0, no_quality: 9, ..options };

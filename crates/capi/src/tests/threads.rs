@@ -1,4 +1,4 @@
-//! What a host does with the threads that the library starts.
+//! The host's hook and cores for the threads that the library starts.
 
 use super::*;
 use runtime::machine::allowed_cores;
@@ -45,7 +45,7 @@ fn the_hook_runs_in_every_thread_before_the_call_returns() {
     assert_eq!((found.0, found.1, found.2.as_str()), (CCS_THREAD_STREAM, 0, "causalclipseg-stream"));
     ok(ccs_stream_close(stream, 0));
     ok(ccs_model_free(model));
-    // One thread: nobody is started.
+    // One thread: no worker is started.
     let options = ccs_model_options { on_thread_start: Some(note), thread_user: user, ..Default::default() };
     ok(start(&options).0);
     assert!(started.lock().unwrap().is_empty());
@@ -94,7 +94,7 @@ fn threads_stay_on_the_cores_that_are_named() {
     assert_eq!(started.lock().unwrap().pop().unwrap().3, Some(expected));
     ok(ccs_stream_close(stream, 0));
 
-    // Cores that are not there: nothing is left behind.
+    // Cores that do not exist: nothing is leaked.
     for (core, part) in [(1000, "1000"), (u32::MAX, "above 1023")] {
         let cores = [cores[0], core];
         let (status, stream) = live(&cores);

@@ -6,16 +6,16 @@ use std::process::{Command, Output};
 use std::sync::LazyLock;
 use toy_networks::toy;
 
-/// What a static library of Rust needs on Linux.
+/// The system libraries that a Rust static library needs on Linux.
 pub(crate) const SYSTEM_LIBRARIES: [&str; 5] = ["-lgcc_s", "-lpthread", "-ldl", "-lm", "-lc"];
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The static library, with the shared one beside it; `CAUSALCLIPSEG_LIBRARIES` names a folder with others. Built once: cargo builds no library for tests that they can't link themselves. The selection gives other
-/// crates the features that they have in `cargo test --workspace` (a test among the targets brings those of tests), so that
-/// nothing else is built anew.
+/// The static library, with the shared one beside it; `CAUSALCLIPSEG_LIBRARIES` names a folder with others. Built once here,
+/// since cargo does not build libraries that a test can't link. The selection gives other crates the features that they have
+/// in `cargo test --workspace` (a test among the targets brings those of tests), so that nothing else is rebuilt.
 pub(crate) fn library() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         if let Some(folder) = std::env::var_os("CAUSALCLIPSEG_LIBRARIES") {
@@ -43,7 +43,7 @@ pub(crate) fn library() -> PathBuf {
 pub(crate) fn has(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
-        println!("skipped: this machine has no `{tool}`");
+        println!("skipped: `{tool}` is not installed");
     }
     found
 }
@@ -55,7 +55,7 @@ pub(crate) fn build(compiler: &str, source: &str, flags: &[&str], into: &Path) -
     build_with(compiler, source, flags, &linked, into)
 }
 
-/// All warnings being errors; `linked` is where header and library are.
+/// Treats all warnings as errors; `linked` says where header and library are.
 pub(crate) fn build_with(compiler: &str, source: &str, flags: &[&str], linked: &[OsString], into: &Path) -> PathBuf {
     let program = into.join(Path::new(source).file_stem().unwrap());
     let output = Command::new(compiler)

@@ -1,5 +1,5 @@
-//! The programs in `examples/` and in the folder above, built by the system's compilers against the library, and run under
-//! AddressSanitizer and valgrind where the machine has them; and the library as it is installed.
+//! Builds the programs in `examples/` and in the folder above with the system's compilers, runs them under AddressSanitizer and
+//! valgrind if installed, and tests the installed library.
 
 mod built;
 mod packages;
@@ -107,7 +107,7 @@ fn options_that_are_zero_are_no_options() {
     check("cc", "crates/capi/tests/options.c", &["-std=c11", SANITIZERS[0], SANITIZERS[1]]);
 }
 
-/// Without a sanitizer, whose own work would be timed.
+/// Without a sanitizer, which would distort the times.
 #[test]
 fn contours_are_traced_once_and_an_idle_stream_rests() {
     check("cc", "crates/capi/tests/contours.c", &["-std=c11"]);
@@ -125,7 +125,7 @@ fn the_wrapper_moves_and_refuses_as_it_should() {
     }
 }
 
-/// Of the toy model, which plain tract runs, and of one that keeps a thread of its own.
+/// With the toy model, which tract runs, and with one that keeps a thread of its own.
 #[test]
 fn a_fork_is_refused_and_its_parent_does_not_notice() {
     check("cc", "crates/capi/tests/forks.c", &["-std=c11"]);
@@ -164,7 +164,7 @@ fn the_library_is_loaded_and_unloaded() {
     assert_eq!(code, Some(0), "{said}{errors}");
 }
 
-/// The header as C89 and C++98, and the wrapper as C++14, to what the compilers know.
+/// Compiles the header from C89 and C++98, and the wrapper from C++14, up to the latest standards of the compilers.
 #[test]
 fn headers_in_every_language_standard() {
     let folder = tempfile::tempdir().unwrap();
@@ -178,7 +178,7 @@ fn headers_in_every_language_standard() {
         let output = compiling.output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr).to_string();
         if errors.contains("unrecognized command-line option") || errors.contains("invalid value") {
-            println!("skipped: {compiler} does not know {standard}");
+            println!("skipped: {compiler} does not support {standard}");
         } else {
             assert!(output.status.success(), "{header} in {standard}: {errors}");
         }
@@ -203,7 +203,7 @@ fn headers_in_every_language_standard() {
 fn programs_that_showed_faults() {
     let cases = root().join("../shared/cases/embedding");
     if !cases.is_dir() {
-        println!("skipped: {} is not there", cases.display());
+        println!("skipped: {} does not exist", cases.display());
         return;
     }
     if !has("cc") || !has("c++") {
@@ -268,12 +268,12 @@ fn programs_that_showed_faults() {
     let said = run_case("dl.c", &["-w"], &[shared.as_os_str(), model, OsStr::new("2"), OsStr::new("3")]);
     assert!(said.ends_with("alive\n"), "{said}");
 
-    // What it shows last are faults that the wrapper now refuses: a text with a zero byte ends it.
+    // Its last cases are refused by the wrapper now: a text with a zero byte ends it.
     let program = folder.path().join("tidy");
     let mut built = Command::new("c++");
     built.arg(cases.join("tidy.cpp")).arg("-I").arg(root().join("include")).arg(&library);
     assert!(built.args(built::SYSTEM_LIBRARIES).arg("-o").arg(&program).status().unwrap().success());
     let (code, said, errors) = run(&program, &[model]);
     assert!(code.is_none(), "{said}{errors}");
-    assert!(errors.contains("a text holds a zero byte") && !said.contains("accepted silently"), "{said}{errors}");
+    assert!(errors.contains("a text contains a zero byte") && !said.contains("accepted silently"), "{said}{errors}");
 }

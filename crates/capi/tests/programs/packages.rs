@@ -1,4 +1,4 @@
-//! The library as a host's build finds it: installed, upgraded, by pkg-config and by CMake.
+//! The installed library: installing, upgrading, pkg-config and CMake.
 
 use crate::built::{SYSTEM_LIBRARIES, build_with, desk, has, library, root, run};
 use crate::check_segment;
@@ -10,7 +10,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).to_string()
 }
 
-/// A command of the script's, in an environment.
+/// The install script as a command, with an environment.
 fn install(built: &Path, prefix: &OsStr, environment: &[(&str, &OsStr)]) -> Output {
     let mut script = Command::new("sh");
     script.arg(root().join("packaging/install.sh")).arg(built).arg(prefix);
@@ -22,7 +22,7 @@ fn installed(built: &Path, prefix: &Path, environment: &[(&str, &OsStr)]) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-/// A folder as cargo leaves it, with links to these libraries.
+/// A folder like cargo's target folder, with links to these libraries.
 fn built_folder(folder: &Path, libraries: &[&Path]) -> PathBuf {
     let built = folder.join("built");
     std::fs::create_dir_all(&built).unwrap();
@@ -71,7 +71,7 @@ fn the_c_program_by_way_of_pkg_config() {
     };
     refused(install(folder.path(), prefix.as_os_str(), &[]), "holds no libcausalclipseg");
     let built = built_folder(folder.path(), &[&library()]);
-    refused(install(&built, "usr".as_ref(), &[]), "no absolute path");
+    refused(install(&built, "usr".as_ref(), &[]), "is not an absolute path");
     for bad in ["/lib", "../lib", "lib/"] {
         refused(install(&built, prefix.as_os_str(), &[("LIBDIR", bad.as_ref())]), "LIBDIR is");
     }
@@ -107,7 +107,7 @@ fn a_staged_install_says_where_it_will_be() {
     assert_eq!(names(&stage.join("opt/cart/include")), ["causalclipseg.h", "causalclipseg.hpp"]);
 }
 
-/// A library with nothing but the number of its interface, as a newer version of this one would be.
+/// A library that exports only its interface number, in place of a newer version of this one.
 fn newer_library(folder: &Path, abi: u32) -> PathBuf {
     let (source, newer) = (folder.join("newer.c"), folder.join("newer/libcausalclipseg.so"));
     std::fs::create_dir_all(newer.parent().unwrap()).unwrap();
@@ -220,7 +220,7 @@ fn a_project_of_cmake_finds_it() {
         run(build.join("live"), &[bundle.as_os_str(), OsStr::new("a bright mass"), OsStr::new("9")]);
     assert_eq!(code, Some(0), "{said}{errors}");
 
-    // Other versions are refused, and a folder whose library is gone.
+    // Other versions are refused, and so is a folder without its library.
     let lists = std::fs::read_to_string(project.join("CMakeLists.txt")).unwrap();
     for version in ["0.2", "1", "0.1.9"] {
         std::fs::write(
@@ -239,7 +239,7 @@ fn a_project_of_cmake_finds_it() {
     assert!(!done && said.contains("no libcausalclipseg of interface 4"), "{said}");
 }
 
-/// What the dynamic linker sees: the interface and nothing else, and no stack that holds code.
+/// Only the interface is exported, and the stack is not executable.
 #[test]
 fn the_shared_library_exports_its_interface_alone() {
     if !has("readelf") {
@@ -259,7 +259,7 @@ fn the_shared_library_exports_its_interface_alone() {
         assert!(name.starts_with("ccs_") && header.contains(&format!("{name}(")), "`{name}` is exported");
     }
     assert!(!has_executable_stack(&shared), "the library asks for an executable stack");
-    // What a host links by hand, too, as docs/embedding.md says.
+    // Also for hosts that link by hand, as docs/embedding.md says.
     if has("cc") {
         let folder = tempfile::tempdir().unwrap();
         let mut linked: Vec<OsString> = vec!["-I".into(), root().join("include").into(), library().into()];

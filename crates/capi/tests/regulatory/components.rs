@@ -1,11 +1,11 @@
-//! What a device build is made of, as cargo resolves it.
+//! The crates of a device build, as cargo resolves them.
 
 use crate::root;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The targets that a device has; their dependencies are taken together.
+/// The targets of devices; the lists hold the union of their dependencies.
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
 
 /// One crate whose code is in the library.
@@ -16,7 +16,7 @@ pub(crate) struct Component {
     /// An SPDX expression.
     pub(crate) licence: String,
     pub(crate) repository: String,
-    /// Of the package as it was fetched, SHA-256; empty for crates of this project.
+    /// The SHA-256 of the package as fetched; empty for crates of this project.
     pub(crate) checksum: String,
     pub(crate) is_own: bool,
     /// Crates that it is built with, by name and version.
@@ -84,7 +84,7 @@ pub(crate) fn device_build() -> Vec<Component> {
     all
 }
 
-/// What Cargo.lock says of fetched packages.
+/// The packages that Cargo.lock lists as fetched.
 fn checksums() -> BTreeMap<(String, String), String> {
     let text = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
     let field = |package: &str, name: &str| {

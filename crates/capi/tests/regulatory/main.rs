@@ -1,5 +1,5 @@
-//! The papers in `docs/regulatory`: bills of materials and notices are what the dependencies of the device build give, the list of
-//! SOUP names each of those, and requirements name tests that exist.
+//! Checks the documents in `docs/regulatory`: bills of materials and notices match the dependencies of the device build, the SOUP
+//! list names each of them, and requirements name tests that exist.
 //!
 //! `UPDATE_REGULATORY=1 cargo test --workspace --test regulatory` writes what is generated anew.
 
@@ -29,7 +29,7 @@ fn build() -> &'static [Component] {
     &BUILD
 }
 
-/// Compares a generated paper with the one that is checked in, or writes it.
+/// Compares a generated document with the committed one, or writes it.
 fn check(name: &str, generated: &str) {
     let path = paper(name);
     if std::env::var_os("UPDATE_REGULATORY").is_some() {
@@ -40,7 +40,7 @@ fn check(name: &str, generated: &str) {
     let differs = current.lines().zip(generated.lines()).position(|(current, generated)| current != generated);
     assert!(
         current == generated,
-        "docs/regulatory/{name} is not of these dependencies (line {}): run UPDATE_REGULATORY=1 cargo test --workspace --test \
+        "docs/regulatory/{name} does not match the dependencies (line {}): run UPDATE_REGULATORY=1 cargo test --workspace --test \
          regulatory",
         differs.unwrap_or_else(|| current.lines().count().min(generated.lines().count())) + 1
     );
@@ -57,7 +57,7 @@ fn notices_hold_the_licences_of_all_that_is_shipped() {
     check("third-party-notices.txt", &notices::of(build()));
 }
 
-/// Licences that may be in a device build; of a choice one has to be here.
+/// Licences allowed in a device build; where a crate offers a choice, one of them must be listed here.
 const LICENCES: [&str; 11] = [
     "0BSD",
     "Apache-2.0",
@@ -124,14 +124,14 @@ fn requirements_name_tests_that_exist() {
             let declared = format!("fn {function}(");
             let at = source.find(&declared).unwrap_or_else(|| panic!("{}: {file} has no {function}", row[0]));
             let before = &source[..at];
-            // Attributes and comments stand between `#[test]` and the function.
+            // Attributes and comments may come between `#[test]` and the function.
             let is_test = before.rfind("#[test]").is_some_and(|test| !before[test..].contains('{'));
             assert!(is_test, "{}: {function} in {file} is not a test", row[0]);
         }
     }
 }
 
-/// A paper that names another has a link to a file that exists.
+/// Links between documents lead to files that exist.
 #[test]
 fn links_between_papers_lead_somewhere() {
     for entry in std::fs::read_dir(root().join("docs/regulatory")).unwrap().flatten() {

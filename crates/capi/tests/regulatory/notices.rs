@@ -1,4 +1,4 @@
-//! The licence texts of what is shipped, each once, with the crates that it covers.
+//! The licence texts of all shipped crates, each once, with the crates that it covers.
 
 use crate::components::Component;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ fn is_notice(name: &str) -> bool {
     ["license", "licence", "copying", "notice", "unlicense", "copyright"].iter().any(|start| name.starts_with(start))
 }
 
-/// The notices of one crate. Where it leaves the choice, the MIT licence is taken and the others' texts are left out.
+/// The notices of one crate. If it offers a choice, the MIT licence is used and the other texts are left out.
 fn texts(folder: &Path, licence: &str) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let named = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
@@ -32,7 +32,7 @@ fn plain(text: &str) -> String {
 }
 
 pub(crate) fn of(build: &[Component]) -> String {
-    // By the words alone: copies of one text are wrapped in different ways.
+    // Compares words only, since copies of one text are wrapped differently.
     let mut by_words: BTreeMap<String, (Vec<String>, String)> = BTreeMap::new();
     let mut without = Vec::new();
     for component in build.iter().filter(|component| !component.is_own) {

@@ -1,12 +1,12 @@
-//! Bills of materials in CycloneDX 1.6 and SPDX 2.3. They carry no time and no random number, so that equal dependencies give equal
-//! files.
+//! Bills of materials in CycloneDX 1.6 and SPDX 2.3. They leave out times and random numbers, so that equal dependencies give
+//! equal files.
 
 use crate::components::Component;
 use serde_json::{Value, json};
 
 fn purl(component: &Component) -> String {
     let Component { name, version, is_own, .. } = component;
-    // Crates of this project are on no registry.
+    // Crates of this project are not published.
     if *is_own { format!("pkg:generic/{name}@{version}") } else { format!("pkg:cargo/{name}@{version}") }
 }
 

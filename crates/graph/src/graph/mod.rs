@@ -124,7 +124,7 @@ pub enum GraphError {
     Cut {
         /// The node above which the cut was searched.
         output: String,
-        /// Why there is no cut.
+        /// Why the graph cannot be cut.
         reason: String,
     },
     /// Weights that the graph reads are missing or have another shape.

@@ -1,6 +1,6 @@
 //! The 1x1 convolution before the sentence's convolution moves into the sentence's linear layer.
 //!
-//! There is no non-linearity between the two. With the 1x1's matrix W and bias b, and the sentence's kernel K_k at tap
+//! The two have no non-linearity between them. With the 1x1's matrix W and bias b, and the sentence's kernel K_k at tap
 //! k, the logit is bias + sum over the taps inside the frame of K_k · (W x + b) = bias + sum of (W^T K_k) · x + K_k ·
 //! b. So the map that W yields is never needed: the sentence's kernel becomes K'_k = W^T K_k, and each tap adds the
 //! constant K_k · b where it reads inside the frame (zero padding comes after the bias, so nothing is added outside).

@@ -42,7 +42,7 @@ impl fmt::Display for Edition {
 
 /// An unknown edition name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no edition `{name}`; known are {}", Edition::ALL.map(Edition::name).join(", "))]
+#[error("unknown edition `{name}`; known are {}", Edition::ALL.map(Edition::name).join(", "))]
 pub struct UnknownEdition {
     /// The name as it was given.
     pub name: String,
@@ -90,7 +90,7 @@ pub enum Masks {
     /// Three maskers, which separate the causal features from the confounders, and the head that reads the confounders.
     #[default]
     Learned,
-    /// Every mask is one: no maskers, all features are causal, and there are no confounders for a second head to read.
+    /// Every mask is one: no maskers, all features are causal, and no confounders for a second head.
     Open,
 }
 

@@ -3,7 +3,7 @@
 use super::super::frame::map;
 use super::super::plan::{Extent, Tail};
 use super::super::shader::{Pipelines, Storage};
-use super::super::tail::TailRoom;
+use super::super::tail::TailBuffers;
 use super::plain;
 use super::rig::{Trial, check, gpu, numbers, storages, stored, tensor, weight};
 use crate::graph::Weights;
@@ -82,11 +82,11 @@ fn tails() {
             let low = Extent { height, width, channels };
             let tail = Tail { head: 0, products: TensorId(0), bias: 0, low, scale };
             let mut pipelines = Pipelines::new(&gpu, storage, None);
-            let room = TailRoom::new(tail, product_buffer, bias_buffer, &mut pipelines).unwrap();
+            let buffers = TailBuffers::new(tail, product_buffer, bias_buffer, &mut pipelines).unwrap();
             for count in [1, 2, 4, 5, 9] {
                 let kernels: Vec<Vec<f32>> =
                     (0..count).map(|sentence| numbers(9 * channels + 10, 30 + sentence)).collect();
-                let sentences = room.sentences(&gpu, count as usize).unwrap();
+                let sentences = buffers.sentences(&gpu, count as usize).unwrap();
                 let mut floats = Vec::new();
                 sentences.layout.place(kernels.iter().map(Vec::as_slice), &mut floats).unwrap();
                 gpu.queue.write_buffer(&sentences.kernels, 0, bytemuck::cast_slice(&floats));

@@ -2,7 +2,7 @@
 
 use super::super::context::GpuContext;
 use super::super::frame::map;
-use super::super::plan::Plan;
+use super::super::plan::GpuPlan;
 use super::super::program::{Program, ReadyJob};
 use super::super::shader::Storage;
 use crate::bundle::Bundle;
@@ -90,7 +90,7 @@ pub(crate) const BEFORE: f32 = 77.0;
 /// Runs the step. Yields the written tensor, channels padded to a multiple of four.
 pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32>]) -> Vec<f32> {
     let source = trial.bundle.as_ref().map_or(WeightSource::Memory(&trial.weights), WeightSource::Bundle);
-    let plan = Plan::new(&list(trial), &source, storage).unwrap();
+    let plan = GpuPlan::new(&list(trial), &source, storage).unwrap();
     let program = Program::new(gpu.clone(), plan, &source, None).unwrap();
     let slot = |id: usize| &program.slots[program.plan.slots.of_tensor[id].unwrap()];
     let encode = |values: &[f32]| -> Vec<u8> {

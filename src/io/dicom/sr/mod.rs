@@ -54,7 +54,7 @@ pub enum ReportError {
     Millimetres,
     #[error("the measurements are too many for one DICOM SR: cut the clip")]
     TooLarge,
-    #[error("prompt {0} cannot be written into a DICOM SR: there is no such prompt")]
+    #[error("prompt {0} cannot be written into a DICOM SR: it does not exist")]
     Prompt(usize),
     #[error(transparent)]
     Source(#[from] NoReference),

@@ -3,7 +3,7 @@
 
 use super::{Destination, Element, Filters, Step, StepKind, StepList, Tensor, TensorId};
 
-/// Inserts the conversions. `is_int8` tells which products have int8 weights.
+/// Inserts the conversions. `is_int8` says which products have int8 weights.
 pub fn settle(list: StepList, is_int8: impl Fn(&Filters) -> bool) -> StepList {
     let StepList { mut tensors, steps, outputs } = list;
     let mut settled = Vec::with_capacity(steps.len());
