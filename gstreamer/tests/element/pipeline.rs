@@ -87,10 +87,13 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new(element: gst::Element, caps: &gst::Caps, with_masks: bool) -> Self {
+    pub(crate) fn new(element: gst::Element, caps: Option<&gst::Caps>, with_masks: bool) -> Self {
         init();
         let pipeline = gst::Pipeline::new();
-        let source = gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).build();
+        let source = gst_app::AppSrc::builder().format(gst::Format::Time).build();
+        if caps.is_some() {
+            source.set_caps(caps);
+        }
         let sink = || gst_app::AppSink::builder().sync(false).build();
         let frames = sink();
         let queue = gst::ElementFactory::make("queue").build().unwrap();
@@ -111,7 +114,7 @@ impl Bench {
     pub(crate) fn of(format: VideoFormat, width: usize, height: usize, with_masks: bool) -> Self {
         init();
         let element = gst::ElementFactory::make("causalclipseg").build().unwrap();
-        Self::new(element, &caps(format, width, height), with_masks)
+        Self::new(element, Some(&caps(format, width, height)), with_masks)
     }
 
     pub(crate) fn play(self) -> Self {
