@@ -2,14 +2,16 @@
 """Tests `causalclipseg igtl` with another implementation of OpenIGTLink, in both directions.
 
 needs: pyigtl, numpy
-usage: igtl_peer.py COMMAND [--plus FOLDER] [--rate HZ] [--frames N]
+usage: igtl_peer.py COMMAND [--plus FOLDER] [--rate HZ] [--frames N] [--soak SECONDS]
 
 COMMAND is the causalclipseg binary; FOLDER holds PLUS's recorded sequences (.mha), which are replayed at their own rate.
 Each connection is checked: checksums, header versions 1 and 2, timestamps and matrices that come back, label maps, contours,
 reports, a prompt that changes. Then frames go out at a fixed rate, and the time from the first byte of a frame to the last
-byte of its label map is compared with the engine's own time of the same frame, as the report gives it (latency_ms).
+byte of its label map is compared with the engine's own time of the same frame, as the report gives it (latency_ms). With --soak
+frames go out for so long at the same rate, and the node's resident memory is compared at start and end.
 """
 import argparse
+import itertools
 import json
 import queue
 import re
@@ -200,8 +202,13 @@ def check_contour(contour, mask):
     assert abs(area - mask.image.sum()) < 0.5 + 1e-3 * mask.image.sum(), (area, mask.image.sum())
 
 
-def measure(peer, frames, period_s, name):
-    """Sends frames at their times and prints the latency of the label maps and the engine's own time."""
+def resident_kib(node):
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{node.pid}/status").read_text())[1])
+
+
+def measure(peer, frames, period_s, name, node=None, seconds=0):
+    """Sends frames at their times and prints the latency of the label maps and the engine's own time; with a node, for so many
+    seconds, its memory from the tenth second on as well."""
     messages = []
     for frame in frames:
         message = pyigtl.ImageMessage(frame, ijk_to_world_matrix=MATRIX, device_name="Image")
@@ -226,7 +233,12 @@ def measure(peer, frames, period_s, name):
     collector = threading.Thread(target=collect)
     collector.start()
     begun = time.perf_counter()
+    resident = []
+    if node:
+        messages = itertools.islice(itertools.cycle(messages), int(seconds / period_s))
     for number, message in enumerate(messages):
+        if node and number % int(10 / period_s) == 0:
+            resident.append(resident_kib(node))
         due = begun + (period_s[number] if isinstance(period_s, list) else number * period_s)
         time.sleep(max(0.0, due - time.perf_counter()))
         stamp = (1_700_000_001 << 32) + number + 1
@@ -245,6 +257,10 @@ def measure(peer, frames, period_s, name):
         f"{np.median(whole):.2f} ({np.percentile(whole, 90):.2f}), engine {np.median(own):.2f} "
         f"({np.percentile(own, 90):.2f}), above {np.median(above):.2f} ({np.percentile(above, 90):.2f})"
     )
+    if node:
+        resident.append(resident_kib(node))
+        half = max(resident[1 : 1 + len(resident) // 2])
+        print(f"{name}: resident memory KiB: after 10 s {resident[1]}, largest in the first half {half}, at the end {resident[-1]}")
 
 
 def read_sequence(path):
@@ -272,6 +288,7 @@ def main():
     parser.add_argument("--plus", type=Path)
     parser.add_argument("--rate", type=float, default=30.0)
     parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--soak", type=float, default=0.0, metavar="SECONDS")
     options = parser.parse_args()
 
     # We connect to the node.
@@ -287,6 +304,8 @@ def main():
     print("listen: pyigtl's own client gets a mask")
     frames = [scan(640, 480, step % 50) for step in range(options.frames)]
     measure(peer, frames, 1 / options.rate, f"{options.rate:g} Hz")
+    if options.soak:
+        measure(peer, frames[:50], 1 / options.rate, "soak", node, options.soak)
     for path in sorted(options.plus.glob("*.mha")) if options.plus else []:
         frames, times = read_sequence(path)
         measure(peer, frames, times, path.name)

@@ -45,6 +45,18 @@ pub(super) const PATIENT_AND_STUDY: [(Tag, VR); 9] = [
 ];
 
 impl SourceReference {
+    /// The study's UID, where the source has one.
+    #[doc(hidden)]
+    pub fn study_instance_uid(&self) -> Option<String> {
+        text(&self.root, tags::STUDY_INSTANCE_UID).filter(|uid| !uid.is_empty())
+    }
+
+    /// The series' UID, where the source has one.
+    #[doc(hidden)]
+    pub fn series_instance_uid(&self) -> Option<String> {
+        text(&self.root, tags::SERIES_INSTANCE_UID).filter(|uid| !uid.is_empty())
+    }
+
     /// The source's SOP Instance UID, where it has one.
     #[doc(hidden)]
     pub fn instance_uid(&self) -> Option<String> {
