@@ -111,8 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def main(given: Optional[List[str]] = None) -> int:
     arguments = _arguments(given)
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    # Restored at the end, for a program that calls this.
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return run(arguments)
     except _Stopped as stopped:
@@ -122,6 +122,9 @@ def main(given: Optional[List[str]] = None) -> int:
     except (Error, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":
