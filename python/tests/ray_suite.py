@@ -38,7 +38,7 @@ def expected(archive, settings):
 
 
 def actors():
-    found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout
+    found = subprocess.run(["ps", "-eww", "-o", "pid=", "-o", "args="], capture_output=True, text=True).stdout
     return [int(line.split()[0]) for line in found.splitlines() if "ray::MapWorker" in line or "ray::_MapWorker" in line]
 
 
