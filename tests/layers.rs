@@ -124,7 +124,8 @@ fn a_device_links_at_most_a_hundred_crates() {
 /// The purpose of `crates/shared-features`: building tract takes minutes.
 #[test]
 fn testing_the_runtime_alone_or_with_gpus_builds_no_shared_crate_anew() {
-    let gpu = ["--features", "causalclipseg/gpu"];
+    // As `.ci/run` builds them.
+    let gpu = ["--features", "causalclipseg/gpu,causalclipseg/dicom-net"];
     let everything = built_for_tests(&[&["--workspace"], &gpu[..]].concat());
     for selection in
         [&["--workspace"][..], &["--package", "causalclipseg"], &["--package", "causalclipseg", gpu[0], gpu[1]]]
