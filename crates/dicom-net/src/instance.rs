@@ -85,7 +85,8 @@ pub(crate) fn write_head(
         .implementation_version_name(IMPLEMENTATION_VERSION)
         .source_application_entity_title(from);
     let meta = meta.build().map_err(|error| io::Error::other(error.to_string()))?;
-    into.write_all(&[0; PREAMBLE])?;
-    into.write_all(&MAGIC)?;
-    meta.write(into).map_err(|error| io::Error::other(error.to_string()))
+    // The library hides why a write failed: the head is written at once.
+    let mut head = [&[0; PREAMBLE][..], &MAGIC].concat();
+    meta.write(&mut head).map_err(|error| io::Error::other(error.to_string()))?;
+    into.write_all(&head)
 }

@@ -177,7 +177,7 @@ impl Listener {
             let mut reception =
                 self.queue.receive(&instance).map_err(|error| (status_of(&error), error.to_string()))?;
             write_head(&mut reception, class, &instance, &negotiated.transfer_syntax, &peer)
-                .map_err(|error| (OUT_OF_RESOURCES, error.to_string()))?;
+                .map_err(|error| (OUT_OF_RESOURCES, format!("it cannot be written ({error})")))?;
             Ok((instance, reception))
         };
         let mut outcome = begin();

@@ -12,6 +12,7 @@ use crate::queue::{Queue, Shipment};
 use crate::sop::{COMMITMENT, COMMITMENT_INSTANCE, EXPLICIT, IMPLICIT, VERIFICATION};
 use crate::statistics::{Counters, count};
 use crate::uid;
+use crate::wire::TICK;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -288,10 +289,15 @@ impl Sender {
             return give_up(&format!("it refused storage commitment with status {status:04X}"));
         }
         // Some report at once, on this association; others open one to this node.
-        if let Ok(Received::Command(context, command)) = association.receive(REPORT_PATIENCE)
-            && command.field == N_EVENT_REPORT_RQ
-        {
-            take_report(association, context, &command, &self.queue, &self.counters)?;
+        let end = Instant::now() + REPORT_PATIENCE;
+        while Instant::now() < end && self.queue.is_undelivered(&shipment.id, self.destination) {
+            match association.receive(TICK) {
+                Ok(Received::Command(context, command)) if command.field == N_EVENT_REPORT_RQ => {
+                    take_report(association, context, &command, &self.queue, &self.counters)?;
+                }
+                Err(NetError::Timeout) => {}
+                _ => break,
+            }
         }
         Ok(())
     }

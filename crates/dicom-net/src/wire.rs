@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long one read waits before deadline and end are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
+/// The least time for the rest of a unit that has begun, however short the wait for it was.
+const MIN_PDU_TIME: Duration = Duration::from_secs(1);
+
 /// The most bytes of a negotiation: 128 contexts with some 30 transfer syntaxes each.
 const MAX_NEGOTIATION_BYTES: u32 = 512 << 10;
 /// The most bytes of a release, an abort or a rejection, which have four.
@@ -65,7 +68,7 @@ impl Wire {
         let mut bytes = vec![0; 6];
         let (first, rest) = bytes.split_at_mut(1);
         self.fill(first, Instant::now() + patience, true)?;
-        let deadline = Instant::now() + self.pdu_time.min(patience.max(TICK));
+        let deadline = Instant::now() + self.pdu_time.min(patience.max(MIN_PDU_TIME));
         self.fill(rest, deadline, false)?;
         let kind = bytes[0];
         let length = u32::from_be_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]);

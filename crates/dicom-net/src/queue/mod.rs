@@ -314,6 +314,13 @@ impl Queue {
         })
     }
 
+    /// Whether a destination lacks results of a job.
+    pub(crate) fn is_undelivered(&self, id: &str, destination: usize) -> bool {
+        let state = self.state();
+        let job = state.ready.iter().find(|job| job.id == id);
+        job.and_then(|job| job.progress.get(destination)).is_some_and(|progress| !progress.settled)
+    }
+
     /// Changes and keeps what is known about a delivery; the job is done when all destinations have all.
     pub(crate) fn record(&self, id: &str, destination: usize, change: impl FnOnce(&mut Progress)) -> io::Result<()> {
         let mut state = self.state();
