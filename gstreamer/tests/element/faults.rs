@@ -1,6 +1,6 @@
 //! Bad models, settings, caps and buffers: one clear error, and an end.
 
-use super::launch::{launch, text};
+use super::launch::{TIMED_OUT, launch_that_fails, text};
 use super::pipeline::{Bench, caps, frame, init, phantom};
 use gst::prelude::*;
 use gst_video::VideoFormat;
@@ -10,7 +10,7 @@ use gst_video::VideoFormat;
 fn fails(element: &str, reason: &str, environment: &[(&str, &str)]) {
     let pipeline =
         format!("videotestsrc num-buffers=5 ! video/x-raw,width=320,height=240 ! causalclipseg {element} ! fakesink");
-    let Some(output) = launch(&pipeline, environment) else { return };
+    let Some(output) = launch_that_fails(&pipeline, environment) else { return };
     let shown = text(&output);
     let errors: Vec<_> = shown
         .lines()
@@ -18,8 +18,11 @@ fn fails(element: &str, reason: &str, environment: &[(&str, &str)]) {
         .collect();
     assert_eq!(errors.len(), 1, "{element}: {shown}");
     assert!(errors[0].contains(reason), "{element}: {errors:?}");
-    // 124 is that of `timeout`.
-    assert!(![None, Some(0), Some(124)].contains(&output.status.code()), "{element}: {:?} {shown}", output.status);
+    assert!(
+        ![None, Some(0), Some(TIMED_OUT)].contains(&output.status.code()),
+        "{element}: {:?} {shown}",
+        output.status
+    );
 }
 
 #[test]
@@ -42,9 +45,9 @@ fn settings_that_are_refused_end_the_pipeline() {
 fn caps_that_are_not_supported_end_the_pipeline() {
     for caps in ["format=GRAY8,width=0,height=0", "format=P010_10LE", "format=GRAY8,width=20000,height=8"] {
         let pipeline = format!("videotestsrc num-buffers=2 ! video/x-raw,{caps} ! causalclipseg ! fakesink");
-        let Some(output) = launch(&pipeline, &[]) else { return };
+        let Some(output) = launch_that_fails(&pipeline, &[]) else { return };
         assert!(!output.status.success(), "{caps}: {}", text(&output));
-        assert_ne!(output.status.code(), Some(124), "{caps} hangs");
+        assert_ne!(output.status.code(), Some(TIMED_OUT), "{caps} hangs");
     }
 }
 

@@ -1,21 +1,7 @@
 //! Every format, packed and with padded rows, odd sides included: the same mask; and what passes through is unchanged.
 
-use super::pipeline::{Bench, caps, frame, init, phantom, pixels, reference};
+use super::pipeline::{Bench, FORMATS, caps, frame, init, phantom, pixels, reference};
 use gst_video::VideoFormat;
-
-const FORMATS: [VideoFormat; 11] = [
-    VideoFormat::Gray8,
-    VideoFormat::Nv12,
-    VideoFormat::I420,
-    VideoFormat::Yuy2,
-    VideoFormat::Uyvy,
-    VideoFormat::Rgb,
-    VideoFormat::Bgr,
-    VideoFormat::Bgra,
-    VideoFormat::Bgrx,
-    VideoFormat::Rgba,
-    VideoFormat::Rgbx,
-];
 
 #[test]
 fn padding_and_odd_sides_do_not_change_masks() {

@@ -1,6 +1,6 @@
 //! What is drawn, in each format: pixels of the mask or beside its boundary, and nothing else.
 
-use super::pipeline::{Bench, frame, init, phantom, pixels};
+use super::pipeline::{Bench, FORMATS, frame, init, phantom, pixels};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 
@@ -11,7 +11,9 @@ fn bytes_of(format: VideoFormat, [width, height]: [usize; 2], x: usize, y: usize
     match format {
         VideoFormat::Gray8 => vec![y * width + x],
         VideoFormat::Rgb | VideoFormat::Bgr => (0..3).map(|byte| 3 * (y * width + x) + byte).collect(),
-        VideoFormat::Bgra | VideoFormat::Rgba => (0..4).map(|byte| 4 * (y * width + x) + byte).collect(),
+        VideoFormat::Bgra | VideoFormat::Bgrx | VideoFormat::Rgba | VideoFormat::Rgbx => {
+            (0..4).map(|byte| 4 * (y * width + x) + byte).collect()
+        }
         VideoFormat::Nv12 => {
             let colour = plane + (y / 2) * 2 * half + 2 * (x / 2);
             vec![y * width + x, colour, colour + 1]
@@ -37,18 +39,7 @@ fn drawing_stays_at_the_lesion() {
     init();
     let size @ [width, height] = [321, 241];
     let gray = phantom(width, height, 0);
-    let formats = [
-        VideoFormat::Gray8,
-        VideoFormat::Nv12,
-        VideoFormat::I420,
-        VideoFormat::Yuy2,
-        VideoFormat::Uyvy,
-        VideoFormat::Rgb,
-        VideoFormat::Bgr,
-        VideoFormat::Bgra,
-        VideoFormat::Rgba,
-    ];
-    for format in formats {
+    for format in FORMATS {
         for mode in ["contour", "mask"] {
             let bench = Bench::of(format, width, height, true);
             bench.element.set_property_from_str("overlay", mode);

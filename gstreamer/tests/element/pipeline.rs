@@ -8,6 +8,21 @@ use std::time::Duration;
 /// The longest that a test waits for anything.
 pub(crate) const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
+/// All formats that the element promises, listed apart from its own list.
+pub(crate) const FORMATS: [VideoFormat; 11] = [
+    VideoFormat::Gray8,
+    VideoFormat::Nv12,
+    VideoFormat::I420,
+    VideoFormat::Yuy2,
+    VideoFormat::Uyvy,
+    VideoFormat::Rgb,
+    VideoFormat::Bgr,
+    VideoFormat::Bgra,
+    VideoFormat::Bgrx,
+    VideoFormat::Rgba,
+    VideoFormat::Rgbx,
+];
+
 /// Initialises GStreamer with the element.
 pub(crate) fn init() {
     static ONCE: Once = Once::new();
