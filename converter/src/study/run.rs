@@ -73,6 +73,7 @@ impl Study {
     /// Runs all arms with the first seed, then with the second, and so on, so that an interrupted study has equally many seeds of
     /// each. Returns true when all are done, and false if `stop` was set.
     pub fn run(&self, devices: &[Device], stop: &AtomicBool, progress: &mut dyn Progress) -> Result<bool, StudyError> {
+        let start = self.config.start.as_deref().map(Checkpoint::load).transpose()?;
         let data = self.folder.join("data");
         if !data.is_dir() {
             progress.message("writing the data sets");
@@ -82,7 +83,6 @@ impl Study {
                     .message(&format!("{set} {split}: {} images, the mark agrees in {}", count.images, count.agree));
             }
         }
-        let start = self.config.start.as_deref().map(Checkpoint::load).transpose()?;
         let total = self.config.arms.len() * self.config.seeds.len();
         let mut number = 0;
         for seed in &self.config.seeds {
