@@ -284,7 +284,7 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 /// The server to connect to; without a port, OpenIGTLink's.
-fn server(text: &str) -> Result<String, String> {
+pub(super) fn server(text: &str) -> Result<String, String> {
     let bare_ipv6 = text.matches(':').count() > 1 && !text.contains('[');
     match text.rsplit_once(':') {
         _ if text.is_empty() || bare_ipv6 => {

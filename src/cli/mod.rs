@@ -5,6 +5,8 @@ mod device;
 #[cfg(feature = "dicom-net")]
 mod dicom_node;
 mod generated_model;
+#[cfg(feature = "view")]
+mod http;
 #[cfg(feature = "igtl")]
 mod igtl;
 mod inspect;
@@ -12,8 +14,12 @@ mod interrupts;
 mod manual;
 mod model_source;
 mod segment;
+#[cfg(feature = "view")]
+mod serve;
 mod stream;
 mod verify;
+#[cfg(feature = "view")]
+mod view;
 
 pub(crate) use bench::CountingAllocator;
 
@@ -55,6 +61,12 @@ enum Command {
     /// Receive ultrasound over DICOM's network, segment it, and send SEG and SR on
     #[cfg(feature = "dicom-net")]
     DicomNode(Box<dicom_node::Arguments>),
+    /// Show frames, masks and latencies on a page in a browser on this machine, and change the prompts there
+    #[cfg(feature = "view")]
+    View(Box<view::Arguments>),
+    /// Serve a folder to a browser on this machine: the page that runs the model in the browser itself
+    #[cfg(feature = "view")]
+    Serve(serve::Arguments),
     /// Show what a bundle holds, or what was understood of an image file
     Inspect(inspect::Arguments),
     /// Check a bundle: its integrity, its signature, and its self-test on this CPU
@@ -89,6 +101,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Igtl(arguments) => igtl::run(&arguments),
         #[cfg(feature = "dicom-net")]
         Command::DicomNode(arguments) => dicom_node::run(*arguments),
+        #[cfg(feature = "view")]
+        Command::View(arguments) => view::run(&arguments),
+        #[cfg(feature = "view")]
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Completions(arguments) => manual::completions(&arguments).map(|()| ExitCode::SUCCESS),

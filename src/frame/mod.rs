@@ -268,6 +268,35 @@ impl<'a> Frame<'a> {
         &self.data[start..start + self.region.width * pixel]
     }
 
+    /// Writes the complete frame as 8-bit red, green, blue and opaque alpha, row by row without gaps, for a screen. Replaces the
+    /// content of `out` by width x height x 4 bytes.
+    pub fn write_rgba(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.reserve(self.width * self.height * 4);
+        for row in self.rows() {
+            match self.format {
+                PixelFormat::Gray8 => out.extend(row.iter().flat_map(|grey| [*grey, *grey, *grey, 255])),
+                // The high byte of the little-endian pair.
+                PixelFormat::Gray16Le => {
+                    out.extend(row.as_chunks().0.iter().flat_map(|[_, grey]| [*grey, *grey, *grey, 255]))
+                }
+                PixelFormat::Rgb8 => {
+                    out.extend(row.as_chunks().0.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]))
+                }
+                PixelFormat::Bgra8 => {
+                    out.extend(row.as_chunks().0.iter().flat_map(|[blue, green, red, _]| [*red, *green, *blue, 255]))
+                }
+            }
+        }
+    }
+
+    /// The bytes of each row of the complete frame, without padding.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (data, stride_bytes, row_bytes) =
+            (self.data, self.stride_bytes, self.width * self.format.bytes_per_pixel());
+        (0..self.height).map(move |y| &data[y * stride_bytes..][..row_bytes])
+    }
+
     /// One pixel of the complete frame as 8-bit red, green and blue, for drawing.
     pub(crate) fn rgb(&self, x: usize, y: usize) -> [u8; 3] {
         let at = y * self.stride_bytes + x * self.format.bytes_per_pixel();
@@ -316,6 +345,23 @@ mod tests {
         for bad in [region(0, 0, 0, 1), region(1, 0, 5, 4), region(0, 4, 1, 1), region(usize::MAX, 0, 2, 1)] {
             assert!(matches!(bad, Err(FrameError::Region { .. })));
         }
+    }
+
+    #[test]
+    fn a_screen_gets_every_format_without_its_padding() {
+        let rgba = |data: &[u8], format, stride| {
+            let mut out = vec![9; 3];
+            Frame::new(data, format, 2, 2, stride).unwrap().write_rgba(&mut out);
+            out
+        };
+        let grey = [1, 1, 1, 255, 2, 2, 2, 255, 3, 3, 3, 255, 4, 4, 4, 255];
+        assert_eq!(rgba(&[1, 2, 0, 3, 4], PixelFormat::Gray8, 3), grey);
+        assert_eq!(rgba(&[9, 1, 9, 2, 9, 3, 9, 4], PixelFormat::Gray16Le, 4), grey);
+        let colour = [1, 2, 3, 255, 4, 5, 6, 255, 7, 8, 9, 255, 10, 11, 12, 255];
+        let rgb = [1, 2, 3, 4, 5, 6, 0, 7, 8, 9, 10, 11, 12];
+        assert_eq!(rgba(&rgb, PixelFormat::Rgb8, 7), colour);
+        let bgra = [3, 2, 1, 0, 6, 5, 4, 0, 9, 8, 7, 0, 12, 11, 10, 0];
+        assert_eq!(rgba(&bgra, PixelFormat::Bgra8, 8), colour);
     }
 
     #[test]

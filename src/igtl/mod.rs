@@ -11,6 +11,7 @@
 //! is allocated, checksums are checked, and nothing that a peer sends causes a panic. `docs/openigtlink.md` lists the
 //! messages that are accepted and sent.
 
+mod connect;
 mod crc;
 mod error;
 mod extension;
@@ -25,6 +26,7 @@ mod node;
 mod poly_data;
 mod query;
 mod reader;
+mod source;
 mod status;
 mod text;
 mod timestamp;
@@ -41,5 +43,6 @@ pub use node::{Node, NodeError, NodeOptions, NodeStatistics, ReportLine};
 pub use poly_data::PolyData;
 pub use query::Request;
 pub use reader::{MessageReader, Received};
+pub use source::ImageSource;
 pub use status::{Status, status_code};
 pub use timestamp::Timestamp;

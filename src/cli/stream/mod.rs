@@ -18,9 +18,9 @@ use causalclipseg::stream::{Backlog, DegradePolicy, Level, Statistics, Stream, S
 use causalclipseg::{Model, ModelOptions, SessionOptions};
 use clap::ValueEnum;
 use ending::Endings;
-use feed::Feed;
+pub(super) use feed::{Feed, Repeat};
 use play::Play;
-use reader::Reader;
+pub(super) use reader::{Next, Reader};
 use serde::Serialize;
 use soak::{Soak, SoakReport};
 use std::io;
@@ -31,7 +31,8 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// A folder, a DICOM clip, a `.mha`, a picture, or `-` for raw frames on standard input; optional with --soak
+    /// A folder, a DICOM clip, a `.mha`, a picture, `-` for raw frames on standard input, or igtl://HOST:PORT for the images of
+    /// an OpenIGTLink server; optional with --soak
     #[arg(value_name = "SOURCE", required_unless_present = "soak")]
     input: Option<PathBuf>,
     /// Prompt, a sentence that describes the lesion; several prompts share one pass over each frame
@@ -154,7 +155,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.degrade == Degrade::Size && models.len() == 1 {
         return Err("--degrade size has no bundle to switch to; pass one with --fallback".into());
     }
-    let feed = Feed::open(arguments.input.as_deref(), arguments.raw, arguments.soak.is_some())?;
+    let repeat = if arguments.soak.is_some() { Repeat::Always } else { Repeat::Never };
+    let feed = Feed::open(arguments.input.as_deref(), arguments.raw, repeat)?;
     let (source, has_own_pace) = (feed.name(), feed.has_own_pace());
     let soak = Arc::new(Soak::new(arguments.soak));
     let prompts: Vec<&str> = arguments.prompts.iter().map(String::as_str).collect();
@@ -302,7 +304,7 @@ pub(super) fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Result
     text.parse().ok().filter(|value| range.contains(value)).ok_or_else(refuse)
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     number(text, 0.001..=100_000.0)
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 const READ_AHEAD: usize = 1;
 
 /// The reader's next result.
-pub(super) enum Next {
+pub(in super::super) enum Next {
     Frame(FrameBuffer),
     End,
     /// The source failed, and why.
@@ -20,7 +20,7 @@ pub(super) enum Next {
     Nothing,
 }
 
-pub(super) struct Reader {
+pub(in super::super) struct Reader {
     frames: Receiver<Result<FrameBuffer, String>>,
     empty: SyncSender<FrameBuffer>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Starts the thread. It ends with the source, or when no more frames are wanted; one that waits for its source is
     /// left behind.
-    pub(super) fn start(mut feed: Feed) -> io::Result<Self> {
+    pub(crate) fn start(mut feed: Feed) -> io::Result<Self> {
         let (send, frames) = mpsc::sync_channel(READ_AHEAD);
         let (empty, used) = mpsc::sync_channel::<FrameBuffer>(READ_AHEAD + 2);
         let read = move || {
@@ -48,7 +48,7 @@ impl Reader {
         Ok(Self { frames, empty })
     }
 
-    pub(super) fn next(&self, patience: Duration) -> Next {
+    pub(crate) fn next(&self, patience: Duration) -> Next {
         match self.frames.recv_timeout(patience) {
             Ok(Ok(buffer)) => Next::Frame(buffer),
             Ok(Err(reason)) => Next::Failed(reason),
@@ -58,7 +58,7 @@ impl Reader {
     }
 
     /// Returns a buffer to read into again.
-    pub(super) fn give_back(&self, buffer: FrameBuffer) {
+    pub(crate) fn give_back(&self, buffer: FrameBuffer) {
         // The thread may have ended, or have enough buffers.
         let _ = self.empty.try_send(buffer);
     }

@@ -2,20 +2,16 @@
 
 use super::peer::Peer;
 use super::{LOOK_AROUND, Shared, join, requests, spawn};
+use crate::igtl::connect::{FIRST_RETRY, LAST_RETRY, reach};
 use crate::igtl::{Status, status_code};
 use std::io::{self, ErrorKind, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// The interval between two checks for new connections.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(20);
-/// How long one attempt to connect may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The first and the longest wait between two attempts to connect; waits double in between.
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LAST_RETRY: Duration = Duration::from_secs(8);
 
 /// The threads of all connections.
 #[derive(Default)]
@@ -119,18 +115,6 @@ pub(super) fn connect(shared: &Arc<Shared>, address: &str) {
         }
         wait = (wait * 2).min(LAST_RETRY);
     }
-}
-
-/// Tries all addresses of a name.
-fn reach(address: &str) -> io::Result<TcpStream> {
-    let mut failure = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure)
 }
 
 /// Admits a peer and starts its writer; `None` where there are too many.

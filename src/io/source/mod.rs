@@ -90,6 +90,24 @@ impl FrameBuffer {
         Ok(())
     }
 
+    /// Copies a frame that a caller borrowed: its pixels without padding, region, pixel size, orientation and validity.
+    pub fn copy_from(&mut self, frame: &Frame<'_>) {
+        let pixels = std::mem::take(&mut self.pixels);
+        *self = Self {
+            pixels,
+            format: frame.format(),
+            width: frame.width(),
+            height: frame.height(),
+            region: Some(frame.region()),
+            mm_per_pixel: frame.mm_per_pixel(),
+            orientation: frame.orientation(),
+            valid: frame.is_valid(),
+            ..Self::default()
+        };
+        self.pixels.clear();
+        frame.rows().for_each(|row| self.pixels.extend_from_slice(row));
+    }
+
     /// Sets the region of the scan.
     ///
     /// # Errors
