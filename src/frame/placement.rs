@@ -1,14 +1,13 @@
 //! The position of a frame's region in the network's input, and the way back.
 
 use super::{Fit, Frame, FrameError, Orientation, Region};
+use crate::kernels::Kernels;
+use crate::kernels::elementwise::{mix_logits, mix_rows};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 
 /// The number of columns whose source positions are computed together and used for every row: enough to pay for
 /// themselves, few enough to stay in cache and off the heap.
-const TILE: usize = 64;
-/// The most columns of the map that a tile reads and that are blended from two rows in advance: a region half as wide
-/// as the input reads this many.
-const LINE: usize = 2 * TILE;
+const TILE: usize = 256;
 
 /// The position of a frame's region in the network's square input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +17,11 @@ pub struct Placement {
     region: Region,
     fitted: Region,
     orientation: Orientation,
+    kernels: Kernels,
 }
+
+/// Blends two rows of a map, with the weight of the second, into one of the frame.
+type Blend = fn(Kernels, &[f32], &[f32], f32, &mut [f32]);
 
 /// Two neighbouring sources and the weight of the second.
 #[derive(Clone, Copy, Default)]
@@ -29,13 +32,14 @@ struct Between {
 }
 
 impl Placement {
-    pub(super) fn new(frame: &Frame<'_>, input_size: usize, fit: &Fit) -> Self {
+    pub(super) fn new(frame: &Frame<'_>, input_size: usize, fit: &Fit, kernels: Kernels) -> Self {
         let region = frame.region();
         let fitted = match fit {
             Fit::Stretch => Region::whole(input_size, input_size),
             Fit::Letterbox { .. } => letterbox(region, input_size),
         };
-        Self { input_size, frame: [frame.width(), frame.height()], region, fitted, orientation: frame.orientation() }
+        let frame_size = [frame.width(), frame.height()];
+        Self { input_size, frame: frame_size, region, fitted, orientation: frame.orientation(), kernels }
     }
 
     /// The side S of the network's input, in pixels.
@@ -72,69 +76,79 @@ impl Placement {
         if out.dim() != shape {
             *out = Array2::zeros(shape);
         }
-        self.restore_into(map, out.view_mut())
+        self.fill(map, out.view_mut(), mix_rows)
     }
 
-    /// [`Placement::restore`] into a view that has the region's shape.
-    pub(crate) fn restore_into(&self, map: ArrayView2<'_, f32>, out: ArrayViewMut2<'_, f32>) -> Result<(), FrameError> {
+    /// [`Placement::restore`] of logits, with their sigmoid, into a view that has the region's shape.
+    pub(crate) fn restore_logits(
+        &self,
+        logits: ArrayView2<'_, f32>,
+        out: ArrayViewMut2<'_, f32>,
+    ) -> Result<(), FrameError> {
+        self.fill(logits, out, mix_logits)
+    }
+
+    fn fill(&self, map: ArrayView2<'_, f32>, out: ArrayViewMut2<'_, f32>, blend: Blend) -> Result<(), FrameError> {
         if map.dim() != (self.input_size, self.input_size) {
             return Err(FrameError::Map { shape: [map.nrows(), map.ncols()], size: self.input_size });
         }
-        self.interpolate(self.orientation.inverse().apply(map), out);
+        self.interpolate(self.orientation.inverse().apply(map), out, blend);
         Ok(())
     }
 
-    /// Fills `out` from an upright map: two of its rows are blended into one, which is resampled along the width.
-    fn interpolate(&self, map: ArrayView2<'_, f32>, mut out: ArrayViewMut2<'_, f32>) {
+    /// Fills `out` from an upright map: its rows are resampled along the width, each once, and two neighbours are blended into each row
+    /// of `out`.
+    fn interpolate(&self, map: ArrayView2<'_, f32>, mut out: ArrayViewMut2<'_, f32>, blend: Blend) {
         let Region { width, height, .. } = self.region;
         let mut columns = [Between::default(); TILE];
-        let mut line = [0.0; LINE];
+        // The resampled rows of the map that the last row of `out` needed, and their numbers.
+        let mut lines = [[0.0; TILE]; 2];
         for tile in (0..width).step_by(TILE) {
             let columns = &mut columns[..TILE.min(width - tile)];
             for (x, column) in (tile..).zip(columns.iter_mut()) {
                 *column = between(x, width, self.fitted.x, self.fitted.width);
             }
-            let (first, last) = (columns[0].low, columns[columns.len() - 1].high);
-            for column in columns.iter_mut() {
-                (column.low, column.high) = (column.low - first, column.high - first);
-            }
-            let map = map.slice(s![.., first..=last]);
+            let mut held = [usize::MAX; 2];
             let mut out = out.slice_mut(s![.., tile..tile + columns.len()]);
             for (y, mut row) in out.rows_mut().into_iter().enumerate() {
                 let rows = between(y, height, self.fitted.y, self.fitted.height);
-                let (upper, lower) = (map.row(rows.low), map.row(rows.high));
-                // Where the input is much wider than the region, most columns are not read.
-                let Some(line) = line.get_mut(..map.ncols()) else {
-                    let down = |x: usize| mix(upper[x], lower[x], rows.fraction);
-                    for (value, column) in row.iter_mut().zip(columns.iter()) {
-                        *value = mix(down(column.low), down(column.high), column.fraction);
-                    }
-                    continue;
-                };
-                // Maps of several heads are interleaved.
-                match (upper.as_slice(), lower.as_slice()) {
-                    (Some(upper), Some(lower)) => mix_rows(line, upper, lower, rows.fraction),
-                    _ => mix_rows(line, upper, lower, rows.fraction),
+                // What was the lower row is the next upper one.
+                if held[1] == rows.low {
+                    held.swap(0, 1);
+                    lines.swap(0, 1);
                 }
-                let across = |column: &Between| mix(line[column.low], line[column.high], column.fraction);
-                // Plain slices are twice as fast as the array's own iterator.
+                for ((line, held), wanted) in lines.iter_mut().zip(&mut held).zip([rows.low, rows.high]) {
+                    if *held != wanted {
+                        let source = map.row(wanted);
+                        // Maps of several heads are interleaved; plain slices are twice as fast.
+                        match source.as_slice() {
+                            Some(source) => stretch(source.len(), |x| source[x], columns, line),
+                            None => stretch(source.len(), |x| source[x], columns, line),
+                        }
+                        *held = wanted;
+                    }
+                }
+                let [upper, lower] = &lines;
+                let (upper, lower) = (&upper[..columns.len()], &lower[..columns.len()]);
                 match row.as_slice_mut() {
-                    Some(row) => row.iter_mut().zip(columns.iter()).for_each(|(value, at)| *value = across(at)),
-                    None => row.iter_mut().zip(columns.iter()).for_each(|(value, at)| *value = across(at)),
+                    Some(row) => blend(self.kernels, upper, lower, rows.fraction, row),
+                    // A view with gaps between its columns, which no caller has.
+                    None => {
+                        let mut packed = [0.0; TILE];
+                        blend(self.kernels, upper, lower, rows.fraction, &mut packed);
+                        row.iter_mut().zip(packed).for_each(|(value, packed)| *value = packed);
+                    }
                 }
             }
         }
     }
 }
 
-fn mix_rows<'a>(
-    line: &mut [f32],
-    upper: impl IntoIterator<Item = &'a f32>,
-    lower: impl IntoIterator<Item = &'a f32>,
-    fraction: f32,
-) {
-    for ((mixed, upper), lower) in line.iter_mut().zip(upper).zip(lower) {
-        *mixed = mix(*upper, *lower, fraction);
+/// One row of a map at the columns' positions.
+fn stretch(length: usize, source: impl Fn(usize) -> f32, columns: &[Between], line: &mut [f32]) {
+    for (value, column) in line.iter_mut().zip(columns) {
+        debug_assert!(column.high < length);
+        *value = mix(source(column.low), source(column.high), column.fraction);
     }
 }
 
@@ -171,7 +185,7 @@ mod tests {
         if let Some(region) = region {
             frame = frame.with_region(region).unwrap();
         }
-        Placement::new(&frame, size, &fit)
+        Placement::new(&frame, size, &fit, Kernels::generic())
     }
 
     /// Every output pixel separately, in f64.
@@ -196,7 +210,7 @@ mod tests {
     #[test]
     fn restores_as_the_plain_formula() {
         let inner = Region { x: 3, y: 5, width: 70, height: 31 };
-        // The larger one is shrunk, so that a tile has more source columns than the line holds.
+        // The larger one is shrunk, so that most of its rows and columns are not read.
         for (size, fit) in [(32, Fit::Stretch), (32, LETTERBOX), (512, Fit::Stretch), (512, LETTERBOX)] {
             let map = Array2::from_shape_fn((size, size), |(y, x)| ((y * 37 + x * 101) % 64) as f32 / 7.0 - 3.0);
             for (width, height, region) in [
@@ -216,6 +230,32 @@ mod tests {
                 assert_eq!(out.dim(), expected.dim());
                 let largest = (&out - &expected).iter().fold(0.0f32, |largest, d| largest.max(d.abs()));
                 assert!(largest < 1e-3, "{size} to {width} x {height}, {fit:?}: off by {largest}");
+            }
+        }
+    }
+
+    /// On every instruction set that this CPU has, with and without the sigmoid, at widths around vectors and tiles.
+    #[test]
+    fn instruction_sets_change_no_bit() {
+        let map = Array2::from_shape_fn((32, 32), |(y, x)| ((y * 37 + x * 101) % 64) as f32 / 7.0 - 3.0);
+        for (width, height) in [(1, 1), (7, 9), (8, 3), (33, 20), (255, 2), (256, 31), (257, 70), (600, 5)] {
+            let plain = placement(width, height, None, 32, Fit::Stretch);
+            let restored = |placement: Placement| {
+                let mut out = [Array2::zeros((0, 0)), Array2::zeros((height, width))];
+                placement.restore(map.view(), &mut out[0]).unwrap();
+                placement.restore_logits(map.view(), out[1].view_mut()).unwrap();
+                out
+            };
+            let expected = restored(plain);
+            let sigmoids = expected[0].mapv(crate::kernels::elementwise::sigmoid);
+            assert_eq!(expected[1], sigmoids);
+            for kernels in Kernels::available() {
+                assert_eq!(
+                    restored(Placement { kernels, ..plain }),
+                    expected,
+                    "{width} x {height} on {}",
+                    kernels.isa()
+                );
             }
         }
     }

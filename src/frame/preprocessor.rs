@@ -68,7 +68,7 @@ impl Preprocessor {
         if out.len() != 3 * size * size {
             return Err(FrameError::Output { expected: 3 * size * size, actual: out.len() });
         }
-        let placement = Placement::new(frame, size, &self.fit);
+        let placement = Placement::new(frame, size, &self.fit, self.kernels);
         self.pad(placement.fitted(), out);
         self.columns.resize(frame.region().width, placement.fitted().width);
         self.rows.resize(frame.region().height, placement.fitted().height);

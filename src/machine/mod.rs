@@ -4,6 +4,7 @@
 //! An unavailable figure is `None`, never zero: an unknown figure must not look like a good one.
 
 mod affinity;
+mod apart;
 mod cores;
 mod cpu;
 mod energy;
@@ -13,6 +14,7 @@ mod memory;
 mod temperature;
 
 pub use affinity::{AffinityError, allowed_cores, restrict_to};
+pub(crate) use apart::Apart;
 pub use cores::{CoreListError, format_cores, parse_cores};
 pub use energy::{EnergyMeasurement, EnergyMeter, EnergySource};
 

@@ -2,7 +2,6 @@
 
 use super::{Components, Contour, MaskError};
 use crate::frame::{Placement, Region};
-use crate::kernels::elementwise::sigmoid;
 use causalclipseg_bundle::is_threshold;
 use ndarray::{Array2, ArrayView2, s};
 
@@ -53,9 +52,8 @@ impl Probability {
         }
         self.region = region;
         let Region { x, y, width, height } = region;
-        let mut inside = self.values.slice_mut(s![y..y + height, x..x + width]);
-        placement.restore_into(logits, inside.view_mut())?;
-        inside.mapv_inplace(sigmoid);
+        let inside = self.values.slice_mut(s![y..y + height, x..x + width]);
+        placement.restore_logits(logits, inside)?;
         Ok(())
     }
 
@@ -166,6 +164,7 @@ impl Mask {
 mod tests {
     use super::*;
     use crate::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
+    use crate::kernels::elementwise::sigmoid;
     use ndarray::array;
 
     fn placement(width: usize, height: usize, region: Option<Region>, size: usize) -> Placement {

@@ -10,10 +10,12 @@ file's pixels, the outline with the mask that `segment` writes, before and after
 import argparse
 import io
 import json
+import shutil
 import subprocess
 import tempfile
 import time
 from base64 import b64decode
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +34,20 @@ def browser():
     for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,800"]:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options)
+    # The browser of the system, instead of one that selenium fetches.
+    options.binary_location = shutil.which("chromium")
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
 
 
-def start(command, arguments):
+@contextmanager
+def viewing(command, arguments):
+    """The command and its page's address; it ends with the block, whatever happens in it."""
     process = subprocess.Popen([command, "view", *arguments, "--port", "0"], stdout=subprocess.PIPE, text=True)
-    return process, process.stdout.readline().strip()
+    try:
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def segment(command, picture, prompt):
@@ -119,24 +129,26 @@ def main():
     pictures = sorted(arguments.folder.glob("*.png"))
     driver = browser()
     try:
-        process, url = start(arguments.command, [str(pictures[0]), "-p", FIRST, "--once"])
-        driver.get(url)
-        check_masks(driver, arguments.command, pictures[0])
-        check_log(driver)
-        process.terminate()
-        assert process.wait(10) == 143
-        WebDriverWait(driver, 30).until(lambda _: "ended or cannot be reached" in driver.find_element(By.ID, "notice").text)
+        with viewing(arguments.command, [str(pictures[0]), "-p", FIRST]) as (process, url):
+            driver.get(url)
+            check_masks(driver, arguments.command, pictures[0])
+            check_log(driver)
+            process.terminate()
+            assert process.wait(10) == 143
+            WebDriverWait(driver, 30).until(lambda _: "cannot be reached" in driver.find_element(By.ID, "notice").text)
+            # Refused connections are expected here.
+            driver.get_log("browser")
 
-        process, url = start(arguments.command, [str(arguments.folder), "-p", FIRST, "-p", SECOND, "--rate", "4"])
-        driver.get(url)
-        check_controls(driver)
-        check_log(driver)
-        if arguments.screenshot:
-            driver.find_element(By.ID, "pause").click()
-            time.sleep(1)
-            driver.save_screenshot(str(arguments.screenshot))
-        process.terminate()
-        process.wait(10)
+        with viewing(arguments.command, [str(arguments.folder), "-p", FIRST, "-p", SECOND, "--rate", "4"]) as (_, url):
+            driver.get("about:blank")
+            driver.get_log("browser")
+            driver.get(url)
+            check_controls(driver)
+            check_log(driver)
+            if arguments.screenshot:
+                driver.find_element(By.ID, "pause").click()
+                time.sleep(1)
+                driver.save_screenshot(str(arguments.screenshot))
     finally:
         driver.quit()
     print("the page shows the file's pixels and segment's masks; a typed prompt, pause, step and an empty prompt work")

@@ -9,17 +9,35 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// The most threads of a crew, and so the most parts of a step.
 pub const MAX_THREADS: usize = 64;
 
-/// The number of waiting iterations before a worker sleeps: some 50 microseconds, longer than the serial work between
-/// two steps.
-const TURNS_BEFORE_SLEEP: u32 = 2_000;
-/// The number of waiting iterations before the caller yields its core to another thread.
-const TURNS_BEFORE_YIELD: u32 = 10_000;
+/// How long a thread waits actively for another before it sleeps: longer than the serial work between two steps, and than one thread's part of
+/// a step usually outlasts another's. To wake a thread takes as long.
+const SPIN: Duration = Duration::from_micros(50);
+/// Waiting iterations between two looks at the clock. One takes 10 to 45 nanoseconds, depending on the CPU.
+const TURNS_A_LOOK: u32 = 16;
+
+/// Waits actively until `is_over` or for [`SPIN`]; returns whether it is over. The limit is a time instead of a number of turns, since the pause of
+/// a turn differs fourfold between CPUs.
+fn spin_until(is_over: impl Fn() -> bool) -> bool {
+    let mut begun = None;
+    loop {
+        for _ in 0..TURNS_A_LOOK {
+            if is_over() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if begun.get_or_insert_with(Instant::now).elapsed() > SPIN {
+            return false;
+        }
+    }
+}
 
 /// The work of all workers: `work(part)` for each of their parts.
 #[derive(Clone, Copy)]
@@ -35,6 +53,9 @@ struct Shared {
     /// The number of workers that have not finished the job of this epoch.
     running: AtomicUsize,
     asleep: [AtomicBool; MAX_THREADS],
+    caller_sleeps: AtomicBool,
+    /// Notifies a sleeping caller that the last worker has finished.
+    done: (Mutex<()>, Condvar),
     failed: AtomicBool,
     stop: AtomicBool,
 }
@@ -51,6 +72,7 @@ pub struct Crew {
     workers: Vec<JoinHandle<()>>,
     /// The process that they are threads of.
     process: u32,
+    before_step: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Default for Crew {
@@ -67,10 +89,12 @@ impl Crew {
             epoch: AtomicU32::new(0),
             running: AtomicUsize::new(0),
             asleep: [const { AtomicBool::new(false) }; MAX_THREADS],
+            caller_sleeps: AtomicBool::new(false),
+            done: Default::default(),
             failed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        Self { shared, workers: Vec::new(), process: process::id() }
+        Self { shared, workers: Vec::new(), process: process::id(), before_step: None }
     }
 
     /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs first in each
@@ -99,6 +123,11 @@ impl Crew {
         Ok(crew)
     }
 
+    /// Sets what the caller does before each step that it shares, in some nanoseconds: the system may have moved it to another core, a worker's.
+    pub fn before_step(&mut self, before_step: impl Fn() + Send + Sync + 'static) {
+        self.before_step = Some(Box::new(before_step));
+    }
+
     /// The number of threads that share the work, including the caller's.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
@@ -125,6 +154,7 @@ impl Crew {
     }
 
     fn dispatch(&mut self, work: &(dyn Fn(usize) + Sync), parts: usize) {
+        self.before_step.iter().for_each(|before_step| before_step());
         let shared = &*self.shared;
         let threads = self.threads();
         // SAFETY: extends the lifetime of `work` for the workers. They use it only before they count themselves out of
@@ -141,15 +171,7 @@ impl Crew {
             }
         }
         let own = catch_unwind(AssertUnwindSafe(|| take_turns(work, parts, 0, threads)));
-        let mut turns = 0u32;
-        while shared.running.load(Ordering::Acquire) != 0 {
-            turns += 1;
-            if turns < TURNS_BEFORE_YIELD {
-                std::hint::spin_loop();
-            } else {
-                thread::yield_now();
-            }
-        }
+        shared.wait_for_workers();
         if let Err(panic) = own {
             resume_unwind(panic);
         }
@@ -202,18 +224,33 @@ impl Shared {
                     self.failed.store(true, Ordering::Relaxed);
                 }
             }
-            self.running.fetch_sub(1, Ordering::Release);
+            if self.running.fetch_sub(1, Ordering::SeqCst) == 1 && self.caller_sleeps.load(Ordering::SeqCst) {
+                let _guard = self.done.0.lock().unwrap_or_else(PoisonError::into_inner);
+                self.done.1.notify_one();
+            }
         }
+    }
+
+    /// Returns when all workers have finished the job. A worker that shares the caller's core gets it when the caller sleeps.
+    fn wait_for_workers(&self) {
+        let is_over = || self.running.load(Ordering::SeqCst) == 0;
+        if spin_until(is_over) {
+            return;
+        }
+        let mut guard = self.done.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The caller marks itself asleep before it checks the workers, and the last worker counts itself out before it checks
+        // the mark: at least one of the two notices the other.
+        self.caller_sleeps.store(true, Ordering::SeqCst);
+        while !is_over() {
+            guard = self.done.1.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.caller_sleeps.store(false, Ordering::SeqCst);
     }
 
     /// Waits for an epoch after `seen`.
     fn wait(&self, index: usize, seen: u32) -> u32 {
-        for _ in 0..TURNS_BEFORE_SLEEP {
-            let epoch = self.epoch.load(Ordering::SeqCst);
-            if epoch != seen {
-                return epoch;
-            }
-            std::hint::spin_loop();
+        if spin_until(|| self.epoch.load(Ordering::SeqCst) != seen) {
+            return self.epoch.load(Ordering::SeqCst);
         }
         self.asleep[index].store(true, Ordering::SeqCst);
         // The owner raises the epoch before it checks who sleeps, and this checks the epoch after it marked itself
@@ -233,7 +270,6 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn every_part_is_worked_on_once() {
@@ -256,6 +292,21 @@ mod tests {
             let mut parts = [0u64; 6];
             crew.run(&mut parts, |part| *part += 1);
             assert_eq!(parts, [1; 6]);
+        }
+    }
+
+    #[test]
+    fn a_caller_that_went_to_sleep_wakes_up() {
+        let mut crew = Crew::new(3, |_| ()).unwrap();
+        for slow in 0..6 {
+            let mut parts: Vec<(usize, bool)> = (0..6).map(|index| (index, false)).collect();
+            crew.run(&mut parts, |(index, done)| {
+                if *index == slow {
+                    thread::sleep(Duration::from_millis(3));
+                }
+                *done = true;
+            });
+            assert!(parts.iter().all(|(_, done)| *done), "{parts:?}");
         }
     }
 

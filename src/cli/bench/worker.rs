@@ -11,7 +11,7 @@ use super::pace::{self, Length, Pace};
 use super::workload::{FrameRecord, Stages, Workload};
 use super::{allocations, check, layers, sessions, statistics, warm_up};
 use causalclipseg::bundle::Precision;
-use causalclipseg::engine::{EngineChoice, EngineOptions};
+use causalclipseg::engine::{EngineChoice, EngineOptions, ThreadRole, ThreadStart};
 use causalclipseg::kernels::peak::Arithmetic;
 use causalclipseg::kernels::{Isa, Kernels};
 use causalclipseg::machine::{Machine, allowed_cores, restrict_to};
@@ -70,7 +70,10 @@ fn measure(job: &Job, clock: &(impl Clock + Sync), stop: &Stop) -> Result<Outcom
 
     let begun = clock.now();
     let file = model_source::open(job.bundle.as_deref())?;
-    let model = Model::from_file(file.clone(), options(job)?)?;
+    // Each thread on a core of its own, where they were named and suffice.
+    let own_cores = cores.clone().filter(|cores| job.sessions == 1 && cores.len() >= job.threads);
+    let model = Model::from_file(file.clone(), options(job, own_cores.clone())?)?;
+    own_cores.iter().for_each(|cores| bind(cores[0]));
     let open = clock.now() - begun;
     let described = file.description();
     let facts = ModelFacts {
@@ -98,7 +101,7 @@ fn measure(job: &Job, clock: &(impl Clock + Sync), stop: &Stop) -> Result<Outcom
     let prompt_encode_ms = ms_of_encoding(&mut workload, clock)?;
     let warm_up = warm_up::run(&mut workload, clock, job.warm_up, stop)?;
     let harness_us = harness_us(clock)?;
-    let peak_before = peak_gmac_per_s(&model, facts.precision, job.threads * job.sessions);
+    let peak_before = peak_gmac_per_s(&model, facts.precision, job.threads * job.sessions, own_cores.as_deref());
     let before = condition();
     let deadline = job.deadline_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
     workload.gpu_times.clear();
@@ -121,7 +124,7 @@ fn measure(job: &Job, clock: &(impl Clock + Sync), stop: &Stop) -> Result<Outcom
     if steady.frames == 0 {
         return Err("it was interrupted before the first frame was measured".into());
     }
-    let peak_after = peak_gmac_per_s(&model, facts.precision, job.threads * job.sessions);
+    let peak_after = peak_gmac_per_s(&model, facts.precision, job.threads * job.sessions, own_cores.as_deref());
     let layers = match job.layers && !stop.is_requested() {
         true => Some(layers::measure(&model, job.frame)?),
         false => None,
@@ -171,7 +174,15 @@ fn measure(job: &Job, clock: &(impl Clock + Sync), stop: &Stop) -> Result<Outcom
     })
 }
 
-fn options(job: &Job) -> Result<ModelOptions, Failure> {
+/// Binds the calling thread to a core. The process may use it already, so that a failure is the system's whim and costs evenness only.
+fn bind(core: usize) {
+    if let Err(error) = restrict_to(&[core]) {
+        log::warn!("{error}; a thread runs where the system puts it");
+    }
+}
+
+/// The model's options; `own_cores` has a core for each thread, the caller's first.
+fn options(job: &Job, own_cores: Option<Vec<usize>>) -> Result<ModelOptions, Failure> {
     let choice = match job.engine {
         EngineName::Auto => EngineChoice::Auto,
         EngineName::Reference => EngineChoice::Reference,
@@ -182,14 +193,21 @@ fn options(job: &Job) -> Result<ModelOptions, Failure> {
         .with_isa(job.isa.as_deref().map(str::parse).transpose()?)
         .with_device(job.device.parse()?)
         .with_gpu_precision(job.gpu_precision.into())
-        .with_pipeline_cache(job.gpu_cache.clone());
+        .with_pipeline_cache(job.gpu_cache.clone())
+        .with_on_thread_start(own_cores.map(|cores| {
+            ThreadStart::new(move |role| {
+                if let ThreadRole::Worker { index } = role {
+                    bind(cores[index]);
+                }
+            })
+        }));
     // Cache entries for all of the frame's prompts and for those that are encoded to be timed.
     Ok(ModelOptions::from(engine).with_cached_prompts(job.prompts + MOST_ENCODINGS as usize))
 }
 
 /// The peak rate of this many threads, working on registers alone with the instructions that the model's matrix
 /// products use. `None` where it is unknown for an instruction set.
-fn peak_gmac_per_s(model: &Model, precision: Precision, threads: usize) -> Option<f64> {
+fn peak_gmac_per_s(model: &Model, precision: Precision, threads: usize, own_cores: Option<&[usize]>) -> Option<f64> {
     let (kernels, arithmetic) = match (model.engine().cpu(), precision) {
         (Some(engine), Precision::Int8) => (engine.kernels(), Arithmetic::Int8),
         (Some(engine), _) => (engine.kernels(), Arithmetic::F32),
@@ -201,8 +219,14 @@ fn peak_gmac_per_s(model: &Model, precision: Precision, threads: usize) -> Optio
         return None;
     }
     let rates = std::thread::scope(|scope| {
-        let measuring: Vec<_> =
-            (0..threads).map(|_| scope.spawn(move || kernels.peak_gmacs(arithmetic, PEAK_TIME))).collect();
+        let measuring: Vec<_> = (0..threads)
+            .map(|index| {
+                scope.spawn(move || {
+                    own_cores.iter().for_each(|cores| bind(cores[index]));
+                    kernels.peak_gmacs(arithmetic, PEAK_TIME)
+                })
+            })
+            .collect();
         measuring.into_iter().map(|thread| thread.join().ok()).collect::<Option<Vec<f64>>>()
     });
     Some(rates?.iter().sum())

@@ -17,6 +17,7 @@ const RAW_ELSEWHERE: &str = "--raw describes standard input; give `-` as the sou
 pub(in super::super) enum Repeat {
     Never,
     /// Unless it holds a single picture.
+    #[cfg(feature = "view")]
     Sequences,
     Always,
 }
@@ -107,6 +108,7 @@ impl Feed {
                 }
                 let begins_again = match repeat {
                     Repeat::Never => false,
+                    #[cfg(feature = "view")]
                     Repeat::Sequences => *read > 1,
                     Repeat::Always => *read > 0,
                 };

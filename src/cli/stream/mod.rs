@@ -20,7 +20,9 @@ use clap::ValueEnum;
 use ending::Endings;
 pub(super) use feed::{Feed, Repeat};
 use play::Play;
-pub(super) use reader::{Next, Reader};
+#[cfg(feature = "view")]
+pub(super) use reader::Next;
+pub(super) use reader::Reader;
 use serde::Serialize;
 use soak::{Soak, SoakReport};
 use std::io;

@@ -29,9 +29,10 @@ use super::{EngineError, EngineOptions, Limit, PromptKernel, StepTime, ThreadRol
 use crate::graph::{self, Graph, Head, Parts, Shape, TAPS};
 use crate::kernels::{Crew, Kernels, MAX_THREADS};
 use crate::lower::steps::{StepKind, lower, settle};
+use crate::machine::Apart;
 use ndarray::{ArrayView2, ShapeBuilder};
 use program::{PassInput, PassMemory, Program};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most prompts of one image pass.
 pub const MAX_PROMPTS: usize = 256;
@@ -99,10 +100,19 @@ impl CpuEngine {
             return Err(EngineError::Threads { threads, reason: format!("at most {MAX_THREADS} share a pass") });
         }
         let hook = options.on_thread_start.clone();
-        let on_start = move |index| hook.iter().for_each(|hook| hook.run(ThreadRole::Worker { index }));
+        let apart = Arc::new(Apart::new(threads));
+        let of_workers = apart.clone();
+        let on_start = move |index| {
+            hook.iter().for_each(|hook| hook.run(ThreadRole::Worker { index }));
+            of_workers.add_this_thread();
+        };
         let crew = match threads {
             1 => None,
-            _ => Some(Mutex::new(Crew::new(threads, on_start).map_err(EngineError::threads(threads))?)),
+            _ => {
+                let mut crew = Crew::new(threads, on_start).map_err(EngineError::threads(threads))?;
+                crew.before_step(move || apart.avoid_this_core());
+                Some(Mutex::new(crew))
+            }
         };
         let engine = Self {
             kernels,

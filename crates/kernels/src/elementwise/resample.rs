@@ -1,6 +1,6 @@
-//! Rows of a frame, summed with weights: the half of a separable resampling that reads every source pixel.
+//! Rows of frames and maps, blended with weights: the halves of separable resampling that touch every pixel.
 
-use super::versions;
+use super::{sigmoid, versions};
 
 versions! {
     /// Adds a weighted row of 8-bit samples: sums += weight * row.
@@ -14,6 +14,27 @@ versions! {
     pub fn add_weighted_u16(kernels, weight: f32, row: &[u8], sums: &mut [f32]) {
         for (sum, sample) in sums.iter_mut().zip(row.chunks_exact(2)) {
             *sum += weight * f32::from(u16::from_le_bytes([sample[0], sample[1]]));
+        }
+    }
+
+    /// The row between two: y = upper + (lower - upper) * fraction.
+    pub fn mix_rows(kernels, upper: &[f32], lower: &[f32], fraction: f32, y: &mut [f32]) {
+        for ((y, upper), lower) in y.iter_mut().zip(upper).zip(lower) {
+            *y = upper + (lower - upper) * fraction;
+        }
+    }
+
+    /// The sigmoid of the row between two rows of logits.
+    pub fn mix_logits(kernels, upper: &[f32], lower: &[f32], fraction: f32, y: &mut [f32]) {
+        for ((y, upper), lower) in y.iter_mut().zip(upper).zip(lower) {
+            *y = sigmoid(upper + (lower - upper) * fraction);
+        }
+    }
+
+    /// 255 where a value is above the threshold, 0 elsewhere.
+    pub fn threshold(kernels, values: &[f32], threshold: f32, y: &mut [u8]) {
+        for (y, value) in y.iter_mut().zip(values) {
+            *y = if *value > threshold { 255 } else { 0 };
         }
     }
 }

@@ -149,3 +149,28 @@ fn weighted_rows() {
         }
     }
 }
+
+#[test]
+fn rows_between_rows() {
+    for kernels in Kernels::available() {
+        for length in LENGTHS {
+            let (upper, lower) = (numbers(length, 5), numbers(length, 6));
+            let between = |fraction: f64| -> Vec<f64> {
+                let pairs = upper.iter().zip(&lower).map(|(u, l)| (f64::from(*u), f64::from(*l)));
+                pairs.map(|(upper, lower)| upper + (lower - upper) * fraction).collect()
+            };
+            let mut y = vec![0.0; length];
+            for fraction in [0.0, 0.25, 1.0] {
+                mix_rows(kernels, &upper, &lower, fraction, &mut y);
+                let expected = between(f64::from(fraction));
+                assert_close(&y, &expected, 1e-6);
+                mix_logits(kernels, &upper, &lower, fraction, &mut y);
+                let expected: Vec<f64> = expected.iter().map(|logit| 1.0 / (1.0 + (-logit).exp())).collect();
+                assert_close(&y, &expected, 1e-6);
+            }
+            let mut above = vec![7; length];
+            threshold(kernels, &upper, 1.0, &mut above);
+            assert!(above.iter().zip(&upper).all(|(mask, value)| *mask == if *value > 1.0 { 255 } else { 0 }));
+        }
+    }
+}
