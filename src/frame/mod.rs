@@ -278,13 +278,13 @@ impl<'a> Frame<'a> {
                 PixelFormat::Gray8 => out.extend(row.iter().flat_map(|grey| [*grey, *grey, *grey, 255])),
                 // The high byte of the little-endian pair.
                 PixelFormat::Gray16Le => {
-                    out.extend(row.as_chunks().0.iter().flat_map(|[_, grey]| [*grey, *grey, *grey, 255]))
+                    out.extend(row.as_chunks().0.iter().flat_map(|[_, grey]| [*grey, *grey, *grey, 255]));
                 }
                 PixelFormat::Rgb8 => {
-                    out.extend(row.as_chunks().0.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]))
+                    out.extend(row.as_chunks().0.iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]));
                 }
                 PixelFormat::Bgra8 => {
-                    out.extend(row.as_chunks().0.iter().flat_map(|[blue, green, red, _]| [*red, *green, *blue, 255]))
+                    out.extend(row.as_chunks().0.iter().flat_map(|[blue, green, red, _]| [*red, *green, *blue, 255]));
                 }
             }
         }
