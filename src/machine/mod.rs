@@ -4,6 +4,7 @@
 //! An unavailable figure is `None`, never zero: an unknown figure must not look like a good one.
 
 mod affinity;
+pub(crate) mod clock;
 mod cores;
 mod cpu;
 mod energy;

@@ -5,9 +5,9 @@
 //! distributed in parts that are fixed beforehand, one or more a thread, so a result does not depend on which thread
 //! was faster.
 
+use crate::process_id;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -70,7 +70,7 @@ impl Crew {
             failed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        Self { shared, workers: Vec::new(), process: process::id() }
+        Self { shared, workers: Vec::new(), process: process_id() }
     }
 
     /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs first in each
@@ -161,7 +161,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        if process::id() != self.process {
+        if process_id() != self.process {
             // A fork has the memory and not the threads: nobody would answer.
             return;
         }
@@ -230,7 +230,7 @@ impl Shared {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use super::*;
     use std::time::Duration;
