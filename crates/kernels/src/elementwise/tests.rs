@@ -153,7 +153,7 @@ fn weighted_rows() {
 /// Bit for bit: products of bytes are stored again, and must not depend on the CPU.
 #[test]
 fn blends() {
-    let weights = [0.3, -0.7, 1.1, 0.123, -0.5, 0.9];
+    let weights: [f32; TERMS] = [0.3, -0.7, 1.1, 0.123, -0.5, 0.9];
     for kernels in Kernels::available() {
         for channels in [1, 3, 4, 7, 32] {
             let columns = 3;
