@@ -11,10 +11,9 @@ globalThis.keepPanic = (reason) => { panic = reason; };
 const calls = {
   async load({ folder }) {
     const module = await import(new URL(`${folder}/runtime.js`, base));
-    ({ memory } = await module.default({ module_or_path: new URL(`${folder}/runtime_bg.wasm`, base) }));
-    const answer = await fetch(new URL("tiny.ccs", base));
-    if (!answer.ok) throw new Error(`the model cannot be loaded (${answer.status}): copy tiny.ccs beside the page`);
-    runtime = new module.Runtime(new Uint8Array(await answer.arrayBuffer()));
+    const [program, model] = await Promise.all([load(`${folder}/runtime.wasm.gz`).then(unpack), load("tiny.ccs")]);
+    ({ memory } = await module.default({ module_or_path: program }));
+    runtime = new module.Runtime(model);
     return JSON.parse(runtime.description());
   },
 
@@ -54,6 +53,19 @@ const calls = {
     return { times, steps: JSON.parse(runtime.time_steps()), memory_bytes: memory.buffer.byteLength };
   },
 };
+
+/** A file of the page's folder. */
+async function load(name) {
+  const refuse = (reason) => { throw new Error(`${name}: cannot be loaded (${reason}); build the page's folder again, or reload the page`); };
+  const answer = await fetch(new URL(name, base)).catch((error) => refuse(error.message));
+  return answer.ok ? new Uint8Array(await answer.arrayBuffer()) : refuse(answer.status);
+}
+
+/** A module out of its packed form; some servers unpack it before. */
+async function unpack(bytes) {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
 
 function segment() {
   const report = JSON.parse(runtime.run());

@@ -14,10 +14,8 @@ use js_sys::Uint8Array;
 use std::path::Path;
 use wasm_bindgen::prelude::*;
 
-/// A cache line: bundles are read in place where they begin at one.
-#[derive(Clone, Copy, bytemuck::Zeroable, bytemuck::Pod)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+/// A bundle that begins at a multiple of this is read in place.
+const ALIGNMENT: usize = 64;
 
 /// The page's model, source and session.
 #[wasm_bindgen]
@@ -167,16 +165,15 @@ impl Runtime {
     }
 }
 
-/// Copies a bundle into memory that is aligned, and never freed.
+/// Copies a bundle into memory that is never freed, to where tensors are aligned.
 fn keep(bytes: &Uint8Array) -> Result<&'static [u8], JsError> {
     let length = bytes.length() as usize;
-    let lines = length.div_ceil(size_of::<Line>());
-    let mut memory: Vec<Line> = Vec::new();
-    memory
-        .try_reserve_exact(lines)
-        .map_err(|_| failure("the browser gives the page too little memory for the model"))?;
-    memory.resize(lines, Line([0; 64]));
-    let kept: &'static mut [u8] = bytemuck::cast_slice_mut(Vec::leak(memory));
-    bytes.copy_to(&mut kept[..length]);
-    Ok(&kept[..length])
+    let mut memory: Vec<u8> = Vec::new();
+    let reserved = memory.try_reserve_exact(length + ALIGNMENT);
+    reserved.map_err(|_| failure("the browser gives the page too little memory for the model"))?;
+    memory.resize(length + ALIGNMENT, 0);
+    let first = memory.as_ptr().align_offset(ALIGNMENT);
+    let kept = &mut Vec::leak(memory)[first..][..length];
+    bytes.copy_to(kept);
+    Ok(kept)
 }

@@ -99,7 +99,7 @@ def test_the_module_for_browsers_without_relaxed_vectors(server, browser_with, n
     )
     page = Page(browser, server.address)
     assert "simd128" in page.element("model").text
-    assert any("simd128/runtime_bg.wasm" in path for path in server.requested)
+    assert any("simd128/runtime.wasm.gz" in path for path in server.requested)
     page.write_prompts(BOTTOM, TOP)
     page.choose(PHANTOM)
     assert_equal(page, native, PHANTOM, [BOTTOM, TOP])
