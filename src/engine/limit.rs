@@ -1,9 +1,10 @@
 //! Ends a pass early: cancelled by another thread, or out of time.
 
 use super::EngineError;
+use crate::machine::clock::Instant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// No pass runs.
 const IDLE: u8 = 0;

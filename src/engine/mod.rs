@@ -54,12 +54,13 @@ pub use step_time::StepTime;
 pub use thread_start::{ThreadRole, ThreadStart};
 
 use crate::graph::{Graph, GraphError, Op, Shape, stage};
+use crate::kernels::process_id;
+use crate::machine::clock::Instant;
 use accelerator::Accelerator;
 use cpu::{CpuEngine, CpuWorkspace};
 use ndarray::{Array2, ArrayView2};
 use plain::PlainEngine;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A network ready to run. Shared freely between threads, each with a separate [`Workspace`].
 #[doc(hidden)]
@@ -183,7 +184,7 @@ impl Engine {
         };
         let vocabulary = vocabulary(graph).unwrap_or(usize::MAX);
         log::debug!("engine ready after {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
-        Ok(Self { kind, accelerator, input, context, vocabulary, process: std::process::id() })
+        Ok(Self { kind, accelerator, input, context, vocabulary, process: process_id() })
     }
 
     /// Runs an unknown network in tract's own operators: all of it for each prompt, text encoder and image encoder
@@ -192,7 +193,7 @@ impl Engine {
     pub fn whole(network: Arc<WholeNetwork>, device: Device) -> Self {
         let (input, context) = (network.input(), network.context());
         let accelerator = Accelerator::none_for_whole(device);
-        let (kind, process) = (Kind::Plain(PlainEngine::Whole(network)), std::process::id());
+        let (kind, process) = (Kind::Plain(PlainEngine::Whole(network)), process_id());
         Self { kind, accelerator, input, context, vocabulary: usize::MAX, process }
     }
 
@@ -409,7 +410,7 @@ impl Engine {
     }
 
     fn check_process(&self) -> Result<(), EngineError> {
-        if std::process::id() == self.process { Ok(()) } else { Err(EngineError::Forked) }
+        if process_id() == self.process { Ok(()) } else { Err(EngineError::Forked) }
     }
 
     fn check_image(&self, pixels: &[f32]) -> Result<(), EngineError> {

@@ -66,11 +66,11 @@ mod system {
 mod system {
     use super::AffinityError;
 
-    pub fn allowed() -> Option<Vec<usize>> {
+    pub(crate) fn allowed() -> Option<Vec<usize>> {
         None
     }
 
-    pub fn restrict(cores: &[usize]) -> Result<(), AffinityError> {
+    pub(crate) fn restrict(cores: &[usize]) -> Result<(), AffinityError> {
         Err(AffinityError::Refused { cores: cores.to_vec(), reason: "it has no call for that".into() })
     }
 }

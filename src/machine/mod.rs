@@ -5,6 +5,7 @@
 
 mod affinity;
 mod apart;
+pub(crate) mod clock;
 mod cores;
 mod cpu;
 mod energy;

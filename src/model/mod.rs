@@ -12,12 +12,12 @@ use crate::bundle::{Bundle, BundleError, ModelDescription, Reliability, SelfTest
 use crate::engine::{Engine, EngineError, PromptKernel};
 use crate::frame::FamiliarInputs;
 use crate::graph::stage;
+use crate::machine::clock::Instant;
 #[cfg(feature = "onnx")]
 use crate::onnx::OnnxNetwork;
 use crate::prompt::{KnownWords, PromptCache, PromptError, Tokenizer, Tokens};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Why a model cannot be planned, or does not encode a sentence.
 #[derive(Debug, thiserror::Error)]

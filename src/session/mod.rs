@@ -14,11 +14,12 @@ pub use report::{FrameReport, StageSeconds};
 use crate::bundle::{ModelDescription, Reliability};
 use crate::engine::{Canceller, Engine, EngineError, PromptKernel, StepTime, Workspace};
 use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, FrameWatch, Normalisation, Preprocessor};
+use crate::machine::clock::Instant;
 use crate::mask::{MaskError, Probability};
 use crate::model::{Model, Prompt};
 use judge::{FrameFacts, judge};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// An error of creating or running a session.
 #[derive(Debug, thiserror::Error)]

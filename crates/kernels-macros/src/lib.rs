@@ -20,7 +20,7 @@ struct Set {
 }
 
 /// The instruction sets, from the plainest to the fastest of each architecture.
-const SETS: [Set; 6] = [
+const SETS: [Set; 8] = [
     Set {
         variant: "Avx2",
         name: "avx2",
@@ -68,6 +68,22 @@ const SETS: [Set; 6] = [
         module: ["aarch64", "i8mm"],
         features: &["neon", "i8mm"],
         summary: "NEON with `usmmla`.",
+    },
+    Set {
+        variant: "Simd128",
+        name: "simd128",
+        architecture: "wasm32",
+        module: ["wasm32", "simd128"],
+        features: &["simd128"],
+        summary: "WebAssembly with vectors of 128 bits.",
+    },
+    Set {
+        variant: "RelaxedSimd",
+        name: "relaxed-simd",
+        architecture: "wasm32",
+        module: ["wasm32", "relaxed_simd"],
+        features: &["simd128", "relaxed-simd"],
+        summary: "WebAssembly with relaxed dot products whose result is exact on this machine.",
     },
 ];
 

@@ -5,9 +5,9 @@
 //! distributed in parts that are fixed beforehand, one or more a thread, so a result does not depend on which thread
 //! was faster.
 
+use crate::process_id;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -94,7 +94,7 @@ impl Crew {
             failed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
-        Self { shared, workers: Vec::new(), process: process::id(), before_step: None }
+        Self { shared, workers: Vec::new(), process: process_id(), before_step: None }
     }
 
     /// A crew of `threads`, 1 to [`MAX_THREADS`]: the caller and `threads - 1` workers. `on_start` runs first in each
@@ -183,7 +183,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        if process::id() != self.process {
+        if process_id() != self.process {
             // A fork has the memory and not the threads: nobody would answer.
             return;
         }
@@ -267,7 +267,7 @@ impl Shared {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_family = "wasm")))]
 mod tests {
     use super::*;
 

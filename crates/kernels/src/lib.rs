@@ -16,10 +16,15 @@ mod isa;
 mod microkernel;
 pub mod packing;
 pub mod peak;
+#[cfg(any(target_arch = "aarch64", target_arch = "wasm32"))]
+mod pixels;
+mod process;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+#[cfg(target_arch = "wasm32")]
+mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -27,6 +32,7 @@ mod x86;
 pub(crate) use causalclipseg_kernels_macros::enable;
 pub use crew::{Crew, MAX_THREADS};
 pub use isa::{Isa, UnknownIsa};
+pub use process::process_id;
 
 use conv::{ConvF32, ConvU8};
 use peak::Arithmetic;

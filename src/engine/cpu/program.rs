@@ -14,8 +14,8 @@ use super::weights::WeightSource;
 use super::{EngineError, Limit, StepTime};
 use crate::kernels::{Crew, Kernels};
 use crate::lower::steps::{Element, Step, StepKind, StepList};
+use crate::machine::clock::Instant;
 use std::ops::Range;
-use std::time::Instant;
 
 struct ReadyStep {
     name: String,

@@ -18,8 +18,8 @@ use crate::kernels::conv::{BLOCK, ConvF32, ConvU8, EpilogueU8, OutputU8, Target,
 use crate::kernels::elementwise::Affine;
 use crate::kernels::{Kernels, MAX_THREADS};
 use crate::lower::steps::{Element, Step, StepKind, StepList};
+use crate::machine::clock::Instant;
 use heapless::Vec as FixedVec;
-use std::time::Instant;
 
 pub(super) struct PromptTail {
     x: Operand,

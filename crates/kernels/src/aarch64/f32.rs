@@ -6,8 +6,8 @@
 //! the latency of `fmla` on any core.
 
 use super::outputs::{load_f32, store_f32};
-use super::pixels::Pixels;
 use crate::conv::{BLOCK, ConvF32, Window, blocks};
+use crate::pixels::Pixels;
 use causalclipseg_kernels_macros::enable;
 use std::arch::aarch64::*;
 

@@ -2,8 +2,8 @@
 //! [`SumU8`].
 
 use super::outputs::{Block, Outputs};
-use super::pixels::Pixels;
 use crate::conv::{BLOCK, ConvU8, Window, blocks};
+use crate::pixels::Pixels;
 use causalclipseg_kernels_macros::enable;
 use std::arch::aarch64::*;
 

@@ -20,7 +20,6 @@ pub(crate) mod i8mm;
 mod int8;
 pub(crate) mod neon;
 mod outputs;
-mod pixels;
 mod registers;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! Converts int8 sums to outputs: the formula of [`EpilogueU8`], sixteen outputs of a pixel at a time.
 
 use super::int8::BlockSums;
-use super::pixels::Place;
 use crate::conv::{BLOCK, EpilogueU8, OutputU8, Target};
+use crate::pixels::Place;
 use causalclipseg_kernels_macros::enable;
 use std::arch::aarch64::*;
 

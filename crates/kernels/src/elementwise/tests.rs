@@ -174,3 +174,60 @@ fn rows_between_rows() {
         }
     }
 }
+
+/// Bit for bit: products of bytes are stored again, and must not depend on the CPU.
+#[test]
+fn blends() {
+    let weights: [f32; TERMS] = [0.3, -0.7, 1.1, 0.123, -0.5, 0.9];
+    for kernels in Kernels::available() {
+        for channels in [1, 3, 4, 7, 32] {
+            let columns = 3;
+            let stored: Vec<Vec<u8>> = (0..TERMS).map(|term| bytes(columns * 9 * channels, term)).collect();
+            let products: Vec<Vec<f32>> = (0..TERMS).map(|term| numbers(columns * 9 * channels, term)).collect();
+            let first = |term: usize| 3 * (term % 3) * channels;
+            let expected = |of: &dyn Fn(usize, usize) -> f32, [offset, scale]: [f32; 2]| -> Vec<f32> {
+                let sum = |index: usize| {
+                    let at = index / (3 * channels) * 9 * channels + index % (3 * channels);
+                    let [a, b, c, d, e, f] = std::array::from_fn(|term| of(term, at + first(term)));
+                    let [wa, wb, wc, wd, we, wf] = weights;
+                    let sums = [wb.mul_add(b, wa.mul_add(a, offset)), wd.mul_add(d, wc * c), wf.mul_add(f, we * e)];
+                    (sums[0] + sums[1] + sums[2]) * scale
+                };
+                (0..columns * 3 * channels).map(sum).collect()
+            };
+            let mut y = vec![0.0; columns * 3 * channels];
+            let row_terms: [RowTerm<'_, f32>; TERMS] = std::array::from_fn(|term| RowTerm {
+                products: &products[term],
+                first: first(term),
+                weight: weights[term],
+            });
+            blend_rows_f32(kernels, &row_terms, channels, &mut y);
+            assert_eq!(y, expected(&|term, index| products[term][index], [0.0, 1.0]), "{}", kernels.isa());
+            let mixed = y.clone();
+            let row_terms: [RowTerm<'_, u8>; TERMS] = std::array::from_fn(|term| RowTerm {
+                products: &stored[term],
+                first: first(term),
+                weight: weights[term],
+            });
+            blend_rows_u8(kernels, &row_terms, channels, 117.0, 0.03, &mut y);
+            let total: f32 = weights.iter().sum();
+            let of_bytes = expected(&|term, index| f32::from(stored[term][index]), [-117.0 * total, 0.03]);
+            assert_eq!(y, of_bytes, "{}", kernels.isa());
+
+            let bias = numbers(channels, 7);
+            let terms = ColumnTerms { starts: std::array::from_fn(|term| (term * channels) as u32), weights };
+            for relu in [false, true] {
+                let mut pixel = vec![0.0; channels];
+                blend_columns(kernels, &[terms], &mixed, &bias, relu, &mut pixel);
+                let sum = |index: usize| {
+                    let [a, b, c, d, e, f] = std::array::from_fn(|term| mixed[term * channels + index]);
+                    let [wa, wb, wc, wd, we, wf] = weights;
+                    let start = wb.mul_add(b, wa.mul_add(a, bias[index]));
+                    let sum = start + wd.mul_add(d, wc * c) + wf.mul_add(f, we * e);
+                    if relu { sum.max(0.0) } else { sum }
+                };
+                assert_eq!(pixel, (0..channels).map(sum).collect::<Vec<f32>>(), "{}", kernels.isa());
+            }
+        }
+    }
+}

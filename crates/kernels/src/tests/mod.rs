@@ -415,6 +415,38 @@ fn f32_agrees_with_the_plain_implementation() {
     }
 }
 
+/// What makes probabilities equal on these instruction sets and AVX2.
+#[cfg(any(target_arch = "aarch64", target_arch = "wasm32"))]
+#[test]
+fn f32_outputs_are_chains_of_fused_multiply_adds() {
+    let mut random = Random(7);
+    for shape in shapes().into_iter().filter(|shape| !shape.map && !shape.residual) {
+        let numbers = shape.numbers_f32(&mut random);
+        let mut expected = vec![99f32; numbers.y_len];
+        let conv = shape.conv_f32(&numbers, &mut expected);
+        for row in 0..shape.rows {
+            for column in 0..shape.columns {
+                let start = row * conv.window.row_stride + column * conv.window.column_stride;
+                for out in 0..shape.out_channels {
+                    let taps = conv.window.taps.iter().flat_map(|tap| start + tap..start + tap + shape.depth);
+                    let filter = out / BLOCK * BLOCK * conv.window.taps.len() * shape.depth + out % BLOCK;
+                    let sum = taps
+                        .enumerate()
+                        .fold(0.0f32, |sum, (index, at)| conv.x[at].mul_add(conv.weights[filter + index * BLOCK], sum));
+                    let value = sum + conv.bias[out];
+                    let at = row * conv.target.row_stride + column * conv.target.column_stride + out;
+                    conv.y[at] = if conv.relu { value.max(0.0) } else { value };
+                }
+            }
+        }
+        for kernels in Kernels::available().into_iter().filter(|kernels| kernels.isa() != Isa::Generic) {
+            let mut found = vec![99f32; numbers.y_len];
+            kernels.conv_f32(&mut shape.conv_f32(&numbers, &mut found));
+            assert_eq!(found, expected, "{}, {shape:?}", kernels.isa());
+        }
+    }
+}
+
 /// A sum that is NaN, or too large for an integer, becomes the same byte everywhere.
 #[test]
 fn values_beyond_integers_are_clamped() {

@@ -1,6 +1,6 @@
 //! The creation date and time of an object.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::machine::clock::{SystemTime, UNIX_EPOCH};
 
 /// Date and time in UTC, as DICOM writes them.
 pub(super) fn now() -> (String, String) {

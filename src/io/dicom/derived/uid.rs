@@ -1,8 +1,9 @@
 //! Unique identifiers that need no registration: UUIDs that are generated here (PS3.5, B.2).
 
 use crate::bundle::Sha256;
+use crate::kernels::process_id;
+use crate::machine::clock::{SystemTime, UNIX_EPOCH};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A new unique UID.
 pub fn new_uid() -> String {
@@ -14,7 +15,7 @@ pub fn new_uid() -> String {
     }
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    uid_of(&[&random, &nanos.to_le_bytes(), &count.to_le_bytes(), &std::process::id().to_le_bytes()])
+    uid_of(&[&random, &nanos.to_le_bytes(), &count.to_le_bytes(), &process_id().to_le_bytes()])
 }
 
 /// The UID of a text: the same for the same parts, and different for others.
