@@ -1,6 +1,7 @@
 """The recipe for Spark in docs/archives.md, as it stands there. Run by `.ci/interop spark`; needs pyspark, pandas, pyarrow and Java."""
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ def test_the_recipe_of_the_page(archive, tmp_path, monkeypatch):
     code = code.replace('"/data/scans"', repr(str(archive)))
     monkeypatch.chdir(tmp_path)
     # Two workers, and an address of this machine alone.
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--master local[2] --conf spark.ui.enabled=false pyspark-shell")
     names = {"__name__": "__main__"}
