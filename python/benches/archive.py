@@ -96,7 +96,7 @@ def job(work: "Generator", count: int) -> "tuple[float, float]":
     for done, _ in work:
         files += len(done)
         # The last result comes before the processes end, and with them what is known of them.
-        if files >= count - 16:
+        if files >= count - 64:
             spent = clock.spent(files / count)
     return spent
 
