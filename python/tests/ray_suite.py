@@ -20,7 +20,7 @@ from test_archive import command, keys, read  # noqa: E402
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory, phantom):
     folder = tmp_path_factory.mktemp("archive")
-    for number in range(300):
+    for number in range(120):
         image.fromarray(np.roll(phantom, number, axis=1)).save(folder / f"{number}.png")
     (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:2000])
     return folder
@@ -59,8 +59,8 @@ def test_a_killed_actor_costs_nothing(archive, settings, expected):
 
 
 def test_the_command_gives_the_same_rows(archive, expected, tmp_path):
-    ended = subprocess.run(command([archive], tmp_path / "out", "--ray", "--workers", "2"), capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(command([archive], tmp_path / "out", "--ray", "--workers", "2"), capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stderr
     assert read(tmp_path / "out") == expected
-    ended = subprocess.run(command([archive], tmp_path / "out", "--ray", "--workers", "2"), capture_output=True, text=True, timeout=300)
+    ended = subprocess.run(command([archive], tmp_path / "out", "--ray", "--workers", "2"), capture_output=True, text=True, timeout=900)
     assert "0 inputs were done now" in ended.stderr

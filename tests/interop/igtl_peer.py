@@ -8,11 +8,12 @@ COMMAND is the causalclipseg binary; FOLDER holds PLUS's recorded sequences (.mh
 Each connection is checked: checksums, header versions 1 and 2, timestamps and matrices that come back, label maps, contours,
 reports, a prompt that changes. Then frames go out at a fixed rate, and the time from the first byte of a frame to the last
 byte of its label map is compared with the engine's own time of the same frame, as the report gives it (latency_ms). With --soak
-frames go out for so long at the same rate, and the node's resident memory is compared at start and end.
+frames go out for so long at the same rate, and the node's memory, open files and threads must not grow after the first minute.
 """
 import argparse
 import itertools
 import json
+import os
 import queue
 import re
 import signal
@@ -23,6 +24,7 @@ import threading
 import time
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyigtl
@@ -202,13 +204,39 @@ def check_contour(contour, mask):
     assert abs(area - mask.image.sum()) < 0.5 + 1e-3 * mask.image.sum(), (area, mask.image.sum())
 
 
-def resident_kib(node):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{node.pid}/status").read_text())[1])
+class Usage(NamedTuple):
+    """What the system says of a process; rss_kib is resident memory."""
+
+    rss_kib: int
+    descriptors: int
+    threads: int
+
+
+def usage_of(node):
+    status = Path(f"/proc/{node.pid}/status").read_text()
+    number = lambda key: int(re.search(rf"{key}:\s+(\d+)", status)[1])
+    return Usage(number("VmRSS"), len(os.listdir(f"/proc/{node.pid}/fd")), number("Threads"))
+
+
+# What an allocator may keep beyond what was used at the end of the first minute.
+GROWTH_KIB = 4096
+
+
+def check_growth(usage):
+    """Compares the first usage after a minute with all later ones; `usage` has one entry every ten seconds."""
+    first, later = usage[6], usage[7:]
+    for name, allowed in (("rss_kib", GROWTH_KIB), ("descriptors", 0), ("threads", 0)):
+        most = max(getattr(each, name) for each in later)
+        assert most <= getattr(first, name) + allowed, f"{name} grew from {getattr(first, name)} to {most}"
+
+
+def percentiles(values):
+    return " ".join(f"{np.percentile(values, share):.2f}" for share in (50, 90, 99))
 
 
 def measure(peer, frames, period_s, name, node=None, seconds=0):
     """Sends frames at their times and prints the latency of the label maps and the engine's own time; with a node, for so many
-    seconds, its memory from the tenth second on as well."""
+    seconds, with its memory, open files and threads every ten seconds."""
     messages = []
     for frame in frames:
         message = pyigtl.ImageMessage(frame, ijk_to_world_matrix=MATRIX, device_name="Image")
@@ -230,15 +258,27 @@ def measure(peer, frames, period_s, name, node=None, seconds=0):
                 message.unpack(message.fields, message.raw[2])
                 engine[message.raw[0]] = json.loads(message.string)["latency_ms"]
 
+    def latencies(stamps):
+        both = [stamp for stamp in stamps if stamp in masks and stamp in engine]
+        whole = np.array([(masks[stamp] - sent[stamp]) * 1e3 for stamp in both])
+        return whole, np.array([engine[stamp] for stamp in both])
+
     collector = threading.Thread(target=collect)
     collector.start()
     begun = time.perf_counter()
-    resident = []
+    usage = []
     if node:
         messages = itertools.islice(itertools.cycle(messages), int(seconds / period_s))
     for number, message in enumerate(messages):
         if node and number % int(10 / period_s) == 0:
-            resident.append(resident_kib(node))
+            usage.append(usage_of(node))
+            if len(usage) % 30 == 1 and number:
+                whole, own = latencies(list(sent)[-int(300 / period_s) : -30])
+                print(
+                    f"{name}: {number} frames sent, {len(whole)} results in the last five minutes, ms p50 p90 p99: whole {percentiles(whole)}, "
+                    f"above {percentiles(whole - own)}; {usage[-1]}",
+                    flush=True,
+                )
         due = begun + (period_s[number] if isinstance(period_s, list) else number * period_s)
         time.sleep(max(0.0, due - time.perf_counter()))
         stamp = (1_700_000_001 << 32) + number + 1
@@ -246,21 +286,21 @@ def measure(peer, frames, period_s, name, node=None, seconds=0):
     time.sleep(1.0)
     stop.set()
     collector.join()
-    both = [stamp for stamp in sent if stamp in masks and stamp in engine]
-    assert both, "no frame came back"
-    whole = np.array([(masks[stamp] - sent[stamp]) * 1e3 for stamp in both])
-    own = np.array([engine[stamp] for stamp in both])
-    above = whole - own
+    whole, own = latencies(sent)
+    assert len(whole), "no frame came back"
     shape = frames[0].shape
     print(
-        f"{name}: {shape[2]} x {shape[1]}, {len(sent)} frames, {len(both)} results; ms p50 (p90): whole "
-        f"{np.median(whole):.2f} ({np.percentile(whole, 90):.2f}), engine {np.median(own):.2f} "
-        f"({np.percentile(own, 90):.2f}), above {np.median(above):.2f} ({np.percentile(above, 90):.2f})"
+        f"{name}: {shape[2]} x {shape[1]}, {len(sent)} frames, {len(whole)} results; ms p50 p90 p99: whole {percentiles(whole)}, "
+        f"engine {percentiles(own)}, above {percentiles(whole - own)}",
+        flush=True,
     )
     if node:
-        resident.append(resident_kib(node))
-        half = max(resident[1 : 1 + len(resident) // 2])
-        print(f"{name}: resident memory KiB: after 10 s {resident[1]}, largest in the first half {half}, at the end {resident[-1]}")
+        usage.append(usage_of(node))
+        after_a_minute = usage[6] if len(usage) > 7 else usage[0]
+        print(f"{name}: at the start {usage[0]}, after a minute {after_a_minute}, at the end {usage[-1]}", flush=True)
+        print(f"{name}: most resident memory {max(each.rss_kib for each in usage)} KiB", flush=True)
+        if len(usage) > 7:
+            check_growth(usage)
 
 
 def read_sequence(path):

@@ -67,15 +67,17 @@ def _run(ray: Any, names: List[str], settings: Settings, workers: int, batch: in
     # A task that failed for good is left out, and not the end of the job.
     ray.data.DataContext.get_current().max_errored_blocks = -1
     blocks = (len(names) + batch - 1) // batch
-    dataset = ray.data.from_arrow([pa.table({"name": names[at * batch : (at + 1) * batch]}) for at in range(blocks)])
+    # Not from_arrow, which starts a task on the cluster for each block before the first file is read.
+    dataset = ray.data.from_items([{"name": name} for name in names], override_num_blocks=blocks)
     found = dataset.map_batches(
         _Actor,
         fn_constructor_args=(settings,),
         batch_format="pyarrow",
         batch_size=None,
-        concurrency=workers,
+        compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=1,
         max_restarts=-1,
+        # Without a limit, a file that ends its process would be tried for ever.
         max_task_retries=TRIES,
     )
     for rows in found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):

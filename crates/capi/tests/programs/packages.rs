@@ -239,26 +239,59 @@ fn a_project_of_cmake_finds_it() {
     assert!(!done && said.contains("no libcausalclipseg of interface 4"), "{said}");
 }
 
+/// What the script for libraries of every processor says of one.
+fn check_library(shared: &Path) -> (bool, String) {
+    let script = root().join("packaging/check-library.sh");
+    let output = Command::new("sh").arg(script).arg(shared).output().unwrap();
+    (output.status.success(), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// Each fault that the script looks for, in a library that has this one alone.
+#[test]
+fn faults_of_a_library_are_found() {
+    if !has("cc") || !has("readelf") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let header = std::fs::read_to_string(root().join("include/causalclipseg.h")).unwrap();
+    let declarations = header.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()));
+    let functions: Vec<String> = declarations
+        .filter_map(|line| line.split_once('(')?.0.rsplit([' ', '*']).next())
+        .filter(|name| name.starts_with("ccs_"))
+        .map(|name| format!("int {name}(void) {{ return 0; }}\n"))
+        .collect();
+    assert!(functions.len() > 20, "{functions:?}");
+    let build = |name: &str, functions: &[String], flag: &str, soname: &str| {
+        let (source, shared) = (folder.path().join(format!("{name}.c")), folder.path().join(format!("{name}.so")));
+        std::fs::write(&source, functions.concat()).unwrap();
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-fno-builtin", flag]).arg(format!("-Wl,-soname,{soname}"));
+        assert!(compiler.arg(&source).arg("-o").arg(&shared).status().unwrap().success());
+        check_library(&shared)
+    };
+    let soname = "libcausalclipseg.so.4";
+    let one_more = [functions.as_slice(), &["int mz_inflate(void) { return 0; }\n".to_string()]].concat();
+    let good = build("good", &functions, "-Wl,-z,noexecstack", soname);
+    assert!(good.0 && good.1.contains(&format!("{} functions", functions.len())), "{}", good.1);
+    for ((passed, said), fault) in [
+        (build("stack", &functions, "-Wl,-z,execstack", soname), "the stack is executable"),
+        (build("name", &functions, "-O0", "libcausalclipseg.so.5"), "the soname is libcausalclipseg.so.5"),
+        (build("more", &one_more, "-O0", soname), "mz_inflate is exported"),
+        (build("less", &functions[1..], "-O0", soname), "declared in the header, and not exported"),
+        (check_library(&root().join("README.md")), "is not an ELF file"),
+    ] {
+        assert!(!passed && said.contains(fault) && said.lines().count() == 1, "{said}");
+    }
+}
+
 /// Only the interface is exported, and the stack is not executable.
 #[test]
 fn the_shared_library_exports_its_interface_alone() {
     if !has("readelf") {
         return;
     }
-    let shared = library().with_extension("so");
-    let table = readelf("--dyn-syms", &shared);
-    let exported: Vec<&str> = table
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .filter(|fields| fields.len() == 8 && fields[6] != "Ndx" && fields[4] != "LOCAL" && fields[6] != "UND")
-        .map(|fields| fields[7])
-        .collect();
-    let header = std::fs::read_to_string(root().join("include/causalclipseg.h")).unwrap();
-    assert!(exported.len() > 20, "{exported:?}");
-    for name in &exported {
-        assert!(name.starts_with("ccs_") && header.contains(&format!("{name}(")), "`{name}` is exported");
-    }
-    assert!(!has_executable_stack(&shared), "the library asks for an executable stack");
+    let (checked, said) = check_library(&library().with_extension("so"));
+    assert!(checked && said.contains("functions exported"), "{said}");
     // Also for hosts that link by hand, as docs/embedding.md says.
     if has("cc") {
         let folder = tempfile::tempdir().unwrap();
