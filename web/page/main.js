@@ -128,6 +128,8 @@ function redraw() {
   if (shown) draw(canvas, shown, { masks: options.masks.checked, contours: options.contours.checked });
 }
 
+// So that the same file can be chosen again.
+file.addEventListener("click", () => { file.value = ""; });
 file.addEventListener("change", () => { if (file.files.length > 0) openFile(file.files[0]); });
 find.addEventListener("click", () => act(async () => {
   await engine.call("prompts", { texts: prompts() });

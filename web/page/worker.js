@@ -88,14 +88,14 @@ addEventListener("message", async ({ data }) => {
   }
 });
 
+const MEMORY = "the browser gave the page too little memory: close other pages, or take a smaller image";
+
 function describe(error) {
   const trapped = error instanceof WebAssembly.RuntimeError || error instanceof RangeError;
-  if (!trapped) return { error: String(error?.message ?? error), ended: runtime === null };
-  // A failed allocation ends the module without a reason.
-  const reason = panic
-    ? `the runtime failed (${panic}): please report it`
-    : "the browser gave the page too little memory: close other pages, or take a smaller image";
-  return { error: reason, ended: true };
+  // A failed allocation ends the module without a reason; a library may report it in its own words.
+  if (trapped) return { error: panic ? `the runtime failed (${panic}): please report it` : MEMORY, ended: true };
+  const message = String(error?.message ?? error);
+  return /out of memory/i.test(message) ? { error: MEMORY, ended: true } : { error: message, ended: runtime === null };
 }
 
 postMessage({ ready: true });

@@ -55,12 +55,12 @@ pub(crate) fn row<T: Product>(
     [offset, scale]: [f32; 2],
     sums: &mut [f32],
 ) {
-    with_fused!(F, add::<F, _>(terms, weights, Start::Number(offset), [scale, f32::NEG_INFINITY], sums))
+    with_fused!(F, add::<F, _>(terms, weights, Start::Number(offset), [scale, f32::NEG_INFINITY], sums));
 }
 
 /// sums = max(bias + six weighted terms, lowest). All slices have the same length.
 pub(crate) fn pixel(terms: [&[f32]; TERMS], weights: [f32; TERMS], bias: &[f32], lowest: f32, sums: &mut [f32]) {
-    with_fused!(F, add::<F, _>(terms, weights, Start::Each(bias), [1.0, lowest], sums))
+    with_fused!(F, add::<F, _>(terms, weights, Start::Each(bias), [1.0, lowest], sums));
 }
 
 /// sums = max((start + six weighted terms) * scale, lowest).

@@ -17,7 +17,7 @@ const WIDEST: usize = 4;
 
 /// See [`crate::Kernels::conv_f32`].
 pub(crate) fn conv_f32(conv: &mut ConvF32<'_>) {
-    with_fused!(F, run::<F>(conv))
+    with_fused!(F, run::<F>(conv));
 }
 
 fn run<F: Fused>(conv: &mut ConvF32<'_>) {

@@ -21,7 +21,7 @@ pub(crate) struct Widened;
 
 /// The kernels of this instruction set.
 pub(crate) const ROUTINES: Routines = Routines {
-    conv_u8: conv_u8,
+    conv_u8,
     conv_f32,
     multiply_add: registers::simd128,
     vectors: Vectors::Baseline,
