@@ -3,6 +3,8 @@
     pytest web/test   (see conftest.py for the environment)
 """
 
+import subprocess
+
 import numpy
 import pydicom
 import pytest
@@ -69,6 +71,23 @@ def assert_equal(page, native, path, prompts):
 
 def rows(page):
     return [[cell.text for cell in row.find_elements(By.XPATH, "./*")] for row in page.browser.find_elements(By.CSS_SELECTOR, "#rows tr")]
+
+
+def test_the_command_serves_the_page(command, folder, browser_with, native):
+    """`serve`, under the policy that it sends; a command without the feature `view` has none."""
+    process = subprocess.Popen([command, "serve", folder, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    address = process.stdout.readline().strip()
+    try:
+        if not address:
+            pytest.skip("this command has no `serve`: build it with --features view")
+        page = Page(browser_with(), address)
+        page.write_prompts(BOTTOM)
+        page.choose(PHANTOM)
+        assert_equal(page, native, PHANTOM, [BOTTOM])
+        assert not [entry for entry in page.log() if entry["level"] == "SEVERE"]
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @pytest.mark.parametrize("v8", [(), ("--no-enable-fma3",)], ids=["as it is", "without fused multiply-adds"])

@@ -101,7 +101,7 @@ impl Reply {
         // Pages load nothing from elsewhere, and other sites cannot show them in a frame.
         set(
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'self' blob: data:; script-src 'self' 'wasm-unsafe-eval'; frame-ancestors 'none'",
+            "default-src 'self' data:; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; frame-ancestors 'none'",
         );
         set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
         set(HeaderName::from_static("cross-origin-embedder-policy"), "require-corp");
