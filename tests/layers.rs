@@ -125,10 +125,12 @@ fn a_device_links_at_most_a_hundred_crates() {
 #[test]
 fn testing_the_runtime_alone_or_with_gpus_builds_no_shared_crate_anew() {
     // As `.ci/run` builds them.
-    let gpu = ["--features", "causalclipseg/gpu,causalclipseg/dicom-net"];
-    let everything = built_for_tests(&[&["--workspace"], &gpu[..]].concat());
+    let more =
+        ["dicom-net", "gpu", "onnx", "reference-threads", "view"].map(|name| format!("causalclipseg/{name}")).join(",");
+    let more = ["--features", &more];
+    let everything = built_for_tests(&[&["--workspace"], &more[..]].concat());
     for selection in
-        [&["--workspace"][..], &["--package", "causalclipseg"], &["--package", "causalclipseg", gpu[0], gpu[1]]]
+        [&["--workspace"][..], &["--package", "causalclipseg"], &["--package", "causalclipseg", more[0], more[1]]]
     {
         let other: Vec<String> = built_for_tests(selection).difference(&everything).cloned().collect();
         assert!(
