@@ -28,6 +28,9 @@ pub enum ModelFileError {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Onnx(#[from] OnnxError),
+    #[error("{}: this build reads no ONNX files: build with the feature `onnx`, or pack the checkpoint into a bundle", path.display())]
+    #[cfg(not(feature = "onnx"))]
+    NoImporter { path: std::path::PathBuf },
 }
 
 impl From<Bundle> for ModelFile {
@@ -48,9 +51,11 @@ impl ModelFile {
     /// # Errors
     /// The file cannot be read, is damaged, or contains no network with this program's inputs and outputs.
     pub fn open(path: &Path) -> Result<Self, ModelFileError> {
-        #[cfg(feature = "onnx")]
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
+            #[cfg(feature = "onnx")]
             return Ok(ModelFile::Onnx(Arc::new(OnnxFile::open(path)?)));
+            #[cfg(not(feature = "onnx"))]
+            return Err(ModelFileError::NoImporter { path: path.into() });
         }
         Ok(Bundle::open(path)?.into())
     }
