@@ -18,7 +18,7 @@ pub use convert::{add_f32, add_u8, dequantize, image_row_f32, image_row_u8, quan
 pub use norm::layer_norm;
 pub use pool::{average_pool_f32, average_pool_u8};
 pub use reassemble::{reassemble, softmax_taps};
-pub use resample::{add_weighted_u8, add_weighted_u16, mix_logits, mix_rows, threshold};
+pub use resample::{add_weighted_u8, add_weighted_u16, mix_logits, mix_rows};
 
 /// An affine map between stored bytes and values: value = (stored - zero_point) * scale.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -30,11 +30,4 @@ versions! {
             *y = sigmoid(upper + (lower - upper) * fraction);
         }
     }
-
-    /// 255 where a value is above the threshold, 0 elsewhere.
-    pub fn threshold(kernels, values: &[f32], threshold: f32, y: &mut [u8]) {
-        for (y, value) in y.iter_mut().zip(values) {
-            *y = if *value > threshold { 255 } else { 0 };
-        }
-    }
 }
