@@ -3,7 +3,7 @@
 use super::Failure;
 use causalclipseg::frame::Fit;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::export::{ExportOptions, Precision, export, export_quantised};
+use causalclipseg_convert::export::{ExportOptions, NumberFormat, export, export_quantised};
 use causalclipseg_convert::model::Form;
 use causalclipseg_convert::quantize::QuantisedCheckpoint;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub struct Export {
     pub form: Form,
     /// Number format of the files; int8 needs a checkpoint that `quantize` made
     #[arg(long, value_enum, default_value = "f32")]
-    pub precision: Precision,
+    pub precision: NumberFormat,
     /// Height and width of the input, a multiple of 32; the checkpoint's own by default
     #[arg(long, value_name = "S")]
     pub size: Option<usize>,
@@ -48,8 +48,8 @@ impl Export {
         };
         let on_file = |file: &str| spinner.set_message(format!("writing {file}"));
         let paths = match self.precision {
-            Precision::F32 => export(&Checkpoint::load(&self.checkpoint)?, &options, &self.output, on_file)?,
-            Precision::Int8 => {
+            NumberFormat::F32 => export(&Checkpoint::load(&self.checkpoint)?, &options, &self.output, on_file)?,
+            NumberFormat::Int8 => {
                 export_quantised(&QuantisedCheckpoint::load(&self.checkpoint)?, &options, &self.output, on_file)?
             }
         };
