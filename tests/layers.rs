@@ -89,6 +89,19 @@ fn crates_use_the_lints_of_the_workspace() {
     }
 }
 
+/// In development builds a package gets the settings of dependencies, without checks, unless it is listed.
+#[test]
+fn development_builds_check_our_own_code() {
+    let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
+    // A macro's own code runs in the compiler.
+    for name in members().keys().filter(|name| !name.ends_with("-macros")) {
+        let settings = manifest.lines().find(|line| line.starts_with(&format!("{name} = {{ opt-level")));
+        let has_checks =
+            |line: &str| line.contains("debug-assertions = true") && line.contains("overflow-checks = true");
+        assert!(settings.is_some_and(has_checks), "[profile.dev.package] lacks `{name}` with its checks");
+    }
+}
+
 /// External crates that run on the target, each with its features. Without what runs on the machine that builds: that has
 /// features of its own, which would hide a difference.
 fn linked(edges: &str, selection: &[&str]) -> BTreeSet<String> {
