@@ -21,6 +21,11 @@ use crate::lower::steps::{Element, Step, StepKind, StepList};
 use crate::machine::clock::Instant;
 use heapless::Vec as FixedVec;
 
+/// The dot products of a pixel: nine for each prompt, and zeros that make complete blocks, which kernels store without a copy.
+fn dots_of_pixel(prompts: usize) -> usize {
+    blocks(TAPS * prompts) * BLOCK
+}
+
 pub(super) struct PromptTail {
     x: Operand,
     head: usize,
@@ -112,7 +117,7 @@ impl PromptTail {
     }
 
     fn dot_row(&self, prompts: usize) -> usize {
-        self.columns() * TAPS * prompts
+        self.columns() * dots_of_pixel(prompts)
     }
 }
 
@@ -120,7 +125,7 @@ impl PromptTail {
 impl HeadRun {
     /// The bytes for a head of this many channels, rows and columns, and this many prompts.
     pub(super) fn bytes([channels, rows, columns]: [usize; 3], prompts: usize) -> usize {
-        let padded = blocks(TAPS * prompts) * BLOCK;
+        let padded = dots_of_pixel(prompts);
         (padded * channels + padded + prompts + rows * prompts * columns) * size_of::<f32>()
     }
 
@@ -132,8 +137,7 @@ impl HeadRun {
         columns: usize,
         kernels: impl ExactSizeIterator<Item = &'k [f32]>,
     ) -> Result<(), EngineError> {
-        let outputs = TAPS * kernels.len();
-        let padded = blocks(outputs) * BLOCK;
+        let padded = dots_of_pixel(kernels.len());
         self.packed.clear();
         self.packed.resize(padded * channels, 0.0);
         self.constants.clear();
@@ -237,7 +241,7 @@ impl PromptTail {
         };
         let start = |low: usize| low % self.ring_rows * self.product_row();
         self.blending.mix_rows(kernels, row, products, start, band.mixed);
-        let outputs = TAPS * run.count;
+        let outputs = dots_of_pixel(run.count);
         let slot = row % DOT_ROWS * self.dot_row(run.count);
         for first in (0..self.columns()).step_by(COLUMNS) {
             let count = COLUMNS.min(self.columns() - first);
@@ -269,22 +273,58 @@ impl PromptTail {
     fn sum(&self, row: usize, run: &Prompts, dots: &[f32], out: &mut [f32]) {
         let columns = self.columns();
         let rows = self.blending.height * self.blending.scale;
-        let outputs = TAPS * run.count;
+        let outputs = dots_of_pixel(run.count);
+        // The dot products of the rows above, at and below; none outside the frame.
+        let lines: [Option<&[f32]>; DOT_ROWS] = std::array::from_fn(|tap| {
+            let source = (row + tap).checked_sub(1).filter(|source| *source < rows)?;
+            dots.get(source % DOT_ROWS * self.dot_row(run.count)..)?.get(..columns * outputs)
+        });
         for (prompt, (line, bias)) in out.chunks_exact_mut(columns).zip(run.biases).enumerate() {
-            line.fill(*bias);
-            for tap in 0..TAPS {
-                let Some(source) = (row + tap / 3).checked_sub(1).filter(|source| *source < rows) else { continue };
-                let slot = source % DOT_ROWS * self.dot_row(run.count);
-                let from = tap % 3;
-                // Columns whose neighbour at this tap lies inside the frame.
-                let (first, last) = ((1usize).saturating_sub(from), (columns + 1 - from).min(columns));
-                let Some(line) = line.get_mut(first..last) else { continue };
-                let start = slot + (first + from - 1) * outputs + prompt * TAPS + tap;
-                for (logit, dot) in line.iter_mut().zip(dots[start..].iter().step_by(outputs)) {
-                    *logit += dot;
+            let first = prompt * TAPS;
+            if let [Some(above), Some(at), Some(below)] = lines
+                && columns > 2
+            {
+                // Inside the frame, a pixel at a time: all nine neighbours exist.
+                let three = [above, at, below].map(|line| &line[first..]);
+                for (column, logit) in line[1..columns - 1].iter_mut().enumerate() {
+                    let start = column * outputs;
+                    let mut sum = *bias;
+                    for (tap, source) in three.iter().enumerate() {
+                        let source = &source[start + 3 * tap..][..2 * outputs + 3];
+                        sum = sum + source[0] + source[outputs + 1] + source[2 * outputs + 2];
+                    }
+                    *logit = sum;
+                }
+                for column in [0, columns - 1] {
+                    line[column] = self.logit_at(lines, column, first, *bias, outputs);
+                }
+            } else {
+                for (column, logit) in line.iter_mut().enumerate() {
+                    *logit = self.logit_at(lines, column, first, *bias, outputs);
                 }
             }
         }
+    }
+
+    /// One logit: its bias and the dot products of those neighbours that are inside the frame, in the order of taps.
+    fn logit_at(
+        &self,
+        lines: [Option<&[f32]>; DOT_ROWS],
+        column: usize,
+        first: usize,
+        bias: f32,
+        outputs: usize,
+    ) -> f32 {
+        let mut sum = bias;
+        for (row, line) in lines.iter().enumerate() {
+            let Some(line) = line else { continue };
+            for tap in 0..3 {
+                let neighbour = (column + tap).checked_sub(1).filter(|neighbour| *neighbour < self.columns());
+                let Some(neighbour) = neighbour else { continue };
+                sum += line[neighbour * outputs + first + 3 * row + tap];
+            }
+        }
+        sum
     }
 }
 
