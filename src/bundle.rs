@@ -5,9 +5,10 @@
 pub use causalclipseg_bundle::{
     ALIGNMENT, BundleBuilder, Compression, Dtype, FORMAT_VERSION, MAGIC, MAX_CONTEXT, MAX_ELEMENTS, MAX_INPUT_SIZE,
     MAX_MANIFEST_BYTES, MAX_NODES, MAX_TENSORS, MAX_TOKENIZER_BYTES, Manifest, Packing, Part, Quantisation,
-    RELIABILITY_KEY, SelfTest, SelfTestVector, SigningKey, StoredTensor, TensorEntry, TensorView, self_test_image,
+    RELIABILITY_KEY, SelfTest, SelfTestVector, SigningKey, StoredTensor, Stretches, TensorEntry, TensorView,
+    TokenTable, self_test_image,
 };
 pub use causalclipseg_bundle::{
-    Bundle, BundleError, Check, DEFAULT_THRESHOLD, ModelDescription, Note, Precision, Problem, Provenance,
+    Aligned, Bundle, BundleError, Check, DEFAULT_THRESHOLD, ModelDescription, Note, Precision, Problem, Provenance,
     ProvenanceError, Reliability, SelfTestError, Sha256, VerifyingKey,
 };

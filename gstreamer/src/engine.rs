@@ -1,7 +1,7 @@
 //! An opened model with its encoded prompts.
 
 use crate::element::Settings;
-use causalclipseg::bundle::{Bundle, BundleError};
+use causalclipseg::bundle::{Aligned, Bundle, BundleError};
 use causalclipseg::frame::{Frame, FrameError, PixelFormat};
 use causalclipseg::{Model, ModelError, ModelFile, ModelFileError, ModelOptions, Prompt, Session, SessionError};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(crate) const MODEL_VARIABLE: &str = "CAUSALCLIPSEG_MODEL";
 
 /// The shipped model, as in the command.
-static EMBEDDED: &[u8] = include_bytes!("../../models/tiny.ccs");
+static EMBEDDED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../models/tiny.ccs"));
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ impl Opened {
         let choice = settings.model_choice();
         let file = match choice.path.clone().or_else(path_of_environment) {
             Some(path) => ModelFile::open(&path).map_err(|error| SettingsError::File { path, error })?,
-            None => Bundle::from_static(EMBEDDED).map_err(SettingsError::Embedded)?.into(),
+            None => Bundle::from_static(&EMBEDDED.0).map_err(SettingsError::Embedded)?.into(),
         };
         if !file.description().trained && !choice.allow_untrained {
             return Err(SettingsError::Untrained { name: file.description().name.clone() });

@@ -5,7 +5,7 @@ use crate::finding::Finding;
 use crate::frame::Frame;
 use ::causalclipseg as runtime;
 use pyo3::prelude::*;
-use runtime::bundle::Bundle;
+use runtime::bundle::{Aligned, Bundle};
 use runtime::engine::EngineOptions;
 use runtime::kernels::Isa;
 use runtime::{FrameReport, ModelFile, ModelOptions, SessionOptions};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The model that ships with the package, mapped together with this library.
-static EMBEDDED: &[u8] = include_bytes!("../../models/tiny.ccs");
+static EMBEDDED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../models/tiny.ccs"));
 
 #[pyclass(frozen, module = "causalclipseg._runtime")]
 pub(crate) struct Model(Arc<runtime::Model>);
@@ -44,7 +44,7 @@ impl Model {
         py.detach(|| {
             let file = match path {
                 Some(path) => ModelFile::open(&path).map_err(|error| failure::of_model(error.into()))?,
-                None => Bundle::from_static(EMBEDDED).map_err(|error| failure::of_model(error.into()))?.into(),
+                None => Bundle::from_static(&EMBEDDED.0).map_err(|error| failure::of_model(error.into()))?.into(),
             };
             if !file.description().trained && !allow_untrained {
                 return Err(failure::untrained(&file.description().name));

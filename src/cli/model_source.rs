@@ -4,15 +4,17 @@
 use super::Failure;
 use super::generated_model::generate;
 use causalclipseg::ModelFile;
-use causalclipseg::bundle::{Bundle, Precision};
+use causalclipseg::bundle::{Aligned, Bundle, Check, Precision};
 use causalclipseg::network::Edition;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The model that ships with the command.
-static EMBEDDED: &[u8] = include_bytes!("../../models/tiny.ccs");
+static EMBEDDED: &Aligned<[u8]> = &Aligned(*include_bytes!("../../models/tiny.ccs"));
 
+/// A command waits for its model, and has nothing else to do meanwhile.
+const CHECK: Check = Check::EverythingOnTwoThreads;
 /// The prefix before an edition's name that requests generated weights.
 const GENERATED_PREFIX: &str = "random:";
 /// The side length of the published network's input.
@@ -82,8 +84,8 @@ impl ModelName {
     /// Opens the model. Only a generated one can have a size of the caller's choice; any other must already have it.
     pub(crate) fn open(&self, size: Option<usize>) -> Result<ModelFile, Failure> {
         let file: ModelFile = match self {
-            Self::Embedded => Bundle::from_static(EMBEDDED)?.into(),
-            Self::File(path) => ModelFile::open(path)?,
+            Self::Embedded => Bundle::from_static_with(&EMBEDDED.0, CHECK)?.into(),
+            Self::File(path) => ModelFile::open_with(path, CHECK)?,
             Self::Generated(edition, precision) => return Ok(generated(*edition, *precision, size)?.into()),
         };
         let own = file.description().input_size;
@@ -99,7 +101,7 @@ impl ModelName {
 
 /// The published network with generated weights; with the published size where `size` is `None`.
 pub(super) fn generated(edition: Edition, precision: Precision, size: Option<usize>) -> Result<Bundle, Failure> {
-    let tokenizer_json = Bundle::from_static(EMBEDDED)?.tokenizer_json()?.to_vec();
+    let tokenizer_json = Bundle::from_static(&EMBEDDED.0)?.tokenizer_json()?.to_vec();
     generate(edition, precision, size.unwrap_or(GENERATED_SIZE), tokenizer_json)
 }
 

@@ -1,6 +1,6 @@
 //! The file that a model is opened from: a bundle, or (feature `onnx`) an interchange file.
 
-use crate::bundle::{Bundle, BundleError, ModelDescription, Sha256};
+use crate::bundle::{Bundle, BundleError, Check, ModelDescription, Sha256};
 #[cfg(feature = "onnx")]
 use crate::onnx::{OnnxError, OnnxFile, OnnxNetwork};
 use std::borrow::Cow;
@@ -51,13 +51,21 @@ impl ModelFile {
     /// # Errors
     /// The file cannot be read, is damaged, or contains no network with this program's inputs and outputs.
     pub fn open(path: &Path) -> Result<Self, ModelFileError> {
+        Self::open_with(path, Check::Everything)
+    }
+
+    /// As [`Self::open`]; `check` says how much of a bundle is read. An interchange file has no sums.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, check: Check) -> Result<Self, ModelFileError> {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx")) {
             #[cfg(feature = "onnx")]
             return Ok(ModelFile::Onnx(Arc::new(OnnxFile::open(path)?)));
             #[cfg(not(feature = "onnx"))]
             return Err(ModelFileError::NoImporter { path: path.into() });
         }
-        Ok(Bundle::open(path)?.into())
+        Ok(Bundle::open_with(path, check)?.into())
     }
 
     /// The packer's or the exporter's description of the model: sizes, threshold, provenance.

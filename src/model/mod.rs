@@ -92,7 +92,10 @@ impl Model {
     pub fn from_file(file: ModelFile, options: ModelOptions) -> Result<Self, ModelError> {
         let begun = Instant::now();
         let engine = plan(&file, &options)?;
-        let tokenizer = Tokenizer::from_json(&file.tokenizer_json()?)?;
+        let tokenizer = match file.bundle().and_then(Tokenizer::from_table) {
+            Some(tokenizer) => tokenizer,
+            None => Tokenizer::from_json(&file.tokenizer_json()?)?,
+        };
         let provenance = &file.description().provenance;
         let model = Self {
             description: file.description().clone(),
@@ -125,7 +128,7 @@ impl Model {
 
     /// Bytes that the model and one session hold once `prompts` prompts were run in it: the bundle (mapped, or copied),
     /// the weights beside it, the tensors of a frame and of a prompt, the network's input and its logits. Not included:
-    /// the tokenizer (some 13 MB), cached prompts (a few KB each), what depends on the size of frames (five bytes a
+    /// the tokenizer where the file has no table of tokens (some 13 MB), cached prompts (a few KB each), what depends on the size of frames (five bytes a
     /// pixel and prompt, nine with confounders), threads' stacks. `None` where plain tract runs the network, whose
     /// memory is unknown.
     pub fn memory_bytes(&self, prompts: usize) -> Option<u64> {

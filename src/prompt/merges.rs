@@ -85,9 +85,33 @@ fn text_of<'a>(text: &'a str, entries: &[Entry], index: Index) -> &'a str {
 
 /// The token that two neighbouring tokens merge into, and its rank.
 #[derive(Clone, Copy)]
-struct Merge {
-    rank: u32,
-    becomes: Index,
+pub(super) struct Merge {
+    pub rank: u32,
+    pub becomes: Index,
+}
+
+/// Merges the pair of the lowest rank, the leftmost of equals, until none is left. `join` adds the second symbol to the first.
+pub(super) fn merge_all<S>(
+    symbols: &mut Vec<S>,
+    find: impl Fn(&S, &S) -> Option<Merge>,
+    join: impl Fn(&mut S, S, Merge),
+) {
+    // The merge of each symbol with the next one. A word has few symbols; one of thousands of letters takes milliseconds.
+    let mut pairs: Vec<Option<Merge>> = symbols.windows(2).map(|pair| find(&pair[0], &pair[1])).collect();
+    loop {
+        let ranked = pairs.iter().enumerate().filter_map(|(place, pair)| pair.map(|merge| (merge.rank, place, merge)));
+        let Some((_, place, merge)) = ranked.min_by_key(|(rank, place, _)| (*rank, *place)) else { return };
+        let removed = symbols.remove(place + 1);
+        join(&mut symbols[place], removed, merge);
+        pairs.remove(place);
+        let pair = |first: usize| Some(find(symbols.get(first)?, symbols.get(first + 1)?)).flatten();
+        if let Some(after) = pairs.get_mut(place) {
+            *after = pair(place);
+        }
+        if let Some(before) = place.checked_sub(1) {
+            pairs[before] = pair(before);
+        }
+    }
 }
 
 /// The model: a vocabulary, merges in order of rank, and what ends a word.
@@ -150,32 +174,6 @@ impl MergeTable {
         }
         symbols
     }
-
-    fn merge(&self, a: &Symbol, b: &Symbol) -> Option<Merge> {
-        self.merges.get(&(a.token, b.token)).copied()
-    }
-
-    /// Merges the pair of the lowest rank, the leftmost of equals, until none is left.
-    fn merge_all(&self, symbols: &mut Vec<Symbol>) {
-        // The merge of each symbol with the next one. A word has few symbols; one of thousands of letters takes milliseconds.
-        let mut pairs: Vec<Option<Merge>> = symbols.windows(2).map(|pair| self.merge(&pair[0], &pair[1])).collect();
-        loop {
-            let ranked =
-                pairs.iter().enumerate().filter_map(|(place, pair)| pair.map(|merge| (merge.rank, place, merge)));
-            let Some((_, place, merge)) = ranked.min_by_key(|(rank, place, _)| (*rank, *place)) else { return };
-            let removed = symbols.remove(place + 1);
-            symbols[place].token = merge.becomes;
-            symbols[place].bytes += removed.bytes;
-            pairs.remove(place);
-            let pair = |first: usize| Some(self.merge(symbols.get(first)?, symbols.get(first + 1)?)).flatten();
-            if let Some(after) = pairs.get_mut(place) {
-                *after = pair(place);
-            }
-            if let Some(before) = place.checked_sub(1) {
-                pairs[before] = pair(before);
-            }
-        }
-    }
 }
 
 impl Model for MergeTable {
@@ -183,7 +181,11 @@ impl Model for MergeTable {
 
     fn tokenize(&self, word: &str) -> Result<Vec<Token>> {
         let mut symbols = self.characters(word);
-        self.merge_all(&mut symbols);
+        let find = |first: &Symbol, second: &Symbol| self.merges.get(&(first.token, second.token)).copied();
+        merge_all(&mut symbols, find, |symbol, removed, merge| {
+            symbol.token = merge.becomes;
+            symbol.bytes += removed.bytes;
+        });
         let mut start = 0;
         let tokens = symbols.into_iter().map(|Symbol { token, bytes }| {
             let offsets = (start, start + bytes);

@@ -4,12 +4,15 @@ mod cache;
 mod clean;
 mod entities;
 mod merges;
+mod token_table;
 mod tokenizer_json;
 
 pub use cache::PromptCache;
 pub use causalclipseg_bundle::{KnownWords, WORDS_KEY, words};
 
+use crate::bundle::Bundle;
 use std::borrow::Borrow;
+use std::sync::Arc;
 
 /// The longest prompt that is read, in bytes of UTF-8. 77 tokens of ordinary text are a tenth of that.
 pub const MAX_PROMPT_BYTES: usize = 8192;
@@ -17,12 +20,18 @@ pub const MAX_PROMPT_BYTES: usize = 8192;
 const START_OF_TEXT: &str = "<|startoftext|>";
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// CLIP's tokenizer, read from a tokenizer.json.
+/// CLIP's tokenizer, of a bundle's table or read from a tokenizer.json.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizer_json::Encoder,
+    inner: Inner,
     start_of_text: u32,
     end_of_text: u32,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Table(token_table::TableEncoder),
+    Json(tokenizer_json::Encoder),
 }
 
 /// Token ids of one prompt, start and end of text included.
@@ -73,6 +82,13 @@ pub enum PromptError {
 }
 
 impl Tokenizer {
+    /// The tokenizer of a bundle's table, which stays in the file; `None` where the bundle has no table.
+    pub fn from_table(bundle: &Arc<Bundle>) -> Option<Self> {
+        let inner = token_table::TableEncoder::new(bundle)?;
+        let (start_of_text, end_of_text) = (inner.start_of_text(), inner.end_of_text());
+        Some(Self { inner: Inner::Table(inner), start_of_text, end_of_text })
+    }
+
     /// Reads a tokenizer.json with CLIP's two special tokens; their ids are the file's. The end of text must have the
     /// largest id, because the network finds it by that.
     pub fn from_json(json: &[u8]) -> Result<Self, PromptError> {
@@ -90,7 +106,7 @@ impl Tokenizer {
             let reason = format!("`{END_OF_TEXT}` is token {end_of_text}, but the largest is {largest}");
             return Err(PromptError::Tokenizer(reason));
         }
-        Ok(Self { inner, start_of_text, end_of_text })
+        Ok(Self { inner: Inner::Json(inner), start_of_text, end_of_text })
     }
 
     pub fn start_of_text(&self) -> u32 {
@@ -114,8 +130,11 @@ impl Tokenizer {
         if text.len() > MAX_PROMPT_BYTES {
             return Err(PromptError::TooLarge { bytes: text.len() });
         }
-        let words = self.inner.encode(clean::clean(text));
-        let words = words.map_err(|error| PromptError::Tokenize(error.to_string()))?;
+        let text = clean::clean(text);
+        let words = match &self.inner {
+            Inner::Table(inner) => inner.encode(&text),
+            Inner::Json(inner) => inner.encode(text).map_err(|error| PromptError::Tokenize(error.to_string()))?,
+        };
         let tokens = words.len() + 2;
         if tokens > context {
             return Err(PromptError::TooLong { tokens, limit: context });

@@ -346,6 +346,8 @@ mod tests {
         let bundle =
             crate::bundle::Bundle::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/tiny.ccs").as_ref()).unwrap();
         let json = bundle.tokenizer_json().unwrap();
+        let bundle = std::sync::Arc::new(bundle);
+        let stored = super::super::token_table::TableEncoder::new(&bundle).unwrap();
         let table = parse(&json).unwrap().into_table().unwrap();
         let library = parse(&json).unwrap().into_library().unwrap();
         let count = std::env::var("CCS_TOKENIZER_STRINGS").ok().and_then(|count| count.parse().ok()).unwrap_or(5000);
@@ -366,6 +368,9 @@ mod tests {
             "e\u{301}a\u{308}o\u{302} \u{200d}\u{fe0f}",
             "😀🩺👩‍⚕️ a",
             "\u{0}\u{7}\t\n\r \u{a0}\u{2003}x",
+            "ΣσςİıßǅſKÅ\u{1e9e} \u{345}\u{2126}",
+            "'stremvd'l ",
+            "²½Ⅷ①٣๓〇 x",
         ]
         .map(|text| text.chars().collect())
         .into();
@@ -380,15 +385,15 @@ mod tests {
                     });
                 }
             }
-            assert_eq!(
-                table.encode(text.clone()).unwrap(),
-                library.encode(text.clone()).unwrap(),
-                "{number}: {text:?}"
-            );
+            let expected = library.encode(text.clone()).unwrap();
+            assert_eq!(table.encode(text.clone()).unwrap(), expected, "{number}: {text:?}");
+            assert_eq!(stored.encode(&text), expected, "{number}: {text:?}");
         }
         // One word as long as a prompt may be.
         for word in ["a".repeat(8000), "abcdefgh".repeat(1000)] {
-            assert_eq!(table.encode(word.clone()).unwrap(), library.encode(word).unwrap());
+            let expected = library.encode(word.clone()).unwrap();
+            assert_eq!(stored.encode(&word), expected);
+            assert_eq!(table.encode(word).unwrap(), expected);
         }
     }
 }

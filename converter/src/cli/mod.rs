@@ -11,6 +11,7 @@ mod pack;
 mod phantom;
 mod provenance;
 mod quantize;
+mod repack;
 mod study;
 mod train;
 
@@ -47,6 +48,7 @@ enum Command {
     Phantom(phantom::Phantom),
     Provenance(provenance::Provenance),
     Quantize(quantize::Quantize),
+    Repack(repack::Repack),
     Study(study::StudyCommand),
     Train(train::Train),
 }
@@ -64,6 +66,7 @@ impl Command {
             Command::Phantom(command) => command.run(),
             Command::Provenance(command) => command.run(),
             Command::Quantize(command) => command.run(),
+            Command::Repack(command) => command.run(),
             Command::Study(command) => command.run(),
             Command::Train(command) => command.run(),
         }

@@ -113,7 +113,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
 }
 
-fn read_signing_key(path: &Path) -> Result<SigningKey, Failure> {
+pub(super) fn read_signing_key(path: &Path) -> Result<SigningKey, Failure> {
     let bytes = read(path)?;
     let secret: [u8; 32] = bytes.try_into().map_err(|bytes: Vec<u8>| {
         format!("{} holds {} bytes, not the 32 of a private key", path.display(), bytes.len())

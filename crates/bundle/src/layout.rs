@@ -2,8 +2,8 @@
 
 use crate::digest::Sha256;
 use crate::error::Problem;
-use crate::manifest::{Dtype, Manifest, Packing, TensorEntry};
-use crate::packing;
+use crate::manifest::{Dtype, Manifest, Packing, Part, TensorEntry};
+use crate::{packing, token_table};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -25,14 +25,17 @@ pub(crate) const MAX_RANK: usize = 8;
 pub(crate) const SIGNATURE_BYTES: u64 = 64;
 
 /// The parts that every bundle has, in this order.
-pub(crate) const PARTS: [&str; 4] = ["graph", TOKENIZER, "weights", "self_test"];
+pub(crate) const PARTS: [&str; 4] = ["graph", TOKENIZER, WEIGHTS, "self_test"];
 pub(crate) const TOKENIZER: &str = "tokenizer";
+pub(crate) const WEIGHTS: &str = "weights";
 
 /// The checked positions of everything in a file.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub manifest_bytes: Range<usize>,
     pub parts: BTreeMap<String, Range<usize>>,
+    /// In the part `tokenizer`, after the compressed tokenizer.json.
+    pub token_table: Option<Range<usize>>,
     pub signature: Option<Range<usize>>,
 }
 
@@ -58,6 +61,11 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Layout), Problem> {
     }
     if let Some(part) = manifest.parts.iter().find(|part| part.compression.is_some() && part.name != TOKENIZER) {
         return Err(Problem::layout(format!("part `{}`", part.name), "only the tokenizer may be compressed"));
+    }
+    for part in &manifest.parts {
+        check_token_table(part)
+            .and_then(|()| check_stretches(part))
+            .map_err(|reason| Problem::layout(format!("part `{}`", part.name), reason))?;
     }
     // Parts follow one another with only padding between: no overlap, no hidden bytes.
     let data = align(manifest_bytes.end as u64).ok_or_else(|| overflow("manifest"))?;
@@ -96,7 +104,38 @@ pub(super) fn read(file: &[u8]) -> Result<(Manifest, Layout), Problem> {
         parts.insert(name.to_string(), filled(name)?);
     }
     let signature = manifest.signed_by.as_ref().map(|_| filled("the signature")).transpose()?;
-    Ok((manifest, Layout { manifest_bytes, parts, signature }))
+    // The check above bounded it by the length of its part.
+    let token_table = manifest.parts.iter().find_map(|part| {
+        let within = parts.get(&part.name)?;
+        Some(within.start + part.token_table? as usize..within.end)
+    });
+    Ok((manifest, Layout { manifest_bytes, parts, token_table, signature }))
+}
+
+/// Readers without knowledge of the table expand what precedes it, which only compressed text permits.
+fn check_token_table(part: &Part) -> Result<(), String> {
+    let Some(offset) = part.token_table else { return Ok(()) };
+    if part.name != TOKENIZER || part.compression.is_none() {
+        return Err("only a compressed tokenizer may have a table of tokens".into());
+    }
+    if !offset.is_multiple_of(ALIGNMENT)
+        || part.bytes.checked_sub(offset).is_none_or(|left| left < token_table::MIN_BYTES)
+    {
+        return Err(format!("its table of tokens cannot be at byte {offset} of {}", part.bytes));
+    }
+    Ok(())
+}
+
+fn check_stretches(part: &Part) -> Result<(), String> {
+    let Some(stretches) = &part.stretches else { return Ok(()) };
+    if part.name != WEIGHTS {
+        return Err("only the weights may have sums of stretches".into());
+    }
+    let (length, count) = (stretches.bytes, stretches.sha256.len() as u64);
+    if length == 0 || part.bytes.div_ceil(length) != count {
+        return Err(format!("{count} stretches of {length} bytes do not cover its {} bytes", part.bytes));
+    }
+    Ok(())
 }
 
 /// Checks the header and returns the position of the manifest.

@@ -13,9 +13,10 @@
 //! | 56 | the [`Manifest`], JSON |
 //!
 //! Then, each at the next multiple of 64 bytes with zeros between: `graph` (JSON of [`Graph`]), `tokenizer` (a
-//! tokenizer.json, compressed), `weights` (the tensors, each at a multiple of 64), `self_test` (JSON of [`SelfTest`]),
+//! tokenizer.json, compressed, and its [`TokenTable`]), `weights` (the tensors, each at a multiple of 64), `self_test` (JSON of [`SelfTest`]),
 //! and 64 bytes of Ed25519 signature where the manifest names a key. The signature covers the manifest's bytes, which
-//! contain the SHA-256 of every part, so it covers the file.
+//! contain the SHA-256 of every part, so it covers the file. Of weights above a MiB it also has sums of stretches of a
+//! MiB, which [`Check::EverythingOnTwoThreads`] compares instead of the one sum.
 //!
 //! # What opening checks
 //! Nothing in the file is trusted: every length, offset and shape is checked, including overflow, the graph's shapes
@@ -36,6 +37,7 @@ mod replace;
 mod self_test;
 mod signature;
 mod tensor;
+mod token_table;
 mod tokenizer;
 mod vocabulary;
 mod writer;
@@ -48,7 +50,7 @@ pub use input::{Fit, Normalisation};
 pub use layout::{ALIGNMENT, FORMAT_VERSION, MAGIC, MAX_MANIFEST_BYTES, MAX_TENSORS};
 pub use limits::{MAX_CONTEXT, MAX_ELEMENTS, MAX_NODES, check as check_graph};
 pub use manifest::{
-    Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, TensorEntry, is_threshold,
+    Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, Stretches, TensorEntry, is_threshold,
 };
 pub use manifest::{ModelDescription, Precision};
 pub use provenance::{DEFAULT_THRESHOLD, Note, Provenance, ProvenanceError};
@@ -56,6 +58,7 @@ pub use reliability::{RELIABILITY_KEY, Reliability};
 pub use replace::{WriteError, replace_file};
 pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};
 pub use tensor::{StoredTensor, TensorView};
+pub use token_table::TokenTable;
 pub use tokenizer::MAX_TOKENIZER_BYTES;
 pub use vocabulary::{KnownWords, WORDS_KEY, words};
 pub use writer::BundleBuilder;
@@ -76,6 +79,9 @@ pub enum Check {
     /// instructions: 1.4 GB/s).
     #[default]
     Everything,
+    /// As [`Check::Everything`], with a second thread during the call for half of the weights. It is not started where the calling
+    /// thread may use one core only, or where the file has one sum for all weights, as files of earlier versions have.
+    EverythingOnTwoThreads,
     /// Structure and the sums of all parts except the weights, whose pages stay untouched until they are used.
     Structure,
 }
@@ -89,6 +95,8 @@ pub struct Bundle {
     graph: Graph,
     self_test: SelfTest,
     tensors: HashMap<String, usize>,
+    /// Whether the table of tokens has a layout that this program reads.
+    has_token_table: bool,
     sha256: OnceLock<Sha256>,
 }
 
@@ -135,13 +143,18 @@ impl Bundle {
         mapped.map_err(|problem| BundleError::from(problem).at(path))
     }
 
-    /// A model that is part of the program. Where it is aligned to 64 bytes, nothing is copied.
+    /// A model that is part of the program. Where it is at a multiple of 64 bytes, as in [`Aligned`], nothing is copied.
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, BundleError> {
+        Self::from_static_with(bytes, Check::Everything)
+    }
+
+    /// As [`Self::from_static`].
+    pub fn from_static_with(bytes: &'static [u8], check: Check) -> Result<Self, BundleError> {
         let backing = match is_aligned(bytes) {
             true => Backing::Static(bytes),
             false => aligned_copy(bytes)?,
         };
-        Ok(Self::read(backing, Check::Everything)?)
+        Ok(Self::read(backing, check)?)
     }
 
     /// A model in memory.
@@ -156,10 +169,18 @@ impl Bundle {
 
     fn read(file: Backing, check: Check) -> Result<Self, Problem> {
         let (manifest, layout) = layout::read(&file)?;
-        for part in manifest.parts.iter().filter(|part| check == Check::Everything || part.name != "weights") {
-            check_sum(&file, &layout, part)?;
+        for part in manifest.parts.iter().filter(|part| check != Check::Structure || part.name != layout::WEIGHTS) {
+            match &part.stretches {
+                Some(stretches) if check == Check::EverythingOnTwoThreads => {
+                    let may_use = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                    check_stretches(&file, &layout, part, stretches, may_use > 1)?;
+                }
+                _ => check_sum(&file, &layout, part)?,
+            }
         }
-        let tensors = layout::index_tensors(&manifest.tensors, layout.parts["weights"].len())?;
+        let token_table = layout.token_table.clone().map(|table| TokenTable::check(&file[table])).transpose()?;
+        let has_token_table = token_table.flatten().is_some();
+        let tensors = layout::index_tensors(&manifest.tensors, layout.parts[layout::WEIGHTS].len())?;
         let json = |part: &str, error: serde_json::Error| Problem::layout(format!("part `{part}`"), error.to_string());
         let graph: Graph =
             serde_json::from_slice(&file[layout.parts["graph"].clone()]).map_err(|e| json("graph", e))?;
@@ -170,7 +191,7 @@ impl Bundle {
         let self_test: SelfTest =
             serde_json::from_slice(&file[layout.parts["self_test"].clone()]).map_err(|e| json("self_test", e))?;
         self_test.check().map_err(|reason| Problem::layout("part `self_test`", reason))?;
-        Ok(Self { file, manifest, layout, graph, self_test, tensors, sha256: OnceLock::new() })
+        Ok(Self { file, manifest, layout, graph, self_test, tensors, has_token_table, sha256: OnceLock::new() })
     }
 
     #[doc(hidden)]
@@ -231,7 +252,18 @@ impl Bundle {
     pub fn tokenizer_json(&self) -> Result<Cow<'_, [u8]>, BundleError> {
         let part = self.manifest.parts.iter().find(|part| part.name == layout::TOKENIZER);
         let compression = part.and_then(|part| part.compression);
-        Ok(tokenizer::expand(self.part(layout::TOKENIZER), compression)?)
+        let mut bytes = self.part(layout::TOKENIZER);
+        if let Some(table) = &self.layout.token_table {
+            bytes = &bytes[..bytes.len() - table.len()];
+        }
+        Ok(tokenizer::expand(bytes, compression)?)
+    }
+
+    /// The tokenizer as numbers, where the file has it; [`Self::tokenizer_json`] has the same tokenizer.
+    #[doc(hidden)]
+    pub fn token_table(&self) -> Option<TokenTable<'_>> {
+        let table = self.layout.token_table.clone().filter(|_| self.has_token_table)?;
+        Some(TokenTable::checked(&self.file[table]))
     }
 
     #[doc(hidden)]
@@ -239,12 +271,20 @@ impl Bundle {
         &self.self_test
     }
 
-    /// Compares every recorded sum with the bytes, and the signature, if there is one, with the key beside it. That
-    /// finds damage; only [`Self::verify_signature`] finds manipulation.
+    /// Compares every recorded sum with the bytes, the table of tokens with the tokenizer.json, and the signature, if there is
+    /// one, with the key beside it. That finds damage; only [`Self::verify_signature`] finds manipulation.
     pub fn verify_integrity(&self) -> Result<(), BundleError> {
         let (manifest, _) = layout::read(&self.file)?;
         for part in &manifest.parts {
             check_sum(&self.file, &self.layout, part)?;
+            if let Some(stretches) = &part.stretches {
+                check_stretches(&self.file, &self.layout, part, stretches, false)?;
+            }
+        }
+        if let Some(table) = self.token_table()
+            && token_table::from_json(&self.tokenizer_json()?).as_deref() != Some(table.bytes())
+        {
+            return Err(Problem::layout("table of tokens", "it is not that of the tokenizer.json").into());
         }
         if let (Some(key), Some(signature)) = (&self.manifest.signed_by, &self.layout.signature) {
             signature::verify_named(self.manifest_bytes(), &self.file[signature.clone()], key)?;
@@ -301,6 +341,38 @@ fn check_sum(file: &[u8], layout: &Layout, part: &Part) -> Result<(), Problem> {
     Err(Problem::Damaged(format!("part `{}`", part.name)))
 }
 
+/// Compares the sums of a part's stretches, half of them on a second thread if `in_parallel`.
+fn check_stretches(
+    file: &[u8],
+    layout: &Layout,
+    part: &Part,
+    stretches: &Stretches,
+    in_parallel: bool,
+) -> Result<(), Problem> {
+    let bytes = &file[layout.parts[&part.name].clone()];
+    let length = usize::try_from(stretches.bytes).unwrap_or(usize::MAX);
+    // Their number is that of the sums, by the layout's check.
+    let pairs: Vec<(&[u8], &Sha256)> = bytes.chunks(length).zip(&stretches.sha256).collect();
+    let are_equal = |pairs: &[(&[u8], &Sha256)]| pairs.iter().all(|(bytes, sum)| Sha256::of(bytes) == **sum);
+    let (first, second) = pairs.split_at(if in_parallel { pairs.len() / 2 } else { 0 });
+    let equal = std::thread::scope(|scope| {
+        let other = (!first.is_empty())
+            .then(|| std::thread::Builder::new().name("checksums".into()).spawn_scoped(scope, || are_equal(first)));
+        let is_second_equal = are_equal(second);
+        is_second_equal
+            && match other {
+                // The closure does not panic; if it did, its half would count as damaged.
+                Some(Ok(other)) => other.join().unwrap_or(false),
+                // None to compare, or the system refuses another thread.
+                None | Some(Err(_)) => are_equal(first),
+            }
+    });
+    match equal {
+        true => Ok(()),
+        false => Err(Problem::Damaged(format!("part `{}`", part.name))),
+    }
+}
+
 /// The image size of the manifest must be that of the graph's input.
 fn check_input(graph: &Graph, input_size: usize) -> Result<(), Problem> {
     for node in graph.nodes.iter().filter(|node| node.op == Op::Input) {
@@ -315,6 +387,15 @@ fn check_input(graph: &Graph, input_size: usize) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+/// Bytes of a model that are part of a program, at an address where [`Bundle::from_static`] copies nothing.
+/// `static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!("model.ccs"));`
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Aligned<B: ?Sized>(
+    /// The bytes, from `include_bytes!`.
+    pub B,
+);
 
 /// Tensors are at multiples of [`ALIGNMENT`] from the file's start, and so in memory where the file itself is aligned.
 fn is_aligned(bytes: &[u8]) -> bool {

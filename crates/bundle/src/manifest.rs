@@ -87,6 +87,22 @@ pub struct Part {
     /// How the bytes are compressed; only the tokenizer's are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
+    /// The offset of the table of tokens in the part `tokenizer`, a multiple of 64: what precedes it is the compressed
+    /// tokenizer.json. Absent where there is none, and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_table: Option<u64>,
+    /// Sums of equal stretches of the part `weights`, which several threads compare. Absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stretches: Option<Stretches>,
+}
+
+/// Sums of a part's stretches, which cover all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretches {
+    /// The length of each, in bytes; the last one may be shorter.
+    pub bytes: u64,
+    /// The SHA-256 sum of each, in order.
+    pub sha256: Vec<Sha256>,
 }
 
 /// How a part of the file is compressed.

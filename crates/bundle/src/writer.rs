@@ -3,17 +3,21 @@
 use crate::digest::Sha256;
 use crate::error::{BundleError, Problem};
 use crate::layout::{self, ALIGNMENT, PARTS};
-use crate::manifest::{Compression, Dtype, Manifest, ModelDescription, Part, Precision, TensorEntry};
+use crate::manifest::{Compression, Dtype, Manifest, ModelDescription, Part, Precision, Stretches, TensorEntry};
 use crate::replace::replace_file;
 use crate::self_test::SelfTest;
 use crate::signature;
-use crate::tensor::StoredTensor;
-use crate::{Bundle, limits, packing, tokenizer};
+use crate::tensor::{StoredTensor, TensorView};
+use crate::{Bundle, limits, packing, token_table, tokenizer};
 use causalclipseg_graph::graph::{Graph, Weights};
 use ed25519_dalek::SigningKey;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+
+/// The length of a stretch of weights with its own sum: short, so that two threads have equal shares, and few sums even of
+/// large models.
+const STRETCH_BYTES: u64 = 1 << 20;
 
 /// Packs a graph, its weights and everything that belongs to them into one file.
 pub struct BundleBuilder {
@@ -56,6 +60,28 @@ impl BundleBuilder {
         }
         let (tokenizer_json, self_test, signing_key) = (Vec::new(), SelfTest::default(), None);
         Ok(Self { model, graph, precision, tensors, tokenizer_json, self_test, signing_key })
+    }
+
+    /// Everything in an opened bundle except its signature, to be written in the present form of the format.
+    pub fn from_bundle(bundle: &Bundle) -> Result<Self, BundleError> {
+        let manifest = bundle.manifest();
+        let mut tensors = BTreeMap::new();
+        for TensorEntry { name, .. } in &manifest.tensors {
+            let TensorView { dtype, shape, bytes, quantisation, packing, .. } = bundle.tensor(name)?;
+            let mut tensor = StoredTensor::plain(name, dtype, shape, bytes.to_vec());
+            tensor.quantisation = quantisation.cloned();
+            tensor.packing = packing;
+            tensors.insert(name.clone(), tensor);
+        }
+        Ok(Self {
+            model: manifest.model.clone(),
+            graph: bundle.graph().clone(),
+            precision: manifest.precision,
+            tensors,
+            tokenizer_json: bundle.tokenizer_json()?.into_owned(),
+            self_test: bundle.self_test().clone(),
+            signing_key: None,
+        })
     }
 
     /// Replaces a weight by the caller's encoding, or adds a tensor such as its scale.
@@ -106,17 +132,24 @@ impl BundleBuilder {
         let json = |error: serde_json::Error| Problem::Manifest(error.to_string());
         let graph = serde_json::to_vec(&self.graph).map_err(json)?;
         let self_test = serde_json::to_vec(&self.self_test).map_err(json)?;
-        let (tokenizer, compression) = match self.tokenizer_json.is_empty() {
+        let (mut tokenizer, compression) = match self.tokenizer_json.is_empty() {
             true => (Vec::new(), None),
             false => (tokenizer::compress(&self.tokenizer_json)?, Some(Compression::Zlib)),
         };
+        let token_table = token_table::from_json(&self.tokenizer_json).map(|table| {
+            append_aligned(&mut tokenizer, &table);
+            (tokenizer.len() - table.len()) as u64
+        });
         let contents: [&[u8]; 4] = [&graph, &tokenizer, &weights, &self_test];
         let mut parts = Vec::new();
         let mut offset = 0u64;
         for (name, content) in PARTS.into_iter().zip(contents) {
             let bytes = content.len() as u64;
             let compression = compression.filter(|_| name == layout::TOKENIZER);
-            parts.push(Part { name: name.to_string(), offset, bytes, sha256: Sha256::of(content), compression });
+            let token_table = token_table.filter(|_| name == layout::TOKENIZER);
+            let stretches = (name == layout::WEIGHTS && bytes > STRETCH_BYTES).then(|| stretches(content));
+            let (name, sha256) = (name.to_string(), Sha256::of(content));
+            parts.push(Part { name, offset, bytes, sha256, compression, token_table, stretches });
             offset = (offset + bytes).next_multiple_of(ALIGNMENT);
         }
         let parameters = self.graph.parameters().iter().map(|p| p.shape.iter().product::<usize>() as u64).sum();
@@ -160,6 +193,11 @@ impl BundleBuilder {
         }
         (entries, weights)
     }
+}
+
+fn stretches(content: &[u8]) -> Stretches {
+    let sha256 = content.chunks(STRETCH_BYTES as usize).map(Sha256::of).collect();
+    Stretches { bytes: STRETCH_BYTES, sha256 }
 }
 
 fn append_aligned(file: &mut Vec<u8>, content: &[u8]) {

@@ -55,13 +55,13 @@ impl Canvas {
             let low = place as usize;
             (low, (low + 1).min(limit - 1), place - low as f32)
         };
+        let columns: Vec<_> = (0..frame.width() * zoom).map(|x| source(x, frame.width())).collect();
         for y in 0..frame.height() * zoom {
             let (upper, lower, down) = source(y, frame.height());
-            for x in 0..frame.width() * zoom {
+            for (x, (left, right, across)) in columns.iter().copied().enumerate() {
                 let pixel = if zoom == 1 {
                     frame.rgb(x, y)
                 } else {
-                    let (left, right, across) = source(x, frame.width());
                     let above = mix_colours(frame.rgb(left, upper), frame.rgb(right, upper), across);
                     let below = mix_colours(frame.rgb(left, lower), frame.rgb(right, lower), across);
                     mix_colours(above, below, down)
@@ -121,7 +121,8 @@ pub(super) fn heat_colour(value: f32) -> Colour {
 }
 
 fn mix(from: u8, to: u8, part: f32) -> u8 {
-    (f32::from(from) + (f32::from(to) - f32::from(from)) * part).round() as u8
+    // Never negative, so this rounds; `round` is a function call on x86-64.
+    (f32::from(from) + (f32::from(to) - f32::from(from)) * part + 0.5) as u8
 }
 
 fn mix_colours(from: Colour, to: Colour, part: f32) -> Colour {
