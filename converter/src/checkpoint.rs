@@ -3,6 +3,7 @@
 use crate::model::{Architecture, ArchitectureError, FORM_KEY, Masks, resize_positions};
 use crate::tensor_file;
 use causalclipseg::bundle::{Provenance, ProvenanceError};
+use causalclipseg::frame::Fit;
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
 use causalclipseg::lower::drop_unread;
@@ -109,6 +110,11 @@ impl Checkpoint {
             }
         }
         Ok(())
+    }
+
+    /// How frames fill the input: as the training images did, stretched where that is not known.
+    pub fn fit(&self) -> Fit {
+        self.provenance.fit().unwrap_or(Fit::Stretch)
     }
 
     /// Writes the checkpoint completely or not at all.

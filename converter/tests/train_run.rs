@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use causalclipseg::bundle::Provenance;
+use causalclipseg::frame::Fit;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::data::Recipe;
 use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
@@ -15,6 +16,8 @@ use causalclipseg_convert::train::{
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+const FIT: Fit = Fit::Letterbox { padding: [0.5; 3] };
 
 fn architecture() -> Architecture {
     Architecture {
@@ -53,7 +56,8 @@ impl Source for Discs {
         let pixels = || (0..size * size).map(|i| (i % size, i / size));
         let image = pixels().map(|(x, y)| if inside(x, y, 0) || inside(x, y, 1) { 220 } else { 40 }).collect();
         let mask = pixels().map(|(x, y)| u8::from(inside(x, y, side))).collect();
-        Ok(Example { image, questions: vec![Question { tokens: vec![1, 5 + side as u32, 15], mask }] })
+        let questions = vec![Question { tokens: vec![1, 5 + side as u32, 15], mask }];
+        Ok(Example { image, questions, fitted: None })
     }
 }
 
@@ -63,6 +67,7 @@ fn config() -> TrainingConfig {
         game: GameConfig { warmup_epochs: 1, ..GameConfig::default() },
         optimizer: OptimizerConfig { learning_rate: 3e-3, ..OptimizerConfig::default() },
         average_decay: 0.9,
+        fit: FIT,
         ..TrainingConfig::default()
     }
 }
@@ -139,6 +144,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     assert_eq!(a.architecture, b.architecture);
     assert_eq!((a.provenance.get("words"), b.provenance.get("words")), (Some("bright disc"), Some("bright disc")));
     assert_eq!(a.architecture.input_size, 64);
+    assert_eq!((a.provenance.fit(), b.provenance.fit()), (Some(FIT), Some(FIT)));
     for (name, expected) in &a.weights {
         assert_eq!(expected, &b.weights[name], "{name} differs");
     }

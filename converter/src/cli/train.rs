@@ -140,8 +140,8 @@ impl Sources {
         let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
         let bar = bar("preparing images");
         bar.set_length(((training.len() + validation.len()) * sizes.len()) as u64);
-        let training = Arc::new(prepare_sizes(&training, &sizes, config.recipe.detail(), || bar.inc(1))?);
-        let validation = Arc::new(prepare_sizes(&validation, &sizes, 1, || bar.inc(1))?);
+        let training = Arc::new(prepare_sizes(&training, &sizes, &config.fit, config.recipe.detail(), || bar.inc(1))?);
+        let validation = Arc::new(prepare_sizes(&validation, &sizes, &config.fit, 1, || bar.inc(1))?);
         bar.finish_and_clear();
         if let Some((training, validation)) = training.values().next().zip(validation.values().next()) {
             doubts(training, validation).iter().for_each(|doubt| log::warn!("{doubt}"));

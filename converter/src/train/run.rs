@@ -427,6 +427,8 @@ impl<'a> Run<'a> {
         provenance.note(Note::Data, self.data.origin.as_str());
         provenance.note(Note::Epochs, (self.progress.epoch + usize::from(name == BEST)).to_string());
         provenance.set_words(self.progress.words.clone());
+        // The configuration was checked.
+        let _ = provenance.set_fit(self.config.fit);
         if let Some(best) = self.progress.best {
             provenance.note(Note::BestValidationDice, format!("{:.4}", best.dice));
         }
