@@ -100,7 +100,7 @@ fn a_packed_model_yields_the_trainers_mask() {
 
         let expected_mask = expected.mask(threshold).unwrap();
         let differ = |mask: &causalclipseg::mask::Mask| {
-            let pixels = found.mask().pixels().iter().zip(mask.pixels());
+            let pixels = found.mask().pixels().into_iter().zip(mask.pixels());
             pixels.filter(|(a, b)| a != b).count() as f64 / (size.0 * size.1) as f64
         };
         let most = if is_exact { 0.002 } else { 0.02 };
@@ -129,7 +129,7 @@ fn commands_follow_the_checkpoint() {
         command.arg("pack").arg("--checkpoint").arg(path("toy.safetensors")).args(flags).arg("-o").arg(path(name));
         let output = command.assert().success().get_output().clone();
         let told = String::from_utf8(output.stderr).unwrap();
-        (Bundle::open(path(name)).unwrap().description().fit, told)
+        (Model::open(&path(name), ModelOptions::default()).unwrap().description().fit, told)
     };
     assert_eq!(pack("default.ccs", &[]), (FIT, String::new()));
     let (fit, told) = pack("stretched.ccs", &["--stretch"]);

@@ -1,5 +1,6 @@
 //! The configuration of a run, read from TOML and recorded beside its results.
 
+use super::distillation::DistillationConfig;
 use super::error::TrainError;
 use super::game::GameConfig;
 use super::loss::LossConfig;
@@ -49,6 +50,7 @@ pub struct TrainingConfig {
     pub loss: LossConfig,
     pub game: GameConfig,
     pub variants: VariantsConfig,
+    pub distillation: DistillationConfig,
     pub optimizer: OptimizerConfig,
     pub schedule: Schedule,
     /// The decay per step of the moving average of weights that evaluation and export use; 0: they use the weights.
@@ -101,6 +103,7 @@ impl Default for TrainingConfig {
             loss: LossConfig::default(),
             game: GameConfig::default(),
             variants: VariantsConfig::default(),
+            distillation: DistillationConfig::default(),
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
             average_decay: 0.998,
@@ -201,6 +204,9 @@ impl TrainingConfig {
         if !(1..=256).contains(&self.replicas) {
             return refuse("replicas", self.replicas.to_string(), "allowed are 1 to 256");
         }
+        if self.game.recompute > 1000 {
+            return refuse("game.recompute", self.game.recompute.to_string(), "allowed are 0 to 1000");
+        }
         if !(1..=10_000).contains(&self.epoch_passes) {
             return refuse("epoch_passes", self.epoch_passes.to_string(), "allowed are 1 to 10000");
         }
@@ -211,6 +217,7 @@ impl TrainingConfig {
             return refuse("validation_batch", self.validation_batch.to_string(), "allowed are 1 to 4096");
         }
         self.variants.validate()?;
+        self.distillation.validate()?;
         if self.variants.naming > 0.0 && (self.recipe.flip > 0.0 || self.recipe.compose > 0.0) {
             let value = format!("{} with recipe.flip or recipe.compose above 0", self.variants.naming);
             return refuse(
