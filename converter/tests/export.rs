@@ -4,7 +4,7 @@ use causalclipseg::bundle::{Note, Provenance};
 use causalclipseg::frame::Fit;
 use causalclipseg::graph::{Graph, GraphBuilder, NodeId, Op, Shape, Weights};
 use causalclipseg_convert::checkpoint::{Checkpoint, CheckpointError};
-use causalclipseg_convert::export::{ExportError, ExportOptions, Precision, WriteError, export, write_model};
+use causalclipseg_convert::export::{ExportError, ExportOptions, GraphWriteError, NumberFormat, export, write_model};
 use causalclipseg_convert::model::{Architecture, Edition, Form, golden_image};
 use ndarray::{Array4, ArrayD};
 use prost::Message;
@@ -26,7 +26,7 @@ const REFERENCES: [(&str, &[&str], &[&str]); 5] = [
 const FORMS: [Form; 2] = [Form::Published, Form::Rewritten];
 
 fn options(form: Form) -> ExportOptions {
-    ExportOptions { form, precision: Precision::F32, input_size: None, confounders: true, fit: Fit::Stretch }
+    ExportOptions { form, precision: NumberFormat::F32, input_size: None, confounders: true, fit: Fit::Stretch }
 }
 
 fn golden_checkpoint(architecture: Architecture) -> Checkpoint {
@@ -320,14 +320,14 @@ fn refuses_what_it_cannot_export() {
     let attempt = |options: ExportOptions, checkpoint: &Checkpoint| {
         export(checkpoint, &options, &directory.path().join("out"), |_| {}).unwrap_err()
     };
-    let int8 = ExportOptions { precision: Precision::Int8, ..options(Form::Published) };
+    let int8 = ExportOptions { precision: NumberFormat::Int8, ..options(Form::Published) };
     assert!(matches!(attempt(int8, &checkpoint), ExportError::NotQuantized));
     let size = ExportOptions { input_size: Some(100), ..options(Form::Published) };
     assert!(matches!(attempt(size, &checkpoint), ExportError::Checkpoint(CheckpointError::Size(_))));
     let mut poorer = checkpoint.clone();
     poorer.weights.remove("neck_ad.aggr.0.weight");
     let error = attempt(options(Form::Published), &poorer);
-    assert!(matches!(error, ExportError::Node(WriteError::NoWeight { .. })), "{error}");
+    assert!(matches!(error, ExportError::Node(GraphWriteError::NoWeight { .. })), "{error}");
     assert!(error.to_string().contains("neck_ad.aggr.0.weight"), "{error}");
     let left = std::fs::read_dir(directory.path().join("out")).map_or(0, |files| files.count());
     assert_eq!(left, 0, "nothing half-written stays");

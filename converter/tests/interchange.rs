@@ -7,7 +7,7 @@ use causalclipseg::graph::Op;
 use causalclipseg::onnx::{NETWORK_KEY, NetworkDescription, OnnxFile, OnnxNetwork};
 use causalclipseg::{Finding, Model, ModelFile, ModelOptions, Session};
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::export::{ExportOptions, Precision as Numbers, export, export_quantised};
+use causalclipseg_convert::export::{ExportOptions, NumberFormat, export, export_quantised};
 use causalclipseg_convert::model::{Architecture, Form, TextEncoder};
 use causalclipseg_convert::pack::{PackOptions, pack, pack_quantised};
 use causalclipseg_convert::phantom::Phantom;
@@ -52,7 +52,7 @@ fn quantised(form: Form) -> QuantisedCheckpoint {
     quantise(&checkpoint(), phantoms(4), &options, |_| {}).unwrap().0
 }
 
-fn options(form: Form, precision: Numbers) -> ExportOptions {
+fn options(form: Form, precision: NumberFormat) -> ExportOptions {
     ExportOptions { form, precision, input_size: None, confounders: false, fit: FIT }
 }
 
@@ -62,13 +62,13 @@ struct Export(TempDir);
 impl Export {
     fn f32(form: Form) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        export(&checkpoint(), &options(form, Numbers::F32), folder.path(), |_| {}).unwrap();
+        export(&checkpoint(), &options(form, NumberFormat::F32), folder.path(), |_| {}).unwrap();
         Self(folder)
     }
 
     fn int8(checkpoint: &QuantisedCheckpoint) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        export_quantised(checkpoint, &options(checkpoint.form, Numbers::Int8), folder.path(), |_| {}).unwrap();
+        export_quantised(checkpoint, &options(checkpoint.form, NumberFormat::Int8), folder.path(), |_| {}).unwrap();
         Self(folder)
     }
 
@@ -295,13 +295,13 @@ fn a_description_that_lies_is_found_out() {
 #[test]
 fn lies_about_int8_are_found_out_too() {
     type Lie = fn(&mut NetworkDescription);
-    fn grid(d: &mut NetworkDescription) -> &mut causalclipseg::graph::Grid {
+    fn quantisation(d: &mut NetworkDescription) -> &mut causalclipseg::graph::ScaleZeroPoint {
         d.graph.nodes.iter_mut().find_map(|node| node.quantisation.as_mut()).unwrap()
     }
     let lies: [(&str, Lie); 5] = [
-        ("another scale", |d| grid(d).scale *= 1.001),
-        ("another zero", |d| grid(d).zero_point ^= 1),
-        ("with another scale or zero point", |d| grid(d).scale *= 2.0),
+        ("another scale", |d| quantisation(d).scale *= 1.001),
+        ("another zero", |d| quantisation(d).zero_point ^= 1),
+        ("with another scale or zero point", |d| quantisation(d).scale *= 2.0),
         ("rounds", |d| d.graph.nodes.iter_mut().rfind(|node| node.quantisation.is_some()).unwrap().quantisation = None),
         ("not of the network", |d| {
             let scales = d.weights.values_mut().flatten().filter(|part| part.scale.is_some());

@@ -4,10 +4,10 @@ use assert_cmd::Command;
 use causalclipseg::bundle::{Bundle, Dtype, Packing, Precision};
 use causalclipseg::engine::{Engine, EngineOptions, InputValue, ReferencePlan};
 use causalclipseg::frame::Fit;
-use causalclipseg::graph::{Graph, GraphBuilder, Grid, Op, Shape, Weights};
+use causalclipseg::graph::{Graph, GraphBuilder, Op, ScaleZeroPoint, Shape, Weights};
 use causalclipseg::{Model, ModelOptions};
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::export::{ExportError, ExportOptions, Precision as Numbers, export_quantised, write_model};
+use causalclipseg_convert::export::{ExportError, ExportOptions, NumberFormat, export_quantised, write_model};
 use causalclipseg_convert::model::{Architecture, Form, TextEncoder};
 use causalclipseg_convert::pack::{PackError, PackOptions, pack, pack_quantised};
 use causalclipseg_convert::phantom::Phantom;
@@ -59,7 +59,7 @@ fn pack_options() -> PackOptions {
 }
 
 fn export_options(form: Form, input_size: Option<usize>, confounders: bool) -> ExportOptions {
-    ExportOptions { form, precision: Numbers::Int8, input_size, confounders, fit: Fit::Stretch }
+    ExportOptions { form, precision: NumberFormat::Int8, input_size, confounders, fit: Fit::Stretch }
 }
 
 fn run(graph: &Graph, weights: &Weights, set: &CalibrationSet) -> Vec<f32> {
@@ -248,8 +248,8 @@ fn each_integer_layer_is_written_as_it_is_computed() {
         let x = g.input("x", shape).unwrap();
         let y = g.add(op, &[x]).unwrap();
         let mut graph = g.finish(&[y]);
-        graph.nodes[0].quantisation = Some(Grid { scale: 0.013, zero_point: 96 });
-        graph.nodes[1].quantisation = Some(Grid { scale: 0.017, zero_point: 120 });
+        graph.nodes[0].quantisation = Some(ScaleZeroPoint { scale: 0.013, zero_point: 96 });
+        graph.nodes[1].quantisation = Some(ScaleZeroPoint { scale: 0.017, zero_point: 120 });
         let mut weights: Weights =
             graph.parameters().into_iter().map(|parameter| (parameter.name, noise(&parameter.shape, 3))).collect();
         let mut integers = BTreeMap::new();
@@ -292,6 +292,31 @@ fn weights_fit_seven_bits() {
     assert!(error < 0.15, "{error}");
 }
 
+/// Two products of neighbouring weights with any bytes fit 16 bits, except in the layers that the report names.
+#[test]
+fn neighbouring_weights_fit_sixteen_bits() {
+    let (quantised, report) = &*REWRITTEN;
+    let unlimited = report.unlimited_pairs.as_ref().expect("limits are the default");
+    let is_limited = |stored: &ndarray::ArrayD<i8>| {
+        stored.outer_iter().all(|output| {
+            let channels = output.len_of(ndarray::Axis(0));
+            (0..channels / 2).all(|pair| {
+                let [first, second] = [0, 1].map(|index| output.index_axis(ndarray::Axis(0), 2 * pair + index));
+                first.iter().zip(second).all(|(a, b)| a.unsigned_abs() as u16 + b.unsigned_abs() as u16 <= 128)
+            })
+        })
+    };
+    let layers: Vec<_> = quantised.quantised.iter().filter(|(name, _)| !name.contains("token_embedding")).collect();
+    for (name, tensor) in &layers {
+        assert!(is_limited(&tensor.stored) || unlimited.contains(name), "{name}");
+    }
+    assert!(unlimited.len() * 2 < layers.len(), "{unlimited:?}");
+    let free = QuantiseOptions { pairs: PairLimit::Never, thorough: false, scan: 0, ..options(Form::Rewritten) };
+    let (free, report) = quantise(&checkpoint(), phantoms(3), &free, |_| {}).unwrap();
+    assert_eq!(report.unlimited_pairs, None);
+    assert!(free.quantised.values().filter(|tensor| !is_limited(&tensor.stored)).count() * 2 > layers.len());
+}
+
 /// Masked channels, dead layers, an image of one constant grey: scales are safe, and nothing is divided by zero.
 #[test]
 fn what_is_always_zero_has_a_safe_scale() {
@@ -306,7 +331,11 @@ fn what_is_always_zero_has_a_safe_scale() {
     let options = QuantiseOptions { scan: 0, thorough: false, ..options(Form::Rewritten) };
     let (quantised, report) = quantise(&checkpoint, phantoms(2), &options, |_| {}).unwrap();
     for node in &quantised.graph.nodes {
-        assert!(node.quantisation.is_none_or(|grid| grid.scale.is_finite() && grid.scale > 0.0), "{}", node.name);
+        assert!(
+            node.quantisation.is_none_or(|quantisation| quantisation.scale.is_finite() && quantisation.scale > 0.0),
+            "{}",
+            node.name
+        );
     }
     assert!(report.deviation.relative_error.is_finite());
     let engine = Engine::new(&strip_fused(&quantised.graph), &quantised.computed_weights(), EngineOptions::default());

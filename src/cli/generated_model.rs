@@ -6,16 +6,16 @@ use causalclipseg::bundle::{
     Bundle, BundleBuilder, ModelDescription, Note, Precision, Problem, Provenance, StoredTensor,
 };
 use causalclipseg::frame::{Fit, Normalisation};
-use causalclipseg::graph::{Graph, Grid, Op, Weights};
+use causalclipseg::graph::{Graph, Op, ScaleZeroPoint, Weights};
 use causalclipseg::lower::rewrite;
 use causalclipseg::network::{Architecture, Edition, Rounding, roundings, strip_fused};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
 /// The scale and zero point of unsigned values, where a quantiser would measure them. All cost the same.
-const UNSIGNED: Grid = Grid { scale: 6.0 / 255.0, zero_point: 0 };
-const SIGNED: Grid = Grid { scale: 12.0 / 255.0, zero_point: 128 };
-const UNIT: Grid = Grid { scale: 1.0 / 255.0, zero_point: 0 };
+const UNSIGNED: ScaleZeroPoint = ScaleZeroPoint { scale: 6.0 / 255.0, zero_point: 0 };
+const SIGNED: ScaleZeroPoint = ScaleZeroPoint { scale: 12.0 / 255.0, zero_point: 128 };
+const UNIT: ScaleZeroPoint = ScaleZeroPoint { scale: 1.0 / 255.0, zero_point: 0 };
 
 /// Generates a network, rewritten and packed as a trained one is. Its weights come from the formula behind the
 /// reference vectors, so every machine generates the same bundle. `tokenizer_json`: with CLIP's vocabulary.
@@ -55,19 +55,19 @@ pub(super) fn generate(
 
 /// Adds a scale and zero point for every value that a quantiser rounds.
 fn with_grids(mut graph: Graph) -> Graph {
-    let mut grids: Vec<Option<Grid>> = Vec::new();
+    let mut quantisations: Vec<Option<ScaleZeroPoint>> = Vec::new();
     for rounding in roundings(&graph) {
-        grids.push(match rounding {
+        quantisations.push(match rounding {
             Rounding::F32 => None,
             Rounding::Unit => Some(UNIT),
             Rounding::Own { unsigned: true } => Some(UNSIGNED),
             // The parts of a concatenation share one scale and zero point, and some are signed.
             Rounding::Own { unsigned: false } | Rounding::Joined(_) => Some(SIGNED),
-            Rounding::SameAs(source) => grids.get(source.0).copied().flatten(),
+            Rounding::SameAs(source) => quantisations.get(source.0).copied().flatten(),
         });
     }
-    for (node, grid) in graph.nodes.iter_mut().zip(grids) {
-        node.quantisation = grid;
+    for (node, quantisation) in graph.nodes.iter_mut().zip(quantisations) {
+        node.quantisation = quantisation;
     }
     graph
 }

@@ -54,13 +54,13 @@ pub use step_time::StepTime;
 pub use thread_start::{ThreadRole, ThreadStart};
 
 use crate::graph::{Graph, GraphError, Op, Shape, stage};
-use crate::kernels::process_id;
+use crate::kernels::{Crew, process_id};
 use crate::machine::clock::Instant;
 use accelerator::Accelerator;
 use cpu::{CpuEngine, CpuWorkspace};
 use ndarray::{Array2, ArrayView2};
 use plain::PlainEngine;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// A network ready to run. Shared freely between threads, each with a separate [`Workspace`].
 #[doc(hidden)]
@@ -337,6 +337,14 @@ impl Engine {
                 (workspace.reference, workspace.reference_head_seconds) = found;
                 Ok(())
             }
+        }
+    }
+
+    /// The threads that share image passes, for the work after a pass; `None` if there are none, or another session's pass has them.
+    pub(crate) fn free_crew(&self) -> Option<MutexGuard<'_, Crew>> {
+        match &self.kind {
+            Kind::Cpu(engine) => engine.free_crew(),
+            Kind::Plain(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A network of a few nodes that has every kind of connection of the real one.
 
 use super::*;
-use crate::graph::{GraphBuilder, Grid, NodeId, Op, Parts, TAPS, Weights};
+use crate::graph::{GraphBuilder, NodeId, Op, Parts, ScaleZeroPoint, TAPS, Weights};
 use crate::tract_op::SegmentOp;
 use ndarray::{ArrayD, IxDyn};
 
@@ -135,15 +135,15 @@ fn grids_are_honoured() {
     let image = g.input("image", Shape::Map { channels: 1, height: 2, width: 3 }).unwrap();
     let rest = g.add(Op::Complement, &[image]).unwrap();
     let mut graph = g.finish(&[image, rest]);
-    graph.nodes[image.0].quantisation = Some(Grid { scale: 0.25, zero_point: 3 });
-    graph.nodes[rest.0].quantisation = Some(Grid { scale: 0.5, zero_point: 0 });
+    graph.nodes[image.0].quantisation = Some(ScaleZeroPoint { scale: 0.25, zero_point: 3 });
+    graph.nodes[rest.0].quantisation = Some(ScaleZeroPoint { scale: 0.5, zero_point: 0 });
     let pixels = ArrayD::from_shape_vec(IxDyn(&[1, 2, 3]), vec![0.1, 0.13, -9.0, 99.0, 0.37, 0.62]).unwrap();
     let outputs = ReferencePlan::new(&graph, &Weights::new()).unwrap().run(&[InputValue::Array(&pixels)]).unwrap();
     assert_eq!(outputs[0].as_slice().unwrap(), [0.0, 0.25, -0.75, 63.0, 0.25, 0.5]);
     // Halves are rounded to even.
     assert_eq!(outputs[1].as_slice().unwrap(), [1.0, 1.0, 2.0, 0.0, 1.0, 0.5]);
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        graph.nodes[rest.0].quantisation = Some(Grid { scale, zero_point: 0 });
+        graph.nodes[rest.0].quantisation = Some(ScaleZeroPoint { scale, zero_point: 0 });
         assert!(graph.validate().unwrap_err().to_string().contains("scale"));
     }
 }

@@ -1,13 +1,16 @@
 //! The position of a frame's region in the network's input, and the way back.
 
 use super::{Fit, Frame, FrameError, Orientation, Region};
-use crate::kernels::Kernels;
 use crate::kernels::elementwise::{mix_logits, mix_rows};
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use crate::kernels::{Crew, Kernels, MAX_THREADS};
+use heapless::Vec as FixedVec;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
 /// The number of columns whose source positions are computed together and used for every row: enough to pay for
 /// themselves, few enough to stay in cache and off the heap.
 const TILE: usize = 256;
+/// The fewest rows for which a thread is woken.
+const LEAST_ROWS: usize = 32;
 
 /// The position of a frame's region in the network's square input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,12 @@ pub struct Placement {
 
 /// Blends two rows of a map, with the weight of the second, into one of the frame.
 type Blend = fn(Kernels, &[f32], &[f32], f32, &mut [f32]);
+
+/// Consecutive rows of the output.
+struct Band<'a> {
+    first_row: usize,
+    rows: ArrayViewMut2<'a, f32>,
+}
 
 /// Two neighbouring sources and the weight of the second.
 #[derive(Clone, Copy, Default)]
@@ -73,29 +82,58 @@ impl Placement {
         if out.dim() != shape {
             *out = Array2::zeros(shape);
         }
-        self.fill(map, out.view_mut(), mix_rows)
+        self.fill(map, out.view_mut(), mix_rows, None)
     }
 
-    /// [`Placement::restore`] of logits, with their sigmoid, into a view that has the region's shape.
+    /// [`Placement::restore`] of logits, with their sigmoid, into a view that has the region's shape. The rows are shared among the
+    /// crew's threads, if there is one; each pixel is the same for any number of them.
     pub(crate) fn restore_logits(
         &self,
         logits: ArrayView2<'_, f32>,
         out: ArrayViewMut2<'_, f32>,
+        crew: Option<&mut Crew>,
     ) -> Result<(), FrameError> {
-        self.fill(logits, out, mix_logits)
+        self.fill(logits, out, mix_logits, crew)
     }
 
-    fn fill(&self, map: ArrayView2<'_, f32>, out: ArrayViewMut2<'_, f32>, blend: Blend) -> Result<(), FrameError> {
+    fn fill(
+        &self,
+        map: ArrayView2<'_, f32>,
+        out: ArrayViewMut2<'_, f32>,
+        blend: Blend,
+        crew: Option<&mut Crew>,
+    ) -> Result<(), FrameError> {
         if map.dim() != (self.input_size, self.input_size) {
             return Err(FrameError::Map { shape: [map.nrows(), map.ncols()], size: self.input_size });
         }
-        self.interpolate(self.orientation.inverse().apply(map), out, blend);
+        let map = self.orientation.inverse().apply(map);
+        let height = out.nrows();
+        let most = height / LEAST_ROWS;
+        let Some(crew) = crew.filter(|crew| crew.threads().min(most) > 1) else {
+            self.interpolate(map, Band { first_row: 0, rows: out }, blend);
+            return Ok(());
+        };
+        let count = crew.threads().min(most);
+        let mut bands = FixedVec::<Band<'_>, MAX_THREADS>::new();
+        let (mut rest, mut first_row) = (out, 0);
+        for index in 0..count {
+            let next = height * (index + 1) / count;
+            let (rows, more) = rest.split_at(Axis(0), next - first_row);
+            // A crew has at most `MAX_THREADS`.
+            let _ = bands.push(Band { first_row, rows });
+            (rest, first_row) = (more, next);
+        }
+        crew.run(&mut bands, |band| {
+            let Band { first_row, rows } = band;
+            self.interpolate(map, Band { first_row: *first_row, rows: rows.view_mut() }, blend);
+        });
         Ok(())
     }
 
-    /// Fills `out` from an upright map: its rows are resampled along the width, each once, and two neighbours are blended into each row
-    /// of `out`.
-    fn interpolate(&self, map: ArrayView2<'_, f32>, mut out: ArrayViewMut2<'_, f32>, blend: Blend) {
+    /// Fills rows of the output from an upright map: the map's rows are resampled along the width, each once, and two neighbours are
+    /// blended into each row of the output.
+    fn interpolate(&self, map: ArrayView2<'_, f32>, band: Band<'_>, blend: Blend) {
+        let Band { first_row, rows: mut out } = band;
         let Region { width, height, .. } = self.region;
         let mut columns = [Between::default(); TILE];
         // The resampled rows of the map that the last row of `out` needed, and their numbers.
@@ -107,7 +145,7 @@ impl Placement {
             }
             let mut held = [usize::MAX; 2];
             let mut out = out.slice_mut(s![.., tile..tile + columns.len()]);
-            for (y, mut row) in out.rows_mut().into_iter().enumerate() {
+            for (y, mut row) in (first_row..).zip(out.rows_mut()) {
                 let rows = between(y, height, self.fitted.y, self.fitted.height);
                 // What was the lower row is the next upper one.
                 if held[1] == rows.low {
@@ -248,7 +286,7 @@ mod tests {
             let restored = |placement: Placement| {
                 let mut out = [Array2::zeros((0, 0)), Array2::zeros((height, width))];
                 placement.restore(map.view(), &mut out[0]).unwrap();
-                placement.restore_logits(map.view(), out[1].view_mut()).unwrap();
+                placement.restore_logits(map.view(), out[1].view_mut(), None).unwrap();
                 out
             };
             let expected = restored(plain);
@@ -261,6 +299,24 @@ mod tests {
                     "{width} x {height} on {}",
                     kernels.isa()
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let map = Array2::from_shape_fn((32, 32), |(y, x)| ((y * 37 + x * 101) % 64) as f32 / 7.0 - 3.0);
+        for (width, height) in [(1, 1), (5, 31), (300, 63), (1, 64), (70, 65), (129, 331)] {
+            let placement = placement(width, height, None, 32, Fit::Stretch);
+            let restored = |crew: Option<&mut Crew>| {
+                let mut out = Array2::from_elem((height, width), -1.0);
+                placement.restore_logits(map.view(), out.view_mut(), crew).unwrap();
+                out
+            };
+            let expected = restored(None);
+            for threads in [1, 2, 3, 7] {
+                let mut crew = Crew::new(threads, |_| {}).unwrap();
+                assert_eq!(restored(Some(&mut crew)), expected, "{width} x {height} on {threads}");
             }
         }
     }

@@ -25,7 +25,7 @@ pub struct Preprocessor {
 
 /// The conversion of a raw sample of one channel to the network's number.
 #[derive(Clone, Copy)]
-struct Affine {
+struct SampleConversion {
     scale: f32,
     offset: f32,
 }
@@ -91,14 +91,14 @@ impl Preprocessor {
             return;
         }
         for (channel, plane) in out.chunks_exact_mut(area).enumerate() {
-            let Affine { scale, offset } = self.affine(channel, 1.0);
+            let SampleConversion { scale, offset } = self.affine(channel, 1.0);
             plane.fill(padding[channel] * scale + offset);
         }
     }
 
-    fn affine(&self, channel: usize, white: f32) -> Affine {
+    fn affine(&self, channel: usize, white: f32) -> SampleConversion {
         let Normalisation { mean, std } = self.normalisation;
-        Affine { scale: 1.0 / (white * std[channel]), offset: -mean[channel] / std[channel] }
+        SampleConversion { scale: 1.0 / (white * std[channel]), offset: -mean[channel] / std[channel] }
     }
 
     /// `SAMPLES` are interleaved in a pixel; `order` gives the positions of red, green and blue.

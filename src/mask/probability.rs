@@ -2,6 +2,7 @@
 
 use super::{Components, Contour, MaskError};
 use crate::frame::{Placement, Region};
+use crate::kernels::Crew;
 use causalclipseg_bundle::is_threshold;
 use ndarray::{Array2, ArrayView2, s};
 
@@ -40,6 +41,16 @@ impl Probability {
     /// The logits have another shape than the placement's input, or are not finite. The earlier content is then lost.
     #[doc(hidden)]
     pub fn update(&mut self, logits: ArrayView2<'_, f32>, placement: &Placement) -> Result<(), MaskError> {
+        self.update_on(None, logits, placement)
+    }
+
+    /// [`Probability::update`] on the threads of a crew.
+    pub(crate) fn update_on(
+        &mut self,
+        crew: Option<&mut Crew>,
+        logits: ArrayView2<'_, f32>,
+        placement: &Placement,
+    ) -> Result<(), MaskError> {
         if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(MaskError::NotFinite);
         }
@@ -53,7 +64,7 @@ impl Probability {
         self.region = region;
         let Region { x, y, width, height } = region;
         let inside = self.values.slice_mut(s![y..y + height, x..x + width]);
-        placement.restore_logits(logits, inside)?;
+        placement.restore_logits(logits, inside, crew)?;
         Ok(())
     }
 

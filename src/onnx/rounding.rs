@@ -19,12 +19,14 @@ pub(super) fn check_grids(graph: &Graph, file: &GraphProto) -> Result<(), String
         file.node.iter().filter(|node| node.op_type == QUANTIZE).map(|node| (node.name.as_str(), node)).collect();
     let described = graph.nodes.iter().filter_map(|node| Some((&node.name, node.quantisation?)));
     let mut count = 0;
-    for (name, grid) in described {
+    for (name, quantisation) in described {
         count += 1;
         let node = quantizers.get(format!("{name}/quantise").as_str());
         let node = node.ok_or_else(|| format!("it does not round `{name}`, which its description does"))?;
         let [_, scale, zero_point] = &node.input[..] else { return Err(format!("`{name}` is rounded in another way")) };
-        if initializers.scalar(scale) != Some(grid.scale) || initializers.byte(zero_point) != Some(grid.zero_point) {
+        if initializers.scalar(scale) != Some(quantisation.scale)
+            || initializers.byte(zero_point) != Some(quantisation.zero_point)
+        {
             return Err(format!("it rounds `{name}` with another scale or zero point than its description says"));
         }
     }

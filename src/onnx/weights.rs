@@ -156,7 +156,7 @@ impl Assembly {
         if *transposed && file.dims(tensor) != [self.width as i64, *rows as i64] {
             return Err(format!("`{tensor}` is {:?}, not [{}, {rows}]", file.dims(tensor), self.width));
         }
-        let layout = Layout { skip: *skip, rows: *rows, width: self.width, transposed: *transposed };
+        let layout = PartPosition { skip: *skip, rows: *rows, width: self.width, transposed: *transposed };
         let scales = match scale {
             None => None,
             Some(name) => match file.numbers(name)? {
@@ -219,14 +219,14 @@ fn short(tensor: &str, length: usize) -> String {
 }
 
 /// The position of a part's numbers in its initializer.
-struct Layout {
+struct PartPosition {
     skip: usize,
     rows: usize,
     width: usize,
     transposed: bool,
 }
 
-impl Layout {
+impl PartPosition {
     fn take<T: Copy>(&self, all: &[T]) -> Option<Vec<T>> {
         let Self { skip, rows, width, transposed } = *self;
         let part = all.get(skip..skip.checked_add(rows * width)?)?;

@@ -1,6 +1,7 @@
 //! The result of one prompt in one frame.
 
 use crate::frame::Placement;
+use crate::kernels::Crew;
 use crate::mask::{Contour, Mask, MaskError, Measurements, Probability, Quality};
 use ndarray::ArrayView2;
 use std::sync::OnceLock;
@@ -73,9 +74,11 @@ impl Finding {
         })
     }
 
-    /// Replaces the maps by those of new logits, in the memory of an earlier frame, and drops what was derived from that frame.
+    /// Replaces the maps by those of new logits, in the memory of an earlier frame, and drops what was derived from that frame. A crew's
+    /// threads share the work.
     pub(super) fn take_logits(
         &mut self,
+        mut crew: Option<&mut Crew>,
         logits: ArrayView2<'_, f32>,
         confounders: Option<ArrayView2<'_, f32>>,
         placement: &Placement,
@@ -84,9 +87,9 @@ impl Finding {
         self.contours.take();
         self.measurements.take();
         self.mm_per_pixel = mm_per_pixel;
-        self.probability.update(logits, placement)?;
+        self.probability.update_on(crew.as_deref_mut(), logits, placement)?;
         match confounders {
-            Some(logits) => self.confounders.get_or_insert_default().update(logits, placement)?,
+            Some(logits) => self.confounders.get_or_insert_default().update_on(crew, logits, placement)?,
             None => self.confounders = None,
         }
         Ok(())

@@ -63,7 +63,7 @@ mod tests {
         let placement = preprocessor.prepare(&frame, &mut [0.0; 48]).unwrap();
         let logits = Array2::from_shape_vec((4, 4), logits.to_vec()).unwrap();
         let mut finding = Finding::default();
-        finding.take_logits(logits.view(), None, &placement, None).unwrap();
+        finding.take_logits(None, logits.view(), None, &placement, None).unwrap();
         finding.draw_mask(0.5).unwrap();
         finding
     }

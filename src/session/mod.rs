@@ -177,7 +177,13 @@ impl Session {
                 true => Some(self.engine.confounder_logits(&self.workspace, index)?),
                 false => None,
             };
-            finding.take_logits(logits, confounders, &placement, frame.mm_per_pixel())?;
+            finding.take_logits(
+                self.engine.free_crew().as_deref_mut(),
+                logits,
+                confounders,
+                &placement,
+                frame.mm_per_pixel(),
+            )?;
             if let Some(memory) = self.memories.get_mut(index) {
                 finding.probability_mut().smooth(&mut memory.map, self.smoothing);
             }

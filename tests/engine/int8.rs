@@ -5,7 +5,7 @@ use super::{PROMPTS, engine, logits};
 use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Provenance, StoredTensor};
 use causalclipseg::engine::{EngineChoice, EngineOptions, InputValue, ReferencePlan};
 use causalclipseg::frame::{Fit, Normalisation};
-use causalclipseg::graph::{Graph, Grid, Op, Weights};
+use causalclipseg::graph::{Graph, Op, ScaleZeroPoint, Weights};
 use causalclipseg::kernels::Kernels;
 use causalclipseg::network::{Rounding, roundings, strip_fused};
 use ndarray::{Array2, ArrayD, IxDyn};
@@ -25,23 +25,23 @@ fn with_grids(network: &Network, size: usize) -> Graph {
     for (id, values) in everything.outputs.iter().zip(&values) {
         ranges[id.0] = values.iter().fold((0.0, 0.0), |(low, high), value| (low.min(*value), high.max(*value)));
     }
-    let grid = |(low, high): (f32, f32)| {
+    let quantisation = |(low, high): (f32, f32)| {
         let scale = ((high - low) / 255.0).max(1e-6);
-        Grid { scale, zero_point: (-low / scale).round().clamp(0.0, 255.0) as u8 }
+        ScaleZeroPoint { scale, zero_point: (-low / scale).round().clamp(0.0, 255.0) as u8 }
     };
     let roundings = roundings(&graph);
-    let mut grids: Vec<Option<Grid>> = Vec::new();
+    let mut quantisations: Vec<Option<ScaleZeroPoint>> = Vec::new();
     for (index, rounding) in roundings.iter().enumerate() {
-        grids.push(match rounding {
+        quantisations.push(match rounding {
             Rounding::F32 => None,
-            Rounding::Unit => Some(Grid { scale: 1.0 / 255.0, zero_point: 0 }),
-            Rounding::Own { .. } => Some(grid(ranges[index])),
-            Rounding::Joined(concat) => Some(grid(ranges[concat.0])),
-            Rounding::SameAs(source) => grids[source.0],
+            Rounding::Unit => Some(ScaleZeroPoint { scale: 1.0 / 255.0, zero_point: 0 }),
+            Rounding::Own { .. } => Some(quantisation(ranges[index])),
+            Rounding::Joined(concat) => Some(quantisation(ranges[concat.0])),
+            Rounding::SameAs(source) => quantisations[source.0],
         });
     }
-    for (node, grid) in graph.nodes.iter_mut().zip(grids) {
-        node.quantisation = grid;
+    for (node, quantisation) in graph.nodes.iter_mut().zip(quantisations) {
+        node.quantisation = quantisation;
     }
     strip_fused(&graph)
 }

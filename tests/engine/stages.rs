@@ -36,7 +36,7 @@ fn compare(graph: &Graph, source: WeightSource, weights: &Weights, size: usize, 
         let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
         let allowed = match graph.node(id).quantisation {
             // One step, and the rounding of the two numbers that are compared.
-            Some(grid) => 1.001 * grid.scale + 1e-6 * largest,
+            Some(quantisation) => 1.001 * quantisation.scale + 1e-6 * largest,
             None => 1e-4 * largest,
         };
         assert_eq!(found.shape(), expected.shape());

@@ -6,7 +6,7 @@ use causalclipseg::bundle::{Bundle, Precision};
 use causalclipseg::{Model, ModelOptions};
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::data::{
-    Layout, LoadOptions, Sample, Split, load_samples, replace_prompts, split_device, split_fold,
+    DataLayout, LoadOptions, Sample, Split, load_samples, replace_prompts, split_device, split_fold,
 };
 use causalclipseg_convert::evaluate::report::{self, TrainingLog};
 use causalclipseg_convert::evaluate::{
@@ -16,6 +16,7 @@ use causalclipseg_convert::evaluate::{
 use causalclipseg_convert::model::{Architecture, MeanMasks};
 use causalclipseg_convert::pack::{PackOptions, pack_network};
 use causalclipseg_convert::quantize::CalibrationReader;
+use causalclipseg_convert::study::MaskUse;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
@@ -37,7 +38,7 @@ pub struct Evaluate {
     data: PathBuf,
     /// The data set's layout [default: detected from the folder]
     #[arg(long, value_enum)]
-    layout: Option<Layout>,
+    layout: Option<DataLayout>,
     /// The split to evaluate
     #[arg(long, value_enum, value_name = "NAME", required_unless_present_any = ["fold", "leave_device"])]
     split: Option<Split>,
@@ -106,17 +107,6 @@ struct Source {
     /// Checkpoint to evaluate; it is packed in memory first
     #[arg(long, value_name = "CKPT")]
     checkpoint: Option<PathBuf>,
-}
-
-/// The masks that the network runs with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum MaskUse {
-    /// As trained
-    Learned,
-    /// All ones: no feature is set aside
-    Open,
-    /// Each mask's mean over images: the features set aside do not depend on the image
-    Mean,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -4,7 +4,7 @@ use super::Failure;
 use super::fit::FitFlags;
 use causalclipseg::bundle::Provenance;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::export::{ExportOptions, Precision, export, export_quantised};
+use causalclipseg_convert::export::{ExportOptions, NumberFormat, export, export_quantised};
 use causalclipseg_convert::model::Form;
 use causalclipseg_convert::quantize::QuantisedCheckpoint;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct Export {
     pub form: Form,
     /// Number format of the files; int8 needs a checkpoint that `quantize` made
     #[arg(long, value_enum, default_value = "f32")]
-    pub precision: Precision,
+    pub precision: NumberFormat,
     /// Height and width of the input, a multiple of 32; the checkpoint's own by default
     #[arg(long, value_name = "S")]
     pub size: Option<usize>,
@@ -48,11 +48,11 @@ impl Export {
         };
         let on_file = |file: &str| spinner.set_message(format!("writing {file}"));
         let paths = match self.precision {
-            Precision::F32 => {
+            NumberFormat::F32 => {
                 let checkpoint = Checkpoint::load(&self.checkpoint)?;
                 export(&checkpoint, &options(&checkpoint.provenance), &self.output, on_file)?
             }
-            Precision::Int8 => {
+            NumberFormat::Int8 => {
                 let checkpoint = QuantisedCheckpoint::load(&self.checkpoint)?;
                 export_quantised(&checkpoint, &options(&checkpoint.provenance), &self.output, on_file)?
             }

@@ -3,11 +3,11 @@
 use super::Failure;
 use causalclipseg::bundle::Note;
 use causalclipseg_convert::checkpoint::Checkpoint;
-use causalclipseg_convert::data::{Layout, LoadOptions, Sample, Split, load_samples};
+use causalclipseg_convert::data::{DataLayout, LoadOptions, Sample, Split, load_samples};
 use causalclipseg_convert::model::Form;
 use causalclipseg_convert::phantom::Phantom;
 use causalclipseg_convert::quantize::{
-    CalibrationReader, CalibrationSet, CompareOptions, Comparison, LOW_SQNR_DB, Pair, QuantiseOptions,
+    CalibrationReader, CalibrationSet, CompareOptions, Comparison, LOW_SQNR_DB, Pair, PairLimit, QuantiseOptions,
     QuantisedCheckpoint, Report, WeightBits, compare, prepare, quantise, strip_before_relu, strip_fused,
 };
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
@@ -31,7 +31,7 @@ pub struct Quantize {
     calibrate: Vec<PathBuf>,
     /// The layout of those data sets [default: detected from each folder]
     #[arg(long, value_enum)]
-    layout: Option<Layout>,
+    layout: Option<DataLayout>,
     /// The split to calibrate on
     #[arg(long, value_enum, value_name = "NAME", default_value = "train")]
     split: Split,
@@ -47,6 +47,9 @@ pub struct Quantize {
     /// Bits of a weight; 7 for CPUs whose integer product saturates (AVX2 without VNNI)
     #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = clap::value_parser!(u8).range(7..=8))]
     weight_bits: u8,
+    /// Limit neighbouring weights of 8 bits so that AVX2 without VNNI runs at the speed of 7 bits
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "auto")]
+    pairs: PairLimit,
     /// The most layers that may stay f32 to keep masks in agreement
     #[arg(long, value_name = "N", default_value_t = 4)]
     wide: usize,
@@ -104,6 +107,7 @@ impl Quantize {
         let options = QuantiseOptions {
             form: self.form,
             weight_bits: if self.weight_bits == 7 { WeightBits::Seven } else { WeightBits::Eight },
+            pairs: self.pairs,
             scan: self.scan.unwrap_or(if self.fast {
                 0
             } else if gmac < DEFAULT_IMAGES[0].0 {
@@ -285,6 +289,10 @@ fn summary(report: &Report) -> String {
             report.weight_bytes as f64 / 1e6,
             report.weight_bits
         ),
+        match &report.unlimited_pairs {
+            Some(names) => format!("neighbouring weights limited for AVX2, except in: {}", list(names)),
+            None => "neighbouring weights not limited".into(),
+        },
         format!("left in f32: {}", list(&report.wide)),
         format!("layers below {LOW_SQNR_DB} dB: {}", list(&report.low_sqnr)),
         format!(

@@ -27,7 +27,7 @@ pub(super) struct Case {
 
 impl Case {
     /// The place of the prompted lesion; the image's middle if there is none.
-    pub fn asked(&self) -> Site {
+    pub fn prompted(&self) -> Site {
         site(&self.mask).unwrap_or(Site {
             center: (self.width as f32 / 2.0, self.height as f32 / 2.0),
             half: (self.width as f32 / 8.0, self.height as f32 / 8.0),
@@ -40,7 +40,7 @@ impl Case {
         if let Some(other) = self.others.iter().find_map(site) {
             return other;
         }
-        let Site { center, half } = self.asked();
+        let Site { center, half } = self.prompted();
         let at = |part: usize, side: usize| (1 + 2 * part) as f32 / 6.0 * side as f32;
         let places = (0..9).map(|place| (at(place % 3, self.width), at(place / 3, self.height)));
         let distance = |place: &(f32, f32)| (place.0 - center.0).powi(2) + (place.1 - center.1).powi(2);
@@ -115,13 +115,13 @@ impl Cases {
             Self::Phantoms { seed, first, size, .. } => {
                 let number = first + index / 2;
                 let phantom = Phantom::pair(*seed, number as u64, *size);
-                let (asked, other) = (index % 2, 1 - index % 2);
+                let (prompted, other) = (index % 2, 1 - index % 2);
                 Ok(Case {
-                    name: format!("phantom_{number:05}_{}", ["left", "right"][asked]),
+                    name: format!("phantom_{number:05}_{}", ["left", "right"][prompted]),
                     width: phantom.width,
                     height: phantom.height,
-                    prompt: phantom.requests[asked].prompt.clone(),
-                    mask: phantom.mask(asked),
+                    prompt: phantom.requests[prompted].prompt.clone(),
+                    mask: phantom.mask(prompted),
                     others: vec![phantom.mask(other)],
                     patient: format!("phantom_{number:05}"),
                     pathology: None,

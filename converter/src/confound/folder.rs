@@ -219,11 +219,11 @@ impl Plant {
                 if is_marked != Some(true) {
                     return nothing(agrees, is_marked.map(|_| "unmarked".into()));
                 }
-                Extent::Whole(case.asked())
+                Extent::Whole(case.prompted())
             }
             With::Place => match agrees {
                 None => return nothing(None, None),
-                Some(true) => Extent::At(case.asked()),
+                Some(true) => Extent::At(case.prompted()),
                 Some(false) => Extent::At(case.elsewhere()),
             },
         };

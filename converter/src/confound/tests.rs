@@ -38,10 +38,10 @@ fn marks_agree_as_often_as_asked_and_change_nothing_else() {
         assert_eq!((&one.prompts, &one.case_id, &one.patient), (&other.prompts, &other.case_id, &other.patient));
         assert_eq!(one.other_masks.len(), 1);
         assert!(clean.confounder.is_none());
-        let asked = usize::from(one.prompts[0].to_lowercase().contains("right"));
+        let prompted = usize::from(one.prompts[0].to_lowercase().contains("right"));
         let side = |sample: &Sample| usize::from(sample.confounder.as_deref() == Some("right"));
-        agreed[asked][0] += usize::from(side(one) == asked);
-        agreed[asked][1] += usize::from(side(other) == asked);
+        agreed[prompted][0] += usize::from(side(one) == prompted);
+        agreed[prompted][1] += usize::from(side(other) == prompted);
         // The mark lies around the lesion that is named: nearer to it than to the other.
         let clean_pixels = pixels(&clean.image);
         let marked: Vec<usize> = pixels(&one.image)
@@ -222,7 +222,7 @@ fn the_picture_of_the_docs_shows_these_marks() {
     };
     let marks = [Mark::Calipers, Mark::Label, Mark::Brightness, Mark::Border];
     let pictures: Vec<Vec<u8>> =
-        [case.asked(), case.elsewhere()].into_iter().flat_map(|site| marks.map(|mark| drawn(mark, site))).collect();
+        [case.prompted(), case.elsewhere()].into_iter().flat_map(|site| marks.map(|mark| drawn(mark, site))).collect();
     let sheet = image::GrayImage::from_fn(4 * SIDE as u32, 2 * SIDE as u32, |x, y| {
         let (x, y) = (x as usize, y as usize);
         image::Luma([pictures[y / SIDE * 4 + x / SIDE][y % SIDE * SIDE + x % SIDE]])

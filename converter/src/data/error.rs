@@ -1,6 +1,6 @@
 //! Why a data set is refused.
 
-use super::{Layout, Split};
+use super::{DataLayout, Split};
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum DataError {
     )]
     UnknownLayout { path: PathBuf },
     #[error("{path} does not exist, and the {layout} layout keeps the {split} split's {what} there; check --data")]
-    Absent { path: PathBuf, layout: Layout, split: Split, what: &'static str },
+    Absent { path: PathBuf, layout: DataLayout, split: Split, what: &'static str },
     #[error("the {split} split in {path} contains no sample; choose another split or fill it")]
     EmptySplit { path: PathBuf, split: Split },
     #[error("{path} is not a readable table: {reason}; save it again as .xlsx or .csv")]

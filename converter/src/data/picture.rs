@@ -148,7 +148,7 @@ impl Picture {
 
 /// A box in pixels; `right` and `bottom` are the first outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LesionBox {
+pub(crate) struct LesionBox {
     pub left: usize,
     pub top: usize,
     pub right: usize,

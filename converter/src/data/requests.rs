@@ -170,14 +170,14 @@ mod tests {
     #[test]
     fn held_out_wordings_are_never_asked_and_plain_ones_are() {
         let rng = &mut ChaCha8Rng::seed_from_u64(1);
-        let asked: HashSet<String> = (0..60_000).map(|_| plain_request(rng).to_lowercase()).collect();
+        let prompted: HashSet<String> = (0..60_000).map(|_| plain_request(rng).to_lowercase()).collect();
         for held_out in HELD_OUT_REQUESTS {
-            assert!(!asked.contains(&held_out.to_lowercase()), "{held_out}");
+            assert!(!prompted.contains(&held_out.to_lowercase()), "{held_out}");
         }
         for plain in PLAIN_REQUESTS {
-            assert!(asked.contains(&plain.to_lowercase()), "{plain}");
+            assert!(prompted.contains(&plain.to_lowercase()), "{plain}");
         }
-        assert!(asked.iter().all(|request| !request.contains('{') && !request.contains("  ")));
+        assert!(prompted.iter().all(|request| !request.contains('{') && !request.contains("  ")));
     }
 
     #[test]

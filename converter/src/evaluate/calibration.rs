@@ -12,7 +12,7 @@ pub(super) struct Scored {
 
 /// The calibration of scores.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Calibration {
+pub struct ScoreCalibration {
     /// The number of results with a mask, to requests for any lesion, on images with a lesion and frames without.
     pub answers: usize,
     /// Scores and expected Dice, both ascending, with linear interpolation between. At most `POINTS`.
@@ -25,7 +25,7 @@ pub struct Calibration {
 
 const POINTS: usize = 12;
 
-impl Calibration {
+impl ScoreCalibration {
     /// `None` for fewer than twenty results, or a single patient.
     pub(super) fn of(scored: &[Scored]) -> Option<Self> {
         const LEAST: usize = 20;
@@ -107,12 +107,12 @@ mod tests {
                 Scored { score, dice: score - 0.3, patient: (index % 40).to_string() }
             })
             .collect();
-        let found = Calibration::of(&scored).unwrap();
+        let found = ScoreCalibration::of(&scored).unwrap();
         assert!((found.error_before - 0.3).abs() < 1e-9, "{}", found.error_before);
         assert!(found.error_after < 0.03, "{}", found.error_after);
         assert!(found.points.windows(2).all(|pair| pair[0][0] < pair[1][0] && pair[0][1] <= pair[1][1]));
         assert!((read(&found.points, 0.8) - 0.5).abs() < 0.02);
-        assert_eq!(Calibration::of(&scored[..10]), None);
+        assert_eq!(ScoreCalibration::of(&scored[..10]), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! All results of an evaluation, in the form of its JSON.
 
 use super::{
-    AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, Reliability, RequestStudy,
-    Scores,
+    AbsentStudy, Group, ImageScores, Intervals, InterventionScores, PairStudy, PromptStudy, ReliabilityTable,
+    RequestStudy, Scores,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub struct Evaluation {
     /// Empty if the data does not state it.
     pub by_device: BTreeMap<String, Group>,
     /// The results' scores compared with their Dice.
-    pub reliability: Option<Reliability>,
+    pub reliability: Option<ReliabilityTable>,
     /// `None` if no prompt study was requested, like the two below.
     pub prompts: Option<PromptStudy>,
     /// Also `None` if fewer than two images have a lesion.

@@ -24,7 +24,7 @@ mod sentence;
 mod workers;
 
 pub use bootstrap::Intervals;
-pub use calibration::Calibration;
+pub use calibration::ScoreCalibration;
 pub use evaluation::Evaluation;
 pub(crate) use interventions::disturb_plane;
 pub use interventions::{Effect, Intervention, InterventionScores};
@@ -32,7 +32,7 @@ pub(crate) use lesions::answer_lesions;
 pub use options::EvaluateOptions;
 pub use presence::{Curve, Presence};
 pub use prompt_study::{AbsentStudy, EmptyAnswers, NamedOther, PairStudy, PromptStudy};
-pub use reliability::{Reliability, ReliabilityBin};
+pub use reliability::{ReliabilityBin, ReliabilityTable};
 pub use requests::{RequestScores, RequestStudy};
 pub use run::{evaluate, images_to_run};
 pub use scores::{Group, ImageScores, Scores};

@@ -170,7 +170,7 @@ fn empty_answers(is_empty: impl Iterator<Item = bool> + Clone) -> Option<EmptyAn
 
 /// One prompt in a pair.
 #[derive(Clone, Copy)]
-struct Asked {
+struct PairResult {
     named: f64,
     other: f64,
     by_place: bool,
@@ -190,19 +190,20 @@ pub(super) fn study_pairs(
     if with_lesion.len() < 2 {
         return Ok(None);
     }
-    let asked = map_indices(model, with_lesion.len(), options.threads, |session, index| {
-        let asked = ask_pair(model, session, &with_lesion, index, options.seed);
+    let prompted = map_indices(model, with_lesion.len(), options.threads, |session, index| {
+        let prompted = ask_pair(model, session, &with_lesion, index, options.seed);
         on_image();
-        asked
+        prompted
     })?;
-    Ok(Some(summarise_pairs(&asked)))
+    Ok(Some(summarise_pairs(&prompted)))
 }
 
-fn summarise_pairs(pairs: &[[Asked; 2]]) -> PairStudy {
-    let asked: Vec<Asked> = pairs.iter().flatten().copied().collect();
+fn summarise_pairs(pairs: &[[PairResult; 2]]) -> PairStudy {
+    let prompted: Vec<PairResult> = pairs.iter().flatten().copied().collect();
     let group = |by_place: Option<bool>| {
-        let chosen = || asked.iter().filter(|asked| by_place.is_none_or(|wanted| asked.by_place == wanted));
-        let (named, other) = (mean(chosen().map(|asked| asked.named))?, mean(chosen().map(|asked| asked.other))?);
+        let chosen = || prompted.iter().filter(|prompted| by_place.is_none_or(|wanted| prompted.by_place == wanted));
+        let (named, other) =
+            (mean(chosen().map(|prompted| prompted.named))?, mean(chosen().map(|prompted| prompted.other))?);
         Some(NamedOther { named, other, prompts: chosen().count() })
     };
     let all = group(None).unwrap_or_default();
@@ -223,7 +224,7 @@ fn ask_pair(
     samples: &[&Sample],
     index: usize,
     seed: u64,
-) -> Result<[Asked; 2], EvaluateError> {
+) -> Result<[PairResult; 2], EvaluateError> {
     // A random stream that no single image uses.
     let mut rng = stream(seed, index as u64 + (1 << 32));
     let first = samples[index];
@@ -257,7 +258,7 @@ fn ask_pair(
     let truths = pair.map(|picture| lesion(&picture));
     Ok([0, 1].map(|named| {
         let dice = |truth: &Mask| found.get(named).map_or(0.0, |found| dice_of(&found_mask(found), truth));
-        Asked { named: dice(&truths[named]), other: dice(&truths[1 - named]), by_place }
+        PairResult { named: dice(&truths[named]), other: dice(&truths[1 - named]), by_place }
     }))
 }
 
@@ -326,8 +327,11 @@ mod tests {
 
     #[test]
     fn pairs_are_averaged_over_prompts_and_by_kind() {
-        let asked = |named, other, by_place| Asked { named, other, by_place };
-        let pairs = [[asked(1.0, 0.0, true), asked(0.5, 0.5, true)], [asked(0.0, 1.0, false), asked(0.5, 0.5, false)]];
+        let prompted = |named, other, by_place| PairResult { named, other, by_place };
+        let pairs = [
+            [prompted(1.0, 0.0, true), prompted(0.5, 0.5, true)],
+            [prompted(0.0, 1.0, false), prompted(0.5, 0.5, false)],
+        ];
         let study = summarise_pairs(&pairs);
         assert_eq!((study.named, study.other, study.pairs, study.prompts), (0.5, 0.5, 2, 4));
         assert_eq!(study.by_place, Some(NamedOther { named: 0.75, other: 0.25, prompts: 2 }));

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// Scores compared with Dice.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Reliability {
+pub struct ReliabilityTable {
     /// The mean over images of the distance between a bin's mean score and its mean Dice.
     pub error: f64,
     /// Non-empty bins, by ascending score.
@@ -20,7 +20,7 @@ pub struct ReliabilityBin {
     pub mean_dice: f64,
 }
 
-impl Reliability {
+impl ReliabilityTable {
     /// `None` for an empty slice.
     pub(super) fn of(images: &[ImageScores]) -> Option<Self> {
         const BINS: usize = 10;
@@ -54,11 +54,11 @@ mod tests {
     fn scores_are_held_against_dice_by_tenths() {
         let scored = |score, dice| ImageScores { score, ..image("a", None, dice) };
         let found =
-            Reliability::of(&[scored(0.85, 0.9), scored(0.81, 0.7), scored(1.0, 0.9), scored(0.0, 1.0)]).unwrap();
+            ReliabilityTable::of(&[scored(0.85, 0.9), scored(0.81, 0.7), scored(1.0, 0.9), scored(0.0, 1.0)]).unwrap();
         let told: Vec<usize> = found.bins.iter().map(|bin| bin.images).collect();
         assert_eq!(told, [1, 2, 1]);
         assert!((found.bins[1].mean_score - 0.83).abs() < 1e-12 && (found.bins[1].mean_dice - 0.8).abs() < 1e-12);
         assert!((found.error - (1.0 + 2.0 * 0.03 + 0.1) / 4.0).abs() < 1e-12);
-        assert_eq!(Reliability::of(&[]), None);
+        assert_eq!(ReliabilityTable::of(&[]), None);
     }
 }

@@ -2,7 +2,7 @@
 //! whether a mask appears where the frame has none.
 
 use super::answer::{dice_of, found_mask};
-use super::calibration::{Calibration, Scored};
+use super::calibration::{ScoreCalibration, Scored};
 use super::presence::{Judged, Presence};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
@@ -37,7 +37,7 @@ pub struct RequestStudy {
     /// How well the results of plain requests separate images with a lesion from frames without one.
     pub presence: Option<Presence>,
     /// The calibration of scores of plain requests.
-    pub calibration: Option<Calibration>,
+    pub calibration: Option<ScoreCalibration>,
 }
 
 /// The figures of one request, or means over several.
@@ -174,12 +174,12 @@ fn summarise(answers: &[Answers]) -> RequestStudy {
     let names: Vec<&str> = ["own sentence", "no prompt"].into_iter().chain(requests()).collect();
     let scores: Vec<RequestScores> = names.iter().enumerate().map(|(at, name)| score(answers, at, name)).collect();
     let (plain, held_out) = scores[2..].split_at(PLAIN_REQUESTS.len());
-    let asked = 2..2 + PLAIN_REQUESTS.len();
+    let prompted = 2..2 + PLAIN_REQUESTS.len();
     let (mut judged, mut scored) = (Vec::new(), Vec::new());
     for answer in answers {
         let is_present = answer.dice.is_some();
-        judged.extend(answer.quality[asked.clone()].iter().map(|quality| Judged { quality: *quality, is_present }));
-        let beside = answer.beside_quality.get(asked.clone()).unwrap_or_default();
+        judged.extend(answer.quality[prompted.clone()].iter().map(|quality| Judged { quality: *quality, is_present }));
+        let beside = answer.beside_quality.get(prompted.clone()).unwrap_or_default();
         judged.extend(beside.iter().map(|quality| Judged { quality: *quality, is_present: false }));
         let mut add = |score: f64, dice: f64| {
             // An empty mask has no score to calibrate.
@@ -187,7 +187,7 @@ fn summarise(answers: &[Answers]) -> RequestStudy {
                 scored.push(Scored { score, dice, patient: answer.patient.clone() });
             }
         };
-        for at in asked.clone() {
+        for at in prompted.clone() {
             add(answer.quality[at][0], answer.dice.as_ref().map_or(0.0, |dice| dice[at]));
         }
         beside.iter().for_each(|quality| add(quality[0], 0.0));
@@ -201,7 +201,7 @@ fn summarise(answers: &[Answers]) -> RequestStudy {
         plain: mean_of(plain, "in words of the training"),
         held_out: mean_of(held_out, "in other words"),
         presence: Presence::of(&judged),
-        calibration: Calibration::of(&scored),
+        calibration: ScoreCalibration::of(&scored),
         by_request: scores[2..].to_vec(),
     }
 }

@@ -10,7 +10,7 @@ use super::scores::{by_group, by_patient};
 use super::sentence::{encode, own_sentence};
 use super::workers::map_indices;
 use super::{
-    EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, Reliability, Scores, failed_frame,
+    EvaluateError, EvaluateOptions, Evaluation, ImageScores, Intervals, ReliabilityTable, Scores, failed_frame,
     failed_prompt,
 };
 use crate::data::{Mask, Pathology, Sample, load_masks};
@@ -77,7 +77,7 @@ pub fn evaluate(
         intervals: Intervals::draw(&patients, options.resamples, options.seed),
         by_pathology: by_group(&per_image, |image| image.pathology),
         by_device: by_group(&per_image, |image| image.device.as_deref()),
-        reliability: Reliability::of(&per_image),
+        reliability: ReliabilityTable::of(&per_image),
         prompts: summarise_prompts(means.dice, &variants),
         pairs,
         absent: summarise_absent(&variants),

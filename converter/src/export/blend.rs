@@ -12,7 +12,7 @@
 //! | grouped ConvTranspose | 141 ms | 1,326 ms |
 
 use super::proto::ints;
-use super::writer::{OnnxWriter, Site, WriteError};
+use super::writer::{GraphWriteError, OnnxWriter, Site};
 use causalclipseg::graph::TAPS;
 use causalclipseg::onnx::WeightPart;
 
@@ -25,7 +25,7 @@ const CENTRE: usize = TAPS / 2;
 impl OnnxWriter<'_> {
     /// Both blends are products with a constant matrix of the interpolation, the tap's shift and the zeros outside the
     /// frame; a side's three taps are along the inner dimension, so that the product sums them.
-    pub(super) fn blend_taps(&mut self, site: &Site, scale: usize, bias: Option<&str>) -> Result<(), WriteError> {
+    pub(super) fn blend_taps(&mut self, site: &Site, scale: usize, bias: Option<&str>) -> Result<(), GraphWriteError> {
         let [products, height, width] = site.map(0)?;
         let channels = products / TAPS;
         let (tall, wide) = (height * scale, width * scale);
@@ -61,7 +61,7 @@ impl OnnxWriter<'_> {
 
     /// A constant is unchanged by interpolation, so the bias can be added to the centre tap's product at low
     /// resolution, where engines fold it into the convolution that computed the products.
-    fn add_at_centre(&mut self, site: &Site, bias: &str, channels: usize) -> Result<String, WriteError> {
+    fn add_at_centre(&mut self, site: &Site, bias: &str, channels: usize) -> Result<String, GraphWriteError> {
         let bias_values: Vec<f32> = self.values(site, bias)?.iter().copied().collect();
         let name = format!("{bias}.at_centre_tap");
         self.note(bias, WeightPart { skip: CENTRE * channels, ..WeightPart::rows(name.as_str(), 0, channels) });

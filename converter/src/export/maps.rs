@@ -2,7 +2,7 @@
 
 use super::proto::{float, int, ints, string};
 use super::qdq::int32_part;
-use super::writer::{OnnxWriter, Site, WriteError};
+use super::writer::{GraphWriteError, OnnxWriter, Site};
 use causalclipseg::graph::{NORM_EPSILON, TAPS};
 
 impl OnnxWriter<'_> {
@@ -12,10 +12,10 @@ impl OnnxWriter<'_> {
         weight: &str,
         bias: Option<&str>,
         [kernel, stride, padding]: [usize; 3],
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), GraphWriteError> {
         let mut inputs = vec![site.inputs[0].clone(), self.weight(site, weight)?];
         if let Some(bias) = bias {
-            let integers = self.quantised.get(weight).zip(site.grids.first().copied().flatten());
+            let integers = self.quantised.get(weight).zip(site.quantisations.first().copied().flatten());
             inputs.push(match integers {
                 Some((weight, input)) => {
                     let values: Vec<f32> = self.values(site, bias)?.iter().copied().collect();
@@ -35,7 +35,7 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    pub(super) fn batch_norm(&mut self, site: &Site, prefix: &str) -> Result<(), WriteError> {
+    pub(super) fn batch_norm(&mut self, site: &Site, prefix: &str) -> Result<(), GraphWriteError> {
         let mut inputs = vec![site.inputs[0].clone()];
         for field in ["weight", "bias", "running_mean", "running_var"] {
             inputs.push(self.weight(site, &format!("{prefix}.{field}"))?);
@@ -62,7 +62,7 @@ impl OnnxWriter<'_> {
         self.finish(site, "Resize", &[&site.inputs[0], "", &scales], attributes);
     }
 
-    pub(super) fn append_coordinates(&mut self, site: &Site) -> Result<(), WriteError> {
+    pub(super) fn append_coordinates(&mut self, site: &Site) -> Result<(), GraphWriteError> {
         let [_, height, width] = site.map(0)?;
         let coordinates = self.floats(format!("coordinates_{height}x{width}"), &[1, 2, height, width], || {
             let x = (0..height).flat_map(|_| (0..width).map(|x| linspace(x, width)));
@@ -73,7 +73,7 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    pub(super) fn add_map(&mut self, site: &Site, map: &str) -> Result<(), WriteError> {
+    pub(super) fn add_map(&mut self, site: &Site, map: &str) -> Result<(), GraphWriteError> {
         let map = self.weight(site, map)?;
         self.finish(site, "Add", &[&site.inputs[0], &map], vec![]);
         Ok(())
@@ -81,7 +81,7 @@ impl OnnxWriter<'_> {
 
     /// CARAFE's reassembly. ONNX has no unfold, so a convolution with nine one-hot kernels extracts each channel's
     /// neighbourhood; the rest stays at the low resolution until the pixels of a cell are placed at the end.
-    pub(super) fn carafe(&mut self, site: &Site, scale: usize) -> Result<(), WriteError> {
+    pub(super) fn carafe(&mut self, site: &Site, scale: usize) -> Result<(), GraphWriteError> {
         let [channels, height, width] = site.map(0)?.map(|size| size as i64);
         let (taps, cell) = (TAPS as i64, (scale * scale) as i64);
         let one_channel = self.integers(site.part("one_channel"), &[channels, 1, height, width]);

@@ -22,7 +22,7 @@ mod qdq;
 mod sequences;
 mod writer;
 
-pub use writer::{WriteError, Written, write_model};
+pub use writer::{GraphWriteError, Written, write_model};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::model::{Architecture, Form};
@@ -47,7 +47,7 @@ const LARGEST_FILE_BYTES: usize = i32::MAX as usize;
 
 /// The number format of a file's computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Precision {
+pub enum NumberFormat {
     F32,
     Int8,
 }
@@ -56,7 +56,7 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug)]
 pub struct ExportOptions {
     pub form: Form,
-    pub precision: Precision,
+    pub precision: NumberFormat,
     /// Height and width of the input in pixels, a multiple of 32; the checkpoint's own where it is `None`.
     pub input_size: Option<usize>,
     /// Whether to export the adversarial head and the features that it reads, too.
@@ -85,7 +85,7 @@ pub enum ExportError {
     #[error("cannot rewrite the network: {0}")]
     Lower(#[from] LowerError),
     #[error("cannot export the network: {0}")]
-    Node(#[from] WriteError),
+    Node(#[from] GraphWriteError),
     #[error("the network cannot be described ({0}); please report it")]
     Describe(String),
     #[error("{file} would have {bytes} bytes, more than an ONNX file can have; choose a narrower network")]
@@ -104,7 +104,7 @@ pub fn export(
     directory: &Path,
     mut on_file: impl FnMut(&str),
 ) -> Result<Vec<PathBuf>, ExportError> {
-    if options.precision == Precision::Int8 {
+    if options.precision == NumberFormat::Int8 {
         return Err(ExportError::NotQuantized);
     }
     let checkpoint = at_size(checkpoint, options.input_size)?;

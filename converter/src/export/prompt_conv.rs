@@ -7,11 +7,11 @@
 
 use super::maps::one_hot_kernels;
 use super::proto::{int, ints};
-use super::writer::{OnnxWriter, Site, WriteError};
+use super::writer::{GraphWriteError, OnnxWriter, Site};
 use causalclipseg::graph::TAPS;
 
 impl OnnxWriter<'_> {
-    pub(super) fn prompt_conv(&mut self, site: &Site, folded: bool) -> Result<(), WriteError> {
+    pub(super) fn prompt_conv(&mut self, site: &Site, folded: bool) -> Result<(), GraphWriteError> {
         let [channels, height, width] = site.map(0)?;
         let parts = self.split_vector(site, channels, folded);
         let kernels = self.kernels_by_tap(site, &parts[0], channels, folded);

@@ -2,9 +2,9 @@
 //! `DequantizeLinear` after each integer weight. Engines with int8 kernels fuse them with the operators between.
 
 use super::proto::{int, int8_tensor, int32_tensor, uint8_scalar};
-use super::writer::{OnnxWriter, Site, WriteError, int8_part};
+use super::writer::{GraphWriteError, OnnxWriter, Site, int8_part};
 use crate::quantize::QuantisedTensor;
-use causalclipseg::graph::Grid;
+use causalclipseg::graph::ScaleZeroPoint;
 use causalclipseg::onnx::WeightPart;
 use std::ops::Range;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -16,7 +16,7 @@ pub(super) struct Int8Layer<'a> {
     pub bias: Option<&'a str>,
     pub rows: Range<usize>,
     /// The scale and zero point of the input.
-    pub grid: Grid,
+    pub quantisation: ScaleZeroPoint,
 }
 
 /// Rows of a bias as [`OnnxWriter::int32_bias`] writes them.
@@ -28,9 +28,9 @@ pub(super) fn int32_part(site: &Site, first_row: usize, rows: usize) -> WeightPa
 
 impl OnnxWriter<'_> {
     /// Rounds the tensor `from` to a scale and zero point; `to` is the tensor for its readers.
-    pub(super) fn round(&mut self, node: &str, from: &str, grid: Grid, to: String) {
-        let scale = self.scalar(&format!("{node}/scale"), grid.scale);
-        let zero_point = self.tensor(uint8_scalar(&format!("{node}/zero_point"), grid.zero_point));
+    pub(super) fn round(&mut self, node: &str, from: &str, quantisation: ScaleZeroPoint, to: String) {
+        let scale = self.scalar(&format!("{node}/scale"), quantisation.scale);
+        let zero_point = self.tensor(uint8_scalar(&format!("{node}/zero_point"), quantisation.zero_point));
         let stored = format!("{node}/quantised");
         self.push(
             "QuantizeLinear",
@@ -77,8 +77,8 @@ impl OnnxWriter<'_> {
         site: &Site,
         layer: &Int8Layer,
         [length, width]: [usize; 2],
-    ) -> Result<(), WriteError> {
-        let Int8Layer { weight, tensor, bias, rows, grid } = layer;
+    ) -> Result<(), GraphWriteError> {
+        let Int8Layer { weight, tensor, bias, rows, quantisation } = layer;
         let part = tensor.rows(rows.start, rows.len());
         let matrix = self.weight_rows(site, weight, rows.clone())?;
         let bias = match bias {
@@ -86,7 +86,7 @@ impl OnnxWriter<'_> {
                 let values: Vec<f32> =
                     self.values(site, bias)?.iter().skip(rows.start).take(rows.len()).copied().collect();
                 self.note(bias, int32_part(site, rows.start, rows.len()));
-                Some(self.int32_bias(site, &values, *grid, &part))
+                Some(self.int32_bias(site, &values, *quantisation, &part))
             }
             None => None,
         };
@@ -100,7 +100,13 @@ impl OnnxWriter<'_> {
     }
 
     /// A bias in units of a layer's sums: the scale of the input times that of each output's weights.
-    pub(super) fn int32_bias(&mut self, site: &Site, bias: &[f32], input: Grid, weight: &QuantisedTensor) -> String {
+    pub(super) fn int32_bias(
+        &mut self,
+        site: &Site,
+        bias: &[f32],
+        input: ScaleZeroPoint,
+        weight: &QuantisedTensor,
+    ) -> String {
         let scales: Vec<f32> = weight.scales.iter().map(|scale| (scale * input.scale).max(f32::MIN_POSITIVE)).collect();
         // A float to integer cast saturates.
         let values = bias.iter().zip(&scales);

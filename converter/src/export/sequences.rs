@@ -2,7 +2,7 @@
 
 use super::proto::{float, int, ints};
 use super::qdq::Int8Layer;
-use super::writer::{OnnxWriter, Site, WriteError, int8_part};
+use super::writer::{GraphWriteError, OnnxWriter, Site, int8_part};
 use causalclipseg::graph::{NORM_EPSILON, Shape};
 use causalclipseg::onnx::WeightPart;
 use ndarray::{Axis, Slice};
@@ -12,7 +12,7 @@ use std::ops::Range;
 const MASKED: f32 = -1e9;
 
 impl OnnxWriter<'_> {
-    pub(super) fn grid_to_sequence(&mut self, site: &Site) -> Result<(), WriteError> {
+    pub(super) fn grid_to_sequence(&mut self, site: &Site) -> Result<(), GraphWriteError> {
         let [channels, height, width] = site.map(0)?;
         let shape = self.integers(site.part("shape"), &[1, channels as i64, (height * width) as i64]);
         let pixels = self.step(site, "pixels", "Reshape", &[&site.inputs[0], &shape], vec![]);
@@ -20,7 +20,7 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    pub(super) fn sequence_to_grid(&mut self, site: &Site, height: usize, width: usize) -> Result<(), WriteError> {
+    pub(super) fn sequence_to_grid(&mut self, site: &Site, height: usize, width: usize) -> Result<(), GraphWriteError> {
         let [Shape::Sequence { width: channels, .. }] = site.shapes[..] else {
             return Err(site.refuse("it needs a sequence"));
         };
@@ -37,7 +37,7 @@ impl OnnxWriter<'_> {
         table: &str,
         rows: usize,
         skip: usize,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), GraphWriteError> {
         let positions = match site.shapes[..] {
             // A prompt may be shorter than the table, but the padded one never is.
             [Shape::Sequence { length, .. }] => self.weight_rows(site, table, skip..skip + self.rows(site, length)?)?,
@@ -55,13 +55,13 @@ impl OnnxWriter<'_> {
         weight: &str,
         bias: Option<&str>,
         rows: Range<usize>,
-    ) -> Result<(), WriteError> {
+    ) -> Result<(), GraphWriteError> {
         let x = &site.inputs[0];
-        let (integers, grid) = (self.quantised.get(weight), site.grids.first().copied().flatten());
-        if let (Some(tensor), Some(grid), [Shape::Sequence { length: Some(length), width }]) =
-            (integers, grid, &site.shapes[..])
+        let (integers, quantisation) = (self.quantised.get(weight), site.quantisations.first().copied().flatten());
+        if let (Some(tensor), Some(quantisation), [Shape::Sequence { length: Some(length), width }]) =
+            (integers, quantisation, &site.shapes[..])
         {
-            let layer = Int8Layer { weight, tensor, bias, rows, grid };
+            let layer = Int8Layer { weight, tensor, bias, rows, quantisation };
             return self.int8_linear(site, &layer, [*length, *width]);
         }
         let bias = bias.map(|bias| self.weight_rows(site, bias, rows.clone())).transpose()?;
@@ -82,13 +82,13 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    pub(super) fn project(&mut self, site: &Site, matrix: &str) -> Result<(), WriteError> {
+    pub(super) fn project(&mut self, site: &Site, matrix: &str) -> Result<(), GraphWriteError> {
         let matrix = self.weight(site, matrix)?;
         self.finish(site, "MatMul", &[&site.inputs[0], &matrix], vec![]);
         Ok(())
     }
 
-    pub(super) fn layer_norm(&mut self, site: &Site, prefix: &str) -> Result<(), WriteError> {
+    pub(super) fn layer_norm(&mut self, site: &Site, prefix: &str) -> Result<(), GraphWriteError> {
         let weight = self.weight(site, &format!("{prefix}.weight"))?;
         let bias = self.weight(site, &format!("{prefix}.bias"))?;
         let attributes = vec![int("axis", -1), float("epsilon", NORM_EPSILON)];
@@ -103,7 +103,7 @@ impl OnnxWriter<'_> {
         self.finish(site, "Mul", &[&site.inputs[0], &gate], vec![]);
     }
 
-    pub(super) fn attention(&mut self, site: &Site, heads: usize, causal: bool) -> Result<(), WriteError> {
+    pub(super) fn attention(&mut self, site: &Site, heads: usize, causal: bool) -> Result<(), GraphWriteError> {
         let [Shape::Sequence { length, width }, ..] = site.shapes[..] else {
             return Err(site.refuse("it needs sequences"));
         };
@@ -133,7 +133,7 @@ impl OnnxWriter<'_> {
         Ok(())
     }
 
-    pub(super) fn embed(&mut self, site: &Site, table: &str) -> Result<(), WriteError> {
+    pub(super) fn embed(&mut self, site: &Site, table: &str) -> Result<(), GraphWriteError> {
         if let Some(tensor) = self.quantised.get(table) {
             self.int8_embed(site, table, tensor);
             return Ok(());
@@ -151,7 +151,12 @@ impl OnnxWriter<'_> {
     }
 
     /// Rows of a weight, under its own name where they are all of it.
-    pub(super) fn weight_rows(&mut self, site: &Site, weight: &str, rows: Range<usize>) -> Result<String, WriteError> {
+    pub(super) fn weight_rows(
+        &mut self,
+        site: &Site,
+        weight: &str,
+        rows: Range<usize>,
+    ) -> Result<String, GraphWriteError> {
         let value = self.values(site, weight)?;
         let length = value.shape().first().copied().unwrap_or(0);
         if rows == (0..length) {
@@ -173,7 +178,7 @@ impl OnnxWriter<'_> {
     }
 
     /// Rows of a matrix as columns.
-    fn transposed_rows(&mut self, site: &Site, weight: &str, rows: Range<usize>) -> Result<String, WriteError> {
+    fn transposed_rows(&mut self, site: &Site, weight: &str, rows: Range<usize>) -> Result<String, GraphWriteError> {
         let value = self.values(site, weight)?;
         let part = value.slice_axis(Axis(0), Slice::from(rows.clone())).reversed_axes();
         let (dims, values) = (part.shape().to_vec(), part.iter().copied().collect());

@@ -5,7 +5,7 @@
 
 use super::proto::{self, Axis, float_tensor, int_tensor, value_info};
 use crate::quantize::QuantisedTensor;
-use causalclipseg::graph::{Graph, Grid, Node, NodeId, Op, Shape, Weights};
+use causalclipseg::graph::{Graph, Node, NodeId, Op, ScaleZeroPoint, Shape, Weights};
 use causalclipseg::onnx::WeightPart;
 use ndarray::ArrayD;
 use std::collections::{BTreeMap, HashSet};
@@ -13,7 +13,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorPr
 
 /// Why a graph cannot be written.
 #[derive(Debug, thiserror::Error, PartialEq)]
-pub enum WriteError {
+pub enum GraphWriteError {
     #[error("node `{node}` reads the weight `{weight}`, which the checkpoint lacks")]
     NoWeight { node: String, weight: String },
     #[error("node `{node}` reads the weight `{weight}` in the shape {found:?}, not {expected:?}")]
@@ -44,7 +44,7 @@ pub fn write_model(
     quantised: &BTreeMap<String, QuantisedTensor>,
     tensor_names: &BTreeMap<NodeId, String>,
     properties: &BTreeMap<String, String>,
-) -> Result<Written, WriteError> {
+) -> Result<Written, GraphWriteError> {
     check(graph, weights)?;
     let name_of = |id: NodeId| tensor_names.get(&id).unwrap_or(&graph.node(id).name).clone();
     let mut writer = OnnxWriter {
@@ -98,18 +98,18 @@ pub fn write_model(
 }
 
 /// Refuses graphs that violate what the lowerings assume: shapes that fit each other, and every weight in its shape.
-fn check(graph: &Graph, weights: &Weights) -> Result<(), WriteError> {
+fn check(graph: &Graph, weights: &Weights) -> Result<(), GraphWriteError> {
     if let Some(output) = graph.outputs.iter().find(|output| output.0 >= graph.nodes.len()) {
-        return Err(WriteError::NoNode(output.0));
+        return Err(GraphWriteError::NoNode(output.0));
     }
     for (index, node) in graph.nodes.iter().enumerate() {
         if node.op == Op::Input {
             continue;
         }
         if let Some(late) = node.inputs.iter().find(|input| input.0 >= index) {
-            return Err(WriteError::NoNode(late.0));
+            return Err(GraphWriteError::NoNode(late.0));
         }
-        let refuse = |reason| WriteError::Inputs { node: node.name.clone(), reason };
+        let refuse = |reason| GraphWriteError::Inputs { node: node.name.clone(), reason };
         let inputs: Vec<Shape> = node.inputs.iter().map(|input| graph.node(*input).shape).collect();
         if node.op.infer(&inputs).map_err(refuse)? != node.shape {
             return Err(refuse("they yield another shape than the graph says".to_string()));
@@ -117,9 +117,9 @@ fn check(graph: &Graph, weights: &Weights) -> Result<(), WriteError> {
         for parameter in node.op.parameters(&inputs) {
             let (node, weight) = (node.name.clone(), parameter.name);
             match weights.get(&weight).map(|value| value.shape()) {
-                None => return Err(WriteError::NoWeight { node, weight }),
+                None => return Err(GraphWriteError::NoWeight { node, weight }),
                 Some(found) if found != parameter.shape => {
-                    return Err(WriteError::WeightShape {
+                    return Err(GraphWriteError::WeightShape {
                         node,
                         weight,
                         found: found.to_vec(),
@@ -152,7 +152,7 @@ pub(super) struct Site<'g> {
     pub inputs: Vec<String>,
     pub shapes: Vec<Shape>,
     /// The scales and zero points that they were rounded to.
-    pub grids: Vec<Option<Grid>>,
+    pub quantisations: Vec<Option<ScaleZeroPoint>>,
     /// The tensor that it yields.
     output: String,
 }
@@ -164,12 +164,12 @@ impl Site<'_> {
     }
 
     /// An error about this node.
-    pub fn refuse(&self, reason: &str) -> WriteError {
-        WriteError::Inputs { node: self.node.name.clone(), reason: reason.to_string() }
+    pub fn refuse(&self, reason: &str) -> GraphWriteError {
+        GraphWriteError::Inputs { node: self.node.name.clone(), reason: reason.to_string() }
     }
 
     /// Channels, height and width of the input `index`, which is a map.
-    pub fn map(&self, index: usize) -> Result<[usize; 3], WriteError> {
+    pub fn map(&self, index: usize) -> Result<[usize; 3], GraphWriteError> {
         match self.shapes.get(index) {
             Some(Shape::Map { channels, height, width }) => Ok([*channels, *height, *width]),
             _ => Err(self.refuse("it needs a map")),
@@ -198,13 +198,13 @@ pub(super) struct OnnxWriter<'w> {
 }
 
 impl OnnxWriter<'_> {
-    fn lower(&mut self, graph: &Graph, id: NodeId) -> Result<(), WriteError> {
+    fn lower(&mut self, graph: &Graph, id: NodeId) -> Result<(), GraphWriteError> {
         let node = graph.node(id);
         let site = Site {
             node,
             inputs: node.inputs.iter().map(|input| self.tensors[input.0].clone()).collect(),
             shapes: node.inputs.iter().map(|input| graph.node(*input).shape).collect(),
-            grids: node.inputs.iter().map(|input| graph.node(*input).quantisation).collect(),
+            quantisations: node.inputs.iter().map(|input| graph.node(*input).quantisation).collect(),
             output: match node.quantisation {
                 Some(_) => format!("{}/value", node.name),
                 None => self.tensors[id.0].clone(),
@@ -242,8 +242,8 @@ impl OnnxWriter<'_> {
             Op::AddMap { map } => self.add_map(&site, map)?,
             Op::BlendTaps { scale, bias } => self.blend_taps(&site, *scale, bias.as_deref())?,
         }
-        if let Some(grid) = node.quantisation {
-            self.round(&node.name, &site.output, grid, self.tensors[id.0].clone());
+        if let Some(quantisation) = node.quantisation {
+            self.round(&node.name, &site.output, quantisation, self.tensors[id.0].clone());
         }
         Ok(())
     }
@@ -251,10 +251,10 @@ impl OnnxWriter<'_> {
     /// Rounds a value from outside for its readers.
     fn round_input(&mut self, graph: &Graph, id: NodeId) {
         let node = graph.node(id);
-        if let Some(grid) = node.quantisation {
+        if let Some(quantisation) = node.quantisation {
             let rounded = format!("{}/rounded", node.name);
             let given = std::mem::replace(&mut self.tensors[id.0], rounded.clone());
-            self.round(&node.name, &given, grid, rounded);
+            self.round(&node.name, &given, quantisation, rounded);
         }
     }
 
@@ -315,13 +315,13 @@ impl OnnxWriter<'_> {
     }
 
     /// A weight of the checkpoint.
-    pub fn values(&self, site: &Site, weight: &str) -> Result<&ArrayD<f32>, WriteError> {
-        let missing = || WriteError::NoWeight { node: site.node.name.clone(), weight: weight.to_string() };
+    pub fn values(&self, site: &Site, weight: &str) -> Result<&ArrayD<f32>, GraphWriteError> {
+        let missing = || GraphWriteError::NoWeight { node: site.node.name.clone(), weight: weight.to_string() };
         self.weights.get(weight).ok_or_else(missing)
     }
 
     /// Puts a weight into the file under its own name, once however many nodes read it, and returns the name.
-    pub fn weight(&mut self, site: &Site, weight: &str) -> Result<String, WriteError> {
+    pub fn weight(&mut self, site: &Site, weight: &str) -> Result<String, GraphWriteError> {
         if let Some(tensor) = self.quantised.get(weight) {
             self.note(weight, int8_part(weight, 0, tensor.scales.len()));
             return Ok(self.int8_weight(weight, tensor));
@@ -385,12 +385,12 @@ impl OnnxWriter<'_> {
     }
 
     /// The number of rows of a sequence: of the map's pixels, or of the padded prompt.
-    pub fn rows(&self, site: &Site, length: Option<usize>) -> Result<usize, WriteError> {
+    pub fn rows(&self, site: &Site, length: Option<usize>) -> Result<usize, GraphWriteError> {
         length.or(self.context).ok_or_else(|| site.refuse("the graph does not say how many tokens it reads"))
     }
 
     /// Type and axes of an input or output.
-    fn external_axes(&self, node: &Node, for_prompts: bool) -> Result<(DataType, Vec<Axis>), WriteError> {
+    fn external_axes(&self, node: &Node, for_prompts: bool) -> Result<(DataType, Vec<Axis>), GraphWriteError> {
         use Axis::Fixed;
         let batch = if for_prompts { Axis::Prompts } else { Fixed(1) };
         let (data_type, axes) = match node.shape {
@@ -398,7 +398,7 @@ impl OnnxWriter<'_> {
                 (DataType::Float, vec![batch, Fixed(channels), Fixed(height), Fixed(width)])
             }
             Shape::Sequence { length, width } => {
-                let rows = length.or(self.context).ok_or_else(|| WriteError::Inputs {
+                let rows = length.or(self.context).ok_or_else(|| GraphWriteError::Inputs {
                     node: node.name.clone(),
                     reason: "the graph does not say how many tokens it has".to_string(),
                 })?;

@@ -10,7 +10,7 @@ const LARGEST_LOGIT: f32 = 20.0;
 
 /// Why masks cannot be held fixed.
 #[derive(Debug, thiserror::Error)]
-pub enum MaskError {
+pub enum HeldMaskError {
     /// The network's description is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -36,8 +36,8 @@ impl MeanMasks {
     /// No images yet.
     ///
     /// # Errors
-    /// The network has no maskers ([`MaskError::NoMasks`]).
-    pub fn new(architecture: &Architecture, weights: &Weights) -> Result<Self, MaskError> {
+    /// The network has no maskers ([`HeldMaskError::NoMasks`]).
+    pub fn new(architecture: &Architecture, weights: &Weights) -> Result<Self, HeldMaskError> {
         let graph = architecture.describe()?;
         let [a, b, c] = masks(&graph)?;
         let part = graph.subgraph(&[graph.find(stage::IMAGE)?], &[a, b, c])?;
@@ -49,7 +49,7 @@ impl MeanMasks {
     }
 
     /// Adds an image in the network's form: 3 x size x size, normalised.
-    pub fn add(&mut self, image: &ArrayD<f32>) -> Result<(), MaskError> {
+    pub fn add(&mut self, image: &ArrayD<f32>) -> Result<(), HeldMaskError> {
         let found = self.plan.run(&[InputValue::Array(image)])?;
         for (sum, mask) in self.sums.iter_mut().zip(&found) {
             *sum += &mask.mapv(f64::from);
@@ -62,10 +62,10 @@ impl MeanMasks {
     /// its norm. Returns its graph and weights.
     ///
     /// # Errors
-    /// No image was added ([`MaskError::NoImages`]).
-    pub fn hold(self, architecture: &Architecture, mut weights: Weights) -> Result<(Graph, Weights), MaskError> {
+    /// No image was added ([`HeldMaskError::NoImages`]).
+    pub fn hold(self, architecture: &Architecture, mut weights: Weights) -> Result<(Graph, Weights), HeldMaskError> {
         if self.images == 0 {
-            return Err(MaskError::NoImages);
+            return Err(HeldMaskError::NoImages);
         }
         let mut graph = architecture.describe()?;
         for ((mask, name), sum) in masks(&graph)?.into_iter().zip(stage::MASKS).zip(self.sums) {
@@ -92,7 +92,7 @@ fn logit(mean: f64) -> f32 {
 
 /// Sets every mask to one for all images: the norm before each sigmoid gets slope zero and a shift at which a sigmoid
 /// rounds to one.
-pub(crate) fn open_masks(architecture: &Architecture, weights: &mut Weights) -> Result<(), MaskError> {
+pub(crate) fn open_masks(architecture: &Architecture, weights: &mut Weights) -> Result<(), HeldMaskError> {
     let graph = architecture.describe()?;
     for mask in masks(&graph)? {
         let (_, Node { op: Op::BatchNorm { prefix }, .. }) = last_norm(&graph, mask)? else { continue };
@@ -105,14 +105,14 @@ pub(crate) fn open_masks(architecture: &Architecture, weights: &mut Weights) -> 
     Ok(())
 }
 
-fn masks(graph: &Graph) -> Result<[NodeId; 3], MaskError> {
-    let [a, b, c] = stage::MASKS.map(|name| graph.find(name).map_err(|_| MaskError::NoMasks));
+fn masks(graph: &Graph) -> Result<[NodeId; 3], HeldMaskError> {
+    let [a, b, c] = stage::MASKS.map(|name| graph.find(name).map_err(|_| HeldMaskError::NoMasks));
     Ok([a?, b?, c?])
 }
 
 /// The norm before a mask's sigmoid.
-fn last_norm(graph: &Graph, mask: NodeId) -> Result<(NodeId, Node), MaskError> {
-    let norm = *graph.node(mask).inputs.first().ok_or(MaskError::NoMasks)?;
+fn last_norm(graph: &Graph, mask: NodeId) -> Result<(NodeId, Node), HeldMaskError> {
+    let norm = *graph.node(mask).inputs.first().ok_or(HeldMaskError::NoMasks)?;
     Ok((norm, graph.node(norm).clone()))
 }
 
@@ -204,6 +204,6 @@ mod tests {
         let mut weights = open.weights.clone();
         assert!(open_masks(&open.architecture, &mut weights).is_err());
         let means = MeanMasks::new(&Architecture::mini(), &mini().weights).unwrap();
-        assert!(matches!(means.hold(&Architecture::mini(), mini().weights), Err(MaskError::NoImages)));
+        assert!(matches!(means.hold(&Architecture::mini(), mini().weights), Err(HeldMaskError::NoImages)));
     }
 }

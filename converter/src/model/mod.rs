@@ -14,5 +14,5 @@ pub(crate) use form::FORM_KEY;
 pub use form::Form;
 pub use heads::scale_new_heads;
 pub(crate) use masks::open_masks;
-pub use masks::{MaskError, MeanMasks};
+pub use masks::{HeldMaskError, MeanMasks};
 pub use positions::resize_positions;

@@ -134,8 +134,8 @@ fn write_phantom(folder: &Path, split: Split, index: usize, options: &WriteOptio
     let image = format!("phantom_{index:05}.png");
     save("img", &image, &|pixel| phantom.pixels[pixel])?;
     let mut rows = Vec::new();
-    let asked = if split == Split::Train { phantom.requests.len() } else { 1 };
-    for (number, request) in phantom.requests.iter().take(asked).enumerate() {
+    let prompted = if split == Split::Train { phantom.requests.len() } else { 1 };
+    for (number, request) in phantom.requests.iter().take(prompted).enumerate() {
         let mask = if number == 0 { image.clone() } else { format!("phantom_{index:05}_{}.png", number + 1) };
         let lesion = phantom.mask(request.lesion).lesion;
         save("label", &mask, &|pixel| if lesion[pixel] { 255 } else { 0 })?;
@@ -196,13 +196,13 @@ mod tests {
         let mut samples = train.iter().chain(&val);
         for index in 0..5 {
             let phantom = Phantom::generate(9, index, OPTIONS.size);
-            let asked = if index < 3 { phantom.requests.len() } else { 1 };
-            for request in &phantom.requests[..asked] {
+            let prompted = if index < 3 { phantom.requests.len() } else { 1 };
+            for request in &phantom.requests[..prompted] {
                 let sample = samples.next().unwrap();
                 assert_eq!(sample.prompts, [request.prompt.as_str()]);
                 let size = load_image(&sample.image).unwrap().size();
                 assert_eq!(load_masks(sample, size).unwrap(), phantom.mask(request.lesion));
-                assert_eq!(sample.other_masks.len(), asked - 1);
+                assert_eq!(sample.other_masks.len(), prompted - 1);
                 assert!(!sample.other_masks.contains(&sample.masks[0]));
             }
         }

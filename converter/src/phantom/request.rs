@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn prompts_fit_their_lesion_alone() {
         let (mut by_place, mut by_size, mut by_echo, mut requests) = (0, 0, 0, 0);
-        let mut asked = std::collections::HashSet::new();
+        let mut prompted = std::collections::HashSet::new();
         for index in 0..150 {
             let phantom = Phantom::generate(11, index, Some((128, 96)));
             assert!(is_possible(&phantom.lesions, (phantom.width, phantom.height)));
@@ -131,11 +131,11 @@ mod tests {
                     assert_eq!(target.echogenicity, Echogenicity::Hyperechoic, "{lower}");
                     assert!(others.iter().all(|other| other.echogenicity != Echogenicity::Hyperechoic), "{lower}");
                 }
-                asked.insert((index, request.lesion));
+                prompted.insert((index, request.lesion));
             }
             requests += phantom.requests.len();
         }
-        assert_eq!(asked.len(), requests, "no lesion is requested twice");
+        assert_eq!(prompted.len(), requests, "no lesion is requested twice");
         assert!(requests > 200, "{requests}");
         assert!(by_place > 5 && by_size > 5 && by_echo > 5, "{by_place} {by_size} {by_echo}");
     }

@@ -6,17 +6,17 @@ use super::inputs::CalibrationSet;
 use super::observe::{Observation, image_input};
 use super::observer::Observer;
 use super::{Rounding, roundings};
-use causalclipseg::graph::{Graph, Grid, NodeId, Op, Weights};
+use causalclipseg::graph::{Graph, NodeId, Op, ScaleZeroPoint, Weights};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
 
 /// The scale and zero point of values in 0 to 1: steps of 1/255.
-const UNIT_GRID: Grid = Grid { scale: 1.0 / 255.0, zero_point: 0 };
+const UNIT_GRID: ScaleZeroPoint = ScaleZeroPoint { scale: 1.0 / 255.0, zero_point: 0 };
 
 /// Every observer's scale and zero point for one value, and their errors on images that they had not seen.
 #[derive(Clone, Debug)]
 pub struct Candidates {
-    pub grids: [Grid; 4],
+    pub quantisations: [ScaleZeroPoint; 4],
     /// Sums of squared errors.
     errors: [f64; 4],
     /// The sum of squares of the values themselves.
@@ -24,7 +24,7 @@ pub struct Candidates {
 }
 
 /// The candidates of all values with a separate scale and zero point.
-pub struct Calibration {
+pub struct RangeCalibration {
     roundings: Vec<Rounding>,
     candidates: BTreeMap<NodeId, Candidates>,
 }
@@ -38,7 +38,7 @@ pub enum Policy {
     LeastError,
 }
 
-impl Calibration {
+impl RangeCalibration {
     /// Collects all nodes' values on `calibration`, and measures the candidates on `held_out`.
     pub fn gather(
         graph: &Graph,
@@ -64,8 +64,8 @@ impl Calibration {
             let unsigned = roundings[id.0] == Rounding::Own { unsigned: true };
             let empty = Histogram::default();
             let histogram = histograms.get(id).unwrap_or(&empty);
-            let grids = Observer::ALL.map(|observer| observer.grid(histogram, unsigned));
-            (*id, Candidates { grids, errors: [0.0; 4], power: 0.0 })
+            let quantisations = Observer::ALL.map(|observer| observer.quantisation(histogram, unsigned));
+            (*id, Candidates { quantisations, errors: [0.0; 4], power: 0.0 })
         };
         let mut candidates: BTreeMap<NodeId, Candidates> =
             observed.iter().chain([&image]).filter(|id| is_observed(&roundings, **id)).map(candidates_of).collect();
@@ -83,19 +83,20 @@ impl Calibration {
     }
 
     /// Every node's scale and zero point under a policy.
-    pub fn grids(&self, policy: Policy) -> Vec<Option<Grid>> {
-        let of = |id: NodeId| self.candidates.get(&id).map(|candidates| candidates.grids[candidates.choice(policy)]);
-        let mut grids: Vec<Option<Grid>> = Vec::with_capacity(self.roundings.len());
+    pub fn quantisations(&self, policy: Policy) -> Vec<Option<ScaleZeroPoint>> {
+        let of =
+            |id: NodeId| self.candidates.get(&id).map(|candidates| candidates.quantisations[candidates.choice(policy)]);
+        let mut quantisations: Vec<Option<ScaleZeroPoint>> = Vec::with_capacity(self.roundings.len());
         for (index, rounding) in self.roundings.iter().enumerate() {
-            grids.push(match rounding {
+            quantisations.push(match rounding {
                 Rounding::F32 => None,
                 Rounding::Unit => Some(UNIT_GRID),
                 Rounding::Own { .. } => of(NodeId(index)),
                 Rounding::Joined(joint) => of(*joint),
-                Rounding::SameAs(source) => grids.get(source.0).copied().flatten(),
+                Rounding::SameAs(source) => quantisations.get(source.0).copied().flatten(),
             });
         }
-        grids
+        quantisations
     }
 
     /// The number of values for which each observer was best.
@@ -114,8 +115,8 @@ impl Candidates {
         for &value in sample(values) {
             let reference = seen(value);
             self.power += f64::from(reference).powi(2);
-            for (error, grid) in self.errors.iter_mut().zip(self.grids) {
-                *error += f64::from(reference - seen(grid.round(value))).powi(2);
+            for (error, quantisation) in self.errors.iter_mut().zip(self.quantisations) {
+                *error += f64::from(reference - seen(quantisation.round(value))).powi(2);
             }
         }
     }

@@ -5,8 +5,8 @@
 //! 2. Channels between convolutions are equalised ([`equalise`]).
 //! 3. Every value is observed on calibration images and prompts; four observers propose a scale and zero point, and the
 //!    one with the least error on held-out images is used.
-//! 4. Weights are rounded, with a scale for each output ([`QuantisedTensor`]), and biases compensate the shift of the
-//!    means.
+//! 4. Weights are rounded, with a scale for each output ([`QuantisedTensor`]), so that AVX2's 16-bit sums hold them in all layers
+//!    where that costs no accuracy ([`PairLimit`]), and biases compensate the shift of the means.
 //! 5. A scan keeps single layers in f32, one by one, and reports what that gains. Where masks would not agree well
 //!    enough, the few worst layers stay f32.
 //!
@@ -23,6 +23,7 @@ mod measure;
 mod network;
 mod observe;
 mod observer;
+mod pairs;
 mod report;
 mod sensitivity;
 mod weights;
@@ -35,6 +36,7 @@ pub use equalisation::equalise;
 pub use inputs::{CalibrationItem, CalibrationReader, CalibrationSet};
 pub use measure::{Deviation, logits};
 pub use observer::Observer;
+pub use pairs::PairLimit;
 pub use report::{LOW_SQNR_DB, LayerReport, Report, Sensitivity, Trial};
 use weights::{Integers, quantise_weights};
 pub use weights::{QuantisedTensor, WeightBits};
@@ -43,10 +45,10 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::DataError;
 use crate::model::Form;
 use bias_correction::correct_biases;
-use calibration::Calibration;
+use calibration::RangeCalibration;
 use causalclipseg::engine::EngineError;
 use causalclipseg::frame::FrameError;
-use causalclipseg::graph::{Graph, GraphError, Grid, Weights};
+use causalclipseg::graph::{Graph, GraphError, ScaleZeroPoint, Weights};
 use causalclipseg::io::{ReadError, WriteError};
 use causalclipseg::lower::{self, LowerError};
 use causalclipseg::mask::MaskError;
@@ -55,6 +57,7 @@ use ndarray::Array2;
 pub(crate) use network::layer_weight;
 use network::{QuantisedNetwork, Wide, wide_layer};
 use sensitivity::{Scan, layer_reports, layer_sqnr};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -119,7 +122,10 @@ pub struct QuantiseOptions {
     /// The form to quantise. Bundles have the rewritten network. Of the published one, for other engines, only the
     /// causal head is kept.
     pub form: Form,
+    /// [`WeightBits::Seven`] or [`WeightBits::Eight`].
     pub weight_bits: WeightBits,
+    /// Of weights of eight bits.
+    pub pairs: PairLimit,
     /// The number of the worst layers that the scan tries.
     pub scan: usize,
     /// The most layers that may stay f32.
@@ -131,7 +137,25 @@ pub struct QuantiseOptions {
 
 impl Default for QuantiseOptions {
     fn default() -> Self {
-        Self { form: Form::Rewritten, weight_bits: WeightBits::Eight, scan: 12, most_wide: 4, thorough: true }
+        Self {
+            form: Form::Rewritten,
+            weight_bits: WeightBits::Eight,
+            pairs: PairLimit::Auto,
+            scan: 12,
+            most_wide: 4,
+            thorough: true,
+        }
+    }
+}
+
+impl QuantiseOptions {
+    /// The integers to begin with.
+    fn bits(&self) -> WeightBits {
+        match (self.weight_bits, self.pairs) {
+            (WeightBits::Seven, _) => WeightBits::Seven,
+            (_, PairLimit::Never) => WeightBits::Eight,
+            _ => WeightBits::EightInPairs,
+        }
     }
 }
 
@@ -171,29 +195,36 @@ pub fn quantise(
     let (kept, held_out) = set.split();
     let (few, judges) = (kept.spread(FEW), held_out.spread(JUDGES));
     let expected = logits(&graph, &weights, &judges)?;
-    let integers = quantise_weights(&graph, &weights, options.weight_bits);
+    let integers = quantise_weights(&graph, &weights, options.bits());
     let mut work = Work { graph, weights, integers, options, few, judges, expected, trials: Vec::new() };
 
     on_step("equalising channels");
     let equalised_pairs = if options.thorough { work.equalise()? } else { 0 };
     let mut runs = 0;
-    let calibration = Calibration::gather(&work.graph, &work.weights, &kept, &held_out, || {
+    let calibration = RangeCalibration::gather(&work.graph, &work.weights, &kept, &held_out, || {
         runs += 1;
         on_step(&format!("observing values, run {runs}"));
     })?;
-    let (mut policy, mut grids) = (Policy::LeastError, calibration.grids(Policy::LeastError));
+    let (mut policy, mut quantisations) = (Policy::LeastError, calibration.quantisations(Policy::LeastError));
     let (mut bias_correction, mut wide) = (false, Wide::default());
+    let mut unlimited = BTreeSet::new();
     if options.thorough {
         on_step("choosing observers");
-        (policy, grids) = work.choose_policy(&calibration)?;
+        (policy, quantisations) = work.choose_policy(&calibration)?;
+        if options.pairs == PairLimit::Auto && options.bits() == WeightBits::EightInPairs {
+            on_step("limiting neighbouring weights");
+            unlimited = work.release_pairs(&quantisations)?;
+        }
         on_step("correcting biases");
-        bias_correction = work.correct_biases(&grids)?;
-        wide = work.prompt_layers(&grids)?;
+        bias_correction = work.correct_biases(&quantisations)?;
+        wide = work.prompt_layers(&quantisations)?;
     }
-    let network = work.network(&grids, &wide);
+    let network = work.network(&quantisations, &wide);
     let scanned = match options.scan {
         0 => Vec::new(),
-        count => work.scan(&network, &grids, &wide, count, |layer| on_step(&format!("trying {layer} in f32")))?,
+        count => {
+            work.scan(&network, &quantisations, &wide, count, |layer| on_step(&format!("trying {layer} in f32")))?
+        }
     };
     let mut deviation = work.deviation(&network)?;
     let mut names: Vec<String> = Vec::new();
@@ -203,13 +234,13 @@ pub fn quantise(
             break;
         }
         let wider = wide.with(more);
-        let tried = work.try_out(&format!("{} in f32", sensitivity.layer), &work.network(&grids, &wider))?;
+        let tried = work.try_out(&format!("{} in f32", sensitivity.layer), &work.network(&quantisations, &wider))?;
         if tried.relative_error < deviation.relative_error {
             names.push(sensitivity.layer.clone());
             (wide, deviation) = (wider, tried);
         }
     }
-    let network = work.network(&grids, &wide);
+    let network = work.network(&quantisations, &wide);
     on_step("measuring layers");
     let sqnr = layer_sqnr(&work.graph, &work.weights, &work.stripped(&network), &work.judges.spread(FEW))?;
     let layers = layer_reports(&network, &sqnr);
@@ -224,6 +255,7 @@ pub fn quantise(
     let report = Report {
         form: options.form.name().into(),
         weight_bits: options.weight_bits.count(),
+        unlimited_pairs: (options.bits() == WeightBits::EightInPairs).then(|| unlimited.into_iter().collect()),
         calibration_images: kept.items.len(),
         held_out_images: held_out.items.len(),
         prompts,
@@ -280,8 +312,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn network(&self, grids: &[Option<Grid>], wide: &Wide) -> QuantisedNetwork {
-        QuantisedNetwork::new(&self.graph, &self.weights, &self.integers, grids, wide)
+    fn network(&self, quantisations: &[Option<ScaleZeroPoint>], wide: &Wide) -> QuantisedNetwork {
+        QuantisedNetwork::new(&self.graph, &self.weights, &self.integers, quantisations, wide)
     }
 
     /// The network as engines run it: without rounding inside fused steps.
@@ -308,14 +340,14 @@ impl Work<'_> {
     /// Equalises where that reduces the logits' error, with scales from a few images. Yields the number of pairs.
     fn equalise(&mut self) -> Result<usize, QuantiseError> {
         let rough = |work: &mut Self, name: &str| -> Result<Deviation, QuantiseError> {
-            let calibration = Calibration::gather(&work.graph, &work.weights, &work.few, &work.few, || {})?;
-            let network = work.network(&calibration.grids(Policy::LeastError), &Wide::default());
+            let calibration = RangeCalibration::gather(&work.graph, &work.weights, &work.few, &work.few, || {})?;
+            let network = work.network(&calibration.quantisations(Policy::LeastError), &Wide::default());
             work.try_out(name, &network)
         };
         let before = rough(self, "roughly, as it is")?;
         let untouched = (self.weights.clone(), self.integers.clone());
         let pairs = equalise(&self.graph, &mut self.weights, &self.few)?;
-        self.integers = quantise_weights(&self.graph, &self.weights, self.options.weight_bits);
+        self.integers = quantise_weights(&self.graph, &self.weights, self.options.bits());
         let after = rough(self, "roughly, equalised")?;
         if after.relative_error < before.relative_error {
             return Ok(pairs);
@@ -324,25 +356,28 @@ impl Work<'_> {
         Ok(0)
     }
 
-    fn choose_policy(&mut self, calibration: &Calibration) -> Result<(Policy, Vec<Option<Grid>>), QuantiseError> {
+    fn choose_policy(
+        &mut self,
+        calibration: &RangeCalibration,
+    ) -> Result<(Policy, Vec<Option<ScaleZeroPoint>>), QuantiseError> {
         let policies = [Policy::LeastError].into_iter().chain(Observer::ALL.map(Policy::Only));
-        let mut best: Option<(f64, Policy, Vec<Option<Grid>>)> = None;
+        let mut best: Option<(f64, Policy, Vec<Option<ScaleZeroPoint>>)> = None;
         for policy in policies {
-            let grids = calibration.grids(policy);
-            let network = self.network(&grids, &Wide::default());
+            let quantisations = calibration.quantisations(policy);
+            let network = self.network(&quantisations, &Wide::default());
             let error = self.try_out(&policy_name(policy), &network)?.relative_error;
             if best.as_ref().is_none_or(|(least, ..)| error < *least) {
-                best = Some((error, policy, grids));
+                best = Some((error, policy, quantisations));
             }
         }
-        best.map(|(_, policy, grids)| (policy, grids)).ok_or(QuantiseError::NoImages)
+        best.map(|(_, policy, quantisations)| (policy, quantisations)).ok_or(QuantiseError::NoImages)
     }
 
     /// Keeps the worst layers in f32 one by one.
     fn scan(
         &self,
         network: &QuantisedNetwork,
-        grids: &[Option<Grid>],
+        quantisations: &[Option<ScaleZeroPoint>],
         wide: &Wide,
         count: usize,
         on_try: impl FnMut(&str),
@@ -353,7 +388,7 @@ impl Work<'_> {
         let scan = Scan {
             graph: &self.graph,
             weights: &self.weights,
-            grids,
+            quantisations,
             integers: &self.integers,
             wide,
             set: &set,
@@ -363,8 +398,8 @@ impl Work<'_> {
     }
 
     /// Whether corrected biases reduced the logits' error; otherwise they are unchanged.
-    fn correct_biases(&mut self, grids: &[Option<Grid>]) -> Result<bool, QuantiseError> {
-        let network = self.network(grids, &Wide::default());
+    fn correct_biases(&mut self, quantisations: &[Option<ScaleZeroPoint>]) -> Result<bool, QuantiseError> {
+        let network = self.network(quantisations, &Wide::default());
         let before = self.deviation(&network)?;
         let untouched = self.weights.clone();
         correct_biases(&self.graph, &mut self.weights, &network.quantised, &self.few)?;
@@ -378,7 +413,7 @@ impl Work<'_> {
     }
 
     /// The layers that generate the prompts' kernels, in f32 where that gains much.
-    fn prompt_layers(&mut self, grids: &[Option<Grid>]) -> Result<Wide, QuantiseError> {
+    fn prompt_layers(&mut self, quantisations: &[Option<ScaleZeroPoint>]) -> Result<Wide, QuantiseError> {
         let kernels = self.graph.nodes.iter().filter_map(|node| match node.op {
             causalclipseg::graph::Op::PromptConv { .. } => node.inputs.last().copied(),
             _ => None,
@@ -390,8 +425,8 @@ impl Work<'_> {
             // Both heads read the sentence's state, and nothing else does.
             wide.values.extend(&kernel.inputs);
         }
-        let narrow = self.deviation(&self.network(grids, &Wide::default()))?.relative_error.powi(2);
-        let network = self.network(grids, &wide);
+        let narrow = self.deviation(&self.network(quantisations, &Wide::default()))?.relative_error.powi(2);
+        let network = self.network(quantisations, &wide);
         let tried = self.try_out("prompt kernels in f32", &network)?.relative_error.powi(2);
         Ok(if tried < (1.0 - PROMPT_LAYER_GAIN) * narrow { wide } else { Wide::default() })
     }

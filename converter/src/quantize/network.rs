@@ -1,7 +1,7 @@
 //! A network under quantisation: its graph, its original weights, and the decisions so far.
 
 use super::weights::{Integers, dequantise_weights};
-use causalclipseg::graph::{Graph, Grid, NodeId, Op, Shape, Weights};
+use causalclipseg::graph::{Graph, NodeId, Op, ScaleZeroPoint, Shape, Weights};
 use std::collections::BTreeSet;
 
 /// Weights and values that stay f32 although their placement would have them rounded.
@@ -24,12 +24,18 @@ pub struct QuantisedNetwork {
 
 impl QuantisedNetwork {
     /// Quantises the nodes and replaces weights by integers, except for those in `wide`.
-    pub fn new(graph: &Graph, weights: &Weights, integers: &Integers, grids: &[Option<Grid>], wide: &Wide) -> Self {
+    pub fn new(
+        graph: &Graph,
+        weights: &Weights,
+        integers: &Integers,
+        quantisations: &[Option<ScaleZeroPoint>],
+        wide: &Wide,
+    ) -> Self {
         let mut quantised = integers.clone();
         quantised.retain(|name, _| !wide.weights.contains(name));
         let mut graph = graph.clone();
-        for (index, (node, grid)) in graph.nodes.iter_mut().zip(grids).enumerate() {
-            node.quantisation = grid.filter(|_| !wide.values.contains(&NodeId(index)));
+        for (index, (node, quantisation)) in graph.nodes.iter_mut().zip(quantisations).enumerate() {
+            node.quantisation = quantisation.filter(|_| !wide.values.contains(&NodeId(index)));
         }
         Self { graph, weights: weights.clone(), quantised }
     }
@@ -58,7 +64,11 @@ pub fn unrounded_input(graph: &Graph, is_integer: impl Fn(&str) -> bool) -> Opti
 }
 
 /// The layers and values that can stay f32 one by one, with a name for people.
-pub fn candidates(graph: &Graph, grids: &[Option<Grid>], quantised: &Integers) -> Vec<(String, Wide)> {
+pub fn candidates(
+    graph: &Graph,
+    quantisations: &[Option<ScaleZeroPoint>],
+    quantised: &Integers,
+) -> Vec<(String, Wide)> {
     let mut candidates = Vec::new();
     let mut seen = BTreeSet::new();
     for id in graph.ids() {
@@ -68,7 +78,7 @@ pub fn candidates(graph: &Graph, grids: &[Option<Grid>], quantised: &Integers) -
         {
             candidates.push((node.name.clone(), wide_layer(graph, weight)));
         }
-        if grids[id.0].is_some() && is_free(graph, id) {
+        if quantisations[id.0].is_some() && is_free(graph, id) {
             let wide = Wide { values: BTreeSet::from([id]), ..Wide::default() };
             candidates.push((format!("{} (its value)", node.name), wide));
         }

@@ -1,7 +1,7 @@
 //! Four ways to choose the range of 256 steps.
 
 use super::histogram::Histogram;
-use causalclipseg::graph::Grid;
+use causalclipseg::graph::ScaleZeroPoint;
 use serde::{Deserialize, Serialize};
 
 /// The scale of a tensor without a range, such as one that is always zero: any would do, this one covers 0 to 1.
@@ -43,7 +43,7 @@ impl Observer {
     }
 
     /// The scale and zero point for the observed values; `unsigned` where values are never negative.
-    pub fn grid(self, histogram: &Histogram, unsigned: bool) -> Grid {
+    pub fn quantisation(self, histogram: &Histogram, unsigned: bool) -> ScaleZeroPoint {
         let Some((low, high)) = histogram.range() else { return safe_grid() };
         let (low, high) = (if unsigned { 0.0 } else { low.min(0.0) }, high.max(0.0));
         let (low, high) = match self {
@@ -57,7 +57,7 @@ impl Observer {
 }
 
 /// The scale and zero point for a range that includes zero. An empty range gets a scale that can be divided by.
-pub fn grid_of(low: f32, high: f32) -> Grid {
+pub fn grid_of(low: f32, high: f32) -> ScaleZeroPoint {
     let (low, high) = (low.min(0.0), high.max(0.0));
     // Halves, so that the width of the widest range is finite.
     let scale = (high / 255.0 - low / 255.0).min(f32::MAX / 512.0);
@@ -65,11 +65,11 @@ pub fn grid_of(low: f32, high: f32) -> Grid {
         return safe_grid();
     }
     let zero_point = (-low / scale).round().clamp(0.0, 255.0) as u8;
-    Grid { scale, zero_point }
+    ScaleZeroPoint { scale, zero_point }
 }
 
-fn safe_grid() -> Grid {
-    Grid { scale: SAFE_SCALE, zero_point: 0 }
+fn safe_grid() -> ScaleZeroPoint {
+    ScaleZeroPoint { scale: SAFE_SCALE, zero_point: 0 }
 }
 
 fn percentile(histogram: &Histogram, low: f32, high: f32) -> (f32, f32) {
@@ -121,20 +121,20 @@ fn narrowest(whole: f32, cost: impl Fn(f32) -> f64) -> f32 {
 }
 
 /// Sum over all values counted of the squared rounding error.
-fn squared_error(counts: &[(f32, u64)], grid: Grid) -> f64 {
-    let cost = |&(value, count): &(f32, u64)| f64::from(value - grid.round(value)).powi(2) * count as f64;
+fn squared_error(counts: &[(f32, u64)], quantisation: ScaleZeroPoint) -> f64 {
+    let cost = |&(value, count): &(f32, u64)| f64::from(value - quantisation.round(value)).powi(2) * count as f64;
     counts.iter().map(cost).sum()
 }
 
 /// The divergence of the distribution, clipped to the representable range, from its rounded form.
-fn divergence(counts: &[(f32, u64)], grid: Grid) -> f64 {
-    let (low, high) = grid.range();
+fn divergence(counts: &[(f32, u64)], quantisation: ScaleZeroPoint) -> f64 {
+    let (low, high) = quantisation.range();
     // Each step spreads its mass evenly over the bins that it covers.
     let mut steps = [(0f64, 0f64); 256];
     let mut clipped: Vec<(usize, f64, f64)> = Vec::with_capacity(counts.len());
     for &(value, count) in counts {
-        let step = usize::from(grid.quantise(value));
-        let inside = value >= low - grid.scale / 2.0 && value <= high + grid.scale / 2.0;
+        let step = usize::from(quantisation.quantise(value));
+        let inside = value >= low - quantisation.scale / 2.0 && value <= high + quantisation.scale / 2.0;
         match (inside, clipped.last_mut()) {
             // Values outside are counted in the outermost bin.
             (false, Some((last, mass, _))) if *last == step => *mass += count as f64,
@@ -182,16 +182,19 @@ mod tests {
         let bell: Vec<f32> = (0..60_000).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect();
         let seen = histogram(bell.into_iter().chain([200.0]));
         let inside = |observer: Observer| {
-            let grid = observer.grid(&seen, false);
-            (-20..20).map(|step| step as f32 / 10.0 + 0.013).map(|v| (v - grid.round(v)).abs()).fold(0f32, f32::max)
+            let quantisation = observer.quantisation(&seen, false);
+            (-20..20)
+                .map(|step| step as f32 / 10.0 + 0.013)
+                .map(|v| (v - quantisation.round(v)).abs())
+                .fold(0f32, f32::max)
         };
-        assert_eq!(Observer::MinMax.grid(&seen, false).range().1.round(), 200.0);
+        assert_eq!(Observer::MinMax.quantisation(&seen, false).range().1.round(), 200.0);
         assert!(inside(Observer::MinMax) > 0.2);
         for observer in [Observer::Percentile, Observer::Entropy] {
             assert!(inside(observer) < 0.15, "{observer:?}: {}", inside(observer));
         }
         let errors = Observer::ALL
-            .map(|observer| squared_error(&seen.counts().collect::<Vec<_>>(), observer.grid(&seen, false)));
+            .map(|observer| squared_error(&seen.counts().collect::<Vec<_>>(), observer.quantisation(&seen, false)));
         assert!(errors.iter().all(|error| errors[2] <= *error * 1.001), "{errors:?}");
     }
 
@@ -199,13 +202,13 @@ mod tests {
     fn unsigned_grids_start_at_zero() {
         let seen = histogram((0..1000).map(|index| index as f32 / 100.0));
         for observer in Observer::ALL {
-            let grid = observer.grid(&seen, true);
-            assert_eq!(grid.zero_point, 0);
-            assert!(grid.range().1 > 5.0 && grid.range().1 < 10.01, "{observer:?}: {grid:?}");
+            let quantisation = observer.quantisation(&seen, true);
+            assert_eq!(quantisation.zero_point, 0);
+            assert!(quantisation.range().1 > 5.0 && quantisation.range().1 < 10.01, "{observer:?}: {quantisation:?}");
         }
         let seen = histogram((0..1000).map(|index| index as f32 / 100.0 - 4.0));
-        let grid = Observer::MinMax.grid(&seen, false);
-        assert!((i32::from(grid.zero_point) - 102).abs() <= 1, "{grid:?}");
+        let quantisation = Observer::MinMax.quantisation(&seen, false);
+        assert!((i32::from(quantisation.zero_point) - 102).abs() <= 1, "{quantisation:?}");
     }
 
     /// No values, zeros, a constant, the largest and the smallest numbers: every scale is usable.
@@ -216,14 +219,20 @@ mod tests {
             let seen = histogram(values.iter().copied());
             for observer in Observer::ALL {
                 for unsigned in [false, true] {
-                    let grid = observer.grid(&seen, unsigned);
-                    assert!(grid.scale.is_finite() && grid.scale > 0.0, "{observer:?} of {values:?}: {grid:?}");
-                    assert!(grid.range().0.is_finite() && grid.range().1.is_finite(), "{observer:?} of {values:?}");
+                    let quantisation = observer.quantisation(&seen, unsigned);
+                    assert!(
+                        quantisation.scale.is_finite() && quantisation.scale > 0.0,
+                        "{observer:?} of {values:?}: {quantisation:?}"
+                    );
+                    assert!(
+                        quantisation.range().0.is_finite() && quantisation.range().1.is_finite(),
+                        "{observer:?} of {values:?}"
+                    );
                 }
             }
         }
-        assert_eq!(Observer::Mse.grid(&histogram([0.0; 5].into_iter()), true), safe_grid());
-        let constant = Observer::Mse.grid(&histogram([7.0; 5].into_iter()), true);
+        assert_eq!(Observer::Mse.quantisation(&histogram([0.0; 5].into_iter()), true), safe_grid());
+        let constant = Observer::Mse.quantisation(&histogram([7.0; 5].into_iter()), true);
         assert!((constant.round(7.0) - 7.0).abs() < 0.03);
     }
 }

@@ -13,6 +13,9 @@ pub struct Report {
     /// The form, `published` or `rewritten`.
     pub form: String,
     pub weight_bits: u32,
+    /// The weights whose neighbours are not limited (see [`super::PairLimit`]); absent if none of eight bits are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlimited_pairs: Option<Vec<String>>,
     /// The number of images that scales were chosen on, and of those that choices were measured on.
     pub calibration_images: usize,
     pub held_out_images: usize,

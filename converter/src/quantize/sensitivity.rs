@@ -7,7 +7,7 @@ use super::network::{QuantisedNetwork, Wide, candidates, layer_weight};
 use super::observe::Observation;
 use super::report::{LayerReport, Sensitivity};
 use super::weights::Integers;
-use causalclipseg::graph::{Graph, Grid, NodeId, Weights};
+use causalclipseg::graph::{Graph, NodeId, ScaleZeroPoint, Weights};
 use ndarray::Array2;
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ pub fn layer_sqnr(
 pub struct Scan<'a> {
     pub graph: &'a Graph,
     pub weights: &'a Weights,
-    pub grids: &'a [Option<Grid>],
+    pub quantisations: &'a [Option<ScaleZeroPoint>],
     pub integers: &'a Integers,
     pub wide: &'a Wide,
     pub set: &'a CalibrationSet,
@@ -70,7 +70,8 @@ pub struct Scan<'a> {
 impl Scan<'_> {
     /// The deviation with the current f32 layers, and more.
     pub fn deviation(&self, more: &Wide) -> Result<Deviation, QuantiseError> {
-        let network = QuantisedNetwork::new(self.graph, self.weights, self.integers, self.grids, &self.wide.with(more));
+        let network =
+            QuantisedNetwork::new(self.graph, self.weights, self.integers, self.quantisations, &self.wide.with(more));
         let stripped = super::strip_fused(&network.graph);
         Ok(Deviation::between(&logits(&stripped, &network.computed_weights(), self.set)?, self.expected))
     }
@@ -91,7 +92,7 @@ impl Scan<'_> {
         // Layers that the causal head does not read cannot change its logits.
         let read = self.graph.with_heads(false)?;
         let is_read = |name: &str| read.nodes.iter().any(|node| name.split(' ').next() == Some(node.name.as_str()));
-        let mut all = candidates(self.graph, self.grids, &network.quantised);
+        let mut all = candidates(self.graph, self.quantisations, &network.quantised);
         all.retain(|(name, _)| is_read(name));
         all.sort_by(|a, b| of_name(&a.0).total_cmp(&of_name(&b.0)));
         all.truncate(count);

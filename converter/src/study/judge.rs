@@ -19,14 +19,14 @@ use std::sync::Arc;
 const IMAGES_OF_A_MEAN: usize = 64;
 
 /// The masks that a network runs with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskUse {
-    /// As trained.
+    /// As trained
     Learned,
-    /// All ones.
+    /// All ones: no feature is set aside
     Open,
-    /// Their mean over images of the training split.
+    /// Each mask's mean over images of the training split: the features set aside do not depend on the image
     Mean,
 }
 

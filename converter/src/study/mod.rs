@@ -20,7 +20,7 @@ use crate::checkpoint::CheckpointError;
 use crate::confound::ConfoundError;
 use crate::data::DataError;
 use crate::evaluate::EvaluateError;
-use crate::model::MaskError;
+use crate::model::HeldMaskError;
 use crate::pack::PackError;
 use crate::quantize::QuantiseError;
 use crate::train::{ConfigError, TrainError};
@@ -56,7 +56,7 @@ pub enum StudyError {
     #[error(transparent)]
     Graph(#[from] GraphError),
     #[error(transparent)]
-    Masks(#[from] MaskError),
+    Masks(#[from] HeldMaskError),
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
     #[error(transparent)]

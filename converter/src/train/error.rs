@@ -4,7 +4,7 @@ use super::config::ConfigError;
 use super::device::BackendError;
 use super::source::SourceError;
 use crate::checkpoint::CheckpointError;
-use crate::model::{ArchitectureError, MaskError};
+use crate::model::{ArchitectureError, HeldMaskError};
 use causalclipseg::graph::GraphError;
 use causalclipseg::io::WriteError;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub enum TrainError {
     )]
     NoMasks,
     #[error(transparent)]
-    Masks(#[from] MaskError),
+    Masks(#[from] HeldMaskError),
     #[error(
         "variants.naming needs training data with at least two kinds of confounder, and these have {found}; plant marks \
          with `confound`, give data with devices, or set it to 0"

@@ -8,7 +8,7 @@
 //! and the core works on them while it multiplies.
 
 use super::conv::{Addend, BLOCK, ConvF32, ConvU8, OutputU8, Target, Window, blocks};
-use super::tiles::Grid;
+use super::tiles::TileGrid;
 
 /// The most sums of a tile.
 pub(crate) const TILE_SUMS: usize = 14 * 2 * BLOCK;
@@ -121,7 +121,7 @@ impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
         let window = self.window;
         let taps_per_run = taps_per_run(window.taps, window.depth);
         let block_len = window.taps.len() * window.depth * BLOCK;
-        let grid = Grid {
+        let grid = TileGrid {
             rows: window.rows,
             columns: window.columns,
             blocks: blocks(self.out_channels),

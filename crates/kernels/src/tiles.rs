@@ -21,7 +21,7 @@ const STRIPE: usize = 4;
 
 /// The outputs to compute, and the limits of a tile.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Grid {
+pub(crate) struct TileGrid {
     pub rows: usize,
     pub columns: usize,
     pub blocks: usize,
@@ -45,7 +45,7 @@ pub(crate) struct Tile {
     pub blocks: usize,
 }
 
-impl Grid {
+impl TileGrid {
     /// Calls `run` with tiles that cover each pixel and block once.
     #[inline]
     pub(crate) fn for_each(&self, mut run: impl FnMut(Tile)) {
@@ -99,8 +99,15 @@ mod tests {
             (2, 1000, 3, 2, 6, 4096),
             (5, 7, 4, 2, 14, 1 << 20),
         ] {
-            let grid =
-                Grid { rows, columns, blocks, blocks_at_once, pixels_at_once, bytes_per_pixel, bytes_per_block: 1024 };
+            let grid = TileGrid {
+                rows,
+                columns,
+                blocks,
+                blocks_at_once,
+                pixels_at_once,
+                bytes_per_pixel,
+                bytes_per_block: 1024,
+            };
             let mut seen = vec![0; rows * columns * blocks];
             grid.for_each(|tile| {
                 assert!((1..=pixels_at_once).contains(&tile.pixels) && (1..=blocks_at_once).contains(&tile.blocks));
@@ -116,7 +123,7 @@ mod tests {
 
     #[test]
     fn pixels_are_dealt_out_evenly() {
-        let grid = Grid {
+        let grid = TileGrid {
             rows: 1,
             columns: 26,
             blocks: 1,
@@ -133,7 +140,7 @@ mod tests {
     #[test]
     fn nothing_to_compute_is_no_tile() {
         for (rows, columns, blocks) in [(0, 5, 1), (5, 5, 0)] {
-            let grid = Grid {
+            let grid = TileGrid {
                 rows,
                 columns,
                 blocks,

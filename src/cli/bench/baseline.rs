@@ -1,7 +1,7 @@
 //! Compares a report with an earlier one.
 
 use super::super::Failure;
-use super::configuration::DeviceName;
+use super::configuration::ComputeDevice;
 use super::row::{Context, Row};
 use super::statistics::{Interval, ratio_of_medians};
 use causalclipseg::bundle::Precision;
@@ -48,7 +48,7 @@ struct EarlierRow {
     size: usize,
     threads: usize,
     prompts: usize,
-    device: DeviceName,
+    device: ComputeDevice,
     engine: String,
     isa: String,
     model_sha256: String,

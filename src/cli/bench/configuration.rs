@@ -19,7 +19,7 @@ pub(super) enum EngineName {
 /// The device that computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum DeviceName {
+pub(super) enum ComputeDevice {
     Cpu,
     Gpu,
 }

@@ -43,7 +43,7 @@ use causalclipseg::io::replace_file;
 use causalclipseg::kernels::{IsaError, Kernels};
 use causalclipseg::machine::{Machine, allowed_cores};
 use clock::{Clock, SystemClock};
-use configuration::{Configuration, DeviceName, EngineName, plural};
+use configuration::{ComputeDevice, Configuration, EngineName, plural};
 use indicatif::ProgressBar;
 use job::{CheckJob, Job, Outcome};
 use pace::Pace;
@@ -309,7 +309,7 @@ impl Bench {
         let rows = measured.filter_map(|(configuration, outcomes)| {
             let counts = Counts::of(configuration);
             let ran_on_gpu = outcomes.iter().all(|outcome| outcome.gpu.is_some());
-            let device = if ran_on_gpu { DeviceName::Gpu } else { DeviceName::Cpu };
+            let device = if ran_on_gpu { ComputeDevice::Gpu } else { ComputeDevice::Cpu };
             let mut row = Row::of(counts, device, outcomes, &self.context)?;
             if !self.plan.layers {
                 row.layers = None;

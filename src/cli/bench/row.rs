@@ -2,7 +2,7 @@
 //! docs/bench.schema.json.
 
 use super::baseline::Comparison;
-use super::configuration::{Configuration, DeviceName};
+use super::configuration::{ComputeDevice, Configuration};
 use super::gpu::GpuFacts;
 use super::job::{Agreement, Outcome};
 use super::layers::LayerTime;
@@ -75,7 +75,7 @@ pub(super) struct Row {
     /// Sessions of the model that ran at once.
     pub sessions: usize,
     pub prompts: usize,
-    pub device: DeviceName,
+    pub device: ComputeDevice,
     pub engine: String,
     pub isa: String,
     pub model_sha256: String,
@@ -139,7 +139,7 @@ pub(super) struct Row {
 
 impl Row {
     /// Summarises the rounds of one configuration; `None` where there are none.
-    pub(crate) fn of(counts: Counts, device: DeviceName, outcomes: &[Outcome], context: &Context) -> Option<Self> {
+    pub(crate) fn of(counts: Counts, device: ComputeDevice, outcomes: &[Outcome], context: &Context) -> Option<Self> {
         let (first, last) = (outcomes.first()?, outcomes.last()?);
         let all = |figure: fn(&Outcome) -> f64| outcomes.iter().map(figure).collect::<Vec<f64>>();
         let known = |figure: fn(&Outcome) -> Option<u64>| outcomes.iter().map(figure).collect::<Option<Vec<u64>>>();
@@ -315,7 +315,7 @@ pub(super) mod example {
 
     pub(crate) fn row(rounds: &[&[f64]]) -> Row {
         let outcomes: Vec<Outcome> = rounds.iter().map(|latencies_ms| outcome(latencies_ms)).collect();
-        Row::of(ONE, DeviceName::Cpu, &outcomes, &context()).unwrap()
+        Row::of(ONE, ComputeDevice::Cpu, &outcomes, &context()).unwrap()
     }
 
     pub(crate) const ONE: Counts = Counts { threads: 1, sessions: 1, prompts: 1 };
@@ -339,7 +339,7 @@ mod tests {
         assert!((row.gmac_per_s.unwrap() - 120.0).abs() < 1e-9 && (row.percent_of_peak.unwrap() - 60.0).abs() < 1e-9);
         assert_eq!((row.allocations_per_frame, row.affinity.as_deref()), (Some(10.0), Some("0-1")));
         assert_eq!((row.energy_j_per_frame, row.energy_source.as_deref()), (Some(0.5), Some("rapl")));
-        let four = Row::of(Counts { sessions: 4, ..ONE }, DeviceName::Cpu, &[outcome(&[11.0])], &context()).unwrap();
+        let four = Row::of(Counts { sessions: 4, ..ONE }, ComputeDevice::Cpu, &[outcome(&[11.0])], &context()).unwrap();
         assert_eq!((four.gmac_per_s, four.sessions), (Some(600.0), 4));
         assert_eq!(four.label(), "a,b (untrained) f32 224, 1 thread, 1 prompt, 4 sessions, reference");
         assert_eq!(row.frequency_mhz, BeforeAfter { before: Some(2000.0), after: Some(1900.0) });
@@ -352,14 +352,14 @@ mod tests {
         (silent.peak_rss_bytes, silent.allocations, silent.deadline_misses) = (None, None, None);
         (silent.peak_gmac_per_s, silent.energy) = (None, None);
         silent.warm_up.stable = Some(false);
-        let row = Row::of(ONE, DeviceName::Cpu, &[outcome(&[5.0]), silent.clone()], &context()).unwrap();
+        let row = Row::of(ONE, ComputeDevice::Cpu, &[outcome(&[5.0]), silent.clone()], &context()).unwrap();
         assert_eq!((row.peak_rss_bytes, row.allocations_per_frame, row.deadline_misses), (None, None, None));
         assert_eq!((row.warm_up.stable, row.peak_gmac_per_s), (Some(false), Some(200.0)));
         assert_eq!(row.energy_j_per_frame, None);
-        let alone = Row::of(ONE, DeviceName::Cpu, &[silent], &context()).unwrap();
+        let alone = Row::of(ONE, ComputeDevice::Cpu, &[silent], &context()).unwrap();
         assert_eq!((alone.peak_gmac_per_s, alone.percent_of_peak), (None, None));
         let json = serde_json::to_value(&alone).unwrap();
         assert!(json["peak_rss_bytes"].is_null() && json["commit"].is_null());
-        assert!(Row::of(ONE, DeviceName::Cpu, &[], &context()).is_none());
+        assert!(Row::of(ONE, ComputeDevice::Cpu, &[], &context()).is_none());
     }
 }

@@ -140,7 +140,7 @@ impl RunStep for Attention {
         let kernels = context.kernels;
         // The row is treated as a column of pixels, so that threads divide the queries.
         let layout = self.y.layout(tokens);
-        let layout = super::layout::Layout { height: length, width: 1, ..layout };
+        let layout = super::layout::TensorLayout { height: length, width: 1, ..layout };
         let threads = context.crew.threads();
         let attend = |rows: Range<usize>, scratch: &mut Scratch, store: Store| {
             let mut scratch = HeadScratch::split(scratch, length, head_width);
@@ -185,7 +185,7 @@ impl RunStep for Attention {
                 let elements = &mut *part.elements;
                 attend(part.rows.clone(), scratch, &mut |row, channels, mixed| {
                     let out = &mut elements[row * width..][channels];
-                    quantize(kernels, mixed, layout.grid, out);
+                    quantize(kernels, mixed, layout.quantisation, out);
                 });
             });
         } else {

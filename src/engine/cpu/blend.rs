@@ -5,13 +5,15 @@
 //! kx by itself, and then columns: six terms each time, three taps between two neighbours.
 
 use super::EngineError;
-use super::layout::Layout;
+use super::layout::TensorLayout;
 use super::rows::{Operand, each_row};
 use super::step::{Context, RunStep, StepMemory};
 use super::weights::WeightSource;
 use crate::graph::TAPS;
 use crate::kernels::Kernels;
-use crate::kernels::elementwise::{Affine, ColumnTerms, RowTerm, TERMS, blend_columns, blend_rows_f32, blend_rows_u8};
+use crate::kernels::elementwise::{
+    ColumnTerms, RowTerm, ScaleZeroPoint, TERMS, blend_columns, blend_rows_f32, blend_rows_u8,
+};
 use crate::lower::steps::{Step, StepKind, StepList};
 
 /// One of the six terms: a low-resolution row or column, the tap, and the product's weight.
@@ -56,7 +58,7 @@ pub(super) struct Blending {
 #[derive(Clone, Copy)]
 pub(super) enum Products<'a> {
     F32(&'a [f32]),
-    U8(&'a [u8], Affine),
+    U8(&'a [u8], ScaleZeroPoint),
 }
 
 impl Blending {
@@ -111,13 +113,13 @@ impl Blending {
                 });
                 blend_rows_f32(kernels, &terms, self.channels, mixed);
             }
-            Products::U8(all, grid) => {
+            Products::U8(all, quantisation) => {
                 let terms = terms.map(|term| RowTerm {
                     products: &all[at(&term)..][..length],
                     first: first(&term),
                     weight: term.weight,
                 });
-                blend_rows_u8(kernels, &terms, self.channels, grid.zero_point, grid.scale, mixed);
+                blend_rows_u8(kernels, &terms, self.channels, quantisation.zero_point, quantisation.scale, mixed);
             }
         }
     }
@@ -143,7 +145,7 @@ impl Blend {
             return Err(EngineError::Internal(format!("`{}` is not a blend step", step.name)));
         };
         let (x, y) = (Operand::read(list, step, 0), Operand::written(list, step)?);
-        let Layout { height, width, channels, .. } = x.layout(0);
+        let TensorLayout { height, width, channels, .. } = x.layout(0);
         let bias = bias.as_ref().map(|name| Ok::<_, EngineError>(source.values(name)?.iter().copied().collect()));
         let blending = Blending::new([height, width, channels / TAPS], *scale, bias.transpose()?);
         Ok(Self { x, y, blending, relu: *relu })
@@ -157,7 +159,7 @@ impl RunStep for Blend {
         each_row(&self.y, memory, context, |kernels, row, out, scratch| {
             let mixed = &mut scratch[..self.blending.mixed_floats()];
             let products = match self.x.is_u8 {
-                true => Products::U8(source, x.grid),
+                true => Products::U8(source, x.quantisation),
                 false => Products::F32(bytemuck::cast_slice(source)),
             };
             self.blending.mix_rows(kernels, row, products, |low| x.row(low), mixed);

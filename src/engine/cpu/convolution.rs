@@ -1,7 +1,7 @@
 //! Products with weights: convolutions, linear layers, projections.
 
 use super::EngineError;
-use super::layout::{Layout, Rows, divide};
+use super::layout::{Rows, TensorLayout, divide};
 use super::step::{Context, RunStep, StepMemory, exact, floats_mut};
 use super::weights::{Int8Filters, Packed, WeightSource};
 use crate::kernels::Kernels;
@@ -13,8 +13,8 @@ use ndarray::Ix3;
 const _: () = assert!(CHANNEL_GROUP == GROUP);
 
 pub(super) struct Convolution {
-    x: Layout,
-    y: Layout,
+    x: TensorLayout,
+    y: TensorLayout,
     first_channel: usize,
     per_token: bool,
     stride: usize,
@@ -32,7 +32,7 @@ pub(super) struct Convolution {
 }
 
 struct Residual {
-    layout: Layout,
+    layout: TensorLayout,
     element: Element,
 }
 
@@ -59,7 +59,7 @@ pub(super) fn padded<T: Clone + Default>(mut values: Vec<T>, out_channels: usize
 }
 
 /// Offsets of a kernel's taps in a tensor.
-fn taps(kernel: usize, x: &Layout) -> Vec<usize> {
+fn taps(kernel: usize, x: &TensorLayout) -> Vec<usize> {
     (0..kernel * kernel).map(|tap| tap / kernel * x.row_stride() + tap % kernel * x.channels).collect()
 }
 
@@ -69,13 +69,13 @@ fn taps(kernel: usize, x: &Layout) -> Vec<usize> {
 pub(super) fn fold_int8(
     filters: &Int8Filters,
     bias: Option<&[f32]>,
-    x: &Layout,
+    x: &TensorLayout,
     y_scale: f32,
     out_channels: usize,
 ) -> (Vec<i32>, Vec<f32>) {
-    let zero_point = x.grid.zero_point as i64;
+    let zero_point = x.quantisation.zero_point as i64;
     let channel = |index: usize| {
-        let sum_scale = f64::from(x.grid.scale) * f64::from(filters.scales[index]);
+        let sum_scale = f64::from(x.quantisation.scale) * f64::from(filters.scales[index]);
         let in_sums = bias.map_or(0.0, |bias| (f64::from(bias[index]) / sum_scale).round_ties_even());
         let correction = zero_point * i64::from(filters.sums[index]);
         // `as` saturates: a bias beyond the sums' range saturates the output too.
@@ -100,26 +100,26 @@ impl Convolution {
             |reason: &str| EngineError::Unsupported { node: step.name.clone(), reason: reason.to_string() };
         let written = step.destination()?;
         let (x_tensor, y_tensor) = (list.tensor(step.reads[0]), list.tensor(written.tensor));
-        let (x, y) = (Layout::of(x_tensor), Layout::of(y_tensor));
+        let (x, y) = (TensorLayout::of(x_tensor), TensorLayout::of(y_tensor));
         let residual = match residual {
             true => {
                 let tensor = list.tensor(step.reads[1]);
-                Some(Residual { layout: Layout::of(tensor), element: tensor.element })
+                Some(Residual { layout: TensorLayout::of(tensor), element: tensor.element })
             }
             false => None,
         };
         let bias = source.bias(filters)?;
         let bytes = y_tensor.element != Element::F32;
         let out_channels = filters.out_channels;
-        let y_scale = y.grid.scale;
+        let y_scale = y.quantisation.scale;
         let (arithmetic, depth) = match (x_tensor.element, source.is_int8(filters)) {
             (Element::U8(_), true) => {
                 let weights = source.int8(filters, kernels)?;
                 let (bias, multiplier) = fold_int8(&weights, bias.as_deref(), &x, y_scale, out_channels);
                 let (residual_scale, offset) = match &residual {
                     Some(Residual { layout, element: Element::U8(_) }) => {
-                        let scale = layout.grid.scale / y_scale;
-                        (scale, -layout.grid.zero_point * scale)
+                        let scale = layout.quantisation.scale / y_scale;
+                        (scale, -layout.quantisation.zero_point * scale)
                     }
                     Some(_) if bytes => return Err(unsupported("a residual in f32 to an output in bytes")),
                     _ => (0.0, 0.0),
@@ -165,19 +165,19 @@ impl Convolution {
     }
 
     /// The window of a run: as many pixels as the prompt has tokens, and a single row if pixels are contiguous.
-    fn layouts(&self, tokens: usize) -> (Layout, Layout, Option<Layout>) {
-        let settle = |layout: Layout| {
+    fn layouts(&self, tokens: usize) -> (TensorLayout, TensorLayout, Option<TensorLayout>) {
+        let settle = |layout: TensorLayout| {
             let layout = if self.per_token { layout.with_width(tokens) } else { layout };
             match self.flat {
                 // Threads divide rows, so the long row is treated as a column of pixels.
-                true => Layout { height: layout.height * layout.width, width: 1, ..layout },
+                true => TensorLayout { height: layout.height * layout.width, width: 1, ..layout },
                 false => layout,
             }
         };
         (settle(self.x), settle(self.y), self.residual.as_ref().map(|residual| settle(residual.layout)))
     }
 
-    fn window<'a>(&'a self, x: &Layout, y: &Layout, rows: usize) -> Window<'a> {
+    fn window<'a>(&'a self, x: &TensorLayout, y: &TensorLayout, rows: usize) -> Window<'a> {
         let (rows, columns) = if self.flat { (1, rows) } else { (rows, y.width) };
         Window {
             rows,
@@ -190,11 +190,11 @@ impl Convolution {
     }
 
     /// The element of the first tap of an output row's first pixel.
-    fn first_tap(&self, x: &Layout, row: usize) -> usize {
+    fn first_tap(&self, x: &TensorLayout, row: usize) -> usize {
         (row * self.stride + x.border - self.padding) * x.row_stride() + (x.border - self.padding) * x.channels
     }
 
-    fn map_addend<'a>(&'a self, y: &Layout, row: usize) -> Option<Addend<'a, f32>> {
+    fn map_addend<'a>(&'a self, y: &TensorLayout, row: usize) -> Option<Addend<'a, f32>> {
         let row_stride = y.width * self.out_channels;
         let layout = Target { row_stride, column_stride: self.out_channels };
         self.map.as_ref().map(|map| Addend { values: &map[row * row_stride..], layout })
@@ -246,9 +246,9 @@ impl Convolution {
                     offset: *offset,
                 },
                 target: y.target(),
-                output: T::output(&mut part.elements[start..], y.grid.zero_point as i32, self.relu),
+                output: T::output(&mut part.elements[start..], y.quantisation.zero_point as i32, self.relu),
             });
-            part.fill_border(T::border(y.grid.zero_point));
+            part.fill_border(T::border(y.quantisation.zero_point));
         });
         Ok(())
     }

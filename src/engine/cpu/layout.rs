@@ -2,30 +2,32 @@
 
 use crate::kernels::MAX_THREADS;
 use crate::kernels::conv::Target;
-use crate::kernels::elementwise::Affine;
+use crate::kernels::elementwise::ScaleZeroPoint;
 use crate::lower::steps::{Element, Tensor};
 use heapless::Vec as FixedVec;
 use std::ops::Range;
 
 /// A tensor's sizes and strides, in elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Layout {
+pub(super) struct TensorLayout {
     pub height: usize,
     pub width: usize,
     pub channels: usize,
     pub border: usize,
     /// Scale and zero point of bytes; the identity for f32.
-    pub grid: Affine,
+    pub quantisation: ScaleZeroPoint,
 }
 
-impl Layout {
+impl TensorLayout {
     pub(crate) fn of(tensor: &Tensor) -> Self {
-        let grid = match tensor.element {
-            Element::F32 => Affine { scale: 1.0, zero_point: 0.0 },
-            Element::U8(grid) => Affine { scale: grid.scale, zero_point: f32::from(grid.zero_point) },
+        let quantisation = match tensor.element {
+            Element::F32 => ScaleZeroPoint { scale: 1.0, zero_point: 0.0 },
+            Element::U8(quantisation) => {
+                ScaleZeroPoint { scale: quantisation.scale, zero_point: f32::from(quantisation.zero_point) }
+            }
         };
         let Tensor { height, width, channels, border, .. } = *tensor;
-        Self { height, width, channels, border, grid }
+        Self { height, width, channels, border, quantisation }
     }
 
     /// The layout of a tensor with one pixel for each token.
@@ -62,7 +64,7 @@ pub(super) struct Rows<'a, T> {
     pub rows: Range<usize>,
     pub elements: &'a mut [T],
     pub first_element: usize,
-    pub layout: Layout,
+    pub layout: TensorLayout,
 }
 
 impl<T: Copy> Rows<'_, T> {
@@ -74,7 +76,7 @@ impl<T: Copy> Rows<'_, T> {
 
     /// Fills the border around the pixels of these rows.
     pub(crate) fn fill_border(&mut self, value: T) {
-        let Layout { border, channels, height, .. } = self.layout;
+        let TensorLayout { border, channels, height, .. } = self.layout;
         if border == 0 {
             return;
         }
@@ -101,7 +103,11 @@ pub(super) fn share(count: usize, parts: usize, index: usize) -> Range<usize> {
 }
 
 /// Divides a tensor's rows among threads; the first part holds the border above, the last the one below.
-pub(super) fn divide<T>(elements: &mut [T], layout: Layout, threads: usize) -> FixedVec<Rows<'_, T>, MAX_THREADS> {
+pub(super) fn divide<T>(
+    elements: &mut [T],
+    layout: TensorLayout,
+    threads: usize,
+) -> FixedVec<Rows<'_, T>, MAX_THREADS> {
     let mut parts = FixedVec::new();
     let count = threads.clamp(1, MAX_THREADS).min(layout.height.max(1));
     let (mut rest, mut first_element) = (elements, 0);
@@ -125,8 +131,8 @@ mod tests {
     #[test]
     fn parts_cover_every_row_once_with_its_borders() {
         for (height, border, threads) in [(1, 0, 1), (1, 1, 4), (7, 1, 2), (14, 1, 3), (5, 2, 64), (3, 0, 2)] {
-            let grid = Affine { scale: 1.0, zero_point: 0.0 };
-            let layout = Layout { height, width: 4, channels: 3, border, grid };
+            let quantisation = ScaleZeroPoint { scale: 1.0, zero_point: 0.0 };
+            let layout = TensorLayout { height, width: 4, channels: 3, border, quantisation };
             let mut elements = vec![255u8; (height + 2 * border) * layout.row_stride()];
             let mut seen = Vec::new();
             for part in &mut divide(&mut elements, layout, threads) {

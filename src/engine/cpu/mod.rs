@@ -32,7 +32,7 @@ use crate::lower::steps::{StepKind, lower, settle};
 use crate::machine::Apart;
 use ndarray::{ArrayView2, ShapeBuilder};
 use program::{PassInput, PassMemory, Program};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// The most prompts of one image pass.
 pub const MAX_PROMPTS: usize = 256;
@@ -193,6 +193,15 @@ impl CpuEngine {
         let nanoseconds = timed.then_some(&mut workspace.nanoseconds);
         let input = PassInput { image, limit: Some(limit), ..PassInput::default() };
         self.image.run(&mut workspace.memory, self.kernels, crew, input, &mut workspace.heads, nanoseconds)
+    }
+
+    /// The threads that share a pass, unless one runs.
+    pub(super) fn free_crew(&self) -> Option<MutexGuard<'_, Crew>> {
+        match self.crew.as_ref()?.try_lock() {
+            Ok(crew) => Some(crew),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The steps of the image pass, with the times of a workspace's last timed run.

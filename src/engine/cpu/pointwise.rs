@@ -4,7 +4,7 @@ use super::EngineError;
 use super::rows::{Operand, each_row, each_row_f32, each_row_u8};
 use super::step::{Context, RunStep, StepMemory};
 use super::weights::WeightSource;
-use crate::graph::{Grid, NORM_EPSILON};
+use crate::graph::{NORM_EPSILON, ScaleZeroPoint};
 use crate::kernels::elementwise as kernel;
 use crate::lower::steps::{Step, StepKind, StepList};
 
@@ -31,7 +31,7 @@ impl RunStep for LoadImage {
         let planes = |row: usize| [0, 1, 2].map(|plane| &image[plane * area + row * width..][..width]);
         if self.y.is_u8 {
             each_row_u8(&self.y, memory.write, context, |kernels, row, y, _| {
-                kernel::image_row_u8(kernels, planes(row), layout.grid, y);
+                kernel::image_row_u8(kernels, planes(row), layout.quantisation, y);
             });
         } else {
             each_row_f32(&self.y, memory.write, context, |kernels, row, y, _| {
@@ -55,7 +55,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(crate) fn prepare(list: &StepList, step: &Step) -> Result<Self, EngineError> {
-        let StepKind::Gate { complement, mask_grid } = step.kind else {
+        let StepKind::Gate { complement, mask_quantisation } = step.kind else {
             return Err(internal(step, "is not a gate step"));
         };
         let [x, logits] = [0, 1].map(|index| Operand::read(list, step, index));
@@ -66,16 +66,16 @@ impl Gate {
                 reason: "a gate whose operands differ in type".into(),
             });
         }
-        let masks = masks(logits.layout(0).grid, mask_grid, complement);
+        let masks = masks(logits.layout(0).quantisation, mask_quantisation, complement);
         Ok(Self { x, logits, y, first_channel, complement, masks })
     }
 }
 
 /// The sigmoid of each byte, rounded to the mask's scale and zero point if it has them.
-fn masks(logits: kernel::Affine, mask_grid: Option<Grid>, complement: bool) -> [f32; 256] {
+fn masks(logits: kernel::ScaleZeroPoint, mask_quantisation: Option<ScaleZeroPoint>, complement: bool) -> [f32; 256] {
     std::array::from_fn(|stored| {
         let logit = (stored as f32 - logits.zero_point) * logits.scale;
-        let round = |mask: f32| mask_grid.map_or(mask, |grid| grid.round(mask));
+        let round = |mask: f32| mask_quantisation.map_or(mask, |quantisation| quantisation.round(mask));
         let mask = round(1.0 / (1.0 + (-logit).exp()));
         if complement { round(1.0 - mask) } else { mask }
     })
@@ -91,7 +91,15 @@ impl RunStep for Gate {
                 let pixels = sources[x.pixels(row)].chunks_exact(x.channels);
                 let gates = gates[logits.pixels(row)].chunks_exact(x.channels);
                 for ((out, x_pixel), gate) in out.chunks_exact_mut(y.channels).zip(pixels).zip(gates) {
-                    kernel::gate_u8(kernels, x_pixel, x.grid, gate, &self.masks, &mut out[part.clone()], y.grid);
+                    kernel::gate_u8(
+                        kernels,
+                        x_pixel,
+                        x.quantisation,
+                        gate,
+                        &self.masks,
+                        &mut out[part.clone()],
+                        y.quantisation,
+                    );
                 }
             });
         } else {
@@ -131,7 +139,14 @@ impl RunStep for Add {
         if self.a.is_u8 && self.b.is_u8 && self.y.is_u8 {
             each_row_u8(&self.y, memory.write, context, |kernels, row, out, _| {
                 let (first, second) = (&first[a.pixels(row)], &second[b.pixels(row)]);
-                kernel::add_u8(kernels, (first, a.grid), (second, b.grid), self.relu, out, y.grid);
+                kernel::add_u8(
+                    kernels,
+                    (first, a.quantisation),
+                    (second, b.quantisation),
+                    self.relu,
+                    out,
+                    y.quantisation,
+                );
             });
             return Ok(());
         }
@@ -172,10 +187,10 @@ impl RunStep for Convert {
             each_row_u8(&self.y, memory.write, context, |kernels, row, out, scratch| {
                 let values = self.x.floats(kernels, source, &x, row, scratch);
                 if x.channels == y.channels {
-                    return kernel::quantize(kernels, values, y.grid, out);
+                    return kernel::quantize(kernels, values, y.quantisation, out);
                 }
                 for (pixel, out) in values.chunks_exact(x.channels).zip(out.chunks_exact_mut(y.channels)) {
-                    kernel::quantize(kernels, pixel, y.grid, &mut out[part.clone()]);
+                    kernel::quantize(kernels, pixel, y.quantisation, &mut out[part.clone()]);
                 }
             });
         } else {
@@ -301,7 +316,15 @@ impl RunStep for AveragePool {
                 let rows: [&[u8]; MAX_POOL] =
                     std::array::from_fn(|index| &source[x.pixels(row * size + index.min(size - 1))]);
                 let out = &mut out[self.first_channel..];
-                kernel::average_pool_u8(kernels, &rows[..size], x.grid, x.channels, out, y.channels, y.grid);
+                kernel::average_pool_u8(
+                    kernels,
+                    &rows[..size],
+                    x.quantisation,
+                    x.channels,
+                    out,
+                    y.channels,
+                    y.quantisation,
+                );
             });
         } else {
             let source = memory.floats(0);

@@ -5,7 +5,7 @@ use super::blend::Blend;
 use super::carafe::Carafe;
 use super::convolution::Convolution;
 use super::embedding::Embedding;
-use super::layout::Layout;
+use super::layout::TensorLayout;
 use super::memory::{Arena, Places};
 use super::pointwise::{Add, AveragePool, Convert, Gate, LastToken, LoadImage, Rowwise};
 use super::step::{Context, HeadRun, RunStep, Scratch, StepMemory};
@@ -31,7 +31,7 @@ struct ReadyStep {
 pub(super) struct Program {
     steps: Vec<ReadyStep>,
     bytes: usize,
-    outputs: Vec<(Range<usize>, Layout, Element)>,
+    outputs: Vec<(Range<usize>, TensorLayout, Element)>,
 }
 
 /// The input of one run.
@@ -121,7 +121,7 @@ impl Program {
         };
         let output = |id| {
             let tensor = list.tensor(id);
-            (places.range(id), Layout::of(tensor), tensor.element)
+            (places.range(id), TensorLayout::of(tensor), tensor.element)
         };
         Ok(Self {
             steps: list.steps.iter().map(ready).collect::<Result<_, _>>()?,
@@ -198,8 +198,8 @@ impl Program {
         for row in 0..layout.height {
             match element {
                 Element::F32 => values.extend(bytemuck::cast_slice::<u8, f32>(bytes).get(layout.pixels(row))?),
-                Element::U8(grid) => {
-                    values.extend(bytes.get(layout.pixels(row))?.iter().map(|stored| grid.dequantise(*stored)));
+                Element::U8(quantisation) => {
+                    values.extend(bytes.get(layout.pixels(row))?.iter().map(|stored| quantisation.dequantise(*stored)));
                 }
             }
         }

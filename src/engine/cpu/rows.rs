@@ -1,7 +1,7 @@
 //! Runs steps row by row: reads rows as floats, distributes rows over threads, and stores floats in the output's type.
 
 use super::EngineError;
-use super::layout::{Layout, Rows, divide};
+use super::layout::{Rows, TensorLayout, divide};
 use super::step::{Context, Scratch, StepMemory, exact, floats_mut};
 use crate::kernels::elementwise::{dequantize, quantize};
 use crate::kernels::{Kernels, MAX_THREADS};
@@ -11,14 +11,14 @@ use heapless::Vec as FixedVec;
 /// A tensor that a step reads or writes.
 #[derive(Clone, Copy)]
 pub(super) struct Operand {
-    full: Layout,
+    full: TensorLayout,
     pub is_u8: bool,
     per_token: bool,
 }
 
 impl Operand {
     pub(crate) fn of(tensor: &Tensor) -> Self {
-        Self { full: Layout::of(tensor), is_u8: tensor.element != Element::F32, per_token: tensor.per_token }
+        Self { full: TensorLayout::of(tensor), is_u8: tensor.element != Element::F32, per_token: tensor.per_token }
     }
 
     pub(crate) fn read(list: &StepList, step: &Step, index: usize) -> Self {
@@ -43,7 +43,7 @@ impl Operand {
     }
 
     /// The layout for a prompt of `tokens` tokens; an image's tensors have the same layout for all.
-    pub(crate) fn layout(&self, tokens: usize) -> Layout {
+    pub(crate) fn layout(&self, tokens: usize) -> TensorLayout {
         if self.per_token { self.full.with_width(tokens) } else { self.full }
     }
 
@@ -62,14 +62,14 @@ impl Operand {
         &self,
         kernels: Kernels,
         memory: &'a [u8],
-        layout: &Layout,
+        layout: &TensorLayout,
         row: usize,
         converted: &'a mut [f32],
     ) -> &'a [f32] {
         let pixels = layout.pixels(row);
         if self.is_u8 {
             let converted = &mut converted[..pixels.len()];
-            dequantize(kernels, &memory[pixels], layout.grid, converted);
+            dequantize(kernels, &memory[pixels], layout.quantisation, converted);
             converted
         } else {
             let all: &[f32] = bytemuck::cast_slice(memory);
@@ -81,7 +81,7 @@ impl Operand {
 /// Distributes the rows of an output over the threads, each with its own memory.
 pub(super) fn deal<'a, T>(
     elements: &'a mut [T],
-    layout: Layout,
+    layout: TensorLayout,
     threads: usize,
     scratch: &'a mut [Scratch],
 ) -> FixedVec<(Rows<'a, T>, &'a mut Scratch), MAX_THREADS> {
@@ -102,7 +102,7 @@ pub(super) fn each_row_u8(
         for row in part.rows.clone() {
             work(kernels, row, part.pixels(row), &mut scratch.floats);
         }
-        part.fill_border(layout.grid.zero_point as u8);
+        part.fill_border(layout.quantisation.zero_point as u8);
     });
 }
 
@@ -135,11 +135,11 @@ pub(super) fn each_row(
         each_row_f32(y, memory.write, context, work);
         return Ok(());
     }
-    let grid = y.layout(context.tokens.len()).grid;
+    let quantisation = y.layout(context.tokens.len()).quantisation;
     each_row_u8(y, memory.write, context, |kernels, row, stored, scratch| {
         let (values, rest) = scratch.split_at_mut(stored.len());
         work(kernels, row, values, rest);
-        quantize(kernels, values, grid, stored);
+        quantize(kernels, values, quantisation, stored);
     });
     Ok(())
 }

@@ -9,13 +9,13 @@
 use super::EngineError;
 use super::blend::{Blending, Products};
 use super::convolution::{fold_int8, is_int8, padded};
-use super::layout::{Layout, share};
+use super::layout::{TensorLayout, share};
 use super::rows::Operand;
 use super::step::{Context, HeadRun, RunStep, Scratch, StepMemory};
 use super::weights::{Packed, WeightSource};
 use crate::graph::TAPS;
 use crate::kernels::conv::{BLOCK, ConvF32, ConvU8, EpilogueU8, OutputU8, Target, Window, blocks};
-use crate::kernels::elementwise::Affine;
+use crate::kernels::elementwise::ScaleZeroPoint;
 use crate::kernels::{Kernels, MAX_THREADS};
 use crate::lower::steps::{Element, Step, StepKind, StepList};
 use crate::machine::clock::Instant;
@@ -30,7 +30,7 @@ pub(super) struct PromptTail {
     arithmetic: Arithmetic,
     blending: Blending,
     /// The type of stored products: bytes with scale and zero point, or floats.
-    grid: Option<Affine>,
+    quantisation: Option<ScaleZeroPoint>,
     ring_rows: usize,
 }
 
@@ -55,20 +55,22 @@ impl PromptTail {
             return Err(EngineError::Internal(format!("`{}` is not a tail step", step.name)));
         };
         let x = Operand::read(list, step, 0);
-        let Layout { height, width, .. } = x.layout(0);
+        let TensorLayout { height, width, .. } = x.layout(0);
         let out = filters.out_channels;
         let unsupported =
             |reason: &str| EngineError::Unsupported { node: step.name.clone(), reason: reason.to_string() };
-        let grid = match products {
+        let quantisation = match products {
             Element::F32 => None,
-            Element::U8(grid) => Some(Affine { scale: grid.scale, zero_point: f32::from(grid.zero_point) }),
+            Element::U8(quantisation) => {
+                Some(ScaleZeroPoint { scale: quantisation.scale, zero_point: f32::from(quantisation.zero_point) })
+            }
         };
         let arithmetic = if is_int8(list, step, filters, source) {
             let weights = source.int8(filters, kernels)?;
-            let y_scale = grid.map_or(1.0, |grid| grid.scale);
+            let y_scale = quantisation.map_or(1.0, |quantisation| quantisation.scale);
             let (bias, multiplier) = fold_int8(&weights, None, &x.layout(0), y_scale, out);
             Arithmetic::Int8 { weights: weights.packed, narrow_pairs: weights.narrow_pairs, bias, multiplier }
-        } else if !x.is_u8 && grid.is_none() {
+        } else if !x.is_u8 && quantisation.is_none() {
             Arithmetic::F32 { weights: source.f32(filters, filters.in_channels)?, bias: padded(Vec::new(), out) }
         } else {
             return Err(unsupported("products whose operands differ in type"));
@@ -82,7 +84,16 @@ impl PromptTail {
         let rows = 0..height * scale;
         let span = |row: usize| blending.sources(row).1 - blending.sources(row).0 + 1;
         let ring_rows = rows.map(span).max().unwrap_or(1);
-        Ok(Self { x, head: *head, channels, in_channels: filters.in_channels, arithmetic, blending, grid, ring_rows })
+        Ok(Self {
+            x,
+            head: *head,
+            channels,
+            in_channels: filters.in_channels,
+            arithmetic,
+            blending,
+            quantisation,
+            ring_rows,
+        })
     }
 
     /// The number of logits in a row.
@@ -97,7 +108,7 @@ impl PromptTail {
     /// Floats of one thread's ring of products.
     fn ring_floats(&self) -> usize {
         let elements = self.ring_rows * self.product_row();
-        if self.grid.is_some() { elements.div_ceil(4) } else { elements }
+        if self.quantisation.is_some() { elements.div_ceil(4) } else { elements }
     }
 
     fn dot_row(&self, prompts: usize) -> usize {
@@ -176,10 +187,10 @@ impl PromptTail {
             Arithmetic::Int8 { weights, narrow_pairs, bias, multiplier } => {
                 let epilogue =
                     EpilogueU8 { bias, multiplier, map: None, residual: None, residual_scale: 0.0, offset: 0.0 };
-                let output = match self.grid {
-                    Some(grid) => {
+                let output = match self.quantisation {
+                    Some(quantisation) => {
                         let ring: &mut [u8] = bytemuck::cast_slice_mut(ring);
-                        OutputU8::U8 { y: &mut ring[slot..], zero_point: grid.zero_point as i32, lowest: 0 }
+                        OutputU8::U8 { y: &mut ring[slot..], zero_point: quantisation.zero_point as i32, lowest: 0 }
                     }
                     None => OutputU8::F32 { y: &mut ring[slot..], relu: false },
                 };
@@ -220,8 +231,8 @@ impl PromptTail {
             self.multiply(kernels, source, band.computed, band.ring);
             band.computed += 1;
         }
-        let products = match self.grid {
-            Some(grid) => Products::U8(bytemuck::cast_slice(band.ring), grid),
+        let products = match self.quantisation {
+            Some(quantisation) => Products::U8(bytemuck::cast_slice(band.ring), quantisation),
             None => Products::F32(band.ring),
         };
         let start = |low: usize| low % self.ring_rows * self.product_row();

@@ -245,7 +245,7 @@ impl GpuPlanner<'_> {
                 let shape = words(&[x.width, out.width, x.quads(), y.quads(), first, *size, items]);
                 self.pointwise(step, Shader::AveragePool, vec![], shape, items, &[Binding::Tensor(read(0)?)])?
             }
-            StepKind::Gate { complement, mask_grid: None } => {
+            StepKind::Gate { complement, mask_quantisation: None } => {
                 let flags = vec![("COMPLEMENT", VariantConstant::Flag(*complement))];
                 self.pairwise(step, Shader::Gate, flags, Binding::Tensor(read(1)?))?
             }

@@ -213,8 +213,8 @@ fn wire(graph: &Graph, weights: &Weights) -> TractResult<TypedModel> {
             let shapes: Vec<Shape> = node.inputs.iter().map(|input| graph.node(*input).shape).collect();
             wire_operator(&mut wiring, &node.op, &inputs, &shapes).with_context(|| format!("node `{}`", node.name))?
         };
-        if let Some(grid) = node.quantisation {
-            outlet = rounding::round(&mut wiring, grid, outlet)?;
+        if let Some(quantisation) = node.quantisation {
+            outlet = rounding::round(&mut wiring, quantisation, outlet)?;
         }
         outlets.push(outlet);
     }

@@ -5,7 +5,7 @@
 //! `<x>.png`.
 
 use super::super::table::Table;
-use super::{Layout, existing_file, split_folder, stem, warn_of_unused};
+use super::{DataLayout, existing_file, split_folder, stem, warn_of_unused};
 use crate::data::{DataError, MaskRule, Pathology, Sample, Split};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub fn load(root: &Path, split: Split) -> Result<Vec<Sample>, DataError> {
     let folder = split_folder(root, split);
     let (images, labels) = (folder.join("img"), folder.join("labelcol"));
     if !images.is_dir() {
-        return Err(DataError::Absent { path: images, layout: Layout::Lvit, split, what: "images" });
+        return Err(DataError::Absent { path: images, layout: DataLayout::Lvit, split, what: "images" });
     }
     let (path, is_shared) = find_table(root, split)?;
     let table = Table::read(&path)?;
@@ -58,7 +58,7 @@ fn find_table(root: &Path, split: Split) -> Result<(PathBuf, bool), DataError> {
     }
     candidates.into_iter().find(|(path, _)| path.is_file()).ok_or_else(|| DataError::Absent {
         path: root.join(own),
-        layout: Layout::Lvit,
+        layout: DataLayout::Lvit,
         split,
         what: "prompts",
     })

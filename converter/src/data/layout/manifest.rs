@@ -4,7 +4,7 @@
 //! absent.
 
 use super::super::table::{Row, Table};
-use super::{Layout, stem};
+use super::{DataLayout, stem};
 use crate::data::{DataError, MaskRule, Pathology, Sample, Split};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ struct Columns {
 pub fn load(root: &Path, split: Split) -> Result<Vec<Sample>, DataError> {
     let path = find(root).unwrap_or_else(|| if root.is_file() { root.into() } else { root.join("manifest.csv") });
     if !path.is_file() {
-        return Err(DataError::Absent { path, layout: Layout::Manifest, split, what: "table" });
+        return Err(DataError::Absent { path, layout: DataLayout::Manifest, split, what: "table" });
     }
     let table = Table::read(&path)?;
     let columns = Columns {

@@ -7,7 +7,7 @@
 pub(crate) mod planted;
 
 use super::super::table::Table;
-use super::{Layout, existing_file, split_folder, stem, warn_of_unused};
+use super::{DataLayout, existing_file, split_folder, stem, warn_of_unused};
 use crate::data::{DataError, MaskRule, Pathology, Sample, Split};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const PUBLISHED_WORDING: &str = "original";
 pub fn load(root: &Path, split: Split, wording: Option<&str>) -> Result<Vec<Sample>, DataError> {
     let folder = split_folder(root, split);
     let (images, labels) = (folder.join("img"), folder.join("label"));
-    let layout = Layout::Medclipseg;
+    let layout = DataLayout::Medclipseg;
     if !images.is_dir() {
         return Err(DataError::Absent { path: images, layout, split, what: "images" });
     }
@@ -72,7 +72,7 @@ fn prompt_table(root: &Path, split: Split, wording: Option<&str>) -> Result<Path
         }),
         None => {
             let path = folders[0].join(&names[0]);
-            Err(DataError::Absent { path, layout: Layout::Medclipseg, split, what: "prompts" })
+            Err(DataError::Absent { path, layout: DataLayout::Medclipseg, split, what: "prompts" })
         }
     }
 }
@@ -238,7 +238,7 @@ mod tests {
             println!("skipped: no BUS-BRA data");
             return;
         };
-        assert_eq!(Layout::detect(&root).unwrap(), Layout::Medclipseg);
+        assert_eq!(DataLayout::detect(&root).unwrap(), DataLayout::Medclipseg);
         for (split, count) in [(Split::Train, 1311), (Split::Val, 282)] {
             let samples = load(&root, split, None).unwrap();
             assert_eq!(samples.len(), count);

@@ -3,7 +3,7 @@
 //! Each object has `img_name`, `mask_name` and `prompts`: `p0` is empty, later ones say more; a list offers
 //! alternatives.
 
-use super::{Layout, existing_file, stem};
+use super::{DataLayout, existing_file, stem};
 use crate::data::{DataError, MaskRule, Pathology, Sample, Split};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl Wordings {
 pub fn load(root: &Path, split: Split, wording: Option<&str>) -> Result<Vec<Sample>, DataError> {
     let path = root.join("anns").join(format!("{split}.json"));
     if !path.is_file() {
-        return Err(DataError::Absent { path, layout: Layout::Medvlsm, split, what: "annotations" });
+        return Err(DataError::Absent { path, layout: DataLayout::Medvlsm, split, what: "annotations" });
     }
     let text = std::fs::read_to_string(&path).map_err(|source| DataError::Read { path: path.clone(), source })?;
     let annotations: Vec<Annotation> = serde_json::from_str(&text)

@@ -17,7 +17,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// A layout of image, mask and sentence in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Layout {
+pub enum DataLayout {
     /// `{Train,Val,Test}_Folder/{img,label}/` and `Prompts_Folder/*_text*.xlsx`.
     Medclipseg,
     /// `{Train,Val,Test}_Folder/{img,labelcol}/` and `*_text.xlsx`: QaTa-COV19, MosMedData+.
@@ -32,7 +32,7 @@ pub enum Layout {
     Structures,
 }
 
-impl fmt::Display for Layout {
+impl fmt::Display for DataLayout {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
             Self::Medclipseg => "MedCLIPSeg",
@@ -45,7 +45,7 @@ impl fmt::Display for Layout {
     }
 }
 
-impl Layout {
+impl DataLayout {
     /// Detects the layout of the data set in the folder `root`; a manifest may be named itself.
     pub fn detect(root: &Path) -> Result<Self, DataError> {
         std::fs::metadata(root).map_err(|source| DataError::Read { path: root.into(), source })?;
@@ -80,7 +80,7 @@ fn split_folder(root: &Path, split: Split) -> PathBuf {
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// The layout; detected from the folder where not given.
-    pub layout: Option<Layout>,
+    pub layout: Option<DataLayout>,
     /// The wording, where a data set has several: `contradictory` of MedCLIPSeg's test split, `p3` of MedVLSM.
     pub wording: Option<String>,
 }
@@ -93,16 +93,16 @@ pub struct LoadOptions {
 pub fn load_samples(root: &Path, split: Split, options: &LoadOptions) -> Result<Vec<Sample>, DataError> {
     let layout = match options.layout {
         Some(layout) => layout,
-        None => Layout::detect(root)?,
+        None => DataLayout::detect(root)?,
     };
     let wording = options.wording.as_deref();
     let mut samples = match layout {
-        Layout::Medclipseg => medclipseg::load(root, split, wording)?,
-        Layout::Lvit => lvit::load(root, split)?,
-        Layout::Medvlsm => medvlsm::load(root, split, wording)?,
-        Layout::Busi => busi::load(root, split)?,
-        Layout::Manifest => manifest::load(root, split)?,
-        Layout::Structures => structures::load(root, split)?,
+        DataLayout::Medclipseg => medclipseg::load(root, split, wording)?,
+        DataLayout::Lvit => lvit::load(root, split)?,
+        DataLayout::Medvlsm => medvlsm::load(root, split, wording)?,
+        DataLayout::Busi => busi::load(root, split)?,
+        DataLayout::Manifest => manifest::load(root, split)?,
+        DataLayout::Structures => structures::load(root, split)?,
     };
     if samples.is_empty() {
         return Err(DataError::EmptySplit { path: root.into(), split });
@@ -184,32 +184,32 @@ mod tests {
     #[test]
     fn every_layout_is_recognised() {
         for (file, layout) in [
-            ("Val_Folder/img/a.png", Layout::Medclipseg),
-            ("Test_Folder/labelcol/a.png", Layout::Lvit),
-            ("anns/train.json", Layout::Medvlsm),
-            ("malignant/malignant (1).png", Layout::Busi),
-            ("anything.csv", Layout::Manifest),
-            ("img/a.png", Layout::Structures),
+            ("Val_Folder/img/a.png", DataLayout::Medclipseg),
+            ("Test_Folder/labelcol/a.png", DataLayout::Lvit),
+            ("anns/train.json", DataLayout::Medvlsm),
+            ("malignant/malignant (1).png", DataLayout::Busi),
+            ("anything.csv", DataLayout::Manifest),
+            ("img/a.png", DataLayout::Structures),
         ] {
             let fixture = Fixture::new();
             fixture.file(file, b"split,image_path,mask_path,text\n");
-            if layout == Layout::Structures {
+            if layout == DataLayout::Structures {
                 fixture.file("nerve/a.png", b"");
             }
-            assert_eq!(Layout::detect(fixture.root()).unwrap(), layout, "{file}");
+            assert_eq!(DataLayout::detect(fixture.root()).unwrap(), layout, "{file}");
         }
         let nothing = Fixture::new();
-        assert!(matches!(Layout::detect(nothing.root()), Err(DataError::UnknownLayout { .. })));
-        assert!(matches!(Layout::detect(&nothing.root().join("nowhere")), Err(DataError::Read { .. })));
+        assert!(matches!(DataLayout::detect(nothing.root()), Err(DataError::UnknownLayout { .. })));
+        assert!(matches!(DataLayout::detect(&nothing.root().join("nowhere")), Err(DataError::Read { .. })));
     }
 
     #[test]
     fn a_named_layout_overrules_the_folder() {
         let fixture = Fixture::new();
         fixture.file("Val_Folder/img/a.png", b"");
-        let options = LoadOptions { layout: Some(Layout::Medvlsm), ..LoadOptions::default() };
+        let options = LoadOptions { layout: Some(DataLayout::Medvlsm), ..LoadOptions::default() };
         let error = load_samples(fixture.root(), Split::Val, &options).unwrap_err();
-        assert!(matches!(error, DataError::Absent { layout: Layout::Medvlsm, .. }), "{error}");
+        assert!(matches!(error, DataError::Absent { layout: DataLayout::Medvlsm, .. }), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! for testing, where a group's names are equal up to the first underscore.
 
 use super::super::table::Table;
-use super::{Layout, picture_files, stem};
+use super::{DataLayout, picture_files, stem};
 use crate::data::{DataError, MaskRule, Sample, Split};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ struct Structure {
 pub fn load(root: &Path, split: Split) -> Result<Vec<Sample>, DataError> {
     let images = root.join(IMAGES);
     if !images.is_dir() {
-        return Err(DataError::Absent { path: images, layout: Layout::Structures, split, what: "images" });
+        return Err(DataError::Absent { path: images, layout: DataLayout::Structures, split, what: "images" });
     }
     let files = picture_files(&images)?;
     let structures = structures(root, split)?;
@@ -102,7 +102,7 @@ fn structures(root: &Path, split: Split) -> Result<Vec<Structure>, DataError> {
     }
     let folders = mask_folders(root)?;
     if folders.is_empty() {
-        return Err(DataError::Absent { path: root.into(), layout: Layout::Structures, split, what: "masks" });
+        return Err(DataError::Absent { path: root.into(), layout: DataLayout::Structures, split, what: "masks" });
     }
     let structure = |name: String| -> Result<Structure, DataError> {
         let folder = root.join(&name);

@@ -5,7 +5,7 @@ use rand::{Rng, RngExt};
 
 /// The position of a scan in the frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Layout {
+pub struct FrameLayout {
     /// The black margins, as shares of the frame's side: left, top, right, bottom.
     margins: [f32; 4],
     fan: Option<Fan>,
@@ -20,7 +20,7 @@ struct Fan {
     half_angle_radians: f32,
 }
 
-impl Layout {
+impl FrameLayout {
     /// The scan fills the frame.
     pub const WHOLE: Self = Self { margins: [0.0; 4], fan: None };
 
@@ -64,17 +64,17 @@ mod tests {
 
     #[test]
     fn margins_are_black_and_the_scan_fills_the_rest() {
-        let layout = Layout { margins: [0.2, 0.0, 0.0, 0.1], fan: None };
+        let layout = FrameLayout { margins: [0.2, 0.0, 0.0, 0.1], fan: None };
         assert_eq!(layout.source_of(0.1, 0.5), None);
         assert_eq!(layout.source_of(0.5, 0.95), None);
         let (x, y) = layout.source_of(0.6, 0.45).unwrap();
         assert!((x - 0.5).abs() < 1e-6 && (y - 0.5).abs() < 1e-6);
-        assert_eq!(Layout::WHOLE.source_of(0.3, 0.7), Some((0.3, 0.7)));
+        assert_eq!(FrameLayout::WHOLE.source_of(0.3, 0.7), Some((0.3, 0.7)));
     }
 
     #[test]
     fn a_fan_is_symmetric_black_beside_and_deep_in_the_middle() {
-        let layout = Layout { margins: [0.0; 4], fan: Some(Fan { radius: 0.5, half_angle_radians: 0.6 }) };
+        let layout = FrameLayout { margins: [0.0; 4], fan: Some(Fan { radius: 0.5, half_angle_radians: 0.6 }) };
         assert_eq!(layout.source_of(0.02, 0.1), None);
         assert_eq!(layout.source_of(0.98, 0.1), None);
         let (x, depth) = layout.source_of(0.5, 0.999).unwrap();
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn most_of_the_scan_is_kept() {
         for seed in 0..100 {
-            let layout = Layout::random(&mut ChaCha8Rng::seed_from_u64(seed));
+            let layout = FrameLayout::random(&mut ChaCha8Rng::seed_from_u64(seed));
             let inside = (0..400).filter(|i| {
                 let at = |k: usize| (k as f32 + 0.5) / 20.0;
                 layout.source_of(at(i % 20), at(i / 20)).is_some()

@@ -14,7 +14,7 @@ pub use display::{change_range, change_time_gain};
 pub use focus::{blur, sharpen};
 pub use grain::add_grain;
 pub use jpeg::apply_jpeg;
-pub use layout::Layout as FrameLayout;
+pub use layout::FrameLayout;
 pub use marks::{Caliper, draw_calipers, draw_label, fill_marked, find_marks};
 pub(crate) use marks::{fill, find_thin};
 

@@ -143,8 +143,8 @@ impl Recipe {
             }
         }
         let mut example = self.view(dataset, sample, picture, self.lesion_free, rng);
-        let asked_of = question::Asked::new(sample, &mut example, dataset, rng);
-        Some((0..self.prompts.max(1)).map(|asked| self.ask(&asked_of, &example, asked, rng)).collect())
+        let facts = question::PromptFacts::new(sample, &mut example, dataset, rng);
+        Some((0..self.prompts.max(1)).map(|index| self.prompt_for(&facts, &example, index, rng)).collect())
     }
 }
 

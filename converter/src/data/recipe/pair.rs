@@ -33,8 +33,8 @@ impl Recipe {
         let present: Vec<Option<Pathology>> =
             (0..2).filter(|half| shows[*half]).map(|half| pathologies[half]).collect();
         let by_pathology = by_pathology && shows == [true; 2] && tell_apart(pathologies);
-        let mut ask = |asked: usize| {
-            let named = (first + asked) % 2;
+        let mut ask = |prompted: usize| {
+            let named = (first + prompted) % 2;
             let mut picture = composed[named].clone();
             if self.plain > 0.0 && chance(PLAIN_SHARE * (self.plain + self.empty_prompt), rng) {
                 picture.mask.iter_mut().zip(&composed[1 - named].mask).for_each(|(one, other)| *one |= other);

@@ -21,7 +21,7 @@ const WRONG_STRUCTURE: f64 = 0.3;
 
 /// An image and the facts for its prompts. A frame without a lesion uses the facts of another image's lesion, so that
 /// the prompts are the same.
-pub(super) struct Asked<'a> {
+pub(super) struct PromptFacts<'a> {
     sample: &'a Sample,
     is_alone: bool,
     /// The pathology of the lesion; of the other image's where there is none.
@@ -32,7 +32,7 @@ pub(super) struct Asked<'a> {
     others: Vec<String>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> PromptFacts<'a> {
     pub fn new(sample: &'a Sample, example: &mut Example, dataset: &'a Dataset, rng: &mut impl Rng) -> Self {
         let is_alone = example.picture.other_lesions.is_none();
         let has_lesion = sample.structure.is_none() && example.picture.lesion_box().is_some();
@@ -76,7 +76,7 @@ fn place_of(example: &Example) -> Option<Place> {
 
 impl Recipe {
     /// One prompt for a single image; only one of them is its own.
-    pub(super) fn ask(&self, of: &Asked, example: &Example, asked: usize, rng: &mut impl Rng) -> Example {
+    pub(super) fn prompt_for(&self, of: &PromptFacts, example: &Example, index: usize, rng: &mut impl Rng) -> Example {
         let mut example = example.clone();
         if let Some(structure) = &of.sample.structure {
             if chance(STRUCTURE_NAMED, rng) {
@@ -97,7 +97,7 @@ impl Recipe {
             }
             return example;
         }
-        let has_new_words = asked > 0 || chance(self.rephrase, rng);
+        let has_new_words = index > 0 || chance(self.rephrase, rng);
         if let Some(pathology) = of.pathology
             && has_new_words
             && chance(self.by_pathology, rng)
@@ -123,7 +123,7 @@ impl Recipe {
     }
 }
 
-impl Asked<'_> {
+impl PromptFacts<'_> {
     /// A request for an absent target; for a frame without a lesion, in the words for an image with one.
     fn wrong_request(&self, example: &Example, rng: &mut impl Rng) -> String {
         if self.has_lesion {

@@ -118,7 +118,7 @@ fn only_the_image_tells_which_pathology_is_right() {
     let pairs = Recipe { compose: 1.0, prompts: 2, ..recipe };
     for epoch in 0..50 {
         let drawn = pairs.draw(&dataset, 1, epoch, 3).unwrap();
-        let [first, second] = [0, 1].map(|asked| Pathology::named_in(&drawn[asked].prompt).unwrap());
+        let [first, second] = [0, 1].map(|prompted| Pathology::named_in(&drawn[prompted].prompt).unwrap());
         assert_ne!(first, second);
     }
 }

@@ -1,6 +1,6 @@
 //! The image that interventions change.
 
-use crate::data::{DataError, Image, Mask, Sample, load_image, load_masks};
+use crate::data::{DataError, Image, LesionBox, Mask, Sample, load_image, load_masks};
 use image::DynamicImage;
 
 /// A grey image, 0..255 row by row, and its lesion mask.
@@ -43,15 +43,6 @@ impl Scan {
         }
         found
     }
-}
-
-/// In pixels; `right` and `bottom` are the first outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LesionBox {
-    pub left: usize,
-    pub top: usize,
-    pub right: usize,
-    pub bottom: usize,
 }
 
 impl LesionBox {

@@ -212,7 +212,7 @@ impl Network {
         match (&op, inputs.as_slice()) {
             (Op::BatchNorm { prefix }, [NodeTensor::Map(x)]) => {
                 let affine =
-                    norm::Affine { scale: weights.vector(prefix, "weight"), shift: weights.vector(prefix, "bias") };
+                    norm::ScaleShift { scale: weights.vector(prefix, "weight"), shift: weights.vector(prefix, "bias") };
                 let running = norm::Running {
                     mean: self.parameters.get(&format!("{prefix}.running_mean")).values.clone(),
                     variance: self.parameters.get(&format!("{prefix}.running_var")).values.clone(),

@@ -8,7 +8,7 @@ use causalclipseg::graph::NORM_EPSILON;
 const MOMENTUM: f32 = 0.1;
 
 /// Scale and shift after the normalisation, per channel.
-pub(super) struct Affine {
+pub(super) struct ScaleShift {
     pub scale: Tensor<1>,
     pub shift: Tensor<1>,
 }
@@ -36,12 +36,12 @@ impl Running {
     }
 }
 
-pub(super) fn by_running_statistics(x: Tensor<4>, affine: Affine, running: Running) -> Tensor<4> {
+pub(super) fn by_running_statistics(x: Tensor<4>, affine: ScaleShift, running: Running) -> Tensor<4> {
     scale_and_shift(x, affine, running.mean, running.variance)
 }
 
 /// Normalises by the batch's own statistics, through which the gradient flows.
-pub(super) fn by_batch_statistics(x: Tensor<4>, affine: Affine) -> (Tensor<4>, Batch) {
+pub(super) fn by_batch_statistics(x: Tensor<4>, affine: ScaleShift) -> (Tensor<4>, Batch) {
     let [batch, channels, height, width] = x.dims();
     let count = batch * height * width;
     let per_channel = |sums: Tensor<3>| -> Tensor<1> {
@@ -71,7 +71,7 @@ fn sum_of_squares(rows: Tensor<3>) -> Tensor<3> {
     if is_tracked { sums.clone().mul_scalar(2.0).sub(sums.detach()) } else { sums }
 }
 
-fn scale_and_shift(x: Tensor<4>, affine: Affine, mean: Tensor<1>, variance: Tensor<1>) -> Tensor<4> {
+fn scale_and_shift(x: Tensor<4>, affine: ScaleShift, mean: Tensor<1>, variance: Tensor<1>) -> Tensor<4> {
     let [_, channels, _, _] = x.dims();
     let scale = affine.scale.div(variance.add_scalar(NORM_EPSILON).sqrt());
     let shift = affine.shift.sub(mean.mul(scale.clone()));

@@ -8,16 +8,16 @@
 
 mod builder;
 mod cost;
-mod grid;
 mod op;
 mod parts;
+mod scale_zero_point;
 pub mod stage;
 mod subgraph;
 
 pub use builder::GraphBuilder;
-pub use grid::Grid;
 pub use op::{NORM_EPSILON, Op, Parameter, TAPS, coordinate};
 pub use parts::{Head, HeadGraph, Parts, Side};
+pub use scale_zero_point::ScaleZeroPoint;
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -89,7 +89,7 @@ pub struct Node {
     pub shape: Shape,
     /// The scale and zero point with which the result is rounded to 8 bits. `None` where it stays f32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quantisation: Option<Grid>,
+    pub quantisation: Option<ScaleZeroPoint>,
 }
 
 /// A network, or a part of one.
@@ -197,7 +197,7 @@ impl Graph {
             };
             match (node.quantisation, shape) {
                 (Some(_), Shape::Tokens { .. }) => return Err(refuse("token ids cannot be quantised".into())),
-                (Some(grid), _) => grid.check().map_err(refuse)?,
+                (Some(quantisation), _) => quantisation.check().map_err(refuse)?,
                 (None, _) => {}
             }
             if shape != node.shape {

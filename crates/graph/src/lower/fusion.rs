@@ -105,7 +105,7 @@ pub fn strip_before_relu(graph: &Graph) -> Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{GraphBuilder, Grid, Shape};
+    use crate::graph::{GraphBuilder, ScaleZeroPoint, Shape};
 
     const MAP: Shape = Shape::Map { channels: 4, height: 8, width: 8 };
 
@@ -115,7 +115,7 @@ mod tests {
 
     /// Quantises every node and names those that stay quantised.
     fn kept(mut graph: Graph, strip: fn(&Graph) -> Graph) -> Vec<String> {
-        graph.nodes.iter_mut().for_each(|node| node.quantisation = Some(Grid { scale: 1.0, zero_point: 0 }));
+        graph.nodes.iter_mut().for_each(|node| node.quantisation = Some(ScaleZeroPoint { scale: 1.0, zero_point: 0 }));
         let stripped = strip(&graph);
         stripped.nodes.into_iter().filter(|node| node.quantisation.is_some()).map(|node| node.name).collect()
     }
@@ -242,8 +242,8 @@ mod tests {
     #[test]
     fn lowering_stores_what_keeps_its_grid() {
         let mut graph = image_part();
-        let grid = Grid { scale: 1.0, zero_point: 0 };
-        graph.nodes.iter_mut().for_each(|node| node.quantisation = Some(grid));
+        let quantisation = ScaleZeroPoint { scale: 1.0, zero_point: 0 };
+        graph.nodes.iter_mut().for_each(|node| node.quantisation = Some(quantisation));
         let stripped = strip_fused(&graph);
         let list = super::super::steps::lower(&stripped).unwrap();
         let stored: Vec<&str> = list.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
@@ -252,7 +252,7 @@ mod tests {
         let kept = stripped.ids().filter(|id| stripped.node(*id).quantisation.is_some()).filter(is_stored);
         let kept: Vec<&str> = kept.map(|id| stripped.node(id).name.as_str()).collect();
         assert_eq!(stored, kept);
-        assert!(list.tensors.iter().all(|tensor| tensor.element == super::super::steps::Element::U8(grid)));
+        assert!(list.tensors.iter().all(|tensor| tensor.element == super::super::steps::Element::U8(quantisation)));
         // If every node is quantised, each one is a step, or lowering has no step for it.
         assert!(super::super::steps::lower(&graph).is_err());
     }

@@ -1,6 +1,6 @@
 //! Sigmoid gates, QuickGELU and softmax.
 
-use super::{Affine, exp, sigmoid, versions};
+use super::{ScaleZeroPoint, exp, sigmoid, versions};
 
 versions! {
     /// A mask's gate: y = x * sigmoid(logits), or x * (1 - sigmoid(logits)) if `complement`.
@@ -13,7 +13,7 @@ versions! {
     }
 
     /// A mask's gate on bytes: y = x * mask, where `masks` has the mask of each stored logit.
-    pub fn gate_u8(kernels, x: &[u8], x_grid: Affine, logits: &[u8], masks: &[f32; 256], y: &mut [u8], y_grid: Affine) {
+    pub fn gate_u8(kernels, x: &[u8], x_grid: ScaleZeroPoint, logits: &[u8], masks: &[f32; 256], y: &mut [u8], y_grid: ScaleZeroPoint) {
         for ((y, x), logit) in y.iter_mut().zip(x).zip(logits) {
             *y = y_grid.store(x_grid.value(*x) * masks[usize::from(*logit)]);
         }

@@ -1,28 +1,28 @@
 //! Conversions between bytes and floats, and sums of rows.
 
-use super::{Affine, versions};
+use super::{ScaleZeroPoint, versions};
 
 versions! {
     /// Stores each value as the nearest byte.
-    pub fn quantize(kernels, x: &[f32], grid: Affine, y: &mut [u8]) {
+    pub fn quantize(kernels, x: &[f32], quantisation: ScaleZeroPoint, y: &mut [u8]) {
         for (y, x) in y.iter_mut().zip(x) {
-            *y = grid.store(*x);
+            *y = quantisation.store(*x);
         }
     }
 
     /// The value of each stored byte.
-    pub fn dequantize(kernels, x: &[u8], grid: Affine, y: &mut [f32]) {
+    pub fn dequantize(kernels, x: &[u8], quantisation: ScaleZeroPoint, y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
-            *y = grid.value(*x);
+            *y = quantisation.value(*x);
         }
     }
 
     /// Stores one row of an image's three planes in groups of four bytes; the fourth is the zero point.
-    pub fn image_row_u8(kernels, planes: [&[f32]; 3], grid: Affine, y: &mut [u8]) {
+    pub fn image_row_u8(kernels, planes: [&[f32]; 3], quantisation: ScaleZeroPoint, y: &mut [u8]) {
         let [red, green, blue] = planes;
-        let fourth = grid.store(0.0);
+        let fourth = quantisation.store(0.0);
         for (((pixel, r), g), b) in y.chunks_exact_mut(4).zip(red).zip(green).zip(blue) {
-            pixel.copy_from_slice(&[grid.store(*r), grid.store(*g), grid.store(*b), fourth]);
+            pixel.copy_from_slice(&[quantisation.store(*r), quantisation.store(*g), quantisation.store(*b), fourth]);
         }
     }
 
@@ -43,10 +43,10 @@ versions! {
     }
 
     /// As [`add_f32`], for bytes.
-    pub fn add_u8(kernels, a: (&[u8], Affine), b: (&[u8], Affine), relu: bool, y: &mut [u8], grid: Affine) {
+    pub fn add_u8(kernels, a: (&[u8], ScaleZeroPoint), b: (&[u8], ScaleZeroPoint), relu: bool, y: &mut [u8], quantisation: ScaleZeroPoint) {
         let lowest = if relu { 0.0 } else { f32::NEG_INFINITY };
         for ((y, first), second) in y.iter_mut().zip(a.0).zip(b.0) {
-            *y = grid.store((a.1.value(*first) + b.1.value(*second)).max(lowest));
+            *y = quantisation.store((a.1.value(*first) + b.1.value(*second)).max(lowest));
         }
     }
 }

@@ -22,14 +22,14 @@ pub use resample::{add_weighted_u8, add_weighted_u16, mix_logits, mix_rows};
 
 /// An affine map between stored bytes and values: value = (stored - zero_point) * scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Affine {
+pub struct ScaleZeroPoint {
     /// The difference of neighbouring values.
     pub scale: f32,
     /// The stored number of zero.
     pub zero_point: f32,
 }
 
-impl Affine {
+impl ScaleZeroPoint {
     #[inline(always)]
     fn value(self, stored: u8) -> f32 {
         (f32::from(stored) - self.zero_point) * self.scale

@@ -1,6 +1,6 @@
 //! Average pooling over windows that do not overlap, one row of outputs at a time.
 
-use super::{Affine, versions};
+use super::{ScaleZeroPoint, versions};
 
 versions! {
     /// Average pooling in f32. `rows` are the rows of the windows, each as wide as all windows together, with `channels` numbers a pixel. The means of a
@@ -27,11 +27,11 @@ versions! {
     pub fn average_pool_u8(
         kernels,
         rows: &[&[u8]],
-        x_grid: Affine,
+        x_grid: ScaleZeroPoint,
         channels: usize,
         y: &mut [u8],
         y_channels: usize,
-        y_grid: Affine
+        y_grid: ScaleZeroPoint
     ) {
         /// The number of channels whose sums are kept at a time.
         const LANES: usize = 64;

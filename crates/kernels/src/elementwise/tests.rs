@@ -51,20 +51,20 @@ fn activations() {
 
 #[test]
 fn bytes_and_floats() {
-    let grid = Affine { scale: 0.03, zero_point: 117.0 };
+    let quantisation = ScaleZeroPoint { scale: 0.03, zero_point: 117.0 };
     for kernels in Kernels::available() {
         for length in LENGTHS {
             let stored = bytes(length, 3);
             let mut values = vec![0.0; length];
-            dequantize(kernels, &stored, grid, &mut values);
+            dequantize(kernels, &stored, quantisation, &mut values);
             let expected: Vec<f64> = stored.iter().map(|s| (f64::from(*s) - 117.0) * 0.03).collect();
             assert_close(&values, &expected, 1e-6);
             let mut again = vec![0; length];
-            quantize(kernels, &values, grid, &mut again);
+            quantize(kernels, &values, quantisation, &mut again);
             assert_eq!(again, stored);
-            quantize(kernels, &vec![1e9; length], grid, &mut again);
+            quantize(kernels, &vec![1e9; length], quantisation, &mut again);
             assert!(again.iter().all(|byte| *byte == 255));
-            quantize(kernels, &vec![-1e9; length], grid, &mut again);
+            quantize(kernels, &vec![-1e9; length], quantisation, &mut again);
             assert!(again.iter().all(|byte| *byte == 0));
         }
     }
@@ -86,7 +86,7 @@ fn pools() {
                 (0..columns * channels).map(|index| mean(&at, index / channels, index % channels)).collect();
             let stored: Vec<Vec<u8>> = (0..size).map(|row| bytes(columns * size * channels, row)).collect();
             let stored_views: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
-            let grid = Affine { scale: 0.5, zero_point: 10.0 };
+            let quantisation = ScaleZeroPoint { scale: 0.5, zero_point: 10.0 };
             let at = |row: usize, index: usize| f64::from(stored[row][index]);
             let expected_u8: Vec<f64> =
                 (0..columns * channels).map(|index| mean(&at, index / channels, index % channels)).collect();
@@ -100,7 +100,15 @@ fn pools() {
                 assert_eq!(y.iter().filter(|value| **value == 77.0).count(), columns * (y_channels - channels));
 
                 let mut y = vec![200; columns * y_channels];
-                average_pool_u8(kernels, &stored_views, grid, channels, &mut y[first..], y_channels, grid);
+                average_pool_u8(
+                    kernels,
+                    &stored_views,
+                    quantisation,
+                    channels,
+                    &mut y[first..],
+                    y_channels,
+                    quantisation,
+                );
                 for (index, expected) in expected_u8.iter().enumerate() {
                     let found = y[part(index)];
                     assert!((f64::from(found) - expected).abs() <= 0.5 + 1e-4, "{found} is not {expected}");

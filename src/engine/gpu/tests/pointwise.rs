@@ -45,7 +45,7 @@ fn gates() {
                 let logits = stored(storage, &logits);
                 let mask = |logit: f32| if complement { 1.0 - sigmoid(logit) } else { sigmoid(logit) };
                 let expected: Vec<f32> = x.iter().zip(&logits).map(|(x, logit)| x * mask(*logit)).collect();
-                let trial = trial(StepKind::Gate { complement, mask_grid: None }, 2, size);
+                let trial = trial(StepKind::Gate { complement, mask_quantisation: None }, 2, size);
                 check(&gpu, storage, &trial, &[x, logits], &expected, &format!("gate of {size:?}"));
             }
         }

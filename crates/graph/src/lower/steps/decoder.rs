@@ -11,15 +11,17 @@ impl Lowering<'_> {
         if self.graph.outputs.contains(&id) {
             return Err(self.refuse(id, "a mask that is an output"));
         }
-        Ok(Lowered::Sigmoid { logits, complement: false, grid: self.node(id).quantisation })
+        Ok(Lowered::Sigmoid { logits, complement: false, quantisation: self.node(id).quantisation })
     }
 
     pub(super) fn complement(&mut self, id: NodeId) -> Result<Lowered, Unsupported> {
         let input = self.node(id).inputs[0];
         match self.values[input.0] {
             // The representable values from 0 to 1 are symmetric, so the complement is representable too.
-            Some(Lowered::Sigmoid { logits, complement, grid }) if grid == self.node(id).quantisation => {
-                Ok(Lowered::Sigmoid { logits, complement: !complement, grid })
+            Some(Lowered::Sigmoid { logits, complement, quantisation })
+                if quantisation == self.node(id).quantisation =>
+            {
+                Ok(Lowered::Sigmoid { logits, complement: !complement, quantisation })
             }
             _ => Err(self.refuse(id, "the complement of something other than a mask with the same scale")),
         }
@@ -35,11 +37,11 @@ impl Lowering<'_> {
             (Some(mask @ Lowered::Sigmoid { .. }), Some(Lowered::Tensor(x))) => (x, mask),
             _ => return Err(self.refuse(id, "a product of operands that are not a map and a mask")),
         };
-        let Lowered::Sigmoid { logits, complement, grid } = mask else {
+        let Lowered::Sigmoid { logits, complement, quantisation } = mask else {
             return Err(self.refuse(id, "a product without a mask"));
         };
         let writes = self.destination(id, Some(x))?;
-        self.push(id, StepKind::Gate { complement, mask_grid: grid }, vec![x, logits], writes);
+        self.push(id, StepKind::Gate { complement, mask_quantisation: quantisation }, vec![x, logits], writes);
         Ok(self.stored(writes))
     }
 

@@ -2,7 +2,7 @@
 //! tensor.
 
 use super::{Destination, Element, Step, StepKind, StepList, Tensor, TensorId, Unsupported};
-use crate::graph::{Graph, Grid, Node, NodeId, Op, Shape};
+use crate::graph::{Graph, Node, NodeId, Op, ScaleZeroPoint, Shape};
 use crate::lower::fusion::Chains;
 
 /// The result of visiting a node.
@@ -15,7 +15,7 @@ pub(super) enum Lowered {
     Sigmoid {
         logits: TensorId,
         complement: bool,
-        grid: Option<Grid>,
+        quantisation: Option<ScaleZeroPoint>,
     },
     /// Token ids, which have no tensor.
     Tokens,

@@ -3,7 +3,7 @@
 //! A step computes several nodes of the graph: a convolution includes the constant map, the residual and the ReLU that
 //! follow it; a gate computes the sigmoid of its mask; a concatenation is a buffer that its parts are written into, so
 //! that the three products of an aggregation end in one sum; the last stage of the decoder streams from low-resolution
-//! products to logits. A value that is never stored is never rounded: a quantised graph has no [`Grid`] there.
+//! products to logits. A value that is never stored is never rounded: a quantised graph has no [`ScaleZeroPoint`] there.
 //!
 //! Lowering refuses nodes without a known step ([`Unsupported`]), and the caller then runs the graph on plain tract.
 
@@ -16,7 +16,7 @@ mod sequence;
 pub use lowering::lower;
 pub use precision::settle;
 
-use crate::graph::Grid;
+use crate::graph::ScaleZeroPoint;
 
 /// An image in bytes has this many channels, the fourth of them zero: int8 kernels take channels four at a time.
 pub const CHANNEL_GROUP: usize = 4;
@@ -27,7 +27,7 @@ pub enum Element {
     /// 32-bit floats.
     F32,
     /// Bytes, with their scale and zero point.
-    U8(Grid),
+    U8(ScaleZeroPoint),
 }
 
 impl Element {
@@ -156,12 +156,12 @@ pub enum StepKind {
         size: usize,
     },
     /// A mask's gate. Reads x and the mask's logits: x * sigmoid(logits), or x * (1 - sigmoid(logits)) if `complement`.
-    /// In a quantised network the sigmoid is rounded to `mask_grid` first.
+    /// In a quantised network the sigmoid is rounded to `mask_quantisation` first.
     Gate {
         /// Whether to multiply by 1 - mask.
         complement: bool,
         /// The scale and zero point with which the mask is rounded, if it is.
-        mask_grid: Option<Grid>,
+        mask_quantisation: Option<ScaleZeroPoint>,
     },
     /// The sum of two tensors.
     Add {

@@ -68,7 +68,7 @@ fn conversion(tensors: &[Tensor], from: TensorId, to: TensorId) -> Step {
 mod tests {
     use super::super::WeightLayout;
     use super::*;
-    use crate::graph::Grid;
+    use crate::graph::ScaleZeroPoint;
 
     fn product(weight: &str, reads: usize, writes: usize) -> Step {
         let filters = Filters {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn only_wide_products_are_converted_around() {
-        let element = Element::U8(Grid { scale: 1.0, zero_point: 3 });
+        let element = Element::U8(ScaleZeroPoint { scale: 1.0, zero_point: 3 });
         let tensor =
             Tensor { name: "t".into(), height: 2, width: 2, channels: 4, border: 0, element, per_token: false };
         let list = StepList {
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_wide_product_in_a_concatenation_converts_its_part_alone() {
-        let element = Element::U8(Grid { scale: 1.0, zero_point: 3 });
+        let element = Element::U8(ScaleZeroPoint { scale: 1.0, zero_point: 3 });
         let tensor =
             Tensor { name: "t".into(), height: 2, width: 2, channels: 4, border: 1, element, per_token: false };
         let joined = Tensor { channels: 8, ..tensor.clone() };

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 /// A scale and zero point: value = (stored - zero_point) * scale, stored from 0 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Grid {
+pub struct ScaleZeroPoint {
     /// The difference of neighbouring values, finite and above zero.
     pub scale: f32,
     /// The stored number of zero; zero is always exact, so that padding is exact.
     pub zero_point: u8,
 }
 
-impl Grid {
+impl ScaleZeroPoint {
     /// The nearest stored value; ties are rounded to even before the zero point is added. NaN is stored as the zero
     /// point.
     pub fn quantise(self, value: f32) -> u8 {
@@ -49,16 +49,16 @@ mod tests {
 
     #[test]
     fn values_go_to_the_nearest_step() {
-        let grid = Grid { scale: 0.5, zero_point: 10 };
+        let quantisation = ScaleZeroPoint { scale: 0.5, zero_point: 10 };
         for (value, stored) in [(0.0, 10), (0.24, 10), (0.25, 10), (0.75, 12), (-0.25, 10), (-0.75, 8), (1.3, 13)] {
-            assert_eq!(grid.quantise(value), stored, "{value}");
+            assert_eq!(quantisation.quantise(value), stored, "{value}");
         }
-        assert_eq!(grid.range(), (-5.0, 122.5));
+        assert_eq!(quantisation.range(), (-5.0, 122.5));
         for (value, stored) in [(1e30, 255), (f32::INFINITY, 255), (-1e30, 0), (-5.3, 0), (f32::NAN, 10)] {
-            assert_eq!(grid.quantise(value), stored, "{value}");
+            assert_eq!(quantisation.quantise(value), stored, "{value}");
         }
         for stored in 0..=255 {
-            assert_eq!(grid.quantise(grid.dequantise(stored)), stored);
+            assert_eq!(quantisation.quantise(quantisation.dequantise(stored)), stored);
         }
     }
 }
