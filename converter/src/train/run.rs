@@ -347,6 +347,8 @@ impl<'a> Run<'a> {
     }
 
     fn finish_epoch(&mut self, validation: Validation, observer: &mut dyn Observer) -> Result<(), TrainError> {
+        // Before the checkpoint of the best validation.
+        self.check_weights()?;
         let EpochSums { pred, pred_ad, phi, masks, gradient_norm, distillation, images, seconds } =
             std::mem::take(&mut self.progress.sums);
         let Validation { single: score, pairs } = validation;

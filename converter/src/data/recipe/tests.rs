@@ -250,7 +250,7 @@ fn no_form_of_sentence_tells_whether_there_is_a_lesion() {
 fn ask_evenly(recipe: &Recipe) {
     let directory = tempfile::tempdir().unwrap();
     let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
-    let dataset = Dataset::prepare_detailed(samples, 32, recipe.detail(), || ()).unwrap();
+    let dataset = Dataset::prepare_detailed(samples, 32, &Fit::Stretch, recipe.detail(), || ()).unwrap();
     let mut counts: std::collections::BTreeMap<String, [usize; 2]> = Default::default();
     for epoch in 0..600 {
         for index in 0..dataset.len() {
@@ -275,7 +275,7 @@ fn ask_evenly(recipe: &Recipe) {
 fn frames_without_a_lesion_are_windows_beside_it() {
     let directory = tempfile::tempdir().unwrap();
     let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
-    let dataset = Dataset::prepare_detailed(samples, 64, 2, || ()).unwrap();
+    let dataset = Dataset::prepare_detailed(samples, 64, &Fit::Stretch, 2, || ()).unwrap();
     let recipe = Recipe { lesion_free: 1.0, plain: 0.5, prompts: 3, ..Recipe::PLAIN };
     for epoch in 0..30 {
         for example in recipe.draw(&dataset, 1, epoch, 5).unwrap() {
@@ -298,7 +298,7 @@ fn frames_without_a_lesion_are_windows_beside_it() {
 fn own_words_for_a_place_follow_the_lesion() {
     let directory = tempfile::tempdir().unwrap();
     let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
-    let dataset = Dataset::prepare_detailed(samples, 64, 2, || ()).unwrap();
+    let dataset = Dataset::prepare_detailed(samples, 64, &Fit::Stretch, 2, || ()).unwrap();
     let recipe = Recipe { zoom: 1.0, by_pathology: 0.0, ..Recipe::PLAIN };
     let mut moved = 0;
     for epoch in 0..60 {
