@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::parse();
     let config = TrainingConfig::load(&options.config)?;
     let samples = load_samples(&options.data, Split::Val, &LoadOptions::default())?;
-    let sizes = prepare_sizes(&samples, &[options.size], config.recipe.detail(), || ())?;
+    let sizes = prepare_sizes(&samples, &[options.size], &config.fit, config.recipe.detail(), || ())?;
     let tokenizer = Arc::new(Tokenizer::from_json(&clip_tokenizer_json())?);
     let source = DataSetSource::new(Arc::new(sizes), config.recipe, config.seed, tokenizer, 77);
     let drawn = AtomicUsize::new(0);

@@ -111,6 +111,7 @@ fn made_batch(options: &Options) -> Batch {
         images: (0..options.batch).map(|image| (0..area).map(|p| pixel(image, p)).collect()).collect(),
         views: Vec::new(),
         confounders: vec![None; options.batch],
+        fitted: Vec::new(),
         masks: (0..questions * area).map(|p| u8::from(p % size < size / 2 && p % area < area / 2)).collect(),
         tokens: (0..questions as u32).map(|q| vec![49406, 1000 + q, 2000 + 3 * q, 49407]).collect(),
     }

@@ -1,8 +1,9 @@
 //! A checkpoint: safetensors with the published tensor names, and the network's sizes in its metadata.
 
 use crate::model::{Architecture, ArchitectureError, FORM_KEY, Masks, resize_positions};
-use crate::tensor_file;
+use crate::tensor_file::{self, Entry};
 use causalclipseg::bundle::{Provenance, ProvenanceError};
+use causalclipseg::frame::Fit;
 use causalclipseg::graph::{GraphError, Weights};
 use causalclipseg::io::{WriteError, replace_file};
 use causalclipseg::lower::drop_unread;
@@ -10,8 +11,8 @@ use half::f16;
 use ndarray::{ArrayD, Ix2};
 use safetensors::tensor::{Metadata, TensorView};
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The metadata key of the network's sizes.
@@ -111,38 +112,42 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// How frames fill the input: as the training images did, stretched where that is not known.
+    pub fn fit(&self) -> Fit {
+        self.provenance.fit().unwrap_or(Fit::Stretch)
+    }
+
     /// Writes the checkpoint completely or not at all.
     pub fn save(&self, path: &Path, storage: Storage) -> Result<(), CheckpointError> {
-        let bytes = self.serialize(storage).map_err(|error| self.unwritable(path, &error))?;
-        Ok(replace_file(path, |file| file.write_all(&bytes))?)
+        Ok(replace_file(path, |file| tensor_file::write(file, self.entries(storage), self.metadata()))?)
     }
 
-    fn unwritable(&self, path: &Path, error: &SafeTensorError) -> CheckpointError {
-        CheckpointError::Format { path: path.into(), reason: error.to_string() }
-    }
-
-    fn serialize(&self, storage: Storage) -> Result<Vec<u8>, SafeTensorError> {
+    fn entries(&self, storage: Storage) -> Vec<Entry<'_>> {
         // Biases and norms cost little and matter most: they stay in f32.
         let dtype = |value: &ArrayD<f32>| match storage {
             Storage::F16 if value.ndim() > 1 => Dtype::F16,
             _ => Dtype::F32,
         };
-        let encode = |value: &ArrayD<f32>| -> Vec<u8> {
-            match dtype(value) {
+        let encode = |value: &ArrayD<f32>, dtype: Dtype| -> Vec<u8> {
+            match dtype {
                 Dtype::F16 => value.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
                 _ => value.iter().flat_map(|v| v.to_le_bytes()).collect(),
             }
         };
-        let encoded: Vec<(&String, &ArrayD<f32>, Vec<u8>)> =
-            self.weights.iter().map(|(name, value)| (name, value, encode(value))).collect();
-        let views = encoded
+        self.weights
             .iter()
-            .map(|(name, value, bytes)| Ok((*name, TensorView::new(dtype(value), value.shape().to_vec(), bytes)?)))
-            .collect::<Result<Vec<_>, SafeTensorError>>()?;
+            .map(|(name, value)| {
+                let dtype = dtype(value);
+                Entry::new(name.clone(), dtype, value.shape(), move || Cow::Owned(encode(value, dtype)))
+            })
+            .collect()
+    }
+
+    fn metadata(&self) -> HashMap<String, String> {
         let mut metadata: HashMap<String, String> = self.provenance.texts().clone().into_iter().collect();
         let architecture = serde_json::to_string(&self.architecture).expect("sizes are plain numbers");
         metadata.insert(ARCHITECTURE_KEY.into(), architecture);
-        tensor_file::serialize(views, metadata)
+        metadata
     }
 
     /// The same network for another input size: the attention pool's positions are resized bicubically.
@@ -209,8 +214,11 @@ pub fn write_provenance(path: &Path, output: &Path, provenance: &Provenance) -> 
     metadata.retain(|key, _| NETWORK_KEYS.contains(&key.as_str()));
     metadata.extend(provenance.texts().clone());
     let tensors = SafeTensors::deserialize(&bytes).map_err(format)?.tensors();
-    let written = tensor_file::serialize(tensors, metadata).map_err(format)?;
-    Ok(replace_file(output, |file| file.write_all(&written))?)
+    let entries = tensors
+        .iter()
+        .map(|(name, view)| Entry::new(name.clone(), view.dtype(), view.shape(), || Cow::Borrowed(view.data())))
+        .collect();
+    Ok(replace_file(output, |file| tensor_file::write(file, entries, metadata))?)
 }
 
 /// A tensor's numbers as f32, or `None` where it has no floats.

@@ -117,9 +117,14 @@ fn with_text(file: &[u8], key: &str, text: &str) -> Vec<u8> {
 fn metadata_without_sense() {
     let desk = Desk::new();
     let good = fs::read(desk.path("good.safetensors")).unwrap();
-    for (key, text) in
-        [("threshold", "abc"), ("threshold", "1.5"), ("trained", "maybe"), ("seed", "-1"), ("inputs", "none")]
-    {
+    for (key, text) in [
+        ("threshold", "abc"),
+        ("threshold", "1.5"),
+        ("trained", "maybe"),
+        ("seed", "-1"),
+        ("inputs", "none"),
+        ("fit", "square"),
+    ] {
         let checkpoint = desk.write("odd.safetensors", with_text(&good, key, text));
         let (key, text) = (format!("`{key}`"), format!("`{text}`"));
         let parts = [key.as_str(), text.as_str(), "odd.safetensors"];

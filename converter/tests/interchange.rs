@@ -40,7 +40,7 @@ fn checkpoint() -> Checkpoint {
 }
 
 fn phantoms(count: u64) -> CalibrationSet {
-    let mut reader = CalibrationReader::new(64, 77, &clip_tokenizer_json()).unwrap();
+    let mut reader = CalibrationReader::new(64, Fit::Stretch, 77, &clip_tokenizer_json()).unwrap();
     for index in 0..count {
         reader.add_phantom(&Phantom::generate(9, index, Some((120, 96)))).unwrap();
     }

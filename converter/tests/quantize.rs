@@ -33,7 +33,7 @@ fn checkpoint() -> Checkpoint {
 }
 
 fn phantoms(count: u64) -> CalibrationSet {
-    let mut reader = CalibrationReader::new(64, 77, &clip_tokenizer_json()).unwrap();
+    let mut reader = CalibrationReader::new(64, Fit::Stretch, 77, &clip_tokenizer_json()).unwrap();
     for index in 0..count {
         reader.add_phantom(&Phantom::generate(9, index, Some((120, 96)))).unwrap();
     }
@@ -351,7 +351,7 @@ fn bad_sets_and_weights_are_refused() {
         quantise(checkpoint, set, &options(Form::Rewritten), |_| {}).unwrap_err().to_string()
     };
     assert!(attempt(&checkpoint(), CalibrationSet::default()).contains("no image to calibrate on"));
-    let reader = || CalibrationReader::new(64, 77, &clip_tokenizer_json()).unwrap();
+    let reader = || CalibrationReader::new(64, Fit::Stretch, 77, &clip_tokenizer_json()).unwrap();
     assert!(matches!(reader().finish(), Err(QuantiseError::NoImages)));
     let grey = |levels: [u8; 2]| {
         let mut phantom = Phantom::generate(1, 1, Some((96, 96)));

@@ -2,19 +2,24 @@
 
 use burn::tensor::Device;
 use causalclipseg::bundle::Provenance;
-use causalclipseg_convert::checkpoint::Checkpoint;
+use causalclipseg::frame::Fit;
+use causalclipseg::graph::Weights;
+use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
 use causalclipseg_convert::data::Recipe;
 use causalclipseg_convert::model::{Architecture, Edition, ImageEncoder, TextEncoder, stage};
 use causalclipseg_convert::train::network::{
     Leaves, MaskMode, Mode, Network, NodeTensor, PassPlan, TokenBatch, UpsampledConv,
 };
 use causalclipseg_convert::train::{
-    Adam, Batch, Data, Decay, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer, OptimizerConfig,
-    Outcome, Phase, Question, Run, Schedule, Source, SourceError, TrainError, TrainingConfig, VariantsConfig, read_log,
+    Adam, Batch, Data, Decay, DistillationConfig, Ending, EpochRecord, Example, Game, GameConfig, LossConfig, Observer,
+    OptimizerConfig, Outcome, Phase, Question, Run, Schedule, Source, SourceError, Teacher, TrainError, TrainingConfig,
+    VariantsConfig, read_log,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+const FIT: Fit = Fit::Letterbox { padding: [0.5; 3] };
 
 fn architecture() -> Architecture {
     Architecture {
@@ -53,7 +58,8 @@ impl Source for Discs {
         let pixels = || (0..size * size).map(|i| (i % size, i / size));
         let image = pixels().map(|(x, y)| if inside(x, y, 0) || inside(x, y, 1) { 220 } else { 40 }).collect();
         let mask = pixels().map(|(x, y)| u8::from(inside(x, y, side))).collect();
-        Ok(Example { image, questions: vec![Question { tokens: vec![1, 5 + side as u32, 15], mask }] })
+        let questions = vec![Question { tokens: vec![1, 5 + side as u32, 15], mask }];
+        Ok(Example { image, questions, fitted: None })
     }
 }
 
@@ -63,6 +69,7 @@ fn config() -> TrainingConfig {
         game: GameConfig { warmup_epochs: 1, ..GameConfig::default() },
         optimizer: OptimizerConfig { learning_rate: 3e-3, ..OptimizerConfig::default() },
         average_decay: 0.9,
+        fit: FIT,
         ..TrainingConfig::default()
     }
 }
@@ -139,6 +146,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
     assert_eq!(a.architecture, b.architecture);
     assert_eq!((a.provenance.get("words"), b.provenance.get("words")), (Some("bright disc"), Some("bright disc")));
     assert_eq!(a.architecture.input_size, 64);
+    assert_eq!((a.provenance.fit(), b.provenance.fit()), (Some(FIT), Some(FIT)));
     for (name, expected) in &a.weights {
         assert_eq!(expected, &b.weights[name], "{name} differs");
     }
@@ -327,6 +335,142 @@ fn each_player_moves_its_own_weights() {
     assert!(outcome.pred_ad.is_none() && outcome.masks.is_none());
 }
 
+/// A teacher's checkpoint in a folder, with other weights than the start's.
+fn teacher(folder: &Path, architecture: Architecture) -> DistillationConfig {
+    let path = folder.join("teacher.safetensors");
+    let weights = architecture.random_weights(9).unwrap();
+    let checkpoint = Checkpoint { architecture, weights, provenance: Provenance::default() };
+    checkpoint.save(&path, Storage::F32).unwrap();
+    DistillationConfig { teacher: Some(path), weight: 1.0, ..DistillationConfig::default() }
+}
+
+/// With frozen norms the student answers in training as in evaluation, so its copy has nothing to teach it.
+#[test]
+fn a_copy_teaches_nothing_and_another_network_does() {
+    let device = Device::flex();
+    let network = |weights: &Weights| Network::new(architecture().describe().unwrap(), weights, &device).unwrap();
+    let batch = Batch::draw(&Discs(4), 0, &[0, 1, 2, 3], 32).unwrap();
+    let played = |teacher: Option<Network>, weight: f32| {
+        let frozen = ["backbone.", "neck_ad.", "proj.vis", "proj_ad."].map(String::from).to_vec();
+        let rules = GameConfig { adversarial: false, frozen, ..GameConfig::default() };
+        let [theta, phi] = Game::optimizers(&OptimizerConfig::default()).map(Adam::new);
+        let mut student = network(&start().weights);
+        let game = Game::new(student.graph(), rules, LossConfig::default(), theta, phi).unwrap();
+        let config = DistillationConfig { weight, ..DistillationConfig::default() };
+        let teacher = teacher.map(|network| Teacher::new(vec![network]).unwrap());
+        game.taught(teacher, &config).play(&mut student, &batch, 5, 1, 1.0)
+    };
+    let copy = played(Some(network(&start().weights)), 1.0);
+    let other = played(Some(network(&architecture().random_weights(9).unwrap())), 1.0);
+    let without = played(None, 1.0);
+    println!("{copy:?}\n{other:?}\n{without:?}");
+    assert!(other.gradient_norm > 1e-3 && without.gradient_norm > 1e-3 && without.distillation.is_none());
+    assert!(copy.gradient_norm < 1e-4 * other.gradient_norm && copy.distillation.unwrap().abs() < 1e-5, "{copy:?}");
+    assert!(other.distillation.unwrap() > 1e-3);
+    // Without weight the teacher is only measured.
+    let measured = played(Some(network(&start().weights)), 0.0);
+    assert_eq!((measured.pred, measured.gradient_norm), (without.pred, without.gradient_norm));
+}
+
+#[test]
+fn a_student_comes_nearer_to_its_teacher_and_resumes_with_it_only() {
+    let devices = [Device::flex()];
+    let folder = tempfile::tempdir().unwrap();
+    let wide = Architecture { decoder: 32, ..architecture() };
+    let config = || TrainingConfig {
+        phases: vec![Phase { epochs: 6, size: 32, batch: 4 }, Phase { epochs: 2, size: 64, batch: 4 }],
+        game: GameConfig { adversarial: false, ..GameConfig::default() },
+        distillation: teacher(folder.path(), wide.clone()),
+        validate_every: 10,
+        ..config()
+    };
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let go_on = AtomicBool::new(false);
+    Run::start(config(), start(), data(), &whole, &devices).unwrap().go(&go_on, &mut Silent).unwrap();
+    let told: Vec<f64> = log(&whole).iter().map(|record| record.distillation.unwrap()).collect();
+    assert!(told.len() == 8 && told[5] < 0.7 * told[0], "{told:?}");
+
+    let stop = AtomicBool::new(false);
+    let mut run = Run::start(config(), start(), data(), &parts, &devices).unwrap();
+    run.go(&stop, &mut Interrupter(5, &stop)).unwrap();
+    Run::resume(data(), &parts, &devices).unwrap().go(&go_on, &mut Silent).unwrap();
+    assert_eq!(final_weights(&whole).weights, final_weights(&parts).weights);
+    teacher(folder.path(), architecture());
+    let error = Run::resume(data(), &parts, &devices).err().unwrap();
+    assert!(matches!(error, TrainError::OtherTeacher(_)), "{error}");
+}
+
+#[test]
+fn a_teacher_of_another_form_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = architecture();
+    let text = |vocabulary, context| TextEncoder { vocabulary, context, ..own.text.clone() };
+    let refused = |config: DistillationConfig| {
+        let run = folder.path().join("run");
+        let config = TrainingConfig { distillation: config, ..self::config() };
+        let error = Run::start(config, start(), data(), &run, &[Device::flex()]).err().unwrap().to_string();
+        assert!(!run.exists() && !error.contains('\n'), "{error}");
+        error
+    };
+    let config_of = |text| teacher(folder.path(), Architecture { text, ..own.clone() });
+    let error = refused(config_of(text(20, 8)));
+    assert!(error.contains("20 tokens, and this network's 16") && error.contains("teacher.safetensors"), "{error}");
+    let error = refused(config_of(text(16, 6)));
+    assert!(error.contains("up to 6 tokens, and this network of up to 8"), "{error}");
+    let config = teacher(folder.path(), own.clone());
+    let open = Checkpoint::load(config.teacher.as_ref().unwrap()).unwrap().with_open_masks().unwrap();
+    open.save(config.teacher.as_ref().unwrap(), Storage::F32).unwrap();
+    assert!(refused(config.clone()).contains("masks are open"));
+    let missing = DistillationConfig { teacher: Some(folder.path().join("none.safetensors")), ..config };
+    assert!(refused(missing).contains("none.safetensors"));
+    let wrong = DistillationConfig { weight: 2.0, ..DistillationConfig::default() };
+    assert!(refused(wrong).contains("distillation.weight"));
+}
+
+/// With and without recomputation, also on replicas and with a variant that has losses of its own inside the network.
+#[test]
+fn recomputed_activations_move_the_weights_alike() {
+    let device = Device::flex();
+    let batch = Batch::draw(&Marked(Discs(4)), 0, &[0, 1, 2, 3], 32).unwrap();
+    for (replicas, variants) in [
+        (1, VariantsConfig::default()),
+        (2, VariantsConfig::default()),
+        (1, VariantsConfig { top_k: 0.5, amplitude: 1.0, factorisation: 0.5, ..VariantsConfig::default() }),
+    ] {
+        let play = |recompute: usize, adversarial: bool| {
+            let rules = GameConfig { recompute, adversarial, ..GameConfig::default() };
+            let mut network = Network::new(architecture().describe().unwrap(), &start().weights, &device).unwrap();
+            let [theta, phi] = Game::optimizers(&OptimizerConfig::default()).map(Adam::new);
+            let graph = network.graph().clone();
+            let game = Game::new(&graph, rules, LossConfig::default(), theta, phi).unwrap();
+            let game = game.with_variants(&graph, &variants, 3).unwrap();
+            let mut game = game.replicated(&vec![device.clone(); replicas]);
+            let outcome = game.play(&mut network, &batch, 5, 0, 1.0);
+            (outcome, network.parameters.to_weights())
+        };
+        for adversarial in [true, false] {
+            let ((kept, weights), (again, others)) = (play(0, adversarial), play(6, adversarial));
+            // Operations without a tape may round in another way.
+            let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * a.abs();
+            assert!(close(again.pred.into(), kept.pred.into()), "{again:?} {kept:?}");
+            assert_eq!(again.pred_ad.is_some(), kept.pred_ad.is_some());
+            assert!(close(again.gradient_norm, kept.gradient_norm), "{again:?} {kept:?}");
+            assert_eq!(again.phi.is_some(), adversarial);
+            assert!(again.phi.into_iter().zip(kept.phi).all(|(a, b)| (a - b).abs() < 1e-3), "{again:?} {kept:?}");
+            // Adam's first step has the rate's length; a gradient near zero may change its sign by rounding.
+            let rate = OptimizerConfig::default().learning_rate as f32;
+            let (mut moved, mut apart) = (0, 0);
+            for (name, before) in &start().weights {
+                for ((a, b), before) in weights[name].iter().zip(&others[name]).zip(before) {
+                    moved += usize::from(a != before);
+                    apart += usize::from((a - b).abs() > 0.1 * rate);
+                }
+            }
+            assert!(moved > 1000 && apart * 100 < moved, "{apart} of {moved} differ");
+        }
+    }
+}
+
 /// Two replicas that see the same images must move the weights as one does: each norm sees equal statistics, and the
 /// mean of two equal gradients is either.
 #[test]
@@ -417,6 +561,28 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_state() {
     assert!(matches!(error, TrainError::NotFinite { epoch: 0, .. }), "{error}");
     assert!(error.to_string().contains("state.safetensors") && !error.to_string().contains('\n'));
     Run::resume(data(), &folder, &devices).unwrap();
+}
+
+/// Weights that are finite and absurd end neither in a state nor in the best checkpoint.
+#[test]
+fn absurd_weights_are_not_kept() {
+    let devices = [Device::flex()];
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("run");
+    let optimizer = OptimizerConfig { learning_rate: 1e30, clip_norm: 0.0, ..OptimizerConfig::default() };
+    let config = TrainingConfig { optimizer, phases: vec![Phase { epochs: 2, size: 32, batch: 4 }], ..config() };
+    // A single batch, after which no loss is computed.
+    let data = Data { training: &Discs(4), ..data() };
+    let mut run = Run::start(config, start(), data, &folder, &devices).unwrap();
+    let error = run.go(&AtomicBool::new(false), &mut Silent).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
+    assert!(error.to_string().contains("--resume --config FILE") && !error.to_string().contains('\n'));
+    assert!(!folder.join("best.safetensors").exists());
+    let state = std::fs::read(folder.join("state.safetensors")).unwrap();
+    let state = safetensors::SafeTensors::deserialize(&state).unwrap();
+    let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
+    let weights = state.iter().filter(|(name, _)| name.starts_with("weight/"));
+    assert!(weights.flat_map(|(_, view)| view.data().chunks_exact(4)).all(|bytes| number(bytes).abs() < 1e3));
 }
 
 #[test]

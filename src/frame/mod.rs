@@ -17,7 +17,7 @@ pub use causalclipseg_bundle::{Appearance, FamiliarInputs, INPUTS_KEY};
 pub use causalclipseg_bundle::{Fit, Normalisation};
 pub use orientation::Orientation;
 #[doc(hidden)]
-pub use placement::Placement;
+pub use placement::{Placement, fitted_region};
 #[doc(hidden)]
 pub use preprocessor::Preprocessor;
 pub(crate) use watch::{FrameCondition, FrameWatch};

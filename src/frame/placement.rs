@@ -43,10 +43,7 @@ struct Between {
 impl Placement {
     pub(super) fn new(frame: &Frame<'_>, input_size: usize, fit: &Fit, kernels: Kernels) -> Self {
         let region = frame.region();
-        let fitted = match fit {
-            Fit::Stretch => Region::whole(input_size, input_size),
-            Fit::Letterbox { .. } => letterbox(region, input_size),
-        };
+        let fitted = fitted_region(fit, region, input_size);
         let frame_size = [frame.width(), frame.height()];
         Self { input_size, frame: frame_size, region, fitted, orientation: frame.orientation(), kernels }
     }
@@ -187,6 +184,14 @@ fn stretch(length: usize, source: impl Fn(usize) -> f32, columns: &[Between], li
     for (value, column) in line.iter_mut().zip(columns) {
         debug_assert!(column.high < length);
         *value = mix(source(column.low), source(column.high), column.fraction);
+    }
+}
+
+/// The part of a square input of `input_size` pixels a side that `region` fills; both sides of the region are above zero.
+pub fn fitted_region(fit: &Fit, region: Region, input_size: usize) -> Region {
+    match fit {
+        Fit::Stretch => Region::whole(input_size, input_size),
+        Fit::Letterbox { .. } => letterbox(region, input_size),
     }
 }
 

@@ -3,7 +3,6 @@
 use super::Failure;
 use super::train::parse_fold;
 use causalclipseg::bundle::{Bundle, Precision};
-use causalclipseg::frame::Fit;
 use causalclipseg::{Model, ModelOptions};
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::data::{
@@ -202,15 +201,15 @@ impl Evaluate {
         }
         let threshold = checkpoint.provenance.threshold_or_default();
         let name = path.file_stem().map_or("model".into(), |stem| stem.to_string_lossy().into_owned());
-        let options =
-            PackOptions { name, precision: Precision::F32, fit: Fit::Stretch, threshold, tokenizer_json: None };
+        let fit = checkpoint.fit();
+        let options = PackOptions { name, precision: Precision::F32, fit, threshold, tokenizer_json: None };
         Ok(Bundle::from_bytes(pack_network(graph, checkpoint, options, None)?.to_bytes()?)?)
     }
 }
 
 fn mean_masks(checkpoint: &Checkpoint, samples: Vec<Sample>) -> Result<MeanMasks, Failure> {
     let Architecture { input_size, text, .. } = &checkpoint.architecture;
-    let mut reader = CalibrationReader::new(*input_size, text.context, &clip_tokenizer_json())?;
+    let mut reader = CalibrationReader::new(*input_size, checkpoint.fit(), text.context, &clip_tokenizer_json())?;
     samples.iter().try_for_each(|sample| reader.add_sample(sample))?;
     let mut means = MeanMasks::new(&checkpoint.architecture, &checkpoint.weights)?;
     reader.finish()?.items.iter().try_for_each(|item| means.add(&item.image))?;

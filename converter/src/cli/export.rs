@@ -1,7 +1,8 @@
 //! `export`: writes a checkpoint as ONNX files.
 
 use super::Failure;
-use causalclipseg::frame::Fit;
+use super::fit::FitFlags;
+use causalclipseg::bundle::Provenance;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::export::{ExportOptions, NumberFormat, export, export_quantised};
 use causalclipseg_convert::model::Form;
@@ -27,9 +28,8 @@ pub struct Export {
     /// Also export the confounders and their head: confounder_head.onnx
     #[arg(long)]
     pub confounders: bool,
-    /// The runtime keeps a frame's proportions and pads it with this grey, 0 to 255 [default: it stretches it to the square]
-    #[arg(long, value_name = "GREY")]
-    pub letterbox: Option<u8>,
+    #[command(flatten)]
+    pub fit: FitFlags,
     /// The folder to write into; it is created if missing
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
@@ -39,18 +39,22 @@ impl Export {
     /// Exports and prints the paths of the files.
     pub fn run(self) -> Result<(), Failure> {
         let spinner = super::spinner("reading the checkpoint");
-        let options = ExportOptions {
+        let options = |provenance: &Provenance| ExportOptions {
             form: self.form,
             precision: self.precision,
             input_size: self.size,
             confounders: self.confounders,
-            fit: self.letterbox.map_or(Fit::Stretch, |grey| Fit::Letterbox { padding: [f32::from(grey) / 255.0; 3] }),
+            fit: self.fit.choose(provenance),
         };
         let on_file = |file: &str| spinner.set_message(format!("writing {file}"));
         let paths = match self.precision {
-            NumberFormat::F32 => export(&Checkpoint::load(&self.checkpoint)?, &options, &self.output, on_file)?,
+            NumberFormat::F32 => {
+                let checkpoint = Checkpoint::load(&self.checkpoint)?;
+                export(&checkpoint, &options(&checkpoint.provenance), &self.output, on_file)?
+            }
             NumberFormat::Int8 => {
-                export_quantised(&QuantisedCheckpoint::load(&self.checkpoint)?, &options, &self.output, on_file)?
+                let checkpoint = QuantisedCheckpoint::load(&self.checkpoint)?;
+                export_quantised(&checkpoint, &options(&checkpoint.provenance), &self.output, on_file)?
             }
         };
         spinner.finish_and_clear();

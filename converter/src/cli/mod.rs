@@ -4,6 +4,7 @@
 mod confound;
 mod evaluate;
 mod export;
+mod fit;
 mod import;
 mod init;
 mod interpolate;

@@ -1,8 +1,8 @@
 //! `pack`: packs a checkpoint into a bundle.
 
 use super::Failure;
+use super::fit::FitFlags;
 use causalclipseg::bundle::{Precision, Provenance, SigningKey};
-use causalclipseg::frame::Fit;
 use causalclipseg_convert::checkpoint::Checkpoint;
 use causalclipseg_convert::pack::{PackOptions, pack, pack_quantised};
 use causalclipseg_convert::quantize::QuantisedCheckpoint;
@@ -27,9 +27,8 @@ pub struct Pack {
     /// Probability above which a pixel is lesion [default: the checkpoint's, or 0.5]
     #[arg(long)]
     threshold: Option<f32>,
-    /// Keep a frame's proportions and pad it with this grey, 0 to 255 [default: stretch it to the square]
-    #[arg(long, value_name = "GREY")]
-    letterbox: Option<u8>,
+    #[command(flatten)]
+    fit: FitFlags,
     /// tokenizer.json to pack [default: CLIP's]
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
@@ -102,7 +101,7 @@ impl Pack {
                 PackedPrecision::F16 => Precision::F16,
                 PackedPrecision::Int8 => Precision::Int8,
             },
-            fit: self.letterbox.map_or(Fit::Stretch, |grey| Fit::Letterbox { padding: [f32::from(grey) / 255.0; 3] }),
+            fit: self.fit.choose(provenance),
             threshold,
             tokenizer_json: self.tokenizer.as_deref().map(read).transpose()?,
         })

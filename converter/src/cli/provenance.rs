@@ -46,7 +46,11 @@ impl Provenance {
         let load = |folder: &PathBuf| load_samples(folder, Split::Train, &LoadOptions::default());
         let sets = self.data.iter().map(load).collect::<Result<Vec<Vec<Sample>>, _>>()?;
         let progress = super::spinner("reading the images");
-        let looks = sets.first().map(|samples| appearances(samples, &architecture)).transpose()?.unwrap_or_default();
+        let looks = sets
+            .first()
+            .map(|samples| appearances(samples, &architecture, provenance.fit()))
+            .transpose()?
+            .unwrap_or_default();
         progress.finish_and_clear();
         let mut words = provenance.words().clone();
         sets.iter().for_each(|samples| words.extend(prompt_words(samples, &config.recipe)));
@@ -75,10 +79,10 @@ impl Provenance {
     }
 }
 
-/// Prepares images as the network sees them with stretched frames, the default of `pack`.
-fn appearances(samples: &[Sample], architecture: &Architecture) -> Result<Vec<Appearance>, Failure> {
+/// Prepares images as the network sees them with the frames' default in `pack`.
+fn appearances(samples: &[Sample], architecture: &Architecture, fit: Option<Fit>) -> Result<Vec<Appearance>, Failure> {
     let size = architecture.input_size;
-    let mut preprocessor = Preprocessor::new(size, Normalisation::CLIP, Fit::Stretch)?;
+    let mut preprocessor = Preprocessor::new(size, Normalisation::CLIP, fit.unwrap_or(Fit::Stretch))?;
     let mut pixels = vec![0.0; 3 * size * size];
     let mut look = |sample: &Sample| -> Result<Appearance, Failure> {
         preprocessor.prepare(&Image::open(&sample.image)?.frame(), &mut pixels)?;

@@ -152,7 +152,8 @@ impl Quantize {
         }
         let architecture = &checkpoint.architecture;
         let tokenizer = clip_tokenizer_json();
-        let mut reader = CalibrationReader::new(architecture.input_size, architecture.text.context, &tokenizer)?;
+        let mut reader =
+            CalibrationReader::new(architecture.input_size, checkpoint.fit(), architecture.text.context, &tokenizer)?;
         let total = samples.len();
         let is_chosen = |index: usize| (index + 1) * count / total > index * count / total;
         for (_, sample) in samples.iter().enumerate().filter(|(index, _)| count >= total || is_chosen(*index)) {
@@ -190,6 +191,7 @@ fn compare_checkpoints(
     let threshold = checkpoint.provenance.threshold_or_default();
     let options = CompareOptions {
         input_size: checkpoint.architecture.input_size,
+        fit: checkpoint.fit(),
         context: checkpoint.architecture.text.context,
         tokenizer_json: &clip_tokenizer_json(),
         threshold,

@@ -36,6 +36,10 @@ pub struct Train {
     /// Start from this checkpoint's weights instead of random ones
     #[arg(long, value_name = "CKPT", conflicts_with = "resume")]
     pub init: Option<PathBuf>,
+    /// Also draw the network to the answers of this trained checkpoint: the configuration's distillation.teacher. A resumed run
+    /// keeps its teacher
+    #[arg(long, value_name = "CKPT", conflicts_with = "resume")]
+    pub teacher: Option<PathBuf>,
     /// Continue the run in the folder exactly where it stopped
     #[arg(long)]
     pub resume: bool,
@@ -91,7 +95,9 @@ impl Train {
 fn configuration(args: &Train) -> Result<TrainingConfig, Failure> {
     let given = args.config.as_deref().map(TrainingConfig::load).transpose()?;
     if !args.resume {
-        return Ok(given.unwrap_or_default());
+        let mut config = given.unwrap_or_default();
+        config.distillation.teacher = args.teacher.clone().or(config.distillation.teacher);
+        return Ok(config);
     }
     let recorded = args.output.join("config.toml");
     if !recorded.exists() {
@@ -140,8 +146,8 @@ impl Sources {
         let sizes: Vec<usize> = config.phases.iter().map(|phase| phase.size).collect();
         let bar = bar("preparing images");
         bar.set_length(((training.len() + validation.len()) * sizes.len()) as u64);
-        let training = Arc::new(prepare_sizes(&training, &sizes, config.recipe.detail(), || bar.inc(1))?);
-        let validation = Arc::new(prepare_sizes(&validation, &sizes, 1, || bar.inc(1))?);
+        let training = Arc::new(prepare_sizes(&training, &sizes, &config.fit, config.recipe.detail(), || bar.inc(1))?);
+        let validation = Arc::new(prepare_sizes(&validation, &sizes, &config.fit, 1, || bar.inc(1))?);
         bar.finish_and_clear();
         if let Some((training, validation)) = training.values().next().zip(validation.values().next()) {
             doubts(training, validation).iter().for_each(|doubt| log::warn!("{doubt}"));
@@ -232,10 +238,11 @@ impl Observer for Progress {
         let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
         self.bar.suspend(|| {
             println!(
-                "epoch {} at {} px: pred {}, pred_ad {}, phi {}, masks {}, Dice {}, IoU {}, pairs {}, {:.1} images/s",
+                "epoch {} at {} px: pred {}{}, pred_ad {}, phi {}, masks {}, Dice {}, IoU {}, pairs {}, {:.1} images/s",
                 record.epoch,
                 record.size,
                 number(record.pred),
+                record.distillation.map_or(String::new(), |value| format!(", distillation {value:.4}")),
                 number(record.pred_ad),
                 number(record.phi),
                 record.mask_means.map(number).join("/"),

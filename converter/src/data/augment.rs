@@ -5,11 +5,11 @@ use rand::{Rng, RngExt};
 
 /// Mirrors picture and mask left to right, and the prompt's words with them.
 pub fn flip_horizontal(example: &mut Example) {
-    let size = example.picture.size;
+    let width = example.picture.width;
     let picture = &mut example.picture;
     let others = picture.other_lesions.as_mut().map_or(&mut [] as &mut [u8], Vec::as_mut_slice);
     for plane in [picture.pixels.as_mut_slice(), picture.mask.as_mut_slice(), others] {
-        plane.chunks_exact_mut(size).for_each(<[u8]>::reverse);
+        plane.chunks_exact_mut(width).for_each(<[u8]>::reverse);
     }
     example.prompt = mirror_horizontal(&example.prompt);
 }
@@ -17,8 +17,8 @@ pub fn flip_horizontal(example: &mut Example) {
 /// Mirrors picture and mask top to bottom, and the prompt's words with them. Shadows then point upwards: not for
 /// ultrasound.
 pub fn flip_vertical(example: &mut Example) {
-    let (size, area) = (example.picture.size, example.picture.area());
-    let flipped = |plane: &[u8]| -> Vec<u8> { plane.rchunks_exact(size).flatten().copied().collect() };
+    let (width, area) = (example.picture.width, example.picture.area());
+    let flipped = |plane: &[u8]| -> Vec<u8> { plane.rchunks_exact(width).flatten().copied().collect() };
     example.picture.pixels = example.picture.pixels.chunks_exact(area).flat_map(flipped).collect();
     example.picture.mask = flipped(&example.picture.mask);
     example.picture.other_lesions = example.picture.other_lesions.as_deref().map(flipped);
@@ -32,7 +32,7 @@ pub struct Affine {
     pub rotation_radians: f32,
     /// The magnification; above 1 magnifies.
     pub scale: f32,
-    /// The shift right and down, as a share of the picture's side.
+    /// The shift right and down, as shares of the picture's width and height.
     pub shift: [f32; 2],
 }
 
@@ -40,14 +40,14 @@ impl Affine {
     /// The identity.
     pub const NONE: Self = Self { rotation_radians: 0.0, scale: 1.0, shift: [0.0, 0.0] };
 
-    /// The inverse on a picture of `size` pixels: its sines are computed once, not for each pixel.
-    pub(super) fn inverse(&self, size: f32) -> Inverse {
+    /// The inverse on a picture of this width and height: its sines are computed once, not for each pixel.
+    pub(super) fn inverse(&self, width: f32, height: f32) -> Inverse {
         let (sin, cos) = self.rotation_radians.sin_cos();
         let scale = if self.scale > 0.0 { self.scale } else { 1.0 };
-        let center = (size - 1.0) / 2.0;
+        let center = [(width - 1.0) / 2.0, (height - 1.0) / 2.0];
         Inverse {
             center,
-            target: [center + self.shift[0] * size, center + self.shift[1] * size],
+            target: [center[0] + self.shift[0] * width, center[1] + self.shift[1] * height],
             cos: cos / scale,
             sin: sin / scale,
         }
@@ -57,7 +57,7 @@ impl Affine {
 /// The inverse of an [`Affine`]: the source point of each pixel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Inverse {
-    center: f32,
+    center: [f32; 2],
     /// The target of the picture's centre.
     target: [f32; 2],
     /// The cosine and sine, divided by the scale.
@@ -69,32 +69,40 @@ impl Inverse {
     /// The point of the source that is moved to (x, y), in pixels.
     pub fn source_of(&self, x: f32, y: f32) -> (f32, f32) {
         let (dx, dy) = (x - self.target[0], y - self.target[1]);
-        (self.center + self.cos * dx + self.sin * dy, self.center + self.cos * dy - self.sin * dx)
+        (self.center[0] + self.cos * dx + self.sin * dy, self.center[1] + self.cos * dy - self.sin * dx)
     }
 }
 
 /// Applies `affine` to picture and mask; pixels from outside are black, as beside a scan.
 pub fn apply_affine(picture: &Picture, affine: Affine) -> Picture {
-    let inverse = affine.inverse(picture.size as f32);
-    resample(picture, |x, y| Some(inverse.source_of(x, y)))
+    let inverse = affine.inverse(picture.width as f32, picture.height as f32);
+    resample(picture, (picture.width, picture.height), |x, y| Some(inverse.source_of(x, y)))
 }
 
-/// Takes each pixel, and its mask, from the point of `picture` that `source` returns for it, in pixels; black where it
-/// returns none, or one outside.
-pub(super) fn resample(picture: &Picture, source: impl Fn(f32, f32) -> Option<(f32, f32)>) -> Picture {
-    let (size, area) = (picture.size, picture.area());
-    let mut moved = picture.clone();
-    moved.pixels.fill(0);
-    moved.mask.fill(0);
-    moved.other_lesions.iter_mut().for_each(|others| others.fill(0));
+/// Makes a picture of `width` x `height` pixels: takes each pixel, and its mask, from the point of `picture` that `source`
+/// returns for it, in pixels; black where it returns none, or one outside.
+pub(super) fn resample(
+    picture: &Picture,
+    (width, height): (usize, usize),
+    source: impl Fn(f32, f32) -> Option<(f32, f32)>,
+) -> Picture {
+    let (before, area) = (picture.area(), width * height);
+    let mut moved = Picture {
+        width,
+        height,
+        channels: picture.channels,
+        pixels: vec![0; picture.channels * area],
+        mask: vec![0; area],
+        other_lesions: picture.other_lesions.as_ref().map(|_| vec![0; area]),
+    };
     for index in 0..area {
-        let Some((x, y)) = source((index % size) as f32, (index / size) as f32) else { continue };
-        let Some(corners) = Corners::around(x, y, size) else { continue };
+        let Some((x, y)) = source((index % width) as f32, (index / width) as f32) else { continue };
+        let Some(corners) = Corners::around(x, y, picture) else { continue };
         for channel in 0..picture.channels {
-            let plane = &picture.pixels[channel * area..(channel + 1) * area];
-            moved.pixels[channel * area + index] = corners.blend(plane, size).round() as u8;
+            let plane = &picture.pixels[channel * before..(channel + 1) * before];
+            moved.pixels[channel * area + index] = corners.blend(plane).round() as u8;
         }
-        let is_inside = |mask: &[u8]| u8::from(corners.blend(mask, size) >= 0.5);
+        let is_inside = |mask: &[u8]| u8::from(corners.blend(mask) >= 0.5);
         moved.mask[index] = is_inside(&picture.mask);
         if let (Some(moved), Some(others)) = (&mut moved.other_lesions, &picture.other_lesions) {
             moved[index] = is_inside(others);
@@ -108,22 +116,26 @@ struct Corners {
     x: usize,
     y: usize,
     fraction: (f32, f32),
+    /// Of the picture.
+    width: usize,
+    height: usize,
 }
 
 impl Corners {
-    fn around(x: f32, y: f32, size: usize) -> Option<Self> {
-        let last = (size - 1) as f32;
+    fn around(x: f32, y: f32, picture: &Picture) -> Option<Self> {
+        let &Picture { width, height, .. } = picture;
+        let (right, bottom) = ((width - 1) as f32, (height - 1) as f32);
         // Half a pixel beyond the outermost centres still belongs to the picture.
-        if x < -0.5 || y < -0.5 || x > last + 0.5 || y > last + 0.5 {
+        if x < -0.5 || y < -0.5 || x > right + 0.5 || y > bottom + 0.5 {
             return None;
         }
-        let (x, y) = (x.clamp(0.0, last), y.clamp(0.0, last));
-        Some(Self { x: x as usize, y: y as usize, fraction: (x.fract(), y.fract()) })
+        let (x, y) = (x.clamp(0.0, right), y.clamp(0.0, bottom));
+        Some(Self { x: x as usize, y: y as usize, fraction: (x.fract(), y.fract()), width, height })
     }
 
-    fn blend(&self, plane: &[u8], size: usize) -> f32 {
-        let (right, below) = ((self.x + 1).min(size - 1), (self.y + 1).min(size - 1));
-        let at = |x: usize, y: usize| f32::from(plane[y * size + x]);
+    fn blend(&self, plane: &[u8]) -> f32 {
+        let (right, below) = ((self.x + 1).min(self.width - 1), (self.y + 1).min(self.height - 1));
+        let at = |x: usize, y: usize| f32::from(plane[y * self.width + x]);
         let (fx, fy) = self.fraction;
         let upper = at(self.x, self.y) * (1.0 - fx) + at(right, self.y) * fx;
         let lower = at(self.x, below) * (1.0 - fx) + at(right, below) * fx;
@@ -140,9 +152,9 @@ pub fn apply_gamma(picture: &mut Picture, gamma: f32) {
 /// Multiplies brightness by `top` in the first row, `bottom` in the last and evenly between: a scanner's gain and its
 /// time-gain compensation.
 pub fn apply_gain(picture: &mut Picture, top: f32, bottom: f32) {
-    let size = picture.size;
-    for (row, line) in picture.pixels.chunks_exact_mut(size).enumerate() {
-        let depth = (row % size) as f32 / size as f32;
+    let (width, height) = (picture.width, picture.height);
+    for (row, line) in picture.pixels.chunks_exact_mut(width).enumerate() {
+        let depth = (row % height) as f32 / height as f32;
         let gain = top + (bottom - top) * depth;
         line.iter_mut().for_each(|value| *value = to_byte(f32::from(*value) * gain));
     }
@@ -188,7 +200,7 @@ pub(super) mod tests {
             .map(|i| u8::from((left..right).contains(&(i % size)) && (top..bottom).contains(&(i / size))))
             .collect();
         let pixels = mask.iter().map(|lesion| if *lesion == 1 { 40 } else { 100 }).collect();
-        Picture { size, channels: 1, pixels, mask, other_lesions: None }
+        Picture { width: size, height: size, channels: 1, pixels, mask, other_lesions: None }
     }
 
     fn example() -> Example {

@@ -16,6 +16,23 @@ pub enum Arrangement {
 }
 
 impl Arrangement {
+    /// This arrangement, or the other one where the picture is too narrow to be divided.
+    pub fn within(self, picture: &Picture) -> Self {
+        match self {
+            Self::SideBySide if picture.width < 2 => Self::Stacked,
+            Self::Stacked if picture.height < 2 => Self::SideBySide,
+            _ => self,
+        }
+    }
+
+    /// The length of a picture's divided side, and of its other side.
+    fn sides(self, picture: &Picture) -> (usize, usize) {
+        match self {
+            Self::SideBySide => (picture.width, picture.height),
+            Self::Stacked => (picture.height, picture.width),
+        }
+    }
+
     /// The places of the first and the second picture.
     pub fn places(self) -> [Place; 2] {
         match self {
@@ -29,25 +46,27 @@ impl Arrangement {
 /// the second's, and both have equal pixels.
 ///
 /// A half shows a window of its picture around the lesion where the lesion fits, otherwise the complete picture
-/// squeezed. If sizes differ, the smaller one is used: pass pictures of one size, with one lesion each.
+/// squeezed. The result has the first picture's size, and the second is scaled to it; pass pictures with one lesion each.
 pub fn compose_pair(first: &Picture, second: &Picture, arrangement: Arrangement, rng: &mut impl Rng) -> [Picture; 2] {
     let (mut first, mut second) = (first.clone(), second.clone());
     if first.channels != second.channels {
         (first, second) = (first.in_color(), second.in_color());
     }
-    let size = first.size.min(second.size);
-    let near = size / 2;
-    let halves = [Half::of(&first, arrangement, near, rng), Half::of(&second, arrangement, size - near, rng)];
+    let (width, height) = (first.width, first.height);
+    let (along, across) = arrangement.sides(&first);
+    let near = along / 2;
+    let halves =
+        [Half::of(&first, arrangement, near, across, rng), Half::of(&second, arrangement, along - near, across, rng)];
     let sources = [&first, &second];
     let assemble = |plane_of: &dyn Fn(usize) -> Option<Vec<u8>>| -> Vec<u8> {
         let planes = [plane_of(0), plane_of(1)];
-        (0..size * size)
+        (0..width * height)
             .map(|index| {
-                let (x, y) = (index % size, index / size);
+                let (x, y) = (index % width, index / width);
                 let along = if arrangement == Arrangement::SideBySide { x } else { y };
                 let (which, offset) = if along < near { (0, 0) } else { (1, near) };
                 let (x, y) = halves[which].source_of(x, y, offset);
-                planes[which].as_ref().map_or(0, |plane| plane[y * sources[which].size + x])
+                planes[which].as_ref().map_or(0, |plane| plane[y * sources[which].width + x])
             })
             .collect()
     };
@@ -56,45 +75,55 @@ pub fn compose_pair(first: &Picture, second: &Picture, arrangement: Arrangement,
         .collect();
     [0, 1].map(|named| {
         let mask = assemble(&|which| (which == named).then(|| sources[which].mask.clone()));
-        Picture { size, channels: first.channels, pixels: pixels.clone(), mask, other_lesions: None }
+        Picture { width, height, channels: first.channels, pixels: pixels.clone(), mask, other_lesions: None }
     })
 }
 
-/// The part of a picture that fills one half: along the divided side, `length` pixels from `start`, or all of them.
+/// The part of a picture that fills one half: along the divided side, a window from `start`, or all of it.
 struct Half {
     arrangement: Arrangement,
     start: usize,
-    /// The number of source pixels per pixel of the half.
+    /// The number of source pixels per pixel of the half, along the divided side and across.
     step: f32,
+    step_across: f32,
+    /// The last source pixel along the divided side and across.
+    last: (usize, usize),
 }
 
 impl Half {
-    fn of(picture: &Picture, arrangement: Arrangement, length: usize, rng: &mut impl Rng) -> Self {
+    /// `length` and `across` are the half's sides.
+    fn of(picture: &Picture, arrangement: Arrangement, length: usize, across: usize, rng: &mut impl Rng) -> Self {
         /// The share of the windows that are squeezed although their lesion would fit, so that training has both kinds.
         const SQUEEZED: f64 = 0.25;
-        let size = picture.size;
+        let (side, side_across) = arrangement.sides(picture);
+        let step_across = side_across as f32 / across as f32;
+        // Keeps the picture's proportions.
+        let wanted = ((length as f32 * step_across).round() as usize).max(1);
         let window = match picture.lesion_box().map(|found| span(found, arrangement)) {
-            None => Some((0, size - length)),
-            Some((start, end)) if end - start <= length => Some((end.saturating_sub(length), start.min(size - length))),
+            _ if wanted > side => None,
+            None => Some((0, side - wanted)),
+            Some((start, end)) if end - start <= wanted => Some((end.saturating_sub(wanted), start.min(side - wanted))),
             Some(_) => None,
         };
         let squeezed = rng.random_bool(SQUEEZED);
         let chance: f32 = rng.random();
-        match window {
+        let (start, shown) = match window {
             Some((lowest, highest)) if !squeezed && lowest <= highest => {
-                let start = lowest + ((highest - lowest) as f32 * chance).round() as usize;
-                Self { arrangement, start, step: 1.0 }
+                (lowest + ((highest - lowest) as f32 * chance).round() as usize, wanted)
             }
-            _ => Self { arrangement, start: 0, step: size as f32 / length.max(1) as f32 },
-        }
+            _ => (0, side),
+        };
+        let last = (side - 1, side_across - 1);
+        Self { arrangement, start, step: shown as f32 / length.max(1) as f32, step_across, last }
     }
 
     /// The source pixel for (x, y) of the composed picture, where this half begins at `offset`.
     fn source_of(&self, x: usize, y: usize, offset: usize) -> (usize, usize) {
-        let along = |position: usize| self.start + ((position - offset) as f32 * self.step) as usize;
+        let along = |position: usize| (self.start + ((position - offset) as f32 * self.step) as usize).min(self.last.0);
+        let across = |position: usize| ((position as f32 * self.step_across) as usize).min(self.last.1);
         match self.arrangement {
-            Arrangement::SideBySide => (along(x), y),
-            Arrangement::Stacked => (x, along(y)),
+            Arrangement::SideBySide => (along(x), across(y)),
+            Arrangement::Stacked => (across(x), along(y)),
         }
     }
 }
@@ -135,11 +164,11 @@ pub fn wrong_request(picture: &Picture, pathologies: &[Option<Pathology>], rng: 
 
 /// The halves of a picture without any part of a lesion.
 fn empty_halves(picture: &Picture) -> Vec<Place> {
-    let middle = picture.size / 2;
+    let (center, middle) = (picture.width / 2, picture.height / 2);
     let Some(found) = picture.box_of_all_lesions() else { return Vec::new() };
     [
-        (found.left >= middle, Place::Left),
-        (found.right <= middle, Place::Right),
+        (found.left >= center, Place::Left),
+        (found.right <= center, Place::Right),
         (found.top >= middle, Place::Upper),
         (found.bottom <= middle, Place::Lower),
     ]
@@ -158,10 +187,10 @@ mod tests {
     fn halves_with_lesion(picture: &Picture, arrangement: Arrangement) -> [bool; 2] {
         let half = |index: usize| {
             let along = match arrangement {
-                Arrangement::SideBySide => index % picture.size,
-                Arrangement::Stacked => index / picture.size,
+                Arrangement::SideBySide => index % picture.width,
+                Arrangement::Stacked => index / picture.width,
             };
-            usize::from(along >= picture.size / 2)
+            usize::from(along >= arrangement.sides(picture).0 / 2)
         };
         [0, 1].map(|wanted| picture.mask.iter().enumerate().any(|(i, lesion)| *lesion == 1 && half(i) == wanted))
     }
@@ -184,6 +213,37 @@ mod tests {
                 assert!(area == 100 || (40..=60).contains(&area), "whole or squeezed: {area}");
             }
         }
+    }
+
+    /// Pictures of other proportions: each half shows its own lesion, and no half reads outside its picture.
+    #[test]
+    fn pictures_of_any_shape_are_composed() {
+        let shaped = |width: usize, height: usize, level: u8| {
+            let mask: Vec<u8> = (0..width * height)
+                .map(|at| u8::from((width / 4..=width / 2).contains(&(at % width)) && at / width >= height / 3))
+                .collect();
+            let pixels = mask.iter().map(|lesion| if *lesion == 1 { level } else { 200 }).collect();
+            Picture { width, height, channels: 1, pixels, mask, other_lesions: None }
+        };
+        let shapes = [(64, 64), (64, 20), (23, 64), (64, 1), (1, 64), (64, 2)];
+        for (first, second) in shapes.iter().flat_map(|first| shapes.iter().map(move |second| (*first, *second))) {
+            for arrangement in [Arrangement::SideBySide, Arrangement::Stacked] {
+                let pictures = [shaped(first.0, first.1, 10), shaped(second.0, second.1, 20)];
+                let arrangement = arrangement.within(&pictures[0]);
+                for seed in 0..8 {
+                    let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+                    let pair = compose_pair(&pictures[0], &pictures[1], arrangement, rng);
+                    for (named, level) in [(0, 10), (1, 20)] {
+                        assert_eq!((pair[named].width, pair[named].height), first);
+                        let is_named = pair[named].pixels.iter().map(|pixel| u8::from(*pixel == level));
+                        assert!(pair[named].mask.iter().copied().eq(is_named), "{first:?} {second:?} {arrangement:?}");
+                    }
+                }
+            }
+        }
+        let [wide, tall] = [shaped(64, 32, 10), shaped(32, 64, 20)];
+        let pair = compose_pair(&wide, &tall, Arrangement::SideBySide, &mut ChaCha8Rng::seed_from_u64(3));
+        assert!(pair.iter().all(|picture| picture.mask.contains(&1)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A split in memory.
 
 use super::{DataError, Picture, Sample, prepare};
+use causalclipseg::frame::{Fit, Region, fitted_region};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug)]
 pub struct Dataset {
     size: usize,
+    fit: Fit,
     detail: usize,
     /// The structures that samples name, each once.
     structures: Vec<String>,
@@ -18,16 +20,16 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Decodes every sample to `size` x `size` pixels, on as many threads as there are cores. `on_prepared` is called
+    /// Decodes every sample, stretched to `size` x `size` pixels, on as many threads as there are cores. `on_prepared` is called
     /// once for each, from those threads.
     ///
     /// # Errors
     /// The error of the first sample, in their order, that cannot be prepared.
     pub fn prepare(samples: Vec<Sample>, size: usize, on_prepared: impl Fn() + Sync) -> Result<Self, DataError> {
-        Self::prepare_detailed(samples, size, 1, on_prepared)
+        Self::prepare_detailed(samples, size, &Fit::Stretch, 1, on_prepared)
     }
 
-    /// As [`Self::prepare`], with pictures of `detail` times the network's size, from which smaller windows can be
+    /// As [`Self::prepare`], fitted to the input in any way, with pictures of `detail` times the network's size, from which smaller windows can be
     /// taken that are as sharp as complete pictures.
     ///
     /// # Errors
@@ -35,6 +37,7 @@ impl Dataset {
     pub fn prepare_detailed(
         samples: Vec<Sample>,
         size: usize,
+        fit: &Fit,
         detail: usize,
         on_prepared: impl Fn() + Sync,
     ) -> Result<Self, DataError> {
@@ -45,7 +48,7 @@ impl Dataset {
         let work = || {
             let mut done = Vec::new();
             while let Some((index, sample)) = take(&samples, &next) {
-                done.push((index, prepare(sample, stored)));
+                done.push((index, prepare(sample, stored, fit)));
                 on_prepared();
             }
             done
@@ -59,7 +62,7 @@ impl Dataset {
         prepared.sort_by_key(|(index, _)| *index);
         let pictures = prepared.into_iter().map(|(_, picture)| picture).collect::<Result<Vec<_>, _>>()?;
         let structures: BTreeSet<String> = samples.iter().filter_map(|sample| sample.structure.clone()).collect();
-        Ok(Self { size, detail, structures: structures.into_iter().collect(), samples, pictures })
+        Ok(Self { size, fit: *fit, detail, structures: structures.into_iter().collect(), samples, pictures })
     }
 
     pub fn len(&self) -> usize {
@@ -73,6 +76,17 @@ impl Dataset {
     /// The network's width and height in pixels.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// How pictures fill the network's input.
+    pub fn fit(&self) -> &Fit {
+        &self.fit
+    }
+
+    /// The width and height of stored pictures with the proportions of an image of this size, at least one pixel a side.
+    pub(super) fn stored_size(&self, (width, height): (usize, usize)) -> (usize, usize) {
+        let fitted = fitted_region(&self.fit, Region::whole(width, height), self.size);
+        (fitted.width * self.detail, fitted.height * self.detail)
     }
 
     /// The number of pixels of a stored picture, along each side, per pixel of the network's.

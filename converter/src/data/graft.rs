@@ -22,9 +22,10 @@ impl Rectangle {
             && other.top < self.top + self.height
     }
 
-    /// A random rectangle of this size, in a picture of `size`.
-    fn random(width: usize, height: usize, size: usize, rng: &mut impl Rng) -> Self {
-        Self { left: rng.random_range(0..=size - width), top: rng.random_range(0..=size - height), width, height }
+    /// A random rectangle of this size in a picture, which must be at least as large.
+    fn random(width: usize, height: usize, picture: &Picture, rng: &mut impl Rng) -> Self {
+        let left = rng.random_range(0..=picture.width - width);
+        Self { left, top: rng.random_range(0..=picture.height - height), width, height }
     }
 }
 
@@ -35,9 +36,8 @@ const TRIES: usize = 64;
 /// the picture is then unchanged.
 pub(super) fn cover_lesion(picture: &mut Picture, rng: &mut impl Rng) -> bool {
     let Some(lesion) = lesion_of(picture) else { return false };
-    let size = picture.size;
     let mut place = || {
-        let mut found = Rectangle::random(lesion.width, lesion.height, size, rng);
+        let mut found = Rectangle::random(lesion.width, lesion.height, picture, rng);
         // Layers have a constant depth: every other attempt stays there.
         if rng.random_bool(0.5) {
             found.top = lesion.top;
@@ -52,14 +52,13 @@ pub(super) fn cover_lesion(picture: &mut Picture, rng: &mut impl Rng) -> bool {
 
 /// Copies tissue beside the lesion over other tissue beside it. Does nothing where there is no space.
 pub(super) fn graft_beside(picture: &mut Picture, rng: &mut impl Rng) {
-    let size = picture.size;
     let lesion = lesion_of(picture).unwrap_or(Rectangle { left: 0, top: 0, width: 0, height: 0 });
-    let longest = (size / 2).max(1);
-    let mut side = || rng.random_range((size / 6).clamp(1, longest)..=longest);
-    let (width, height) = (side(), side() * 2 / 3 + 1);
-    let mut place = || {
-        (0..TRIES).map(|_| Rectangle::random(width, height.min(size), size, rng)).find(|place| !place.meets(&lesion))
-    };
+    let shorter = picture.width.min(picture.height);
+    let longest = (shorter / 2).max(1);
+    let mut side = || rng.random_range((shorter / 6).clamp(1, longest)..=longest);
+    let (width, height) = (side(), (side() * 2 / 3 + 1).min(picture.height));
+    let mut place =
+        || (0..TRIES).map(|_| Rectangle::random(width, height, picture, rng)).find(|place| !place.meets(&lesion));
     if let (Some(source), Some(target)) = (place(), place()) {
         graft(picture, source, target, rng.random_bool(0.5));
     }
@@ -68,26 +67,26 @@ pub(super) fn graft_beside(picture: &mut Picture, rng: &mut impl Rng) {
 /// The box around all lesions with the blur around their borders; `None` without one, and where it fills the picture.
 fn lesion_of(picture: &Picture) -> Option<Rectangle> {
     let found = picture.box_of_all_lesions()?;
-    let size = picture.size;
-    let grown = |from: usize, to: usize| {
-        let rim = (to - from) / 5 + size / 32;
-        let (from, to) = (from.saturating_sub(rim), (to + rim).min(size));
+    let grown = |from: usize, to: usize, side: usize| {
+        let rim = (to - from) / 5 + side / 32;
+        let (from, to) = (from.saturating_sub(rim), (to + rim).min(side));
         (from, to - from)
     };
-    let ((left, width), (top, height)) = (grown(found.left, found.right), grown(found.top, found.bottom));
-    (width < size || height < size).then_some(Rectangle { left, top, width, height })
+    let (left, width) = grown(found.left, found.right, picture.width);
+    let (top, height) = grown(found.top, found.bottom, picture.height);
+    (width < picture.width || height < picture.height).then_some(Rectangle { left, top, width, height })
 }
 
 /// Copies `source` over `target`, with the brightness of the target's surroundings, blended at its border.
 fn graft(picture: &mut Picture, source: Rectangle, target: Rectangle, mirrored: bool) {
-    let (size, area) = (picture.size, picture.area());
+    let (row, area) = (picture.width, picture.area());
     let Rectangle { width, height, .. } = target;
     for plane in picture.pixels.chunks_exact_mut(area) {
         let patch: Vec<f32> = (0..width * height)
             .map(|index| {
                 let (x, y) = (index % width, index / width);
                 let x = if mirrored { width - 1 - x } else { x };
-                f32::from(plane[(source.top + y) * size + source.left + x])
+                f32::from(plane[(source.top + y) * row + source.left + x])
             })
             .collect();
         let rim = |value: &dyn Fn(usize, usize) -> f32| {
@@ -102,12 +101,12 @@ fn graft(picture: &mut Picture, source: Rectangle, target: Rectangle, mirrored: 
             }
             sum / count
         };
-        let around = rim(&|x, y| f32::from(plane[(target.top + y) * size + target.left + x]));
+        let around = rim(&|x, y| f32::from(plane[(target.top + y) * row + target.left + x]));
         let gain = ((around + 4.0) / (rim(&|x, y| patch[y * width + x]) + 4.0)).clamp(0.5, 2.0);
         for y in 0..height {
             for x in 0..width {
                 let share = ramp(x, width) * ramp(y, height);
-                let value = &mut plane[(target.top + y) * size + target.left + x];
+                let value = &mut plane[(target.top + y) * row + target.left + x];
                 *value = to_byte(f32::from(*value) * (1.0 - share) + gain * patch[y * width + x] * share);
             }
         }

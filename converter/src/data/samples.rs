@@ -2,7 +2,7 @@
 
 use super::{DataError, Dataset, Sample};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// A digest that identifies lists of samples by the names of their images and masks, their prompts and structures, in
@@ -50,11 +50,11 @@ pub fn doubts(training: &Dataset, validation: &Dataset) -> Vec<String> {
     let mut doubts = Vec::new();
     let mut names: HashMap<Vec<u8>, &Path> = HashMap::new();
     let mut twice: Vec<(&Path, &Path)> = Vec::new();
-    for (sample, _) in training.iter() {
-        let Some(content) = content(&sample.image) else { continue };
-        let first = *names.entry(content).or_insert(&sample.image);
-        if first != sample.image {
-            twice.push((first, &sample.image));
+    for image in images(training) {
+        let Some(content) = content(image) else { continue };
+        let first = *names.entry(content).or_insert(image);
+        if first != image {
+            twice.push((first, image));
         }
     }
     if let Some((one, other)) = twice.first() {
@@ -65,11 +65,8 @@ pub fn doubts(training: &Dataset, validation: &Dataset) -> Vec<String> {
             other.display()
         ));
     }
-    let leaked: Vec<&Path> = validation
-        .iter()
-        .map(|(sample, _)| sample.image.as_path())
-        .filter(|image| content(image).is_some_and(|content| names.contains_key(&content)))
-        .collect();
+    let leaked: Vec<&Path> =
+        images(validation).filter(|image| content(image).is_some_and(|content| names.contains_key(&content))).collect();
     if let Some(first) = leaked.first() {
         doubts.push(format!(
             "{} validation images are training images as well, first {}: validation will be too optimistic",
@@ -84,6 +81,12 @@ pub fn doubts(training: &Dataset, validation: &Dataset) -> Vec<String> {
         }
     }
     doubts
+}
+
+/// The images of a data set, each once, though several samples may share one.
+fn images(data: &Dataset) -> impl Iterator<Item = &Path> {
+    let mut seen = BTreeSet::new();
+    data.iter().map(|(sample, _)| sample.image.as_path()).filter(move |image| seen.insert(*image))
 }
 
 /// A digest of the file, equal for files of equal bytes. Sizes stored for training and validation differ, so pictures

@@ -13,7 +13,7 @@ const MOST_UNEQUAL: f32 = 2.5;
 /// tight.
 const GAP: f32 = 0.03;
 
-/// A rectangle, as shares of the picture's side.
+/// A rectangle, as shares of the picture's width and height.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Window {
     pub left: f32,
@@ -28,7 +28,7 @@ impl Window {
     /// A window without any part of a lesion; `None` where there is no space beside the lesions, or only black.
     pub fn beside_lesions(picture: &Picture, rng: &mut impl Rng) -> Option<Self> {
         const TRIES: usize = 4;
-        let Some(lesions) = picture.box_of_all_lesions().map(|found| Self::of_box(found, picture.size)) else {
+        let Some(lesions) = picture.box_of_all_lesions().map(|found| Self::of_box(found, picture)) else {
             return Some(Self::within(Self::WHOLE, rng));
         };
         let (right, bottom) = (lesions.left + lesions.width + GAP, lesions.top + lesions.height + GAP);
@@ -54,7 +54,7 @@ impl Window {
 
     /// A window with the complete lesion, or any window where there is none.
     pub fn around_lesion(picture: &Picture, rng: &mut impl Rng) -> Self {
-        let Some(lesion) = picture.lesion_box().map(|found| Self::of_box(found, picture.size)) else {
+        let Some(lesion) = picture.lesion_box().map(|found| Self::of_box(found, picture)) else {
             return Self::within(Self::WHOLE, rng);
         };
         let mut side = |start: f32, length: f32| {
@@ -76,13 +76,20 @@ impl Window {
         Self { left, top, width, height }
     }
 
-    fn of_box(found: LesionBox, size: usize) -> Self {
-        let part = |pixels: usize| pixels as f32 / size as f32;
+    /// Its width and height in pixels, at least one each.
+    pub fn pixels(&self, picture: &Picture) -> (usize, usize) {
+        let pixels = |part: f32, side: usize| ((part * side as f32).round() as usize).clamp(1, side);
+        (pixels(self.width, picture.width), pixels(self.height, picture.height))
+    }
+
+    fn of_box(found: LesionBox, picture: &Picture) -> Self {
+        let across = |pixels: usize| pixels as f32 / picture.width as f32;
+        let down = |pixels: usize| pixels as f32 / picture.height as f32;
         Self {
-            left: part(found.left),
-            top: part(found.top),
-            width: part(found.right - found.left),
-            height: part(found.bottom - found.top),
+            left: across(found.left),
+            top: down(found.top),
+            width: across(found.right - found.left),
+            height: down(found.bottom - found.top),
         }
     }
 
@@ -90,19 +97,18 @@ impl Window {
     fn is_scan(&self, picture: &Picture) -> bool {
         const BLACK: u8 = 6;
         const STEPS: usize = 12;
-        let size = picture.size as f32;
-        let at = |part: f32| ((part * size) as usize).min(picture.size - 1);
+        let at = |part: f32, side: usize| ((part * side as f32) as usize).min(side - 1);
         let bright = (0..STEPS * STEPS).filter(|step| {
             let along = |k: usize| (k as f32 + 0.5) / STEPS as f32;
-            let x = at(self.left + self.width * along(step % STEPS));
-            let y = at(self.top + self.height * along(step / STEPS));
-            picture.pixels[y * picture.size + x] > BLACK
+            let x = at(self.left + self.width * along(step % STEPS), picture.width);
+            let y = at(self.top + self.height * along(step / STEPS), picture.height);
+            picture.pixels[y * picture.width + x] > BLACK
         });
         2 * bright.count() >= STEPS * STEPS
     }
 }
 
-/// A part of a picture without any part of a lesion: left, top, width and height as shares of its side. `None` where
+/// A part of a picture without any part of a lesion: left, top, width and height as shares of its width and height. `None` where
 /// there is no space for one.
 pub fn part_beside_lesions(picture: &Picture, rng: &mut impl Rng) -> Option<[f32; 4]> {
     Window::beside_lesions(picture, rng).map(|Window { left, top, width, height }| [left, top, width, height])
@@ -116,9 +122,9 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     fn lesion_in(window: Window, picture: &Picture) -> usize {
-        let size = picture.size as f32;
+        let size = picture.width as f32;
         let is_inside = |index: usize| {
-            let (x, y) = (((index % picture.size) as f32 + 0.5) / size, ((index / picture.size) as f32 + 0.5) / size);
+            let (x, y) = (((index % picture.width) as f32 + 0.5) / size, ((index / picture.width) as f32 + 0.5) / size);
             (window.left..window.left + window.width).contains(&x)
                 && (window.top..window.top + window.height).contains(&y)
         };

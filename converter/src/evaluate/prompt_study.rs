@@ -8,7 +8,7 @@ use crate::data::{
     Absence, Arrangement, Mask, Pathology, Picture, Sample, compose_pair, contradict_prompt, image_prompt, prepare,
     shuffle_words, wrong_request,
 };
-use causalclipseg::frame::{Frame, PixelFormat};
+use causalclipseg::frame::{Fit, Frame, PixelFormat};
 use causalclipseg::{Model, Session};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -99,7 +99,7 @@ impl Questions {
     pub fn of(model: &Model, sample: &Sample, index: usize, seed: u64) -> Result<Self, EvaluateError> {
         let mut rng = stream(seed, index as u64);
         let own = own_sentence(sample);
-        let picture = prepare(sample, model.description().input_size)?;
+        let picture = prepare(sample, model.description().input_size, &Fit::Stretch)?;
         let shuffled = shuffle_words(own, &mut rng);
         let (absence, absent) = wrong_request(&picture, &[sample.pathology], &mut rng);
         let adjective = sample.pathology.map(Pathology::adjective);
@@ -232,9 +232,11 @@ fn ask_pair(
     let anyone_else = || samples[(index + 1) % samples.len()];
     let second = strangers.choose(&mut rng).map_or_else(anyone_else, |stranger| **stranger);
     let failed = failed_prompt(first);
-    let size = model.description().input_size;
+    let (size, fit) = (model.description().input_size, &model.description().fit);
+    let pictures = [prepare(first, size, fit)?, prepare(second, size, fit)?];
     let arrangement = if rng.random_bool(0.5) { Arrangement::SideBySide } else { Arrangement::Stacked };
-    let pair = compose_pair(&prepare(first, size)?, &prepare(second, size)?, arrangement, &mut rng);
+    let arrangement = arrangement.within(&pictures[0]);
+    let pair = compose_pair(&pictures[0], &pictures[1], arrangement, &mut rng);
     let adjectives = [first, second].map(|sample| sample.pathology.map(Pathology::adjective));
     // As often as in training; the same way for both lesions of a pair.
     let [by_place, with_adjective] = match (rng.random_range(0..4), adjectives) {
@@ -251,7 +253,7 @@ fn ask_pair(
     }
     let (bytes, format) = interleaved(&pair[0]);
     let failed = failed_frame(first);
-    let frame = Frame::packed(&bytes, format, size, size).map_err(|error| failed(error.into()))?;
+    let frame = Frame::packed(&bytes, format, pair[0].width, pair[0].height).map_err(|error| failed(error.into()))?;
     let found = &session.run(&frame, &prompts).map_err(failed)?.findings;
     let truths = pair.map(|picture| lesion(&picture));
     Ok([0, 1].map(|named| {
@@ -271,7 +273,7 @@ fn interleaved(picture: &Picture) -> (Vec<u8>, PixelFormat) {
 
 fn lesion(picture: &Picture) -> Mask {
     let lesion = picture.mask.iter().map(|value| *value != 0).collect();
-    Mask { width: picture.size, height: picture.size, lesion }
+    Mask { width: picture.width, height: picture.height, lesion }
 }
 
 #[cfg(test)]
@@ -338,10 +340,17 @@ mod tests {
 
     #[test]
     fn planes_become_pixels() {
-        let colour = Picture { size: 1, channels: 3, pixels: vec![1, 2, 3], mask: vec![1], other_lesions: None };
+        let colour =
+            Picture { width: 1, height: 1, channels: 3, pixels: vec![1, 2, 3], mask: vec![1], other_lesions: None };
         assert_eq!(interleaved(&colour), (vec![1, 2, 3], PixelFormat::Rgb8));
-        let two =
-            Picture { size: 2, channels: 3, pixels: (0..12).collect(), mask: vec![0, 0, 1, 0], other_lesions: None };
+        let two = Picture {
+            width: 2,
+            height: 2,
+            channels: 3,
+            pixels: (0..12).collect(),
+            mask: vec![0, 0, 1, 0],
+            other_lesions: None,
+        };
         assert_eq!(interleaved(&two).0, [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]);
         assert_eq!(lesion(&two).lesion, [false, false, true, false]);
     }

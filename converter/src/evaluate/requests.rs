@@ -10,7 +10,7 @@ use super::{EvaluateError, EvaluateOptions, failed_frame, failed_prompt};
 use crate::data::{
     HELD_OUT_REQUESTS, Image, Mask, PLAIN_REQUESTS, Sample, load_image, load_masks, part_beside_lesions, prepare,
 };
-use causalclipseg::frame::{Frame, PixelFormat};
+use causalclipseg::frame::{Fit, Frame, PixelFormat};
 use causalclipseg::{Finding, Model, Session};
 use image::imageops::crop_imm;
 use rand::SeedableRng;
@@ -126,7 +126,7 @@ fn ask(
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(index as u64);
         // Windows are chosen on a downscaled picture, and cut out of the full image.
-        if let Some(part) = part_beside_lesions(&prepare(sample, 256)?, &mut rng) {
+        if let Some(part) = part_beside_lesions(&prepare(sample, 256, &Fit::Stretch)?, &mut rng) {
             let found = segment(&cut(&image, part))?;
             answers.beside = Some(found.iter().map(Found::is_empty).collect());
             answers.beside_quality = found.iter().map(|found| found.quality).collect();

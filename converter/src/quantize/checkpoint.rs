@@ -6,13 +6,14 @@ use super::network::unrounded_input;
 use super::weights::QuantisedTensor;
 use crate::checkpoint::{ARCHITECTURE_KEY, CALIBRATION_KEY, CheckpointError, GRAPH_KEY, read_floats, read_provenance};
 use crate::model::{Architecture, FORM_KEY, Form};
+use crate::tensor_file::{self, Entry};
 use causalclipseg::bundle::Provenance;
 use causalclipseg::graph::{Graph, Weights};
 use causalclipseg::io::replace_file;
 use ndarray::ArrayD;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::{Dtype, SafeTensors};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 
 /// The suffix of a weight's name in the name of its scales.
@@ -117,30 +118,22 @@ impl QuantisedCheckpoint {
     /// Writes the checkpoint completely or not at all.
     pub fn save(&self, path: &Path) -> Result<(), QuantiseError> {
         let format = |reason: String| QuantiseError::Format { path: path.into(), reason };
-        let mut encoded: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
-        let floats = |values: &mut dyn Iterator<Item = f32>| values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>();
+        let mut entries: Vec<Entry> = Vec::new();
         for (name, value) in &self.weights {
-            let bytes = floats(&mut value.iter().copied());
-            encoded.push((name.clone(), Dtype::F32, value.shape().to_vec(), bytes));
+            entries.push(Entry::floats(name.clone(), value.shape(), || value.iter().copied().collect()));
         }
         for (name, tensor) in &self.quantised {
-            let bytes = tensor.stored.iter().map(|value| *value as u8).collect();
-            encoded.push((name.clone(), Dtype::I8, tensor.stored.shape().to_vec(), bytes));
-            let scales = floats(&mut tensor.scales.iter().copied());
-            encoded.push((format!("{name}{SCALE_SUFFIX}"), Dtype::F32, vec![tensor.scales.len()], scales));
+            let bytes = || Cow::Owned(tensor.stored.iter().map(|value| *value as u8).collect());
+            entries.push(Entry::new(name.clone(), Dtype::I8, tensor.stored.shape(), bytes));
+            let scales = || tensor.scales.clone();
+            entries.push(Entry::floats(format!("{name}{SCALE_SUFFIX}"), &[tensor.scales.len()], scales));
         }
-        let views = encoded
-            .iter()
-            .map(|(name, dtype, shape, bytes)| Ok((name.clone(), TensorView::new(*dtype, shape.clone(), bytes)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|error| format(error.to_string()))?;
         let json = |error: serde_json::Error| format(error.to_string());
         let mut metadata: HashMap<String, String> = self.provenance.texts().clone().into_iter().collect();
         metadata.insert(ARCHITECTURE_KEY.into(), serde_json::to_string(&self.architecture).map_err(json)?);
         metadata.insert(FORM_KEY.into(), self.form.name().into());
         metadata.insert(GRAPH_KEY.into(), serde_json::to_string(&self.graph).map_err(json)?);
         metadata.insert(CALIBRATION_KEY.into(), self.calibration.to_string());
-        let bytes = crate::tensor_file::serialize(views, metadata).map_err(|error| format(error.to_string()))?;
-        Ok(replace_file(path, |file| file.write_all(&bytes))?)
+        Ok(replace_file(path, |file| tensor_file::write(file, entries, metadata))?)
     }
 }

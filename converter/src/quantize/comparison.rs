@@ -43,6 +43,8 @@ pub struct Pair<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct CompareOptions<'a> {
     pub input_size: usize,
+    /// How images fill the input.
+    pub fit: Fit,
     pub context: usize,
     pub tokenizer_json: &'a [u8],
     /// The probability above which a pixel is lesion.
@@ -62,7 +64,7 @@ pub fn compare(
     let engine = |(graph, weights): (&Graph, &Weights)| Engine::new(graph, weights, EngineOptions::default());
     let engines = [engine(pair.expected)?, engine(pair.found)?];
     let tokenizer = Tokenizer::from_json(options.tokenizer_json)?;
-    let mut preprocessor = Preprocessor::new(options.input_size, Normalisation::CLIP, Fit::Stretch)?;
+    let mut preprocessor = Preprocessor::new(options.input_size, Normalisation::CLIP, options.fit)?;
     let mut pixels = vec![0.0; 3 * options.input_size * options.input_size];
     let mut sum = Comparison { worst_mask_agreement: 1.0, ..Comparison::default() };
     let mut sentences = std::collections::HashSet::new();

@@ -36,9 +36,9 @@ pub struct CalibrationReader {
 }
 
 impl CalibrationReader {
-    /// A reader for a network of this input size and context.
-    pub fn new(size: usize, context: usize, tokenizer_json: &[u8]) -> Result<Self, QuantiseError> {
-        let preprocessor = Preprocessor::new(size, Normalisation::CLIP, Fit::Stretch)?;
+    /// A reader for a network of this input size, which images fill by `fit`, and context.
+    pub fn new(size: usize, fit: Fit, context: usize, tokenizer_json: &[u8]) -> Result<Self, QuantiseError> {
+        let preprocessor = Preprocessor::new(size, Normalisation::CLIP, fit)?;
         let tokenizer = Tokenizer::from_json(tokenizer_json)?;
         Ok(Self { preprocessor, tokenizer, size, context, set: CalibrationSet::default() })
     }

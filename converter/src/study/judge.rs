@@ -10,7 +10,6 @@ use crate::pack::{PackOptions, pack_network};
 use crate::quantize::CalibrationReader;
 use crate::tokenizer::clip_tokenizer_json;
 use causalclipseg::bundle::{Bundle, Precision};
-use causalclipseg::frame::Fit;
 use causalclipseg::{Model, ModelOptions};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -87,7 +86,7 @@ fn model(checkpoint: &Checkpoint, masks: MaskUse, training: &[Sample]) -> Result
         }
         MaskUse::Mean => {
             let (size, context) = (checkpoint.architecture.input_size, checkpoint.architecture.text.context);
-            let mut reader = CalibrationReader::new(size, context, &clip_tokenizer_json())?;
+            let mut reader = CalibrationReader::new(size, checkpoint.fit(), context, &clip_tokenizer_json())?;
             let step = (training.len() / IMAGES_OF_A_MEAN).max(1);
             for sample in training.iter().step_by(step).take(IMAGES_OF_A_MEAN) {
                 reader.add_sample(sample)?;
@@ -102,7 +101,7 @@ fn model(checkpoint: &Checkpoint, masks: MaskUse, training: &[Sample]) -> Result
     let options = PackOptions {
         name: "study".into(),
         precision: Precision::F32,
-        fit: Fit::Stretch,
+        fit: checkpoint.fit(),
         threshold: checkpoint.provenance.threshold_or_default(),
         tokenizer_json: None,
     };

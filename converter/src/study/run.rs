@@ -210,7 +210,7 @@ fn train(
     };
     let context = start.architecture.text.context;
     let source = |samples: &[_], recipe: &crate::data::Recipe| -> Result<DataSetSource, StudyError> {
-        let prepared = Arc::new(prepare_sizes(samples, &sizes, recipe.detail(), || ())?);
+        let prepared = Arc::new(prepare_sizes(samples, &sizes, &config.fit, recipe.detail(), || ())?);
         Ok(DataSetSource::new(prepared, recipe.clone(), config.seed, Arc::clone(&tokenizer), context))
     };
     let plain = crate::data::Recipe::PLAIN;

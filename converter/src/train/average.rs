@@ -1,7 +1,7 @@
 //! A moving average of the weights, which evaluation and export use.
 
 use super::flat::FlatParts;
-use super::network::{ParameterTable, from_numbers, to_numbers};
+use super::network::{ParameterTable, from_numbers};
 use burn::tensor::{Device, Tensor};
 use std::collections::BTreeMap;
 
@@ -38,9 +38,14 @@ impl WeightAverage {
         self.parts.scatter(&self.values, table);
     }
 
-    pub fn state(&self) -> (u64, BTreeMap<String, Vec<f32>>) {
-        let numbers = to_numbers(&self.values);
-        (self.updates, self.parts.iter().map(|(name, part)| (name.into(), numbers[part].to_vec())).collect())
+    /// The number of updates.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// The averages by their weights' names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Tensor<1>)> {
+        self.parts.split(&self.values)
     }
 
     /// `values` must hold at least one weight.

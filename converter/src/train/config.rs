@@ -1,5 +1,6 @@
 //! The configuration of a run, read from TOML and recorded beside its results.
 
+use super::distillation::DistillationConfig;
 use super::error::TrainError;
 use super::game::GameConfig;
 use super::loss::LossConfig;
@@ -9,6 +10,7 @@ use super::state::write_whole;
 use super::variants::VariantsConfig;
 use crate::data::Recipe;
 use crate::model::{Architecture, ArchitectureError, Edition};
+use causalclipseg::frame::Fit;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +31,10 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// Phases of epochs at one resolution each, in order.
     pub phases: Vec<Phase>,
+    /// How images fill the network's square: `"stretch"`, or `{letterbox = {padding = [0.48, 0.46, 0.41]}}`, which keeps their
+    /// proportions and pads them with this red, green and blue, 0 to 1. Checkpoints record it, and `pack`, `export`, `quantize`
+    /// and `evaluate` follow the record.
+    pub fit: Fit,
     /// Replicas of the network that share each batch: threads on a CPU, or several devices. Batch norms see their own share only,
     /// so a run is reproducible only with the same number.
     pub replicas: usize,
@@ -44,6 +50,7 @@ pub struct TrainingConfig {
     pub loss: LossConfig,
     pub game: GameConfig,
     pub variants: VariantsConfig,
+    pub distillation: DistillationConfig,
     pub optimizer: OptimizerConfig,
     pub schedule: Schedule,
     /// The decay per step of the moving average of weights that evaluation and export use; 0: they use the weights.
@@ -88,6 +95,7 @@ impl Default for TrainingConfig {
             decoder: None,
             seed: 0,
             phases: vec![Phase { epochs: 40, size: 128, batch: 16 }, Phase { epochs: 20, size: 224, batch: 8 }],
+            fit: Fit::Stretch,
             replicas: 1,
             budget_minutes: 0.0,
             data_shares: Vec::new(),
@@ -95,6 +103,7 @@ impl Default for TrainingConfig {
             loss: LossConfig::default(),
             game: GameConfig::default(),
             variants: VariantsConfig::default(),
+            distillation: DistillationConfig::default(),
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::default(),
             average_decay: 0.998,
@@ -186,11 +195,17 @@ impl TrainingConfig {
                 return refuse("a phase's batch", phase.batch.to_string(), "each replica needs two images of it");
             }
         }
+        if !self.fit.is_valid() {
+            return refuse("fit's padding", format!("{:?}", self.fit), "it is red, green and blue, each 0 to 1");
+        }
         if let Some(share) = self.data_shares.iter().find(|share| !(0.0..=1.0).contains(*share)) {
             return refuse("data_shares", share.to_string(), "each is 0 to 1");
         }
         if !(1..=256).contains(&self.replicas) {
             return refuse("replicas", self.replicas.to_string(), "allowed are 1 to 256");
+        }
+        if self.game.recompute > 1000 {
+            return refuse("game.recompute", self.game.recompute.to_string(), "allowed are 0 to 1000");
         }
         if !(1..=10_000).contains(&self.epoch_passes) {
             return refuse("epoch_passes", self.epoch_passes.to_string(), "allowed are 1 to 10000");
@@ -202,6 +217,7 @@ impl TrainingConfig {
             return refuse("validation_batch", self.validation_batch.to_string(), "allowed are 1 to 4096");
         }
         self.variants.validate()?;
+        self.distillation.validate()?;
         if self.variants.naming > 0.0 && (self.recipe.flip > 0.0 || self.recipe.compose > 0.0) {
             let value = format!("{} with recipe.flip or recipe.compose above 0", self.variants.naming);
             return refuse(
@@ -240,8 +256,10 @@ mod tests {
 
     #[test]
     fn survives_its_own_file() {
-        let config = TrainingConfig { seed: 7, ..TrainingConfig::default() };
-        assert_eq!(toml::from_str::<TrainingConfig>(&config.to_toml()).unwrap(), config);
+        for fit in [Fit::Stretch, Fit::Letterbox { padding: [0.5, 0.25, 0.0] }] {
+            let config = TrainingConfig { seed: 7, fit, ..TrainingConfig::default() };
+            assert_eq!(toml::from_str::<TrainingConfig>(&config.to_toml()).unwrap(), config);
+        }
     }
 
     #[test]
@@ -265,6 +283,8 @@ mod tests {
         };
         assert!(refusal("sed = 1").contains("line 1"));
         assert!(refusal("phases = [{epochs = 1, size = 100, batch = 8}]").contains("multiple of 32"));
+        assert!(refusal("fit = {letterbox = {padding = [0.5, 0.5, 1.5]}}").contains("each 0 to 1"));
+        assert!(refusal("fit = \"letterbox\"").contains("line 1"));
         assert!(refusal("phases = []").contains("epochs"));
         assert!(refusal("[variants]\nnaming = 1.0").contains("recipe.flip"));
         assert!(refusal("[variants]\ntop_k = 2.0").contains("top_k"));

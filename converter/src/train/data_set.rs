@@ -2,6 +2,7 @@
 
 use super::source::{Example, Question, Source, SourceError};
 use crate::data::{DataError, Dataset, Recipe, Sample};
+use causalclipseg::frame::Fit;
 use causalclipseg::prompt::{PromptError, Tokenizer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,17 +10,19 @@ use std::sync::Arc;
 /// A split in memory at every size that a run needs.
 pub type Sizes = BTreeMap<usize, Dataset>;
 
-/// Decodes the samples once for each size in pixels, and keeps `detail` times as many pixels along each side.
+/// Decodes the samples once for each size in pixels, fitted to the input by `fit`, and keeps `detail` times as many pixels
+/// along each side.
 pub fn prepare_sizes(
     samples: &[Sample],
     sizes: &[usize],
+    fit: &Fit,
     detail: usize,
     on_prepared: impl Fn() + Sync,
 ) -> Result<Sizes, DataError> {
     let mut prepared = Sizes::new();
     for size in sizes {
         if !prepared.contains_key(size) {
-            prepared.insert(*size, Dataset::prepare_detailed(samples.to_vec(), *size, detail, &on_prepared)?);
+            prepared.insert(*size, Dataset::prepare_detailed(samples.to_vec(), *size, fit, detail, &on_prepared)?);
         }
     }
     Ok(prepared)
@@ -124,13 +127,14 @@ impl Source for DataSetSource {
         let sample = self.sample_of(epoch, index);
         let drawn =
             self.recipe.draw(dataset, sample, epoch, self.seed).ok_or_else(|| format!("it has no example {index}"))?;
-        let mut image = Vec::new();
-        let mut questions = Vec::new();
+        let mut example = Example::default();
         for asked in drawn {
-            questions.push(Question { tokens: self.tokens(&asked.prompt)?, mask: asked.picture.mask });
-            image = asked.picture.pixels;
+            let (input, fitted) = asked.picture.into_input(size, dataset.fit());
+            example.questions.push(Question { tokens: self.tokens(&asked.prompt)?, mask: input.mask });
+            example.image = input.pixels;
+            example.fitted = Some(fitted);
         }
-        Ok(Example { image, questions })
+        Ok(example)
     }
 }
 

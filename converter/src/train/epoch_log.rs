@@ -16,6 +16,9 @@ pub struct EpochRecord {
     pub phi: Option<f64>,
     pub mask_means: [Option<f64>; 3],
     pub gradient_norm: Option<f64>,
+    /// The divergence from the teacher's answers, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<f64>,
     pub validation_dice: Option<f64>,
     pub validation_iou: Option<f64>,
     /// Dice of the lesion that the prompt names, in composed pairs.

@@ -28,6 +28,10 @@ pub enum TrainError {
     Graph(#[from] GraphError),
     #[error("the network: {0}")]
     Architecture(#[from] ArchitectureError),
+    #[error("{path} can't teach this network: {reason}; give another --teacher, or leave it out")]
+    Teacher { path: PathBuf, reason: String },
+    #[error("the run in {0} was started with another teacher; put its checkpoint back where config.toml says")]
+    OtherTeacher(PathBuf),
     #[error("no weight's name begins with `{prefix}`, which game.frozen names; give one such as `backbone.visual.`")]
     Frozen { prefix: String },
     #[error("game.frozen leaves {player} nothing to train; freeze less, or turn off the step that moves it")]

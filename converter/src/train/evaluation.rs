@@ -1,10 +1,11 @@
-//! Dice and IoU of a network on a source, at the network's own size.
+//! Dice and IoU of a network on a source, at the network's own size, without padding.
 
 use super::error::TrainError;
 use super::network::{Leaves, MaskMode, Mode, Network, PassPlan, TokenBatch, UpsampledConv, to_numbers};
 use super::run::check_prompts;
 use super::source::{Batch, Source};
 use crate::model::{Architecture, stage};
+use causalclipseg::frame::Region;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Means over images.
@@ -38,8 +39,9 @@ pub fn evaluate(
         let images = batch.normalised_images(network.device());
         let logits =
             to_numbers(&network.forward(&plan, images, &tokens, Mode::Evaluation, &Leaves::none()).map(stage::PRED));
-        for (logits, mask) in logits.chunks(size * size).zip(batch.masks.chunks(size * size)) {
-            let score = overlap(logits, mask);
+        let prompts = batch.tokens.len() / batch.len().max(1);
+        for (asked, (logits, mask)) in logits.chunks(size * size).zip(batch.masks.chunks(size * size)).enumerate() {
+            let score = overlap(logits, mask, size, batch.fitted_of(asked / prompts.max(1)));
             dice += score.dice;
             iou += score.iou;
             count += 1.0;
@@ -48,14 +50,18 @@ pub fn evaluate(
     Ok(Some(Score { dice: dice / count, iou: iou / count }))
 }
 
-/// 2 |A and B| / (|A| + |B|) and |A and B| / |A or B|. Both empty is 1, one empty 0.
-fn overlap(logits: &[f32], mask: &[u8]) -> Score {
+/// 2 |A and B| / (|A| + |B|) and |A and B| / |A or B| of the pixels in `part` of a square of `size` pixels a side. Both empty
+/// is 1, one empty 0.
+fn overlap(logits: &[f32], mask: &[u8], size: usize, part: Region) -> Score {
     let (mut both, mut predicted, mut lesion) = (0usize, 0usize, 0usize);
-    for (logit, mask) in logits.iter().zip(mask) {
-        let (p, y) = (*logit >= 0.0, *mask != 0);
-        predicted += usize::from(p);
-        lesion += usize::from(y);
-        both += usize::from(p && y);
+    for row in part.y..part.y + part.height {
+        let row = row * size + part.x..row * size + part.x + part.width;
+        for (logit, mask) in logits[row.clone()].iter().zip(&mask[row]) {
+            let (p, y) = (*logit >= 0.0, *mask != 0);
+            predicted += usize::from(p);
+            lesion += usize::from(y);
+            both += usize::from(p && y);
+        }
     }
     if predicted + lesion == 0 {
         return Score { dice: 1.0, iou: 1.0 };
@@ -70,9 +76,17 @@ mod tests {
 
     #[test]
     fn counts_overlap() {
-        let score = overlap(&[1.0, 1.0, -1.0, -1.0], &[1, 0, 1, 0]);
+        let whole = Region::whole(2, 2);
+        let score = overlap(&[1.0, 1.0, -1.0, -1.0], &[1, 0, 1, 0], 2, whole);
         assert_eq!(score, Score { dice: 0.5, iou: 1.0 / 3.0 });
-        assert_eq!(overlap(&[-1.0; 4], &[0; 4]), Score { dice: 1.0, iou: 1.0 });
-        assert_eq!(overlap(&[1.0, -1.0], &[0, 0]), Score { dice: 0.0, iou: 0.0 });
+        assert_eq!(overlap(&[-1.0; 4], &[0; 4], 2, whole), Score { dice: 1.0, iou: 1.0 });
+        assert_eq!(overlap(&[1.0, -1.0, -1.0, -1.0], &[0; 4], 2, whole), Score { dice: 0.0, iou: 0.0 });
+    }
+
+    #[test]
+    fn padding_does_not_count() {
+        let right = Region { x: 1, y: 0, width: 1, height: 2 };
+        let score = overlap(&[1.0, 1.0, 1.0, -1.0], &[0, 1, 0, 0], 2, right);
+        assert_eq!(score, Score { dice: 1.0, iou: 1.0 });
     }
 }

@@ -9,10 +9,11 @@
 //! The second loss is unbounded below, since l(pred_ad) is unbounded above, so l(pred_ad) is capped. Masks of one everywhere are
 //! a trivial optimum without confounders to penalise, so a budget penalises masks whose mean comes near one.
 
+use super::distillation::{DistillationConfig, Teacher};
 use super::loss::LossConfig;
 use super::network::{
-    Leaves, MaskMode, Mode, NamedTensors, Network, NodeTensors, PassPlan, UpsampledConv, is_running_statistic,
-    masker_parameters, to_numbers,
+    Leaves, MaskMode, Mode, Network, NodeTensors, PassPlan, UpsampledConv, is_running_statistic, masker_parameters,
+    to_numbers,
 };
 use super::optimizer::{Adam, OptimizerConfig};
 use super::replicas::{self, Pass, Share};
@@ -54,6 +55,9 @@ pub struct GameConfig {
     pub frozen: Vec<String>,
     /// The form in which an upsampling and the convolution after it are computed.
     pub upsampled_conv: UpsampledConv,
+    /// The number of parts whose activations a backward pass recomputes one part at a time (gradient checkpointing): less memory,
+    /// and a second forward pass. The same step up to rounding. 0: all activations are kept.
+    pub recompute: usize,
 }
 
 impl Default for GameConfig {
@@ -70,6 +74,7 @@ impl Default for GameConfig {
             confounders_count: false,
             frozen: Vec::new(),
             upsampled_conv: UpsampledConv::Blend,
+            recompute: 0,
         }
     }
 }
@@ -87,6 +92,8 @@ pub struct Outcome {
     pub masks: Option<[f32; 3]>,
     /// Norm of the theta-step's gradient before clipping.
     pub gradient_norm: f64,
+    /// The divergence from the teacher's answers.
+    pub distillation: Option<f32>,
 }
 
 impl Outcome {
@@ -95,6 +102,7 @@ impl Outcome {
             && self.gradient_norm.is_finite()
             && self.pred_ad.is_none_or(f32::is_finite)
             && self.phi.is_none_or(f32::is_finite)
+            && self.distillation.is_none_or(f32::is_finite)
     }
 }
 
@@ -114,6 +122,8 @@ pub struct Game {
     mask_biases: Vec<String>,
     /// The replicas' devices; if empty, the network's own.
     devices: Vec<Device>,
+    distillation: DistillationConfig,
+    teacher: Option<Teacher>,
 }
 
 /// The passes that the rules need.
@@ -129,7 +139,7 @@ impl Plans {
     fn new(graph: &Graph, rules: &GameConfig, variants: &VariantsConfig) -> Result<Self, GraphError> {
         let plan = |outputs: &[&str], masks| -> Result<PassPlan, GraphError> {
             let plan = PassPlan::new(graph, outputs, masks, rules.upsampled_conv, rules.confounders_count)?;
-            let plan = plan.gated(graph, variants.top_k);
+            let plan = plan.gated(graph, variants.top_k).in_parts(graph, rules.recompute);
             Ok(plan.frozen(graph, |prefix| is_frozen(prefix, &rules.frozen)))
         };
         let [mask3, mask4, mask5] = stage::MASKS;
@@ -174,6 +184,8 @@ impl Game {
             theta,
             phi,
             devices: Vec::new(),
+            distillation: DistillationConfig::default(),
+            teacher: None,
         })
     }
 
@@ -207,6 +219,13 @@ impl Game {
         self
     }
 
+    /// This game with a teacher, whose answers theta is drawn to.
+    pub fn taught(mut self, teacher: Option<Teacher>, config: &DistillationConfig) -> Self {
+        self.teacher = teacher;
+        self.distillation = config.clone();
+        self
+    }
+
     /// The player that the rules move although all its weights are frozen, so that its step has no gradient.
     pub fn player_without_weights(&self) -> Option<&'static str> {
         let has_theta_step = self.rules.causal && self.rules.adversarial;
@@ -229,10 +248,15 @@ impl Game {
         let batch = batch.as_ref();
         // At most two passes in a step.
         network.draw = self.seed.rotate_left(40) ^ (2 * step);
-        let shares = match self.devices.as_slice() {
+        let mut shares = match self.devices.as_slice() {
             [] => replicas::deal(batch, std::slice::from_ref(network.device())),
             devices => replicas::deal(batch, devices),
         };
+        if let Some(teacher) = &mut self.teacher {
+            for (replica, share) in shares.iter_mut().enumerate() {
+                share.taught = Some(teacher.answer(replica, &share.images, &share.tokens));
+            }
+        }
         if !self.rules.causal || !self.rules.adversarial {
             return self.play_plain(network, &shares, factor);
         }
@@ -252,35 +276,43 @@ impl Game {
         let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
             let leaves = Leaves::new(&network.parameters, names);
             let mut values = forward_viewed(network, plan, share, &leaves);
-            let pred = self.loss.of(first_half(values.map(stage::PRED), share), share.masks.clone());
-            let mut numbers = vec![fixed(&pred)];
+            let logits = first_half(values.map(stage::PRED), share);
+            let pred = self.loss.of(logits.clone(), share.masks.clone());
+            let (taught, goal) = self.distil(&pred, logits, share);
+            let mut numbers = Vec::from_iter(taught);
+            numbers.push(fixed(&pred));
             if self.rules.causal {
                 numbers.extend(mask_means(&values).map(|mean| fixed(&mean)));
                 numbers.append(&mut values.centres);
             }
-            let total = self.with_view_loss(pred, &values, share);
+            let total = self.with_view_loss(goal, &values, share).mul_scalar(share.weight);
+            let recorded = values.recorded.take();
             drop(values);
-            Pass { gradients: gradients(total, share, &leaves), numbers }
+            Pass { gradients: network.gradients(plan, recorded, total, &leaves), numbers }
         });
         let gradient_norm = self.theta.step(&mut network.parameters, gradients, factor);
-        let numbers = read(numbers);
+        let mut numbers = read(numbers);
+        let distillation = self.teacher.is_some().then(|| numbers.remove(0));
         let masks = numbers.get(1..4).and_then(|masks| masks.try_into().ok());
         self.centre(network, numbers.get(4..).unwrap_or_default());
-        Outcome { pred: numbers[0], masks, gradient_norm, ..Outcome::default() }
+        Outcome { pred: numbers[0], masks, gradient_norm, distillation, ..Outcome::default() }
     }
 
     fn play_theta(&mut self, network: &mut Network, shares: &[Share], is_warmup: bool, factor: f64) -> Outcome {
         let plan = if is_warmup { &self.plans.warmup } else { &self.plans.theta_step };
         let Pass { gradients, numbers } = replicas::run(network, shares, &|network, share| {
             let leaves = Leaves::new(&network.parameters, &self.theta_names);
-            let values = forward_viewed(network, plan, share, &leaves);
-            let pred = self.loss.of(first_half(values.map(stage::PRED), share), share.masks.clone());
+            let mut values = forward_viewed(network, plan, share, &leaves);
+            let logits = first_half(values.map(stage::PRED), share);
+            let pred = self.loss.of(logits.clone(), share.masks.clone());
             let pred_ad = self.loss.of(first_half(values.map(stage::PRED_AD), share), share.masks.clone());
-            let mut numbers = vec![fixed(&pred), fixed(&pred_ad)];
+            let (taught, goal) = self.distil(&pred, logits, share);
+            let mut numbers = Vec::from_iter(taught);
+            numbers.extend([fixed(&pred), fixed(&pred_ad)]);
             if !is_warmup {
                 numbers.extend(mask_means(&values).map(|mean| fixed(&mean)));
             }
-            let mut total = self.with_view_loss(pred.add(pred_ad).mul_scalar(0.5), &values, share);
+            let mut total = self.with_view_loss(goal.add(pred_ad).mul_scalar(0.5), &values, share);
             if self.variants.naming > 0.0 {
                 let layer = naming::Layer::new(&network.parameters, &leaves);
                 let [causal, confounding] =
@@ -289,13 +321,16 @@ impl Game {
                     total = total.add(named);
                 }
             }
+            let recorded = values.recorded.take();
             drop(values);
-            Pass { gradients: gradients(total, share, &leaves), numbers }
+            Pass { gradients: network.gradients(plan, recorded, total.mul_scalar(share.weight), &leaves), numbers }
         });
         let gradient_norm = self.theta.step(&mut network.parameters, gradients, factor);
-        let numbers = read(numbers);
+        let mut numbers = read(numbers);
+        let distillation = self.teacher.is_some().then(|| numbers.remove(0));
         let masks = numbers[2..].try_into().ok();
-        Outcome { pred: numbers[0], pred_ad: Some(numbers[1]), masks, gradient_norm, ..Outcome::default() }
+        let (pred, pred_ad) = (numbers[0], Some(numbers[1]));
+        Outcome { pred, pred_ad, masks, gradient_norm, distillation, ..Outcome::default() }
     }
 
     /// Returns the loss. NodeTensors that do not depend on the maskers are computed without a tape.
@@ -318,13 +353,24 @@ impl Game {
             }
             let mut numbers = vec![fixed(&loss)];
             numbers.append(&mut values.centres);
+            let recorded = values.recorded.take();
             drop(values);
-            Pass { gradients: gradients(loss, share, &leaves), numbers }
+            let loss = loss.mul_scalar(share.weight);
+            Pass { gradients: network.gradients(&self.plans.phi_step, recorded, loss, &leaves), numbers }
         });
         self.phi.step(&mut network.parameters, gradients, factor);
         let numbers = read(numbers);
         self.centre(network, &numbers[1..]);
         numbers[0]
+    }
+
+    /// The divergence from the teacher's answers, and l(pred) with its share of it; l(pred) itself without a teacher.
+    fn distil(&self, pred: &Tensor<1>, logits: Tensor<4>, share: &Share) -> (Option<Tensor<1>>, Tensor<1>) {
+        let Some(taught) = &share.taught else { return (None, pred.clone()) };
+        let weight = self.distillation.weight;
+        let divergence = self.distillation.loss(logits, taught.clone());
+        let goal = pred.clone().mul_scalar(1.0 - weight).add(divergence.clone().mul_scalar(weight));
+        (Some(fixed(&divergence)), goal)
     }
 
     /// Adds the variants' losses on images and their views.
@@ -381,11 +427,6 @@ fn first_half(both: Tensor<4>, share: &Share) -> Tensor<4> {
 
 fn own_half(values: &NodeTensors, name: &str, share: &Share) -> Tensor<4> {
     first_half(values.map(name), share)
-}
-
-/// The gradients of a share's part of the batch's loss.
-fn gradients(loss: Tensor<1>, share: &Share, leaves: &Leaves) -> NamedTensors {
-    leaves.gradients(&mut loss.mul_scalar(share.weight).backward())
 }
 
 /// 0.5 l(pred) - 0.5 min(l(pred_ad), cap) + budget.

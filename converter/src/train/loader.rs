@@ -112,7 +112,7 @@ mod tests {
             // Makes threads finish in another order than they began.
             std::thread::sleep(std::time::Duration::from_micros(((index * 7) % 5) as u64 * 200));
             let question = Question { tokens: vec![1], mask: vec![0] };
-            Ok(Example { image: vec![index as u8], questions: vec![question] })
+            Ok(Example { image: vec![index as u8], questions: vec![question], fitted: None })
         }
     }
 

@@ -51,7 +51,7 @@ impl LossConfig {
 }
 
 /// max(x, 0) - x y + log(1 + exp(-|x|)), which does not overflow for any logit.
-fn cross_entropy(logits: Tensor<2>, masks: Tensor<2>) -> Tensor<2> {
+pub(super) fn cross_entropy(logits: Tensor<2>, masks: Tensor<2>) -> Tensor<2> {
     let tail = logits.clone().abs().neg().exp().log1p();
     activation::relu(logits.clone()).sub(logits.mul(masks)).add(tail)
 }

@@ -1,5 +1,6 @@
 //! Adam and AdamW over the parameter table.
 
+use super::device::is_gpu;
 use super::flat::FlatParts;
 use super::network::{NamedTensors, ParameterTable, from_numbers, to_numbers};
 use burn::tensor::{Device, Tensor};
@@ -56,7 +57,11 @@ impl OptimizerConfig {
     }
 }
 
-/// All weights that an optimiser moves, concatenated in one vector: a few operations a step, however many weights there are.
+/// The length of a vector of weights from which no further weight is added to it, on a CPU: a step's temporary vectors are
+/// then small beside a large network. A small network is one vector.
+const LONGEST: usize = 1 << 23;
+
+/// Weights that an optimiser moves, concatenated in one vector: a few operations a step, however many weights there are.
 struct Flat {
     parts: FlatParts,
     /// Averages of the gradients and of their squares.
@@ -104,8 +109,8 @@ impl Factors {
 pub struct Adam {
     config: OptimizerConfig,
     steps: u64,
-    /// The moments of the weights that the last step moved.
-    flat: Option<Flat>,
+    /// The moments of the weights that the last step moved: on a GPU in one vector.
+    flats: Vec<Flat>,
     /// The moments of all other weights, and of all weights after a restore, until a step moves them.
     resting: BTreeMap<String, (Tensor<1>, Tensor<1>)>,
 }
@@ -120,7 +125,7 @@ pub struct AdamState {
 
 impl Adam {
     pub fn new(config: OptimizerConfig) -> Self {
-        Self { config, steps: 0, flat: None, resting: BTreeMap::new() }
+        Self { config, steps: 0, flats: Vec::new(), resting: BTreeMap::new() }
     }
 
     /// Moves weights by their gradients, the learning rate times `factor`. Returns the gradients' norm before clipping; if that
@@ -129,29 +134,36 @@ impl Adam {
         if gradients.is_empty() {
             return 0.0;
         }
-        let (names, gradients): (Vec<String>, Vec<Tensor<1>>) = gradients.into_iter().unzip();
-        let gradient = Tensor::cat(gradients, 0);
-        let norm = norm(&gradient);
+        let (names, vectors): (Vec<Vec<String>>, Vec<Tensor<1>>) = gather(gradients, LONGEST).into_iter().unzip();
+        let norm = norm(&vectors);
         if !norm.is_finite() {
             return norm;
         }
         let is_clipped = self.config.clip_norm > 0.0 && norm > self.config.clip_norm;
-        let gradient = if is_clipped { gradient.mul_scalar(self.config.clip_norm / norm) } else { gradient };
         self.steps += 1;
-        let flat = self.flat_of(names, table);
-        let parts = flat.parts.clone();
-        let moved = self.moved(flat, parts.gather(table), gradient, factor);
-        parts.scatter(&moved, table);
+        let flats = self.flats_of(names, table);
+        for (flat, gradient) in flats.into_iter().zip(vectors) {
+            let gradient = if is_clipped { gradient.mul_scalar(self.config.clip_norm / norm) } else { gradient };
+            let parts = flat.parts.clone();
+            let moved = self.moved(flat, parts.gather(table), gradient, factor);
+            parts.scatter(&moved, table);
+        }
         norm
+    }
+
+    /// The moments of these weights in vectors, initially zero.
+    fn flats_of(&mut self, names: Vec<Vec<String>>, table: &ParameterTable) -> Vec<Flat> {
+        let flats = std::mem::take(&mut self.flats);
+        let is_same = |(flat, names): (&Flat, &Vec<String>)| flat.parts.names().eq(names.iter());
+        if flats.len() == names.len() && flats.iter().zip(&names).all(is_same) {
+            return flats;
+        }
+        flats.iter().for_each(|flat| self.rest(flat));
+        names.into_iter().map(|names| self.flat_of(names, table)).collect()
     }
 
     /// The moments of these weights in one vector each, initially zero.
     fn flat_of(&mut self, names: Vec<String>, table: &ParameterTable) -> Flat {
-        match self.flat.take() {
-            Some(flat) if flat.parts.names().eq(names.iter()) => return flat,
-            Some(flat) => self.rest(&flat),
-            None => {}
-        }
         let device = table.get(&names[0]).values.device();
         let with_length = |name: String| {
             let length = table.get(&name).length();
@@ -192,7 +204,7 @@ impl Adam {
         let update = first.clone().div(second.clone().sqrt().add_scalar(epsilon * root)).mul_scalar(root / bias1);
         let update = if decays && decoupled { decayed(update) } else { update };
         let moved = weights.sub(flat.rates.times(update).mul_scalar(factor));
-        self.flat = Some(Flat { first, second, ..flat });
+        self.flats.push(Flat { first, second, ..flat });
         moved
     }
 
@@ -201,29 +213,84 @@ impl Adam {
         self.resting.remove(name);
     }
 
+    /// The number of steps.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The first and second moments by their weights' names.
+    pub(super) fn moments(&self) -> impl Iterator<Item = (&str, [Tensor<1>; 2])> {
+        let resting =
+            self.resting.iter().map(|(name, (first, second))| (name.as_str(), [first.clone(), second.clone()]));
+        let moving = self.flats.iter().flat_map(|flat| {
+            let moments = flat.parts.split(&flat.first).zip(flat.parts.split(&flat.second));
+            moments.map(|((name, first), (_, second))| (name, [first, second]))
+        });
+        resting.chain(moving)
+    }
+
     pub fn state(&self) -> AdamState {
-        let mut moments: BTreeMap<String, (Vec<f32>, Vec<f32>)> = self
-            .resting
-            .iter()
-            .map(|(name, (first, second))| (name.clone(), (to_numbers(first), to_numbers(second))))
-            .collect();
-        if let Some(flat) = &self.flat {
-            let (first, second) = (to_numbers(&flat.first), to_numbers(&flat.second));
-            for (name, part) in flat.parts.iter() {
-                moments.insert(name.into(), (first[part.clone()].to_vec(), second[part].to_vec()));
-            }
-        }
-        AdamState { steps: self.steps, moments }
+        let on_host = |(name, [first, second]): (&str, [Tensor<1>; 2])| {
+            (name.to_string(), (to_numbers(&first), to_numbers(&second)))
+        };
+        AdamState { steps: self.steps, moments: self.moments().map(on_host).collect() }
     }
 
     pub fn restore(config: OptimizerConfig, state: AdamState, device: &Device) -> Self {
         let on_device = |(name, (first, second))| (name, (from_numbers(first, device), from_numbers(second, device)));
         let resting = state.moments.into_iter().map(on_device).collect();
-        Self { config, steps: state.steps, flat: None, resting }
+        Self { config, steps: state.steps, flats: Vec::new(), resting }
     }
 }
 
-/// The Euclidean norm, read from the device.
-fn norm(values: &Tensor<1>) -> f64 {
-    f64::from(values.clone().mul(values.clone()).sum().into_scalar::<f32>()).sqrt()
+/// The gradients in vectors, with the names of their weights. On a CPU a vector ends with the weight that makes it at least
+/// `longest`.
+fn gather(gradients: NamedTensors, longest: usize) -> Vec<(Vec<String>, Tensor<1>)> {
+    let mut vectors = Vec::new();
+    let (mut names, mut pending, mut length) = (Vec::new(), Vec::new(), 0);
+    for (name, gradient) in gradients {
+        length += gradient.dims()[0];
+        let is_full = length >= longest && !is_gpu(&gradient.device());
+        names.push(name);
+        pending.push(gradient);
+        if is_full {
+            vectors.push((std::mem::take(&mut names), Tensor::cat(std::mem::take(&mut pending), 0)));
+            length = 0;
+        }
+    }
+    if !pending.is_empty() {
+        vectors.push((names, Tensor::cat(pending, 0)));
+    }
+    vectors
+}
+
+/// The Euclidean norm of all vectors, read from the device.
+fn norm(vectors: &[Tensor<1>]) -> f64 {
+    let square = |values: &Tensor<1>| f64::from(values.clone().mul(values.clone()).sum().into_scalar::<f32>());
+    vectors.iter().map(square).sum::<f64>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(lengths: &[(&str, usize)]) -> NamedTensors {
+        let vector = |length: usize| Tensor::from_floats(vec![1.0f32; length].as_slice(), &Device::flex());
+        lengths.iter().map(|(name, length)| (name.to_string(), vector(*length))).collect()
+    }
+
+    #[test]
+    fn a_large_network_is_moved_in_parts_and_a_small_one_at_once() {
+        let lengths = [("a", 3), ("b", 4), ("c", 1), ("d", 9), ("e", 2)];
+        let parts = |longest| -> Vec<(String, usize)> {
+            let parts = gather(named(&lengths), longest).into_iter();
+            parts.map(|(names, values)| (names.concat(), values.dims()[0])).collect()
+        };
+        assert_eq!(parts(100), [("abcde".to_string(), 19)]);
+        assert_eq!(parts(5), [("ab".to_string(), 7), ("cd".into(), 10), ("e".into(), 2)]);
+        assert_eq!(parts(1).len(), 5);
+        let whole = norm(&[Tensor::from_floats([3.0], &Device::flex()), Tensor::from_floats([4.0], &Device::flex())]);
+        assert_eq!(whole, 5.0);
+        assert!(gather(NamedTensors::new(), 5).is_empty());
+    }
 }

@@ -20,6 +20,8 @@ pub(super) struct Share {
     pub viewed: Option<(Tensor<4>, TokenBatch)>,
     /// Each image's confounder, if known.
     pub confounders: Vec<Option<usize>>,
+    /// The teacher's logits, if there is one.
+    pub taught: Option<Tensor<4>>,
     device: Device,
     /// The share's fraction of the batch's questions.
     pub weight: f32,
@@ -47,6 +49,7 @@ pub(super) fn deal(batch: &Batch, devices: &[Device]) -> Vec<Share> {
             (part.normalised_with_views(device), tokens)
         }),
         confounders: part.confounders.clone(),
+        taught: None,
         weight: part.tokens.len() as f32 / questions,
         device: device.clone(),
     };

@@ -6,15 +6,16 @@
 use super::average::WeightAverage;
 use super::config::{Phase, TrainingConfig};
 use super::device::panic_text;
+use super::distillation::{self, Teacher, TeacherFile};
 use super::epoch_log::{self, EpochRecord};
 use super::error::TrainError;
 use super::evaluation::{Score, evaluate};
 use super::game::{Game, Outcome};
 use super::loader::{self, Loader};
-use super::network::{Network, ParameterTable};
+use super::network::{Network, ParameterTable, to_numbers};
 use super::optimizer::Adam;
 use super::source::{Batch, Source};
-use super::state::{Best, EpochSums, Progress, State, restore_average, write_whole};
+use super::state::{Best, EpochSums, Progress, State, StateParts, restore_average, write_whole};
 use super::variants::naming;
 use crate::checkpoint::{Checkpoint, Storage};
 use crate::model::{Architecture, Masks, TextEncoder, open_masks};
@@ -92,6 +93,7 @@ pub struct Run<'a> {
     devices: Vec<Device>,
     average: Option<WeightAverage>,
     game: Game,
+    teacher: Option<TeacherFile>,
     progress: Progress,
 }
 
@@ -123,13 +125,16 @@ impl<'a> Run<'a> {
         let average =
             (config.average_decay > 0.0).then(|| WeightAverage::new(&network.parameters, config.average_decay));
         let [theta, phi] = Game::optimizers(&config.optimizer).map(Adam::new);
-        let game = new_game(&network, &config, theta, phi)?.replicated(devices);
+        let teacher = TeacherFile::load(&config.distillation, &start.architecture, config.fit)?;
+        let taught_by = distillation::at_size(teacher.as_ref(), start.architecture.input_size, devices)?;
+        let game = new_game(&network, &config, [theta, phi], devices, taught_by)?;
         check_frozen(&network, &game, &config.game.frozen)?;
         std::fs::create_dir_all(folder).map_err(TrainError::write(folder))?;
         write_whole(&folder.join(CONFIG), config.to_toml().as_bytes())?;
         let mut words = start.provenance.words().clone();
         words.extend(data.words.iter().cloned());
         let data_digest = data.digest.clone();
+        let teacher_digest = teacher.as_ref().map_or_else(String::new, |teacher| teacher.digest.clone());
         let run = Self {
             config,
             folder: folder.into(),
@@ -139,7 +144,8 @@ impl<'a> Run<'a> {
             devices: devices.to_vec(),
             average,
             game,
-            progress: Progress { words, data_digest, ..Progress::default() },
+            teacher,
+            progress: Progress { words, data_digest, teacher_digest, ..Progress::default() },
         };
         run.save()?;
         Ok(run)
@@ -165,7 +171,12 @@ impl<'a> Run<'a> {
         let [theta, phi] = Game::optimizers(&config.optimizer);
         let theta = Adam::restore(theta, state.theta, device);
         let phi = Adam::restore(phi, state.phi, device);
-        let game = new_game(&network, &config, theta, phi)?.replicated(devices);
+        let teacher = TeacherFile::load(&config.distillation, &state.architecture, config.fit)?;
+        if progress.teacher_digest != teacher.as_ref().map_or("", |teacher| teacher.digest.as_str()) {
+            return Err(TrainError::OtherTeacher(folder.into()));
+        }
+        let taught_by = distillation::at_size(teacher.as_ref(), state.architecture.input_size, devices)?;
+        let game = new_game(&network, &config, [theta, phi], devices, taught_by)?;
         let run = Self {
             config,
             folder: folder.into(),
@@ -175,6 +186,7 @@ impl<'a> Run<'a> {
             devices: devices.to_vec(),
             average,
             game,
+            teacher,
             progress,
         };
         epoch_log::trim(&run.folder.join(LOG), run.progress.epoch)?;
@@ -289,6 +301,7 @@ impl<'a> Run<'a> {
             sum.add(*mean);
         }
         sums.gradient_norm.add(outcome.gradient_norm);
+        outcome.distillation.into_iter().for_each(|value| sums.distillation.add(value));
         sums.images += images;
         let seconds = began.elapsed().as_secs_f64();
         sums.seconds += seconds;
@@ -334,7 +347,9 @@ impl<'a> Run<'a> {
     }
 
     fn finish_epoch(&mut self, validation: Validation, observer: &mut dyn Observer) -> Result<(), TrainError> {
-        let EpochSums { pred, pred_ad, phi, masks, gradient_norm, images, seconds } =
+        // Before the checkpoint of the best validation.
+        self.check_weights()?;
+        let EpochSums { pred, pred_ad, phi, masks, gradient_norm, distillation, images, seconds } =
             std::mem::take(&mut self.progress.sums);
         let Validation { single: score, pairs } = validation;
         let epoch = self.progress.epoch;
@@ -348,6 +363,7 @@ impl<'a> Run<'a> {
             phi: phi.mean(),
             mask_means: masks.map(|sum| sum.mean()),
             gradient_norm: gradient_norm.mean(),
+            distillation: distillation.mean(),
             validation_dice: score.map(|score| score.dice),
             validation_iou: score.map(|score| score.iou),
             pairs_dice: pairs.map(|score| score.dice),
@@ -409,7 +425,8 @@ impl<'a> Run<'a> {
         let mut theta = Adam::restore(theta_config, theta, &device);
         theta.forget(POSITIONS);
         let phi = Adam::restore(phi_config, phi, &device);
-        self.game = new_game(&network, &self.config, theta, phi)?.replicated(&self.devices);
+        let taught_by = distillation::at_size(self.teacher.as_ref(), size, &self.devices)?;
+        self.game = new_game(&network, &self.config, [theta, phi], &self.devices, taught_by)?;
         self.network = network;
         self.architecture = checkpoint.architecture;
         Ok(())
@@ -427,6 +444,8 @@ impl<'a> Run<'a> {
         provenance.note(Note::Data, self.data.origin.as_str());
         provenance.note(Note::Epochs, (self.progress.epoch + usize::from(name == BEST)).to_string());
         provenance.set_words(self.progress.words.clone());
+        // The configuration was checked.
+        let _ = provenance.set_fit(self.config.fit);
         if let Some(best) = self.progress.best {
             provenance.note(Note::BestValidationDice, format!("{:.4}", best.dice));
         }
@@ -439,13 +458,13 @@ impl<'a> Run<'a> {
 
     fn save(&self) -> Result<(), TrainError> {
         self.check_weights()?;
-        let state = State {
-            architecture: self.architecture.clone(),
-            progress: self.progress.clone(),
-            weights: self.network.parameters.to_weights(),
-            average: self.average.as_ref().map(WeightAverage::state),
-            theta: self.game.theta.state(),
-            phi: self.game.phi.state(),
+        let state = StateParts {
+            architecture: &self.architecture,
+            progress: &self.progress,
+            parameters: &self.network.parameters,
+            average: self.average.as_ref(),
+            theta: &self.game.theta,
+            phi: &self.game.phi,
         };
         state.save(&self.folder.join(STATE))
     }
@@ -453,10 +472,11 @@ impl<'a> Run<'a> {
     /// Refuses weights that are finite but absurdly large, from which a run can't recover.
     fn check_weights(&self) -> Result<(), TrainError> {
         const MOST: f32 = 1e6;
-        for (name, values) in &self.network.parameters.to_weights() {
+        for (name, weight) in self.network.parameters.iter() {
+            let values = to_numbers(&weight.values);
             if let Some(value) = values.iter().find(|value| value.is_nan() || value.abs() > MOST) {
                 return Err(TrainError::Diverged {
-                    weight: name.clone(),
+                    weight: name.into(),
                     value: *value,
                     epoch: self.progress.epoch,
                     batch: self.progress.batch,
@@ -468,13 +488,17 @@ impl<'a> Run<'a> {
     }
 }
 
-fn new_game(network: &Network, config: &TrainingConfig, theta: Adam, phi: Adam) -> Result<Game, GraphError> {
+fn new_game(
+    network: &Network,
+    config: &TrainingConfig,
+    [theta, phi]: [Adam; 2],
+    devices: &[Device],
+    teacher: Option<Teacher>,
+) -> Result<Game, GraphError> {
     let graph = network.graph();
-    Game::new(graph, config.game.clone(), config.loss.clone(), theta, phi)?.with_variants(
-        graph,
-        &config.variants,
-        config.seed,
-    )
+    let game = Game::new(graph, config.game.clone(), config.loss.clone(), theta, phi)?;
+    let game = game.with_variants(graph, &config.variants, config.seed)?.replicated(devices);
+    Ok(game.taught(teacher, &config.distillation))
 }
 
 /// Adds the layer that names confounders, if configured: a state's layer, or an initial one that guesses.

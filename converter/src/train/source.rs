@@ -1,15 +1,17 @@
 //! Sources of training examples.
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use causalclipseg::frame::Normalisation;
+use causalclipseg::frame::{Normalisation, Region};
 
 /// One image with its questions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Example {
     /// Planes of size x size values, row by row: one of grey, or red, green and blue.
     pub image: Vec<u8>,
     /// At least one; equally many for each image of a source.
     pub questions: Vec<Question>,
+    /// The part of the planes that the image fills, the rest being padding; `None`: all of them.
+    pub fitted: Option<Region>,
 }
 
 /// A prompt and the mask of the lesion that it names.
@@ -55,6 +57,8 @@ pub struct Batch {
     pub views: Vec<Vec<u8>>,
     /// Each image's confounder, if known.
     pub confounders: Vec<Option<usize>>,
+    /// The part of each image's planes that is not padding; empty if there is no padding.
+    pub fitted: Vec<Region>,
     /// The masks of all questions, the first image's first.
     pub masks: Vec<u8>,
     /// The token ids of each question, in the masks' order.
@@ -69,6 +73,7 @@ impl Batch {
             images: Vec::new(),
             views: Vec::new(),
             confounders: Vec::new(),
+            fitted: Vec::new(),
             masks: Vec::new(),
             tokens: Vec::new(),
         };
@@ -77,10 +82,13 @@ impl Batch {
             let area = size * size;
             let is_image = example.image.len() == area || example.image.len() == 3 * area;
             let is_question = |question: &Question| question.mask.len() == area && !question.tokens.is_empty();
-            if !is_image || example.questions.is_empty() || !example.questions.iter().all(is_question) {
+            let fitted = example.fitted.unwrap_or(Region::whole(size, size));
+            let is_inside = fitted.x + fitted.width <= size && fitted.y + fitted.height <= size;
+            if !is_image || !is_inside || example.questions.is_empty() || !example.questions.iter().all(is_question) {
                 return Err(format!("example {index} is not {size} x {size} pixels with a prompt").into());
             }
             batch.images.push(example.image);
+            batch.fitted.push(fitted);
             batch.confounders.push(source.confounder(epoch, *index));
             for question in example.questions {
                 batch.masks.extend(question.mask);
@@ -109,11 +117,36 @@ impl Batch {
                     images: self.images[from..to].to_vec(),
                     views: self.views.get(from..to).unwrap_or_default().to_vec(),
                     confounders: self.confounders.get(from..to).unwrap_or_default().to_vec(),
+                    fitted: self.fitted.get(from..to).unwrap_or_default().to_vec(),
                     masks: self.masks[asked.start * area..asked.end * area].to_vec(),
                     tokens: self.tokens[asked].to_vec(),
                 }
             })
             .collect()
+    }
+
+    /// Replaces the padding of changed images by that of this batch's images.
+    pub(super) fn pad_as_images(&self, changed: &mut [Vec<u8>]) {
+        for (index, (changed, image)) in changed.iter_mut().zip(&self.images).enumerate() {
+            let Region { x, y, width, height } = self.fitted_of(index);
+            if width * height == self.size * self.size {
+                continue;
+            }
+            let rows = changed.chunks_exact_mut(self.size).zip(image.chunks_exact(self.size));
+            for (row, (changed, image)) in rows.enumerate() {
+                if (y..y + height).contains(&(row % self.size)) {
+                    changed[..x].copy_from_slice(&image[..x]);
+                    changed[x + width..].copy_from_slice(&image[x + width..]);
+                } else {
+                    changed.copy_from_slice(image);
+                }
+            }
+        }
+    }
+
+    /// The part of an image's planes that is not padding.
+    pub(super) fn fitted_of(&self, image: usize) -> Region {
+        self.fitted.get(image).copied().unwrap_or(Region::whole(self.size, self.size))
     }
 
     /// The number of images in the batch.

@@ -2,14 +2,16 @@
 
 use super::average::WeightAverage;
 use super::error::TrainError;
-use super::optimizer::AdamState;
+use super::network::{ParameterTable, to_numbers};
+use super::optimizer::{Adam, AdamState};
 use crate::checkpoint::read_floats;
 use crate::model::Architecture;
-use crate::tensor_file;
+use crate::tensor_file::{self, Entry};
+use burn::tensor::Tensor;
 use causalclipseg::graph::Weights;
 use causalclipseg::io::replace_file;
 use ndarray::ArrayD;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write;
@@ -38,6 +40,9 @@ pub struct Progress {
     /// Identifies the run's samples; empty in states of earlier versions.
     #[serde(default)]
     pub data_digest: String,
+    /// Identifies the teacher's file; empty without one.
+    #[serde(default)]
+    pub teacher_digest: String,
 }
 
 /// The best validation so far.
@@ -55,6 +60,8 @@ pub struct EpochSums {
     pub phi: Sum,
     pub masks: [Sum; 3],
     pub gradient_norm: Sum,
+    #[serde(default)]
+    pub distillation: Sum,
     pub images: usize,
     pub seconds: f64,
 }
@@ -76,7 +83,7 @@ impl Sum {
     }
 }
 
-/// The contents of the file, on the host.
+/// The contents of the file, read to the host.
 #[derive(Debug, PartialEq)]
 pub struct State {
     pub architecture: Architecture,
@@ -104,47 +111,53 @@ const AVERAGE: &str = "average/";
 const THETA: [&str; 2] = ["theta.first/", "theta.second/"];
 const PHI: [&str; 2] = ["phi.first/", "phi.second/"];
 
-impl State {
-    /// Writes the state beside `path`, then renames it there.
-    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
-        let bytes = self.serialize().map_err(|error| TrainError::write(path)(std::io::Error::other(error)))?;
-        write_whole(path, &bytes)
-    }
+/// The contents of the file, where a run has them.
+pub(super) struct StateParts<'run> {
+    pub architecture: &'run Architecture,
+    pub progress: &'run Progress,
+    pub parameters: &'run ParameterTable,
+    pub average: Option<&'run WeightAverage>,
+    pub theta: &'run Adam,
+    pub phi: &'run Adam,
+}
 
-    fn serialize(&self) -> Result<Vec<u8>, safetensors::SafeTensorError> {
-        let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-        let bytes =
-            |numbers: &mut dyn Iterator<Item = &f32>| numbers.flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-        for (name, value) in &self.weights {
-            tensors.push((format!("{WEIGHT}{name}"), value.shape().to_vec(), bytes(&mut value.iter())));
-        }
-        let mut row = |name: String, numbers: &[f32]| {
-            tensors.push((name, vec![numbers.len()], bytes(&mut numbers.iter())));
+impl StateParts<'_> {
+    /// Writes the state beside `path`, then renames it there. Numbers are copied to the host one tensor at a time.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let header = Header {
+            architecture: self.architecture.clone(),
+            progress: self.progress.clone(),
+            average_updates: self.average.map(WeightAverage::updates),
+            theta_steps: self.theta.steps(),
+            phi_steps: self.phi.steps(),
         };
-        for (name, numbers) in self.average.iter().flat_map(|(_, values)| values) {
+        let header = serde_json::to_string(&header).expect("plain numbers and names");
+        let mut entries: Vec<Entry> = self
+            .parameters
+            .iter()
+            .map(|(name, weight)| {
+                Entry::floats(format!("{WEIGHT}{name}"), &weight.shape, || to_numbers(&weight.values))
+            })
+            .collect();
+        let mut row = |name: String, numbers: Tensor<1>| {
+            let length = numbers.dims()[0];
+            entries.push(Entry::floats(name, &[length], move || to_numbers(&numbers)));
+        };
+        for (name, numbers) in self.average.iter().flat_map(|average| average.iter()) {
             row(format!("{AVERAGE}{name}"), numbers);
         }
-        for (state, prefixes) in [(&self.theta, THETA), (&self.phi, PHI)] {
-            for (name, (first, second)) in &state.moments {
+        for (player, prefixes) in [(self.theta, THETA), (self.phi, PHI)] {
+            for (name, [first, second]) in player.moments() {
                 row(format!("{}{name}", prefixes[0]), first);
                 row(format!("{}{name}", prefixes[1]), second);
             }
         }
-        let header = Header {
-            architecture: self.architecture.clone(),
-            progress: self.progress.clone(),
-            average_updates: self.average.as_ref().map(|(updates, _)| *updates),
-            theta_steps: self.theta.steps,
-            phi_steps: self.phi.steps,
-        };
-        let header = serde_json::to_string(&header).expect("plain numbers and names");
-        let views = tensors
-            .iter()
-            .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
-        tensor_file::serialize(views, HashMap::from([(HEADER_KEY.to_string(), header)]))
+        let metadata = HashMap::from([(HEADER_KEY.to_string(), header)]);
+        Ok(replace_file(path, |file| tensor_file::write(file, entries, metadata))?)
     }
+}
 
+impl State {
     pub fn load(path: &Path) -> Result<Self, TrainError> {
         let bytes = std::fs::read(path).map_err(|source| TrainError::Read { path: path.into(), source })?;
         Self::parse(&bytes).map_err(|reason| TrainError::State { path: path.into(), reason })

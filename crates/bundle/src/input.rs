@@ -29,3 +29,14 @@ pub enum Fit {
         padding: [f32; 3],
     },
 }
+
+impl Fit {
+    /// Whether a padding is red, green and blue from 0 to 1.
+    #[doc(hidden)]
+    pub fn is_valid(&self) -> bool {
+        match self {
+            Self::Stretch => true,
+            Self::Letterbox { padding } => padding.iter().all(|value| (0.0..=1.0).contains(value)),
+        }
+    }
+}

@@ -217,7 +217,7 @@ impl ModelDescription {
             return Err(format!("a normalisation by mean {mean:?}, std {std:?}"));
         }
         if let Fit::Letterbox { padding } = self.fit
-            && !padding.iter().all(|value| (0.0..=1.0).contains(value))
+            && !self.fit.is_valid()
         {
             return Err(format!("a padding of {padding:?} (red, green and blue from 0 to 1 are needed)"));
         }

@@ -1,6 +1,7 @@
 //! The origin of a model: the free text in checkpoints and bundles, read by one parser.
 
 use crate::familiarity::{FamiliarInputs, INPUTS_KEY};
+use crate::input::Fit;
 use crate::manifest::is_threshold;
 use crate::reliability::{RELIABILITY_KEY, Reliability};
 use crate::vocabulary::{WORDS_KEY, words};
@@ -11,6 +12,7 @@ const TRAINED_KEY: &str = "trained";
 const THRESHOLD_KEY: &str = "threshold";
 const SEED_KEY: &str = "seed";
 const STRUCTURES_KEY: &str = "structures";
+const FIT_KEY: &str = "fit";
 
 /// The probability above which a pixel belongs to the lesion, where a model states no other.
 pub const DEFAULT_THRESHOLD: f32 = 0.5;
@@ -27,6 +29,7 @@ pub const DEFAULT_THRESHOLD: f32 = 0.5;
 /// | `reliability` | how reliable results were on other images, the JSON of [`Reliability`] |
 /// | `structures` | what prompts can describe besides lesions, separated by commas |
 /// | `inputs` | the statistics of the training images, the JSON of [`FamiliarInputs`] |
+/// | `fit` | how the training images filled the input, the JSON of [`Fit`] |
 ///
 /// Any other key has a text for people; [`Note`] names those that this project writes.
 ///
@@ -50,6 +53,7 @@ pub struct Provenance {
     words: BTreeSet<String>,
     inputs: Option<FamiliarInputs>,
     reliability: Option<Reliability>,
+    fit: Option<Fit>,
 }
 
 /// Keys whose texts are for people.
@@ -130,6 +134,11 @@ impl Provenance {
                 self.reliability =
                     Some(found.ok_or_else(|| refuse(RELIABILITY_KEY, "a calibration and a threshold", &text))?);
             }
+            FIT_KEY => {
+                let found = serde_json::from_str(&text).ok().filter(Fit::is_valid);
+                self.fit =
+                    Some(found.ok_or_else(|| refuse(FIT_KEY, "`stretch` or a letterbox with its padding", &text))?);
+            }
             _ => {}
         }
         self.texts.insert(key.to_string(), text);
@@ -150,6 +159,7 @@ impl Provenance {
             WORDS_KEY => self.words.clear(),
             INPUTS_KEY => self.inputs = None,
             RELIABILITY_KEY => self.reliability = None,
+            FIT_KEY => self.fit = None,
             _ => {}
         }
         self.texts.remove(key).is_some()
@@ -216,6 +226,19 @@ impl Provenance {
     /// The statistics of the training images; `None` where they are not stated.
     pub fn inputs(&self) -> Option<&FamiliarInputs> {
         self.inputs.as_ref()
+    }
+
+    /// How the training images filled the network's square input; `None` where it is not stated.
+    pub fn fit(&self) -> Option<Fit> {
+        self.fit
+    }
+
+    /// Records how the training images filled the input.
+    ///
+    /// # Errors
+    /// A padding is not between 0 and 1; nothing has changed then.
+    pub fn set_fit(&mut self, fit: Fit) -> Result<(), ProvenanceError> {
+        self.set(FIT_KEY, serde_json::to_string(&fit).unwrap_or_default())
     }
 
     /// The reliability of results on images that the model was not trained on; `None` where it is not stated.
@@ -296,6 +319,7 @@ mod tests {
             ("seed", "18446744073709551615"),
             ("words", "left A mass, left"),
             ("inputs", INPUTS),
+            ("fit", r#"{"letterbox":{"padding":[0.5,0.25,0.0]}}"#),
             ("commit", "0123abc"),
         ];
         let provenance = read(&texts).unwrap();
@@ -304,6 +328,13 @@ mod tests {
         assert_eq!(provenance.seed(), Some(u64::MAX));
         assert_eq!(provenance.words().iter().map(String::as_str).collect::<Vec<_>>(), ["a", "left", "mass"]);
         assert_eq!(provenance.inputs(), FamiliarInputs::from_json(INPUTS).as_ref());
+        let letterbox = Fit::Letterbox { padding: [0.5, 0.25, 0.0] };
+        assert_eq!(provenance.fit(), Some(letterbox));
+        let mut recorded = Provenance::default();
+        recorded.set_fit(letterbox).unwrap();
+        assert_eq!(recorded.get("fit"), provenance.get("fit"));
+        assert!(recorded.set_fit(Fit::Letterbox { padding: [f32::NAN; 3] }).is_err() && recorded.fit().is_some());
+        assert!(recorded.remove("fit") && recorded.fit().is_none());
         assert_eq!(provenance.get("commit"), Some("0123abc"));
         for (key, text) in texts {
             assert_eq!(provenance.get(key), Some(text));
@@ -328,6 +359,9 @@ mod tests {
             ("seed", "1.5"),
             ("seed", "18446744073709551616"),
             ("inputs", "{}"),
+            ("fit", "stretch"),
+            ("fit", r#"{"letterbox":{"padding":[0.5,0.5,1.5]}}"#),
+            ("fit", r#"{"letterbox":{}}"#),
             ("reliability", "{}"),
             ("reliability", "0.9"),
             ("inputs", "none"),

@@ -248,7 +248,7 @@ mod tests {
                 assert_eq!(sample.pathology, Pathology::named_in(&sample.prompts[0]), "{sample:?}");
             }
             for sample in samples.iter().step_by(40) {
-                let picture = crate::data::prepare(sample, 96).unwrap();
+                let picture = crate::data::prepare(sample, 96, &causalclipseg::frame::Fit::Stretch).unwrap();
                 assert_eq!(picture.channels, 1, "{sample:?}");
                 assert!((0.001..0.8).contains(&picture.lesion_fraction()), "{sample:?}");
             }

@@ -4,15 +4,16 @@ use crate::data::Picture;
 use image::GrayImage;
 use image::imageops::{FilterType, resize};
 
-/// Scales the picture down to `scale` of its side and back; `nearest` repeats pixels when scaling back, otherwise they
+/// Scales the picture down to `scale` of its sides and back; `nearest` repeats pixels when scaling back, otherwise they
 /// are interpolated.
 pub fn apply_capture(picture: &mut Picture, scale: f32, nearest: bool) {
-    let (size, area) = (picture.size as u32, picture.area());
-    let small = ((size as f32 * scale).round() as u32).clamp(1, size);
+    let (width, height, area) = (picture.width as u32, picture.height as u32, picture.area());
+    let small = |side: u32| ((side as f32 * scale).round() as u32).clamp(1, side);
     let back = if nearest { FilterType::Nearest } else { FilterType::Triangle };
     for plane in picture.pixels.chunks_exact_mut(area) {
-        let Some(whole) = GrayImage::from_raw(size, size, plane.to_vec()) else { continue };
-        let captured = resize(&resize(&whole, small, small, FilterType::Triangle), size, size, back);
+        let Some(whole) = GrayImage::from_raw(width, height, plane.to_vec()) else { continue };
+        let captured = resize(&whole, small(width), small(height), FilterType::Triangle);
+        let captured = resize(&captured, width, height, back);
         plane.copy_from_slice(captured.as_raw());
     }
 }

@@ -18,9 +18,9 @@ pub fn change_range(picture: &mut Picture, range_db: f32, gain_db: f32) {
 
 /// Adds decibels that depend on the depth: sliders from the first row to the last, evenly between. Black stays black.
 pub fn change_time_gain(picture: &mut Picture, sliders_db: [f32; 6]) {
-    let size = picture.size;
-    for (row, line) in picture.pixels.chunks_exact_mut(size).enumerate() {
-        let position = (row % size) as f32 / (size.max(2) - 1) as f32 * (sliders_db.len() - 1) as f32;
+    let (width, height) = (picture.width, picture.height);
+    for (row, line) in picture.pixels.chunks_exact_mut(width).enumerate() {
+        let position = (row % height) as f32 / (height.max(2) - 1) as f32 * (sliders_db.len() - 1) as f32;
         let slider = (position as usize).min(sliders_db.len() - 2);
         let part = position - slider as f32;
         let db = sliders_db[slider] * (1.0 - part) + sliders_db[slider + 1] * part;

@@ -5,43 +5,44 @@ use crate::data::augment::to_byte;
 
 /// Blurs by a Gaussian of these standard deviations, in pixels: beams blur more across than along.
 pub fn blur(picture: &mut Picture, across: f32, along: f32) {
-    let size = picture.size;
-    picture.pixels = blurred(&picture.pixels, size, across, along).into_iter().map(to_byte).collect();
+    picture.pixels = blurred(picture, across, along).into_iter().map(to_byte).collect();
 }
 
 /// Adds `amount` times the difference from a slight blur.
 pub fn sharpen(picture: &mut Picture, amount: f32) {
     const REACH_PX: f32 = 1.5;
-    let smooth = blurred(&picture.pixels, picture.size, REACH_PX, REACH_PX);
+    let smooth = blurred(picture, REACH_PX, REACH_PX);
     for (value, smooth) in picture.pixels.iter_mut().zip(smooth) {
         let sharp = f32::from(*value);
         *value = to_byte(sharp + amount * (sharp - smooth));
     }
 }
 
-/// Blurs each plane of `size` x `size` pixels; the outermost pixels are repeated outside.
-fn blurred(pixels: &[u8], size: usize, across: f32, along: f32) -> Vec<f32> {
+/// Blurs each plane; the outermost pixels are repeated outside.
+fn blurred(picture: &Picture, across: f32, along: f32) -> Vec<f32> {
+    let Picture { width, height, pixels, .. } = picture;
+    let (width, height) = (*width, *height);
     let (rows, columns) = (bell(across), bell(along));
     let mut result = Vec::with_capacity(pixels.len());
-    for plane in pixels.chunks_exact(size * size) {
-        let mut padded = vec![0.0; size + rows.len()];
-        let mut smooth = vec![0.0; size * size];
+    for plane in pixels.chunks_exact(width * height) {
+        let mut padded = vec![0.0; width + rows.len()];
+        let mut smooth = vec![0.0; width * height];
         let reach = rows.len() / 2;
-        for (line, smooth) in plane.chunks_exact(size).zip(smooth.chunks_exact_mut(size)) {
+        for (line, smooth) in plane.chunks_exact(width).zip(smooth.chunks_exact_mut(width)) {
             for (index, value) in padded.iter_mut().enumerate() {
-                *value = f32::from(line[index.saturating_sub(reach).min(size - 1)]);
+                *value = f32::from(line[index.saturating_sub(reach).min(width - 1)]);
             }
             for (offset, weight) in rows.iter().enumerate() {
                 smooth.iter_mut().zip(&padded[offset..]).for_each(|(sum, value)| *sum += weight * value);
             }
         }
         let reach = columns.len() / 2;
-        for row in 0..size {
+        for row in 0..height {
             let start = result.len();
-            result.resize(start + size, 0.0);
+            result.resize(start + width, 0.0);
             for (offset, weight) in columns.iter().enumerate() {
-                let from = (row + offset).saturating_sub(reach).min(size - 1) * size;
-                result[start..].iter_mut().zip(&smooth[from..from + size]).for_each(|(sum, v)| *sum += weight * v);
+                let from = (row + offset).saturating_sub(reach).min(height - 1) * width;
+                result[start..].iter_mut().zip(&smooth[from..from + width]).for_each(|(sum, v)| *sum += weight * v);
             }
         }
     }

@@ -7,18 +7,18 @@ use rand::Rng;
 /// Multiplies the picture, the same in every channel, by noise of mean 1 and about this standard deviation, whose
 /// grains are `width` by `height` pixels, at least 1 each.
 pub fn add_grain(picture: &mut Picture, deviation: f32, width: f32, height: f32, rng: &mut impl Rng) {
-    let (size, area) = (picture.size, picture.area());
+    let (across, down, area) = (picture.width, picture.height, picture.area());
     let (width, height) = (width.max(1.0), height.max(1.0));
-    let nodes = |grain: f32| (size as f32 / grain).ceil() as usize + 2;
-    let (columns, rows) = (nodes(width), nodes(height));
+    let nodes = |side: usize, grain: f32| (side as f32 / grain).ceil() as usize + 2;
+    let (columns, rows) = (nodes(across, width), nodes(down, height));
     let lattice: Vec<f32> = (0..columns * rows).map(|_| near_normal(rng)).collect();
     // Between two independent values an interpolation has 2/3 of their variance on average, once for each direction
     // that interpolates.
     let blends = [width, height].iter().filter(|grain| **grain > 1.0).count() as i32;
     let strength = deviation * 1.5f32.powi(blends).sqrt();
     let along: Vec<(usize, f32)> =
-        (0..size).map(|x| x as f32 / width).map(|position| (position as usize, position.fract())).collect();
-    for y in 0..size {
+        (0..across).map(|x| x as f32 / width).map(|position| (position as usize, position.fract())).collect();
+    for y in 0..down {
         let position = y as f32 / height;
         let (row, down) = (position as usize, position.fract());
         let (upper, lower) = (&lattice[row * columns..(row + 1) * columns], &lattice[(row + 1) * columns..]);
@@ -26,7 +26,7 @@ pub fn add_grain(picture: &mut Picture, deviation: f32, width: f32, height: f32,
             let blend = |line: &[f32]| line[*column] * (1.0 - right) + line[column + 1] * right;
             let noise = 1.0 + strength * (blend(upper) * (1.0 - down) + blend(lower) * down);
             for plane in picture.pixels.chunks_exact_mut(area) {
-                let value = &mut plane[y * size + x];
+                let value = &mut plane[y * across + x];
                 *value = to_byte(f32::from(*value) * noise);
             }
         }

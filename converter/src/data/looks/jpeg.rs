@@ -6,11 +6,11 @@ use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 
 /// Encodes the picture as a JPEG file of this quality, 1 to 100, and decodes it. Planes of colour are kept separate.
 pub fn apply_jpeg(picture: &mut Picture, quality: u8) {
-    let (size, area) = (picture.size, picture.area());
+    let (width, height, area) = (picture.width as u32, picture.height as u32, picture.area());
     for plane in picture.pixels.chunks_exact_mut(area) {
         let mut file = Vec::new();
         let encoder = JpegEncoder::new_with_quality(&mut file, quality.clamp(1, 100));
-        let written = encoder.write_image(plane, size as u32, size as u32, ExtendedColorType::L8);
+        let written = encoder.write_image(plane, width, height, ExtendedColorType::L8);
         let decoded = image::load_from_memory_with_format(&file, ImageFormat::Jpeg);
         // A plane of a picture is neither empty nor too large for a file; otherwise it would stay unchanged.
         if let (Ok(()), Ok(decoded)) = (written, decoded) {

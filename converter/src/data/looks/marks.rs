@@ -26,7 +26,7 @@ pub fn draw_calipers(picture: &mut Picture, caliper: Caliper, rng: &mut impl Rng
     let level = rng.random_range(175..=255);
     let (dotted, lettered) = (rng.random_bool(0.6), rng.random_bool(0.6));
     let Caliper { center: (x, y), half: (half_width, half_height) } = caliper;
-    let bottom = picture.size as i32;
+    let bottom = picture.height as i32;
     draw_on(picture, |canvas| {
         for (number, half, along) in [(1, half_width, [1.0, 0.0]), (2, half_height, [0.0, 1.0])] {
             for sign in [-1.0, 1.0] {
@@ -59,31 +59,31 @@ pub fn draw_label(picture: &mut Picture, rng: &mut impl Rng) {
     ];
     let label = LABELS.choose(rng).copied().unwrap_or(LABELS[0]);
     let level = rng.random_range(175..=255);
-    let side = picture.size as i32;
-    let x = rng.random_range(2..(side - 6 * label.len() as i32).max(3));
-    let y = if rng.random_bool(0.5) { 12 } else { side - 6 };
+    let (width, height) = (picture.width as i32, picture.height as i32);
+    let x = rng.random_range(2..(width - 6 * label.len() as i32).max(3));
+    let y = if rng.random_bool(0.5) { 12 } else { height - 6 };
     draw_on(picture, |canvas| canvas.text(label, Point::new(x, y), level));
 }
 
 /// Draws the same on every channel.
 fn draw_on(picture: &mut Picture, draw: impl Fn(&mut Canvas)) {
-    let (size, area) = (picture.size, picture.area());
+    let (width, height, area) = (picture.width, picture.height, picture.area());
     for plane in picture.pixels.chunks_exact_mut(area) {
-        draw(&mut Canvas { width: size, height: size, pixels: plane });
+        draw(&mut Canvas { width, height, pixels: plane });
     }
 }
 
 /// Finds the pixels that look burned in, by a white top-hat: the image minus its opening (F. Meyer, 1979). In colour,
 /// in the first channel.
 pub fn find_marks(picture: &Picture) -> Vec<bool> {
-    find_thin(picture.plane(0), picture.size, picture.size)
+    find_thin(picture.plane(0), picture.width, picture.height)
 }
 
 /// Fills the marked pixels and their neighbours from their surroundings.
 pub fn fill_marked(picture: &mut Picture, marked: &[bool]) {
-    let (size, area) = (picture.size, picture.area());
+    let (width, height, area) = (picture.width, picture.height, picture.area());
     for plane in picture.pixels.chunks_exact_mut(area) {
-        fill(plane, size, size, marked);
+        fill(plane, width, height, marked);
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Looks {
     /// Probability of black margins, and, in a third of them, the fan of a curved probe.
     pub layout: f64,
     /// Probability of another aspect ratio, as a deeper or shallower setting gives an image that is stretched to a
-    /// square.
+    /// square; within the image's own frame where that is padded.
     pub aspect: f64,
     /// Probability of drawing calipers, on the lesion or anywhere, and a label.
     pub marks_drawn: f64,
@@ -104,7 +104,7 @@ impl Looks {
 /// Draws calipers on the lesion as often as elsewhere, and a label: neither reveals whether there is a lesion.
 fn mark(picture: &mut Picture, rng: &mut impl Rng) {
     if rng.random_bool(0.7) {
-        let size = picture.size as f32;
+        let (width, height) = (picture.width as f32, picture.height as f32);
         let lesion = picture.lesion_box().filter(|_| rng.random_bool(0.5));
         let caliper = match lesion {
             Some(LesionBox { left, top, right, bottom }) => {
@@ -116,8 +116,8 @@ fn mark(picture: &mut Picture, rng: &mut impl Rng) {
                 }
             }
             None => Caliper {
-                center: (between(0.2, 0.8, rng) * size, between(0.2, 0.8, rng) * size),
-                half: (between(0.05, 0.25, rng) * size, between(0.04, 0.2, rng) * size),
+                center: (between(0.2, 0.8, rng) * width, between(0.2, 0.8, rng) * height),
+                half: (between(0.05, 0.25, rng) * width, between(0.04, 0.2, rng) * height),
             },
         };
         draw_calipers(picture, caliper, rng);
@@ -196,7 +196,8 @@ mod tests {
         const SIDE: usize = 256;
         let phantom = Phantom::generate(7, 3, Some((SIDE, SIDE)));
         let mask = phantom.mask(0).lesion.into_iter().map(u8::from).collect();
-        let original = Picture { size: SIDE, channels: 1, pixels: phantom.pixels, mask, other_lesions: None };
+        let original =
+            Picture { width: SIDE, height: SIDE, channels: 1, pixels: phantom.pixels, mask, other_lesions: None };
         let changed = |change: &dyn Fn(&mut Picture, &mut ChaCha8Rng)| {
             let mut picture = original.clone();
             change(&mut picture, &mut ChaCha8Rng::seed_from_u64(4));
@@ -208,7 +209,7 @@ mod tests {
             .unwrap();
         let pictures = [
             original.clone(),
-            crate::data::augment::resample(&original, |x, y| {
+            crate::data::augment::resample(&original, (SIDE, SIDE), |x, y| {
                 let side = SIDE as f32;
                 fan.source_of(x / side, y / side).map(|(x, y)| (x * side, y * side))
             }),

@@ -138,11 +138,11 @@ impl Recipe {
             if is_usable {
                 let free = pair::LESION_FREE_SHARE * self.lesion_free;
                 let pictures = [(sample, picture), (partner, other)]
-                    .map(|(sample, picture)| self.view(sample, picture, dataset.detail(), free, rng).picture);
+                    .map(|(sample, picture)| self.view(dataset, sample, picture, free, rng).picture);
                 return Some(self.ask_pair([sample, partner], pictures, by_pathology, rng));
             }
         }
-        let mut example = self.view(sample, picture, dataset.detail(), self.lesion_free, rng);
+        let mut example = self.view(dataset, sample, picture, self.lesion_free, rng);
         let facts = question::PromptFacts::new(sample, &mut example, dataset, rng);
         Some((0..self.prompts.max(1)).map(|index| self.prompt_for(&facts, &example, index, rng)).collect())
     }

@@ -24,6 +24,7 @@ impl Recipe {
         rng: &mut impl Rng,
     ) -> Vec<Example> {
         let arrangement = *[Arrangement::SideBySide, Arrangement::Stacked].choose(rng).unwrap_or(&Arrangement::Stacked);
+        let arrangement = arrangement.within(&pictures[0]);
         let shows = [0, 1].map(|half: usize| pictures[half].lesion_box().is_some());
         let composed = compose_pair(&pictures[0], &pictures[1], arrangement, rng);
         let first = rng.random_range(0..2);

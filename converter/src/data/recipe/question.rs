@@ -1,5 +1,6 @@
 //! The prompts of a single image, and their masks.
 
+use super::view::middle;
 use super::{Recipe, chance};
 use crate::data::compose::Absence;
 use crate::data::requests::absent_request;
@@ -70,9 +71,7 @@ fn borrow<'a>(dataset: &'a Dataset, rng: &mut impl Rng) -> Option<&'a Sample> {
 }
 
 fn place_of(example: &Example) -> Option<Place> {
-    let found = example.picture.lesion_box()?;
-    let side = 2.0 * example.picture.size as f32;
-    Some(Place::of_point((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side))
+    middle(&example.picture).map(|(x, y)| Place::of_point(x, y))
 }
 
 impl Recipe {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::data::{MaskRule, Sample, contradict_prompt};
+use causalclipseg::frame::Fit;
 use image::{GrayImage, Luma};
 
 /// Lesions alternate between benign on the left and malignant on the right.
@@ -249,7 +250,7 @@ fn no_form_of_sentence_tells_whether_there_is_a_lesion() {
 fn ask_evenly(recipe: &Recipe) {
     let directory = tempfile::tempdir().unwrap();
     let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
-    let dataset = Dataset::prepare_detailed(samples, 32, recipe.detail(), || ()).unwrap();
+    let dataset = Dataset::prepare_detailed(samples, 32, &Fit::Stretch, recipe.detail(), || ()).unwrap();
     let mut counts: std::collections::BTreeMap<String, [usize; 2]> = Default::default();
     for epoch in 0..600 {
         for index in 0..dataset.len() {
@@ -274,11 +275,11 @@ fn ask_evenly(recipe: &Recipe) {
 fn frames_without_a_lesion_are_windows_beside_it() {
     let directory = tempfile::tempdir().unwrap();
     let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
-    let dataset = Dataset::prepare_detailed(samples, 64, 2, || ()).unwrap();
+    let dataset = Dataset::prepare_detailed(samples, 64, &Fit::Stretch, 2, || ()).unwrap();
     let recipe = Recipe { lesion_free: 1.0, plain: 0.5, prompts: 3, ..Recipe::PLAIN };
     for epoch in 0..30 {
         for example in recipe.draw(&dataset, 1, epoch, 5).unwrap() {
-            assert_eq!((example.picture.size, example.picture.lesion_fraction()), (64, 0.0));
+            assert_eq!((example.picture.width, example.picture.lesion_fraction()), (64, 0.0));
             // Lesions are of grey 50, tissue of more than 120.
             assert!(example.picture.pixels.iter().all(|pixel| *pixel > 100));
         }
@@ -297,7 +298,7 @@ fn frames_without_a_lesion_are_windows_beside_it() {
 fn own_words_for_a_place_follow_the_lesion() {
     let directory = tempfile::tempdir().unwrap();
     let samples = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
-    let dataset = Dataset::prepare_detailed(samples, 64, 2, || ()).unwrap();
+    let dataset = Dataset::prepare_detailed(samples, 64, &Fit::Stretch, 2, || ()).unwrap();
     let recipe = Recipe { zoom: 1.0, by_pathology: 0.0, ..Recipe::PLAIN };
     let mut moved = 0;
     for epoch in 0..60 {
@@ -312,4 +313,89 @@ fn own_words_for_a_place_follow_the_lesion() {
         assert!(words.iter().any(|word| word == "benign"));
     }
     assert!(moved > 5, "{moved}");
+}
+
+/// Images of many proportions, each with a dark lesion; all are grey 60 to 130, so that the padding is recognised.
+fn shaped(directory: &std::path::Path, fit: &Fit, detail: usize) -> Dataset {
+    let shapes = [(100, 30), (40, 90), (64, 64), (97, 13), (300, 2), (1, 70), (81, 79)];
+    let save = |(index, (width, height)): (usize, (u32, u32))| {
+        let inside = |x: u32, y: u32| x < width.div_ceil(3) && y >= height / 3 && y <= height / 3 + height / 4;
+        let path = |kind: &str| directory.join(format!("{kind}{index}.png"));
+        let level = |x, y| if inside(x, y) { 60 } else { 110 + ((x + y) % 20) as u8 };
+        GrayImage::from_fn(width, height, |x, y| Luma([level(x, y)])).save(path("image")).unwrap();
+        let mask = GrayImage::from_fn(width, height, |x, y| Luma([if inside(x, y) { 255 } else { 0 }]));
+        mask.save(path("mask")).unwrap();
+        let mut sample = Sample::new(index.to_string(), path("image"), MaskRule::AboveHalf);
+        sample.masks.push(path("mask"));
+        sample.prompts.push("A benign mass on the left.".into());
+        sample.pathology = Some(Pathology::Benign);
+        sample
+    };
+    Dataset::prepare_detailed(shapes.into_iter().enumerate().map(save).collect(), 32, fit, detail, || ()).unwrap()
+}
+
+/// No change of an image reaches the padding, whatever the image's proportions, and none takes padding for tissue.
+#[test]
+fn padding_is_added_after_all_changes() {
+    const PADDING: u8 = 240;
+    let fit = Fit::Letterbox { padding: [f32::from(PADDING) / 255.0; 3] };
+    let directory = tempfile::tempdir().unwrap();
+    let plain = Recipe { by_pathology: 0.0, ..Recipe::PLAIN };
+    let changes = [
+        plain.clone(),
+        Recipe { compose: 1.0, ..plain.clone() },
+        Recipe { lesion_free: 1.0, ..plain.clone() },
+        Recipe { lesion_free: 1.0, graft: 1.0, ..plain.clone() },
+        Recipe { lesion_free: 0.5, graft: 1.0, compose: 0.5, ..plain.clone() },
+        Recipe { zoom: 1.0, ..plain.clone() },
+        Recipe { flip: 1.0, ..plain.clone() },
+        Recipe { looks: Looks { layout: 1.0, aspect: 1.0, ..Looks::NONE }, ..plain.clone() },
+        Recipe { affine: 1.0, rotation_degrees: 10.0, scale: 0.15, shift: 0.06, ..plain.clone() },
+    ];
+    for recipe in &changes {
+        let dataset = shaped(directory.path(), &fit, recipe.detail());
+        for (index, epoch) in (0..dataset.len()).flat_map(|index| (0..12).map(move |epoch| (index, epoch))) {
+            for example in recipe.draw(&dataset, index, epoch, 7).unwrap() {
+                let drawn = &example.picture;
+                assert_eq!(drawn.width.max(drawn.height), 32, "{recipe:?}");
+                assert!(drawn.pixels.iter().all(|pixel| *pixel < 180), "{recipe:?}");
+                let (input, fitted) = drawn.clone().into_input(32, &fit);
+                for (at, pixel) in input.pixels.iter().enumerate() {
+                    let is_image = (fitted.x..fitted.x + fitted.width).contains(&(at % 32))
+                        && (fitted.y..fitted.y + fitted.height).contains(&(at / 32));
+                    assert!(is_image || (*pixel, input.mask[at]) == (PADDING, 0), "{recipe:?}");
+                    assert!(input.mask[at] == 0 || *pixel < 116, "the mask follows the lesion: {recipe:?}");
+                }
+            }
+        }
+    }
+    // An image that is not changed keeps its proportions; a window has its own.
+    let dataset = shaped(directory.path(), &fit, 1);
+    let (_, stored) = dataset.get(0).unwrap();
+    assert_eq!((stored.width, stored.height), (32, 10));
+    assert_eq!(&one(&plain, &dataset, 0, 1).picture, stored);
+    let zoomed = |epoch| one(&Recipe { zoom: 1.0, ..plain.clone() }, &dataset, 0, epoch).picture.height;
+    assert!((0..20).any(|epoch| zoomed(epoch) > 10));
+    // Every change at once, with the brightness ones.
+    let all = Looks {
+        layout: 0.5,
+        aspect: 0.5,
+        marks_drawn: 1.0,
+        marks_removed: 1.0,
+        dynamic_range: 1.0,
+        time_gain: 1.0,
+        focus: 1.0,
+        grain: 1.0,
+        capture: 1.0,
+        jpeg: 1.0,
+    };
+    let all = Recipe { looks: all, lesion_free: 0.5, zoom: 0.5, graft: 0.5, ..Recipe::default() };
+    let dataset = shaped(directory.path(), &fit, all.detail());
+    for (index, epoch) in (0..dataset.len()).flat_map(|index| (0..30).map(move |epoch| (index, epoch))) {
+        for example in all.draw(&dataset, index, epoch, 7).unwrap() {
+            let (input, fitted) = example.picture.into_input(32, &fit);
+            let padding = 32 * 32 - fitted.area();
+            assert!(input.pixels.iter().filter(|pixel| **pixel == PADDING).count() >= padding);
+        }
+    }
 }

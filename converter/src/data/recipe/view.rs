@@ -7,7 +7,7 @@ use crate::data::augment::{
 use crate::data::graft::{cover_lesion, graft_beside};
 use crate::data::looks::{FrameLayout, Looks};
 use crate::data::window::Window;
-use crate::data::{Example, Picture, Place, Sample, move_place};
+use crate::data::{Dataset, Example, Picture, Place, Sample, move_place};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
@@ -21,29 +21,30 @@ struct Geometry {
 }
 
 impl Geometry {
-    /// The source in pixels of a picture of `size`; `None` where the example is black.
-    fn source_of(&self, x: f32, y: f32, size: f32) -> Option<(f32, f32)> {
-        let (x, y) = self.layout.source_of((x + 0.5) / size, (y + 0.5) / size)?;
+    /// The source in pixels of a picture of size `from`, for a pixel of an example of size `to`; `None` where the example
+    /// is black.
+    fn source_of(&self, x: f32, y: f32, to: (f32, f32), from: (f32, f32)) -> Option<(f32, f32)> {
+        let (x, y) = self.layout.source_of((x + 0.5) / to.0, (y + 0.5) / to.1)?;
         // Wider and lower by the same factor: the area stays.
         let (x, y) = (0.5 + (x - 0.5) / self.widening, 0.5 + (y - 0.5) * self.widening);
-        let (x, y) = self.affine.source_of(x * size - 0.5, y * size - 0.5);
-        let (x, y) = ((x + 0.5) / size, (y + 0.5) / size);
+        let (x, y) = self.affine.source_of(x * to.0 - 0.5, y * to.1 - 0.5);
+        let (x, y) = ((x + 0.5) / to.0, (y + 0.5) / to.1);
         // Beyond the window may be the lesion that it leaves out.
         let is_inside = (0.0..1.0).contains(&x) && (0.0..1.0).contains(&y);
         let Window { left, top, width, height } = self.window;
-        is_inside.then_some(((left + x * width) * size - 0.5, (top + y * height) * size - 0.5))
+        is_inside.then_some(((left + x * width) * from.0 - 0.5, (top + y * height) * from.1 - 0.5))
     }
 }
 
 impl Recipe {
     /// The sample with one of its prompts, flipped, moved and with another brightness, at the network's size. With the
     /// probability `free` it is a window beside the lesion, where there is space for one; its mask is then empty and
-    /// its prompt untrue.
+    /// its prompt untrue. It fills as much of the input as the runtime would give an image of its proportions.
     pub(super) fn view(
         &self,
+        dataset: &Dataset,
         sample: &Sample,
         picture: &Picture,
-        detail: usize,
         free: f64,
         rng: &mut impl Rng,
     ) -> Example {
@@ -79,17 +80,20 @@ impl Recipe {
         });
         let layout = chance(self.looks.layout, rng).then(|| FrameLayout::random(rng));
         let aspect = chance(self.looks.aspect, rng).then(|| factor(MOST_ASPECT, rng));
-        example.picture = if window.is_none() && layout.is_none() && aspect.is_none() {
+        let before_size = (example.picture.width, example.picture.height);
+        let size = dataset.stored_size(window.unwrap_or(Window::WHOLE).pixels(&example.picture));
+        let keeps_place = window.is_none() && layout.is_none() && aspect.is_none() && size == before_size;
+        example.picture = if keeps_place {
             affine.map_or(example.picture.clone(), |affine| apply_affine(&example.picture, affine))
         } else {
-            let size = example.picture.size as f32;
+            let [from, to] = [before_size, size].map(|(width, height)| (width as f32, height as f32));
             let geometry = Geometry {
                 layout: layout.unwrap_or(FrameLayout::WHOLE),
-                affine: affine.unwrap_or(Affine::NONE).inverse(size),
+                affine: affine.unwrap_or(Affine::NONE).inverse(to.0, to.1),
                 widening: aspect.unwrap_or(1.0).sqrt(),
                 window: window.unwrap_or(Window::WHOLE),
             };
-            resample(&example.picture, |x, y| geometry.source_of(x, y, size))
+            resample(&example.picture, size, |x, y| geometry.source_of(x, y, to, from))
         };
         if example.picture.other_lesions.as_ref().is_some_and(|others| others.iter().all(|lesion| *lesion == 0)) {
             example.picture.other_lesions = None;
@@ -97,7 +101,7 @@ impl Recipe {
         if self.looks != Looks::NONE {
             self.looks.apply(&mut example.picture, rng);
         }
-        example.picture.shrink(detail);
+        example.picture.shrink(dataset.detail());
         if chance(self.intensity, rng) {
             apply_gamma(&mut example.picture, factor(self.contrast, rng));
             apply_gain(&mut example.picture, factor(self.contrast, rng), factor(self.contrast, rng));
@@ -114,11 +118,11 @@ impl Recipe {
 /// The largest change of the aspect ratio, as a share.
 const MOST_ASPECT: f32 = 0.5;
 
-/// The middle of the lesion's box, as a share of the side.
-fn middle(picture: &Picture) -> Option<(f32, f32)> {
+/// The middle of the lesion's box, as shares of the width and height.
+pub(super) fn middle(picture: &Picture) -> Option<(f32, f32)> {
     let found = picture.lesion_box()?;
-    let side = 2.0 * picture.size as f32;
-    Some(((found.left + found.right) as f32 / side, (found.top + found.bottom) as f32 / side))
+    let (width, height) = (2.0 * picture.width as f32, 2.0 * picture.height as f32);
+    Some(((found.left + found.right) as f32 / width, (found.top + found.bottom) as f32 / height))
 }
 
 /// Where the lesion was moved to another place, the prompt's words for its place are changed.

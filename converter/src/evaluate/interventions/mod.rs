@@ -144,9 +144,9 @@ impl fmt::Display for Intervention {
 
 /// Changes a grey plane of a training image, `size` x `size`, by one of the interventions that leave the lesion where it is, drawn at
 /// random. Marks are drawn on the lesion of `mask` (0 or 1), or far from it.
-pub(crate) fn disturb_plane(plane: &mut [u8], mask: &[u8], size: usize, rng: &mut impl Rng) {
+pub(crate) fn disturb_plane(plane: &mut [u8], mask: &[u8], width: usize, rng: &mut impl Rng) {
     let lesion = mask.iter().map(|lesion| *lesion != 0).collect();
-    let scan = Scan { pixels: plane.to_vec(), truth: Mask { width: size, height: size, lesion } };
+    let scan = Scan { pixels: plane.to_vec(), truth: Mask { width, height: mask.len() / width.max(1), lesion } };
     let start = rng.random_range(0..Intervention::ALL.len());
     let drawn = (0..Intervention::ALL.len()).map(|step| Intervention::ALL[(start + step) % Intervention::ALL.len()]);
     let stays = |which: &Intervention| !matches!(which, Intervention::Deeper | Intervention::Shallower);

@@ -9,12 +9,14 @@ mod maps;
 mod norm;
 mod parameters;
 mod plan;
+mod recompute;
 mod sequences;
 
 pub use parameters::{Leaves, Parameter, ParameterTable, is_running_statistic};
 pub(crate) use parameters::{NamedTensors, from_numbers, to_numbers};
 pub(crate) use plan::masker_parameters;
 pub use plan::{MaskMode, PassPlan, UpsampledConv};
+pub(crate) use recompute::Recorded;
 
 use super::variants::top_k;
 use crate::model::stage;
@@ -91,6 +93,8 @@ pub struct NodeTensors {
     graph_names: Vec<String>,
     /// For masks that keep a share of the channels: each mask's mean of the smallest logit that is kept without noise.
     pub(crate) centres: Vec<Tensor<1>>,
+    /// How to run the pass again, if it was in parts.
+    pub(crate) recorded: Option<Recorded>,
 }
 
 impl NodeTensors {
@@ -156,13 +160,28 @@ impl Network {
         mode: Mode,
         leaves: &Leaves,
     ) -> NodeTensors {
+        if plan.parts.len() > 1 && mode == Mode::Training && !leaves.is_empty() {
+            return self.forward_in_parts(plan, images, tokens, leaves);
+        }
         let mut values: Vec<Option<NodeTensor>> = vec![None; self.graph.nodes.len()];
         let mut centres = Vec::new();
-        for step in &plan.steps {
+        let feed = Feed { images: &images, tokens, mode, leaves, counts: true };
+        self.run(&plan.steps, &feed, &mut values, &mut centres);
+        NodeTensors { values, graph_names: self.names(), centres, recorded: None }
+    }
+
+    /// The names of all nodes. A mask of ones or a fused form may leave a node out; its name is then absent from a pass.
+    fn names(&self) -> Vec<String> {
+        self.graph.nodes.iter().map(|node| node.name.clone()).collect()
+    }
+
+    /// Computes steps from the values of earlier ones, and adds theirs.
+    fn run(&mut self, steps: &[Step], feed: &Feed, values: &mut [Option<NodeTensor>], centres: &mut Vec<Tensor<1>>) {
+        for step in steps {
             let name = self.graph.node(step.node).name.as_str();
             let value = match (name, &self.graph.node(step.node).op) {
-                (stage::IMAGE, Op::Input) => NodeTensor::Map(images.clone()),
-                (_, Op::Input) => NodeTensor::Tokens(tokens.clone()),
+                (stage::IMAGE, Op::Input) => NodeTensor::Map(feed.images.clone()),
+                (_, Op::Input) => NodeTensor::Tokens(feed.tokens.clone()),
                 _ => {
                     let mut inputs: Vec<NodeTensor> =
                         step.inputs.iter().map(|input| values[input.0].clone().expect("inputs come first")).collect();
@@ -173,25 +192,23 @@ impl Network {
                         values[released.0] = None;
                     }
                     match (step.gate, inputs.as_slice()) {
-                        (Some(share), [NodeTensor::Map(logits)]) if mode == Mode::Training => {
+                        (Some(share), [NodeTensor::Map(logits)]) if feed.mode == Mode::Training => {
                             let draw = self.draw.wrapping_add((step.node.0 as u64) << 48);
                             let (mask, centre) = top_k::gate(logits.clone(), share, draw);
                             centres.push(centre);
                             NodeTensor::Map(mask)
                         }
-                        _ => self.apply(step, inputs, mode, leaves),
+                        _ => self.apply(step, inputs, feed),
                     }
                 }
             };
             values[step.node.0] = Some(value);
         }
-        // A mask of ones or a fused form may leave a node out; its name is then absent.
-        NodeTensors { values, graph_names: self.graph.nodes.iter().map(|node| node.name.clone()).collect(), centres }
     }
 
-    fn apply(&mut self, step: &Step, inputs: Vec<NodeTensor>, mode: Mode, leaves: &Leaves) -> NodeTensor {
+    fn apply(&mut self, step: &Step, inputs: Vec<NodeTensor>, feed: &Feed) -> NodeTensor {
         let op = self.graph.node(step.node).op.clone();
-        let weights = Weigher { table: &self.parameters, leaves };
+        let weights = Weigher { table: &self.parameters, leaves: feed.leaves };
         match (&op, inputs.as_slice()) {
             (Op::BatchNorm { prefix }, [NodeTensor::Map(x)]) => {
                 let affine =
@@ -200,11 +217,11 @@ impl Network {
                     mean: self.parameters.get(&format!("{prefix}.running_mean")).values.clone(),
                     variance: self.parameters.get(&format!("{prefix}.running_var")).values.clone(),
                 };
-                if mode == Mode::Evaluation || step.frozen {
+                if feed.mode == Mode::Evaluation || step.frozen {
                     return NodeTensor::Map(norm::by_running_statistics(x.clone(), affine, running));
                 }
                 let (normed, batch) = norm::by_batch_statistics(x.clone(), affine);
-                if step.counts {
+                if step.counts && feed.counts {
                     let running = running.moved(batch);
                     self.parameters.set(&format!("{prefix}.running_mean"), running.mean);
                     self.parameters.set(&format!("{prefix}.running_var"), running.variance);
@@ -246,6 +263,16 @@ impl Network {
             _ => None,
         }
     }
+}
+
+/// What a pass computes from.
+struct Feed<'a> {
+    images: &'a Tensor<4>,
+    tokens: &'a TokenBatch,
+    mode: Mode,
+    leaves: &'a Leaves,
+    /// Whether batch norms update their running statistics.
+    counts: bool,
 }
 
 /// Looks up weights: a leaf if a gradient is wanted, else the constant.

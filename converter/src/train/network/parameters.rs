@@ -119,6 +119,17 @@ impl Leaves {
         Self { tensors: names.iter().map(leaf).collect() }
     }
 
+    /// The same weights as leaves of a new tape.
+    pub(super) fn again(&self) -> Self {
+        let leaf =
+            |(name, tensor): (&String, &Tensor<1>)| (name.clone(), tensor.clone().inner().autodiff().require_grad());
+        Self { tensors: self.tensors.iter().map(leaf).collect() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
     pub fn get(&self, name: &str) -> Option<Tensor<1>> {
         self.tensors.get(name).cloned()
     }

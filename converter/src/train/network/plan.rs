@@ -3,6 +3,7 @@
 use crate::model::stage;
 use causalclipseg::graph::{Graph, GraphError, NodeId, Op, Parameter, Shape};
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// The source of a pass's masks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +57,32 @@ pub(super) struct Step {
     pub release: Vec<NodeId>,
 }
 
+impl Step {
+    /// The 1x1 convolution that this step also computes.
+    pub fn mix(&self) -> Option<NodeId> {
+        match self.form {
+            Form::MixedPromptConv { mix } => Some(mix),
+            _ => None,
+        }
+    }
+}
+
+/// Consecutive steps of a pass.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub steps: Range<usize>,
+    /// The nodes before it that this part or a later one reads.
+    pub inputs: Vec<NodeId>,
+}
+
 /// The steps that lead to some outputs of a graph.
 #[derive(Debug)]
 pub struct PassPlan {
     pub(super) steps: Vec<Step>,
+    /// The nodes of the outputs.
+    pub(super) outputs: Vec<NodeId>,
+    /// The parts whose activations a backward pass recomputes; empty if all are kept.
+    pub(super) parts: Vec<Part>,
 }
 
 impl PassPlan {
@@ -116,7 +139,50 @@ impl PassPlan {
             }
         }
         steps.retain(|step| needed[step.node.0]);
-        Ok(Self { steps })
+        let outputs = outputs.iter().map(|output| source[output.0]).collect();
+        Ok(Self { steps, outputs, parts: Vec::new() })
+    }
+
+    /// This plan in about `count` parts whose activations a backward pass recomputes one part at a time, instead of keeping
+    /// all of them; fewer than 2: all are kept. A part ends where few values are passed on.
+    pub fn in_parts(mut self, graph: &Graph, count: usize) -> Self {
+        self.parts.clear();
+        if count < 2 {
+            return self;
+        }
+        let elements = |id: NodeId| elements(graph.node(id).shape);
+        let share = self.steps.iter().map(|step| elements(step.node)).sum::<usize>() / count;
+        let mut start = 0;
+        while start < self.steps.len() {
+            let mut best: Option<(usize, usize)> = None;
+            let mut since = 0;
+            for end in start + 1..self.steps.len() {
+                since += elements(self.steps[end - 1].node);
+                if since >= share / 2 {
+                    let passed = self.read_after(end).into_iter().map(elements).sum();
+                    if best.is_none_or(|(fewest, _)| passed < fewest) {
+                        best = Some((passed, end));
+                    }
+                }
+                if since > share + share / 2 {
+                    break;
+                }
+            }
+            let end = match best {
+                Some((_, end)) if since > share => end,
+                _ => self.steps.len(),
+            };
+            self.parts.push(Part { steps: start..end, inputs: self.read_after(start) });
+            start = end;
+        }
+        self
+    }
+
+    /// The nodes of the steps before `index` that others read.
+    fn read_after(&self, index: usize) -> Vec<NodeId> {
+        let (before, after) = self.steps.split_at(index);
+        let read: BTreeSet<usize> = after.iter().flat_map(|step| &step.inputs).map(|input| input.0).collect();
+        before.iter().map(|step| step.node).filter(|node| read.contains(&node.0)).collect()
     }
 
     /// This plan with masks that keep a share of the channels in training; 0: all masks stay as they are.
@@ -157,6 +223,17 @@ fn fuse(
             (Form::MixedPromptConv { mix: inputs[0] }, vec![first.inputs[0], inputs[1]])
         }
         _ => (Form::Plain, inputs),
+    }
+}
+
+/// The size of a value for one image or prompt; of a sequence, for a prompt of usual length.
+fn elements(shape: Shape) -> usize {
+    const TOKENS: usize = 20;
+    match shape {
+        Shape::Map { channels, height, width } => channels * height * width,
+        Shape::Sequence { length, width } => length.unwrap_or(TOKENS) * width,
+        Shape::Vector { width } => width,
+        Shape::Tokens { .. } => TOKENS,
     }
 }
 

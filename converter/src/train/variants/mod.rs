@@ -72,7 +72,7 @@ impl VariantsConfig {
         self.amplitude > 0.0 || self.factorisation > 0.0 || self.consistency > 0.0
     }
 
-    /// Draws the changed images of a batch, one for each image; the same for the same seed and step.
+    /// Draws the changed images of a batch, one for each image; the same for the same seed and step. Padding stays.
     pub(super) fn add_views(&self, batch: &Batch, seed: u64, step: u64) -> Batch {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // Differs from the random streams of `Recipe::draw`.
@@ -84,6 +84,7 @@ impl VariantsConfig {
         if self.amplitude > 0.0 || self.factorisation > 0.0 {
             amplitude::mix(&mut views, batch.size, self.amplitude_share, &mut rng);
         }
+        batch.pad_as_images(&mut views);
         Batch { views, ..batch.clone() }
     }
 
@@ -125,6 +126,7 @@ fn pooled(map: Tensor<4>) -> Tensor<2> {
 mod tests {
     use super::*;
     use burn::tensor::{Device, TensorData};
+    use causalclipseg::frame::Region;
 
     fn batch() -> Batch {
         let image = |k: usize| (0..64 * 64).map(|i| ((i * (k + 3) / 7) % 200) as u8).collect::<Vec<u8>>();
@@ -136,6 +138,7 @@ mod tests {
             masks,
             tokens: vec![vec![1], vec![1]],
             confounders: vec![None; 2],
+            fitted: Vec::new(),
         }
     }
 
@@ -155,6 +158,27 @@ mod tests {
             assert_ne!(drawn.views, config.add_views(&batch, 2, 5).views);
         }
         assert!(!VariantsConfig::default().has_views());
+    }
+
+    #[test]
+    fn views_keep_the_padding_of_their_images() {
+        let fitted = Region { x: 0, y: 12, width: 64, height: 40 };
+        let padded = Batch { fitted: vec![fitted, Region::whole(64, 64)], ..batch() };
+        let is_padding = |index: usize| !(12..52).contains(&(index / 64));
+        for config in [
+            VariantsConfig { amplitude: 1.0, ..VariantsConfig::default() },
+            VariantsConfig { consistency: 1.0, ..VariantsConfig::default() },
+        ] {
+            let (mut padding, mut image) = (0, 0);
+            for step in 0..8 {
+                let drawn = config.add_views(&padded, 1, step);
+                let changed = (0..64 * 64).filter(|at| drawn.views[0][*at] != drawn.images[0][*at]);
+                let (in_padding, inside): (Vec<usize>, Vec<usize>) = changed.partition(|at| is_padding(*at));
+                padding += in_padding.len();
+                image += inside.len();
+            }
+            assert!(padding == 0 && image > 0, "{padding} {image}");
+        }
     }
 
     #[test]
