@@ -343,10 +343,9 @@ mod tests {
     #[test]
     fn random_strings_have_the_librarys_ids() {
         use rand::{Rng, RngExt, SeedableRng, seq::IndexedRandom};
-        let bundle =
-            crate::bundle::Bundle::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/tiny.ccs").as_ref()).unwrap();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/tiny.ccs");
+        let bundle = std::sync::Arc::new(crate::bundle::Bundle::open(path.as_ref()).unwrap());
         let json = bundle.tokenizer_json().unwrap();
-        let bundle = std::sync::Arc::new(bundle);
         let stored = super::super::token_table::TableEncoder::new(&bundle).unwrap();
         let table = parse(&json).unwrap().into_table().unwrap();
         let library = parse(&json).unwrap().into_library().unwrap();
