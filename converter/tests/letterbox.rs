@@ -98,20 +98,19 @@ fn a_packed_model_yields_the_trainers_mask() {
         let prompts = [model.prompt(&prompt).unwrap()];
         let found = session.run(&image.frame(), &prompts).unwrap().findings[0].clone();
 
-        // Rounding decides only about pixels at the threshold.
-        let tolerance = if is_exact { 1e-5 } else { 1e-3 };
-        let mask = expected.mask(threshold).unwrap();
-        for ((p, a), b) in expected.values().iter().zip(mask.pixels()).zip(found.mask().pixels()) {
-            assert!(a == b || (p - threshold).abs() < tolerance, "{size:?}: {p}, threshold {threshold}");
-        }
-        // Another fit is recognised as wrong.
         let (stretched, ..) = trained_probability(&data, Fit::Stretch);
         let [own, other] = [&expected, &stretched].map(|probability| {
             let differences = probability.values().iter().zip(found.probability().values()).map(|(a, b)| (a - b).abs());
             differences.fold(0f32, f32::max)
         });
         println!("{size:?}: probabilities differ by {own:.1e}, by {other:.1e} if the trainer stretches");
-        assert!(own < tolerance && other > 5.0 * tolerance, "{size:?}: {own} {other}");
+        // Another fit is recognised as wrong.
+        assert!(own < other / 5.0 && (!is_exact || own < 1e-4), "{size:?}: {own} {other}");
+        // Rounding decides only about pixels at the threshold.
+        let mask = expected.mask(threshold).unwrap();
+        for ((p, a), b) in expected.values().iter().zip(mask.pixels()).zip(found.mask().pixels()) {
+            assert!(a == b || (p - threshold).abs() <= own, "{size:?}: {p}, threshold {threshold}");
+        }
     }
 }
 

@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_equal_answer_costs_nothing_and_pulls_nowhere() {
-        let answer = [3.0, -2.0, 0.5, -40.0, 40.0, 0.0];
+        let answer = [3.0, -2.0, 0.5, -40.0, 40.0, 0.25];
         for temperature in [0.5, 1.0, 4.0] {
             let config = DistillationConfig { temperature, ..DistillationConfig::default() };
             let (loss, gradient) = gradient(&config, &answer, &answer);
@@ -190,7 +190,7 @@ mod tests {
     /// The divergence of two Bernoulli distributions, and its gradient (p - t) / pixels.
     #[test]
     fn another_answer_is_pulled_to_the_teachers() {
-        let (student, teacher) = ([1.0f32, -1.0, 2.0, 0.0], [-1.0f32, -1.0, 3.0, 2.0]);
+        let (student, teacher) = ([1.0f32, -1.0, 2.0, 0.25], [-1.0f32, -1.0, 3.0, 2.0]);
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         let config = DistillationConfig { temperature: 2.0, ..DistillationConfig::default() };
         let (loss, gradient) = gradient(&config, &student, &teacher);
