@@ -118,7 +118,8 @@ fn check_token_table(part: &Part) -> Result<(), String> {
     if part.name != TOKENIZER || part.compression.is_none() {
         return Err("only a compressed tokenizer may have a table of tokens".into());
     }
-    if !offset.is_multiple_of(ALIGNMENT)
+    if offset == 0
+        || !offset.is_multiple_of(ALIGNMENT)
         || part.bytes.checked_sub(offset).is_none_or(|left| left < token_table::MIN_BYTES)
     {
         return Err(format!("its table of tokens cannot be at byte {offset} of {}", part.bytes));
