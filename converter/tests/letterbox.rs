@@ -100,7 +100,8 @@ fn a_packed_model_yields_the_trainers_mask() {
 
         let (stretched, ..) = trained_probability(&data, Fit::Stretch);
         let [own, other] = [&expected, &stretched].map(|probability| {
-            let differences = probability.values().iter().zip(found.probability().values()).map(|(a, b)| (a - b).abs());
+            let pairs = probability.values().into_iter().zip(found.probability().values());
+            let differences = pairs.map(|(a, b)| (a - b).abs());
             differences.fold(0f32, f32::max)
         });
         println!("{size:?}: probabilities differ by {own:.1e}, by {other:.1e} if the trainer stretches");
