@@ -79,8 +79,7 @@ fn trained_probability(data: &Path, fit: Fit) -> (Probability, String, PathBuf) 
 #[test]
 fn a_packed_model_yields_the_trainers_mask() {
     let folder = tempfile::tempdir().unwrap();
-    // The first shapes are not resampled, so that both see the same numbers; the last one is.
-    for (size, is_exact) in [((64, 40), true), ((33, 64), true), ((150, 97), false)] {
+    for size in [(256, 128), (128, 320), (200, 120)] {
         let data = phantoms(folder.path(), size);
         let (expected, prompt, path) = trained_probability(&data, FIT);
         // The median, so that half of the pixels are in the mask.
@@ -100,12 +99,13 @@ fn a_packed_model_yields_the_trainers_mask() {
 
         let (stretched, ..) = trained_probability(&data, Fit::Stretch);
         let [own, other] = [&expected, &stretched].map(|probability| {
-            let differences = probability.values().iter().zip(found.probability().values()).map(|(a, b)| (a - b).abs());
+            let pairs = probability.values().into_iter().zip(found.probability().values());
+            let differences = pairs.map(|(a, b)| (a - b).abs());
             differences.fold(0f32, f32::max)
         });
         println!("{size:?}: probabilities differ by {own:.1e}, by {other:.1e} if the trainer stretches");
         // Another fit is recognised as wrong.
-        assert!(own < other / 5.0 && (!is_exact || own < 1e-4), "{size:?}: {own} {other}");
+        assert!(own < other / 100.0, "{size:?}: {own} {other}");
         // Rounding decides only about pixels at the threshold.
         let mask = expected.mask(threshold).unwrap();
         for ((p, a), b) in expected.values().iter().zip(mask.pixels()).zip(found.mask().pixels()) {
@@ -123,7 +123,7 @@ fn converter() -> Command {
 fn commands_follow_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let data = phantoms(folder.path(), (90, 40));
+    let data = phantoms(folder.path(), (256, 128));
     let mut toy = checkpoint();
     // A threshold that divides this untrained network's probabilities, so that masks depend on the input.
     let (probability, ..) = trained_probability(&data, FIT);

@@ -31,7 +31,7 @@ impl Desk {
     /// A folder with phantoms, a configuration and an untrained checkpoint of CLIP's vocabulary.
     fn new() -> Self {
         let desk = Self { folder: tempfile::tempdir().unwrap() };
-        let options = WriteOptions { count: 12, seed: 3, val_fraction: 0.3, size: Some((96, 60)), lesion_free: 0.0 };
+        let options = WriteOptions { count: 12, seed: 3, val_fraction: 0.3, size: Some((160, 100)), lesion_free: 0.0 };
         write_folder(&desk.path("data"), &options, || ()).unwrap();
         std::fs::write(desk.path("config.toml"), CONFIG).unwrap();
         desk.checkpoint("start.safetensors", 49_408);
@@ -94,7 +94,7 @@ fn a_run_records_its_fit_and_resumes_with_its_own_data_only() {
 
     refusal(desk.start(&[], "run"), &["already contains a run", "--resume"]);
     desk.train("data", &["--resume"], "run").assert().success();
-    let options = WriteOptions { count: 12, seed: 4, val_fraction: 0.3, size: Some((96, 60)), lesion_free: 0.0 };
+    let options = WriteOptions { count: 12, seed: 4, val_fraction: 0.3, size: Some((160, 100)), lesion_free: 0.0 };
     write_folder(&desk.path("other"), &options, || ()).unwrap();
     refusal(desk.train("other", &["--resume"], "run"), &["other data", "--init"]);
     refusal(desk.train("data", &["--resume", "--fold", "0/3"], "run"), &["another --fold"]);
