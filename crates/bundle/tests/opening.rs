@@ -95,7 +95,7 @@ fn positions_are_checked() {
         ("do not cover", WEIGHTS, "stretches", json!({"bytes": u64::MAX, "sha256": ["0".repeat(64), "0".repeat(64)]})),
     ] {
         let opened = forged(|manifest| manifest["parts"][part][field] = value.clone());
-        let error = opened.err().expect(what).to_string();
+        let error = opened.expect_err(what).to_string();
         assert!(error.contains(what) && !error.contains('\n'), "{field} {value}: `{what}` is not in: {error}");
     }
 }
