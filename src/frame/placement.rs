@@ -108,12 +108,11 @@ impl Placement {
         }
         let map = self.orientation.inverse().apply(map);
         let height = out.nrows();
-        let most = height / LEAST_ROWS;
-        let Some(crew) = crew.filter(|crew| crew.threads().min(most) > 1) else {
+        let count = crew.as_ref().map_or(1, |crew| crew.threads()).min(height / LEAST_ROWS);
+        let Some(crew) = crew.filter(|_| count > 1) else {
             self.interpolate(map, Band { first_row: 0, rows: out }, blend);
             return Ok(());
         };
-        let count = crew.threads().min(most);
         let mut bands = FixedVec::<Band<'_>, MAX_THREADS>::new();
         let (mut rest, mut first_row) = (out, 0);
         for index in 0..count {
