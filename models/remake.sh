@@ -8,7 +8,7 @@
 # of the runs (default: libtorch-cuda; with libtorch they take days, since their length is set in minutes of a GPU).
 # An interrupted run continues where it stopped; a finished one is kept.
 set -euo pipefail
-[ $# = 4 ] || { sed -n '2,8s/^# //p' "$0" >&2; exit 2; }
+[ $# = 4 ] || { sed -n '2,9s/^# //p' "$0" >&2; exit 2; }
 busbra=$1 heads=$2 nerves=$3 out=$4 here=$(cd "$(dirname "$0")" && pwd)
 convert=${CONVERT:-causalclipseg-convert}
 mkdir -p "$out"
