@@ -1,7 +1,7 @@
 //! A checkpoint: safetensors with the published tensor names, and the network's sizes in its metadata.
 
 use crate::model::{Architecture, ArchitectureError, FORM_KEY, Masks, resize_positions};
-use crate::tensor_file::{self, Entry};
+use crate::tensor_file::{self, Entry, FileError};
 use causalclipseg::bundle::{Provenance, ProvenanceError};
 use causalclipseg::frame::Fit;
 use causalclipseg::graph::{GraphError, Weights};
@@ -72,10 +72,19 @@ pub enum CheckpointError {
     Size(#[from] ArchitectureError),
 }
 
+impl CheckpointError {
+    fn of_file(path: &Path) -> impl FnOnce(FileError) -> Self + '_ {
+        move |error| match error {
+            FileError::Read(source) => Self::Read { path: path.into(), source },
+            FileError::Format(reason) => Self::Format { path: path.into(), reason },
+        }
+    }
+}
+
 impl Checkpoint {
     /// Reads a checkpoint that this crate wrote; every weight is present in its shape afterwards.
     pub fn load(path: &Path) -> Result<Self, CheckpointError> {
-        let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+        let bytes = tensor_file::read(path).map_err(CheckpointError::of_file(path))?;
         Self::parse(&bytes, path)
     }
 
@@ -199,15 +208,12 @@ fn describe(header: &Metadata, path: &Path) -> Result<(Architecture, Provenance)
 
 /// The sizes and the provenance of a checkpoint file, quantised or not.
 pub fn read_description(path: &Path) -> Result<(Architecture, Provenance), CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
-    let format = |reason: String| CheckpointError::Format { path: path.into(), reason };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
-    describe(&header, path)
+    describe(&tensor_file::read_header(path).map_err(CheckpointError::of_file(path))?, path)
 }
 
 /// Writes a checkpoint file with another provenance to `output`, completely or not at all; its network is unchanged.
 pub fn write_provenance(path: &Path, output: &Path, provenance: &Provenance) -> Result<(), CheckpointError> {
-    let bytes = std::fs::read(path).map_err(|source| CheckpointError::Read { path: path.into(), source })?;
+    let bytes = tensor_file::read(path).map_err(CheckpointError::of_file(path))?;
     let format = |error: SafeTensorError| CheckpointError::Format { path: path.into(), reason: error.to_string() };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
     let mut metadata = header.metadata().clone().unwrap_or_default();

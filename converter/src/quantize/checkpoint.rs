@@ -6,7 +6,7 @@ use super::network::unrounded_input;
 use super::weights::QuantisedTensor;
 use crate::checkpoint::{ARCHITECTURE_KEY, CALIBRATION_KEY, CheckpointError, GRAPH_KEY, read_floats, read_provenance};
 use crate::model::{Architecture, FORM_KEY, Form};
-use crate::tensor_file::{self, Entry};
+use crate::tensor_file::{self, Entry, FileError};
 use causalclipseg::bundle::Provenance;
 use causalclipseg::graph::{Graph, Weights};
 use causalclipseg::io::replace_file;
@@ -45,7 +45,10 @@ impl QuantisedCheckpoint {
 
     /// Reads what [`Self::save`] wrote, and checks that graph, weights and scales fit each other.
     pub fn load(path: &Path) -> Result<Self, QuantiseError> {
-        let bytes = std::fs::read(path).map_err(|source| QuantiseError::Read { path: path.into(), source })?;
+        let bytes = tensor_file::read(path).map_err(|error| match error {
+            FileError::Read(source) => QuantiseError::Read { path: path.into(), source },
+            FileError::Format(reason) => QuantiseError::Format { path: path.into(), reason },
+        })?;
         let format = |reason: String| QuantiseError::Format { path: path.into(), reason };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| format(error.to_string()))?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| format(error.to_string()))?;

@@ -6,7 +6,7 @@ use super::network::{ParameterTable, to_numbers};
 use super::optimizer::{Adam, AdamState};
 use crate::checkpoint::read_floats;
 use crate::model::Architecture;
-use crate::tensor_file::{self, Entry};
+use crate::tensor_file::{self, Entry, FileError};
 use burn::tensor::Tensor;
 use causalclipseg::graph::Weights;
 use causalclipseg::io::replace_file;
@@ -159,7 +159,10 @@ impl StateParts<'_> {
 
 impl State {
     pub fn load(path: &Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(|source| TrainError::Read { path: path.into(), source })?;
+        let bytes = tensor_file::read(path).map_err(|error| match error {
+            FileError::Read(source) => TrainError::Read { path: path.into(), source },
+            FileError::Format(reason) => TrainError::State { path: path.into(), reason },
+        })?;
         Self::parse(&bytes).map_err(|reason| TrainError::State { path: path.into(), reason })
     }
 
