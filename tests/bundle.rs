@@ -1,5 +1,8 @@
 //! Bundles: a written file is read back unchanged, and a damaged or hostile file does not open.
 
+#[path = "bundle/mutations.rs"]
+mod mutations;
+
 use causalclipseg::bundle::*;
 use causalclipseg::frame::{Fit, Normalisation};
 use causalclipseg::graph::{Graph, GraphBuilder, Op, Shape, Weights};

@@ -1,5 +1,7 @@
 //! Code that the targets share.
 
+pub mod bundle;
+
 use causalclipseg::io::source::{FrameBuffer, FrameSource};
 
 /// Number of frames that are read from one file; more of them only take longer.

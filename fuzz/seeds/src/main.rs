@@ -3,6 +3,7 @@
 //! Usage: `causalclipseg-seeds FOLDER`; files go to FOLDER/dicom, FOLDER/meta_image and so on, by target.
 
 mod arrays;
+mod bundle;
 mod peer;
 mod pictures;
 
@@ -25,6 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("picture", pictures::pictures()?),
         ("openigtlink", openigtlink()?),
         ("dicom_peer", peer::dicom_peer()),
+        ("bundle", bundle::bundles()),
     ];
     for (kind, files) in all {
         let folder = Path::new(&folder).join(kind);

@@ -1,0 +1,50 @@
+//! Changed bundles with correct sums: whatever the parts contain, opening and using them ends with a result or an error.
+
+#[expect(unreachable_pub, reason = "a module of the fuzz targets' library")]
+#[path = "../../fuzz/src/bundle.rs"]
+mod fuzzed;
+#[expect(unreachable_pub, reason = "a module of the seeds' program")]
+#[path = "../../fuzz/seeds/src/bundle.rs"]
+mod seeds;
+
+use fuzzed::{Reached, SEPARATOR, file_of, open_and_use};
+
+/// The seeds of the fuzz target reach the code that it is for.
+#[test]
+fn the_seeds_open_and_run() {
+    assert_eq!(seeds::SEPARATOR, SEPARATOR);
+    for (name, input) in seeds::bundles() {
+        let reached = open_and_use(file_of(&input).unwrap());
+        // Plain tract, where it is built in, has no memory cap, so it is not run.
+        let expected = if name.starts_with("published") { Reached::Opened } else { Reached::Run };
+        assert_eq!(reached, expected, "{name}");
+    }
+}
+
+/// Bytes of small bundles' texts and tables, and some of their weights'. The fuzz target changes several at once.
+#[test]
+fn mutations_never_panic() {
+    const VALUES: [u8; 5] = [b'9', b'-', b'{', 0, 0xff];
+    let mut counts = [0; 4];
+    for (name, input) in seeds::bundles() {
+        let step = match name.as_str() {
+            "plain_parts" | "int8_parts" => 1,
+            "decoder_parts" | "published_parts" | "plain_file" => 5,
+            _ => 97,
+        };
+        let (mut part, mut at) = (0, 1);
+        while at < input.len() {
+            if input[at..].starts_with(&SEPARATOR) {
+                (part, at) = (part + 1, at + SEPARATOR.len());
+                continue;
+            }
+            let mut changed = input.clone();
+            changed[at] = if at % 2 == 0 { input[at] ^ 1 << (at / 2 % 8) } else { VALUES[at / 2 % VALUES.len()] };
+            counts[open_and_use(file_of(&changed).unwrap()) as usize] += 1;
+            // Weights are long, and alike everywhere.
+            at += if part == 4 { 97 } else { step };
+        }
+    }
+    // Sums do not hide the rest: many changed files are opened, and run.
+    assert!(counts[Reached::Refused as usize] > 1000 && counts[Reached::Run as usize] > 1000, "{counts:?}");
+}
