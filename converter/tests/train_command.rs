@@ -153,7 +153,10 @@ fn doubtful_data_are_told() {
         save(&format!("img/{case}.png"), level);
         save(&format!("nerve/{case}.png"), 0);
     }
-    std::fs::write(data.join("split.csv"), "image,split\na,train\nb,train\nc,train\nd,train\ne,val\n").unwrap();
+    let split = "image,split\na,train\nb,train\nc,train\nd,train\ne,val\nf,train\n";
+    std::fs::write(data.join("split.csv"), split).unwrap();
+    // The mask of one image has another name.
+    save("img/f.png", 70);
     save("nerve/misnamed.png", 0);
     std::fs::create_dir(data.join("vessel")).unwrap();
     let told = warnings(desk.train("nerves", &["--config", "config.toml", "--init", "start.safetensors"], "run"));
@@ -161,7 +164,8 @@ fn doubtful_data_are_told() {
         "1 training images equal others",
         "1 validation images are training images",
         "every mask of the training data is empty",
-        "misnamed.png the first, have no image of their name",
+        "1 masks in nerves/nerve, nerves/nerve/misnamed.png the first, have no image of their name",
+        "1 images of the train split, nerves/img/f.png the first, have no mask in any folder",
         "vessel contains no mask",
     ] {
         assert!(told.contains(part), "`{part}` is not in: {told}");
@@ -174,6 +178,21 @@ fn doubtful_data_are_told() {
     std::fs::remove_dir_all(data.join("nerve")).unwrap();
     std::fs::remove_dir_all(data.join("vessel")).unwrap();
     refusal(desk.train("nerves", &sizes, "none"), &["nerves"]);
+}
+
+/// Before any image is read, and nothing is written.
+#[cfg(not(any(feature = "cuda", feature = "vulkan")))]
+#[test]
+fn a_device_that_this_build_or_machine_lacks_is_told() {
+    let desk = Desk::new();
+    for device in ["cuda", "vulkan"] {
+        let arguments = ["--config", "config.toml", "--device", device];
+        refusal(
+            desk.train("none", &arguments, "run"),
+            &[&format!("no {device} backend"), &format!("--features {device}")],
+        );
+        assert!(!desk.path("run").exists());
+    }
 }
 
 /// The recipes of the published setting, with few channels, small images and batches.

@@ -47,7 +47,7 @@ pub enum DataError {
     Device { device: String, found: String },
     #[error(
         "{path} has {rows} rows for the image `{image}`, of which the data set has {samples} samples; give one row for each, \
-         or a column `Ground Truth` with the masks' names"
+         or a column `Ground Truth` with the masks' names (`nerve/a.png` where those of structures are alike)"
     )]
     PromptRows { path: PathBuf, image: String, rows: usize, samples: usize },
     #[error("{folds} folds of {groups} patients are not possible; give 2 to {groups}")]

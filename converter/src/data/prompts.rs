@@ -337,10 +337,12 @@ fn mirror_clock(text: &str, mirror: impl Fn(i32) -> i32) -> String {
     result
 }
 
-/// Gives every sample the prompts of a table with the columns `Image` and `Description` (.xlsx or .csv), by file name.
+/// Gives every sample the prompts of a table with the columns `Image` and `Description` (.xlsx or .csv), by file name. Where an
+/// image has several samples, a column `Ground Truth` names the mask of each row, with its folder where names are shared.
 ///
 /// # Errors
-/// The table's own errors, and [`DataError::NoPrompt`] for a sample without a row.
+/// The table's own errors, [`DataError::NoPrompt`] for an image without a row, and [`DataError::PromptRows`] for a sample
+/// without one, such as a structure that the table leaves out.
 pub fn replace_prompts(samples: &mut [Sample], path: &Path) -> Result<(), DataError> {
     let table = Table::read(path)?;
     let (image, text) = (table.column("Image")?, table.column("Description")?);
@@ -363,22 +365,28 @@ pub fn replace_prompts(samples: &mut [Sample], path: &Path) -> Result<(), DataEr
             samples[*index].prompts = rows.iter().map(|(_, prompt)| prompt.clone()).collect();
             continue;
         }
-        // Several samples of one image differ in their masks: each has its own rows, by the mask's name or by their
-        // order.
-        let named = |index: usize| -> Vec<String> {
-            let masks = &samples[index].masks;
-            let is_named = |wanted: &str| masks.iter().any(|mask| mask.file_name().is_some_and(|name| name == wanted));
-            rows.iter().filter(|(mask, _)| is_named(mask)).map(|(_, prompt)| prompt.clone()).collect()
-        };
-        let by_mask: Vec<Vec<String>> = indices.iter().map(|index| named(*index)).collect();
-        let prompts = if by_mask.iter().all(|prompts| !prompts.is_empty()) {
-            by_mask
-        } else if rows.len() == indices.len() {
-            rows.iter().map(|(_, prompt)| vec![prompt.clone()]).collect()
-        } else {
+        // Several samples of one image differ in their masks: a row that names the mask of one of them is that one's. Samples
+        // without such a row, as those of absent structures, get the other rows in their order.
+        let mut prompts: Vec<Vec<String>> = vec![Vec::new(); indices.len()];
+        let mut others = Vec::new();
+        for (mask, prompt) in rows {
+            let is_owner =
+                |index: usize| !mask.is_empty() && samples[index].masks.iter().any(|own| own.ends_with(mask));
+            let mut owners = (0..indices.len()).filter(|at| is_owner(indices[*at]));
+            match (owners.next(), owners.next()) {
+                (Some(owner), None) => prompts[owner].push(prompt.clone()),
+                // Masks of several structures may have the image's name.
+                _ => others.push(prompt.clone()),
+            }
+        }
+        let without: Vec<&mut Vec<String>> = prompts.iter_mut().filter(|prompts| prompts.is_empty()).collect();
+        if !without.is_empty() && without.len() != others.len() {
             let (rows, samples) = (rows.len(), indices.len());
             return Err(DataError::PromptRows { path: path.into(), image: name, rows, samples });
-        };
+        }
+        for (prompts, prompt) in without.into_iter().zip(others) {
+            prompts.push(prompt);
+        }
         for (index, prompts) in indices.into_iter().zip(prompts) {
             samples[index].prompts = prompts;
         }
@@ -496,6 +504,58 @@ mod tests {
                 None => assert!(replaced.unwrap_err().to_string().contains("1 rows for the image `a.png`")),
             }
         }
+    }
+
+    /// Structures' masks have the names of their images.
+    #[test]
+    fn structures_get_their_own_rows_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("prompts.csv");
+        let samples = |shows_vessel: bool| {
+            [("nerve", true), ("vessel", shows_vessel)].map(|(structure, is_shown)| {
+                let mut sample = Sample::new("a".into(), "img/a.png".into(), MaskRule::LabelOrHalf);
+                sample.masks.extend(is_shown.then(|| format!("{structure}/a.png").into()));
+                sample.structure = Some(structure.into());
+                sample
+            })
+        };
+        let both = Some([vec!["N"], vec!["V"]]);
+        for (rows, shows_vessel, expected) in [
+            ("Ground Truth,Description\nvessel/a.png,V\nnerve/a.png,N\n", true, both.clone()),
+            (
+                "Ground Truth,Description\nvessel/a.png,V\nnerve/a.png,N\nnerve/a.png,M\n",
+                true,
+                Some([vec!["N", "M"], vec!["V"]]),
+            ),
+            // In the samples' order where the names do not tell.
+            ("Ground Truth,Description\na.png,N\na.png,V\n", true, both.clone()),
+            // The absent structure has no mask to name.
+            ("Ground Truth,Description\n,V\nnerve/a.png,N\n", false, both),
+            // Without a structure's words.
+            ("Ground Truth,Description\nnerve/a.png,N\n", true, None),
+            ("Ground Truth,Description\na.png,N\n", true, None),
+            ("Ground Truth,Description\nnerve/a.png,N\n", false, None),
+            ("Ground Truth,Description\nnerve/a.png,N\nnerve/a.png,M\n", true, None),
+        ] {
+            let table: String = rows
+                .lines()
+                .enumerate()
+                .map(|(at, row)| format!("{},{row}\n", ["Image", "a.png"][at.min(1)]))
+                .collect();
+            std::fs::write(&path, &table).unwrap();
+            let mut samples = samples(shows_vessel);
+            let replaced = replace_prompts(&mut samples, &path);
+            match expected {
+                Some(prompts) => assert_eq!(samples.map(|sample| sample.prompts), prompts, "{table}"),
+                None => {
+                    let error = replaced.unwrap_err().to_string();
+                    assert!(error.contains("for the image `a.png`") && error.contains("2 samples"), "{error}");
+                }
+            }
+        }
+        std::fs::write(&path, "Image,Description\nb.png,N\n").unwrap();
+        let error = replace_prompts(&mut samples(true), &path).unwrap_err();
+        assert!(matches!(error, DataError::NoPrompt { .. }), "{error}");
     }
 
     #[test]

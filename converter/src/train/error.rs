@@ -49,6 +49,8 @@ pub enum TrainError {
     NothingToName { found: usize },
     #[error("the {split} data: {source}")]
     Source { split: &'static str, source: SourceError },
+    #[error("{problem}; everything up to there is saved in {state}: continue with --resume once that is mended")]
+    Saved { problem: Box<TrainError>, state: PathBuf },
     #[error("the {split} data hold {count} examples; at least {least} are needed")]
     TooFew { split: &'static str, count: usize, least: usize },
     #[error("cannot write {path}: {source}; free disk space or choose another folder, then continue with --resume")]

@@ -1,9 +1,10 @@
 //! Dice and IoU of a network on a source, at the network's own size, without padding.
 
 use super::error::TrainError;
+use super::loader;
 use super::network::{Leaves, MaskMode, Mode, Network, PassPlan, TokenBatch, UpsampledConv, to_numbers};
 use super::run::check_prompts;
-use super::source::{Batch, Source};
+use super::source::Source;
 use crate::model::{Architecture, stage};
 use causalclipseg::frame::Region;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +34,7 @@ pub fn evaluate(
             return Ok(None);
         }
         let batch =
-            Batch::draw(source, 0, part, size).map_err(|source| TrainError::Source { split: "validation", source })?;
+            loader::draw(source, 0, part, size).map_err(|source| TrainError::Source { split: "validation", source })?;
         check_prompts(architecture, &batch, "validation")?;
         let tokens = TokenBatch::new(&batch.tokens, network.device());
         let images = batch.normalised_images(network.device());

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 
 /// The number of finished batches that each thread holds, besides the one that it draws.
 const AHEAD: usize = 1;
@@ -31,7 +31,7 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// Starts this many threads, at least one, on `batches`.
+    /// Starts this many threads, at least one, on `batches`; fails where the system refuses one.
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         source: &'scope dyn Source,
@@ -39,13 +39,13 @@ impl Loader {
         epoch: usize,
         size: usize,
         threads: usize,
-    ) -> Self {
+    ) -> Result<Self, SourceError> {
         let threads = threads.clamp(1, batches.len().max(1));
         let batches = Arc::new(batches);
         let start = |first: usize| {
             let (sender, receiver) = sync_channel(AHEAD);
             let batches = Arc::clone(&batches);
-            scope.spawn(move || {
+            let draw_all = move || {
                 for indices in batches.iter().skip(first).step_by(threads) {
                     let batch = draw(source, epoch, indices, size);
                     let failed = batch.is_err();
@@ -53,10 +53,15 @@ impl Loader {
                         return;
                     }
                 }
-            });
-            receiver
+            };
+            match Builder::new().name("loader".into()).spawn_scoped(scope, draw_all) {
+                Ok(_) => Ok(receiver),
+                Err(error) => {
+                    Err(format!("no thread can be started to draw it: {error}; give fewer loader_threads").into())
+                }
+            }
         };
-        Self { receivers: (0..threads).map(start).collect(), turn: 0 }
+        Ok(Self { receivers: (0..threads).map(start).collect::<Result<_, SourceError>>()?, turn: 0 })
     }
 
     /// The next batch in the epoch's order. Do not call it again after an error.
@@ -68,7 +73,7 @@ impl Loader {
 }
 
 /// A panic in a source, or in the libraries that it uses, becomes an error, so that the run still writes its state.
-fn draw(source: &dyn Source, epoch: usize, indices: &[usize], size: usize) -> Result<Batch, SourceError> {
+pub(super) fn draw(source: &dyn Source, epoch: usize, indices: &[usize], size: usize) -> Result<Batch, SourceError> {
     catch_unwind(AssertUnwindSafe(|| Batch::draw(source, epoch, indices, size))).unwrap_or_else(|panic| {
         Err(format!("a panic while drawing examples {indices:?} of epoch {epoch}: {}", panic_text(&*panic)).into())
     })
@@ -120,7 +125,7 @@ mod tests {
         std::thread::scope(|scope| {
             let order = batches(source.count(), 3, 5, 2);
             let count = order.len();
-            let mut loader = Loader::start(scope, source, order, 2, 1, threads);
+            let mut loader = Loader::start(scope, source, order, 2, 1, threads).unwrap();
             let batch = |batch: Batch| batch.images.concat();
             (0..count).map(|_| loader.next().map(batch).map_err(|error| error.to_string())).collect()
         })

@@ -198,7 +198,36 @@ impl<'a> Run<'a> {
     }
 
     /// Runs until the last epoch, a stall, or `stop`.
+    ///
+    /// # Errors
+    /// Where the device fails, weights may be lost or half moved: the last state is kept. Where the data fail, the network is
+    /// whole, and the state of that moment is written.
     pub fn go(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
+        match self.on_device(|run| run.advance(stop, observer)) {
+            Err(problem @ TrainError::Source { .. }) => match self.on_device(|run| run.save()) {
+                Ok(()) => Err(TrainError::Saved { problem: problem.into(), state: self.folder.join(STATE) }),
+                Err(unsaved) => {
+                    log::warn!("{unsaved}");
+                    Err(problem)
+                }
+            },
+            ended => ended,
+        }
+    }
+
+    /// Backends panic if a device runs out of memory or is disconnected: in a step, in validation, when weights are copied.
+    fn on_device<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, TrainError>) -> Result<T, TrainError> {
+        catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or_else(|panic| {
+            Err(TrainError::Device {
+                reason: panic_text(&*panic),
+                epoch: self.progress.epoch,
+                batch: self.progress.batch,
+                state: self.folder.join(STATE),
+            })
+        })
+    }
+
+    fn advance(&mut self, stop: &AtomicBool, observer: &mut dyn Observer) -> Result<Ending, TrainError> {
         while !self.is_over() {
             self.begin_epoch()?;
             if !self.train_epoch(stop, observer)? {
@@ -248,17 +277,19 @@ impl<'a> Run<'a> {
         let source = self.data.training;
         let threads = self.config.loader_threads;
         std::thread::scope(|scope| {
-            let mut loader = Loader::start(scope, source, rest, epoch, size, threads);
+            let failed = |source| TrainError::Source { split: "training", source };
+            let mut loader = Loader::start(scope, source, rest, epoch, size, threads).map_err(failed)?;
             let mut began = Instant::now();
             while self.progress.batch < count {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(false);
                 }
-                let batch = loader.next().map_err(|source| TrainError::Source { split: "training", source })?;
+                let batch = loader.next().map_err(failed)?;
                 check_prompts(&self.architecture, &batch, "training")?;
                 let position = self.position(self.progress.batch as f64 / count as f64);
                 let factor = self.config.schedule.factor(position, self.config.epochs());
-                let outcome = self.play(&batch, factor)?;
+                let step = self.progress.step;
+                let outcome = self.game.play(&mut self.network, &batch, epoch, step, factor);
                 if !outcome.is_finite() {
                     return Err(self.not_finite(&outcome));
                 }
@@ -277,18 +308,6 @@ impl<'a> Run<'a> {
                 }
             }
             Ok(true)
-        })
-    }
-
-    /// Backends panic if a device runs out of memory or is disconnected.
-    fn play(&mut self, batch: &Batch, factor: f64) -> Result<Outcome, TrainError> {
-        let Progress { epoch, step, batch: number, .. } = self.progress;
-        let play = AssertUnwindSafe(|| self.game.play(&mut self.network, batch, epoch, step, factor));
-        catch_unwind(play).map_err(|panic| TrainError::Device {
-            reason: panic_text(&*panic),
-            epoch,
-            batch: number,
-            state: self.folder.join(STATE),
         })
     }
 
@@ -553,3 +572,6 @@ pub(super) fn check_prompts(architecture: &Architecture, batch: &Batch, split: &
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

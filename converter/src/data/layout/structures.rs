@@ -1,6 +1,6 @@
 //! Folders of named structures: `img/` and one folder of masks for each structure, by the structure's name.
 //!
-//! A mask has its image's name; an image without one does not show the structure. `structures.csv`, with the columns
+//! A mask has its image's name; an image without one does not show the structure, and one without any shows none of them. `structures.csv`, with the columns
 //! `folder` and `name`, gives a structure's name where that is not its folder's name. `split.csv`, with the columns
 //! `image` and `split`, assigns images to splits; without it, of every ten groups of images one is for validation, one
 //! for testing, where a group's names are equal up to the first underscore.
@@ -56,6 +56,7 @@ pub fn load(root: &Path, split: Split) -> Result<Vec<Sample>, DataError> {
     let splits = splits(root)?;
     let names: Vec<String> = structures.iter().map(|structure| structure.name.clone()).collect();
     let mut samples = Vec::new();
+    let mut without = Vec::new();
     for image in files {
         let case = stem(&image);
         let group = case.split('_').next().unwrap_or(&case).to_string();
@@ -66,6 +67,9 @@ pub fn load(root: &Path, split: Split) -> Result<Vec<Sample>, DataError> {
         if own != Some(split) {
             continue;
         }
+        if !structures.iter().any(|structure| structure.masks.contains_key(&case)) {
+            without.push(image.clone());
+        }
         for structure in &structures {
             let mut sample = Sample::new(case.clone(), image.clone(), MaskRule::LabelOrHalf);
             sample.masks.extend(structure.masks.get(&case).cloned());
@@ -75,6 +79,14 @@ pub fn load(root: &Path, split: Split) -> Result<Vec<Sample>, DataError> {
             sample.shown_structures.clone_from(&names);
             samples.push(sample);
         }
+    }
+    // They may be meant to show nothing, or their masks may be missing.
+    if let Some(first) = without.first() {
+        log::warn!(
+            "{} images of the {split} split, {} the first, have no mask in any folder: every structure counts as absent in them",
+            without.len(),
+            first.display()
+        );
     }
     Ok(samples)
 }
@@ -206,6 +218,17 @@ mod tests {
         assert_eq!(train[1].other_masks.len(), 1);
         let val = load_samples(fixture.root(), Split::Val, &LoadOptions::default()).unwrap();
         assert_eq!(val.len(), 2);
+    }
+
+    #[test]
+    fn an_image_without_any_mask_shows_no_structure() {
+        let fixture = fixture();
+        fixture.picture("img/c_1.png", 8, 6);
+        fixture.file("split.csv", b"image,split\na_1,train\nc_1,train\n");
+        let train = load_samples(fixture.root(), Split::Train, &LoadOptions::default()).unwrap();
+        let of_c: Vec<_> = train.iter().filter(|sample| sample.case_id == "c_1").collect();
+        assert_eq!(of_c.len(), 2);
+        assert!(of_c.iter().all(|sample| sample.masks.is_empty() && sample.other_masks.is_empty()));
     }
 
     #[test]
