@@ -162,7 +162,7 @@ fn data_that_fail_in_mid_run_end_it_with_the_state_of_that_moment() {
     let desk = Desk::new();
     let second = loader::batches(EXAMPLES, BATCH, config().seed, 1)[1][0];
     for panics in [false, true] {
-        let broken = Halves { broken: Some((1, second)), panics, ..Halves::default() };
+        let broken = Halves { broken: Some((1, second)), panics };
         let name = if panics { "panic" } else { "error" };
         let mut run = desk.start(name, data(&broken, &desk.healthy));
         let error = run.go(&AtomicBool::new(false), &mut Silent).unwrap_err();
@@ -171,7 +171,7 @@ fn data_that_fail_in_mid_run_end_it_with_the_state_of_that_moment() {
         assert_eq!(desk.position(name), (1, 1));
         desk.continue_to_the_end(name);
 
-        let broken = Halves { broken: Some((0, 5)), panics, ..Halves::default() };
+        let broken = Halves { broken: Some((0, 5)), panics };
         let name = if panics { "validation panic" } else { "validation error" };
         let mut run = desk.start(name, data(&desk.healthy, &broken));
         let error = run.go(&AtomicBool::new(false), &mut Silent).unwrap_err();
