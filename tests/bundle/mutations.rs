@@ -48,3 +48,26 @@ fn mutations_never_panic() {
     // Sums do not hide the rest: many changed files are opened, and run.
     assert!(counts[Reached::Refused as usize] > 1000 && counts[Reached::Run as usize] > 1000, "{counts:?}");
 }
+
+/// The whole numbers of texts, each replaced by others: limits, multiples of the alignment, what overflows.
+#[test]
+fn other_numbers_never_panic() {
+    const VALUES: [&str; 6] = ["0", "64", "1048576", "-1", "18446744073709551552", "1e30"];
+    let mut counts = [0; 4];
+    // The tokenizer.json of the others has a number for each token.
+    for (_, input) in seeds::bundles().into_iter().take(8).filter(|(name, _)| name.ends_with("_parts")) {
+        let mut at = 1;
+        while at < input.len() {
+            let digits = input[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            // Not within the names of weights and sums, nor in tables.
+            if digits > 0 && [b':', b'[', b','].contains(&input[at - 1]) && b",]}".contains(&input[at + digits]) {
+                for value in VALUES {
+                    let changed = [&input[..at], value.as_bytes(), &input[at + digits..]].concat();
+                    counts[open_and_use(file_of(&changed).unwrap()) as usize] += 1;
+                }
+            }
+            at += digits.max(1);
+        }
+    }
+    assert!(counts[Reached::Refused as usize] > 1000 && counts[Reached::Run as usize] > 100, "{counts:?}");
+}
