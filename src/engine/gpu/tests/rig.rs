@@ -3,8 +3,10 @@
 use super::super::context::GpuContext;
 use super::super::frame::map;
 use super::super::plan::GpuPlan;
+use super::super::product::Product;
 use super::super::program::{Program, ReadyJob};
-use super::super::shader::Storage;
+use super::super::shader::{Pipelines, Storage};
+use super::super::tile::Tile;
 use crate::bundle::Bundle;
 use crate::engine::{Device, WeightSource};
 use crate::graph::Weights;
@@ -87,11 +89,28 @@ fn list(trial: &Trial) -> StepList {
 /// The written tensor's memory before the step; no step may leave it in its own channels.
 pub(crate) const BEFORE: f32 = 77.0;
 
-/// Runs the step. Yields the written tensor, channels padded to a multiple of four.
-pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32>]) -> Vec<f32> {
+/// A program of the step, whose products have a tile.
+pub(crate) fn program(
+    gpu: &Arc<GpuContext>,
+    storage: Storage,
+    trial: &Trial,
+    choose: &dyn Fn(&Product) -> Tile,
+) -> Program {
     let source = trial.bundle.as_ref().map_or(WeightSource::Memory(&trial.weights), WeightSource::Bundle);
-    let plan = GpuPlan::new(&list(trial), &source, storage).unwrap();
-    let program = Program::new(gpu.clone(), plan, &source, None).unwrap();
+    let plan = GpuPlan::new(&list(trial), &source, storage, choose).unwrap();
+    Program::new(gpu.clone(), plan, &source).unwrap()
+}
+
+/// Runs the step. Yields the written tensor, channels padded to a multiple of four.
+fn run(
+    gpu: &Arc<GpuContext>,
+    storage: Storage,
+    trial: &Trial,
+    inputs: &[Vec<f32>],
+    choose: &dyn Fn(&Product) -> Tile,
+) -> Vec<f32> {
+    let mut program = program(gpu, storage, trial, choose);
+    program.make_ready(&mut Pipelines::new(gpu, storage, None)).unwrap();
     let slot = |id: usize| &program.slots[program.plan.slots.of_tensor[id].unwrap()];
     let encode = |values: &[f32]| -> Vec<u8> {
         match storage {
@@ -119,8 +138,8 @@ pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
         for job in &program.jobs {
-            let ReadyJob::Dispatch(ready) = job else { panic!("a tail needs sentences") };
-            ready.record(&mut pass);
+            let ReadyJob::Dispatches(dispatches) = job else { panic!("a tail needs sentences") };
+            dispatches.iter().for_each(|ready| ready.record(&mut pass));
         }
         drop(pass);
         encoder.copy_buffer_to_buffer(written, 0, &read_back, 0, bytes);
@@ -147,7 +166,21 @@ pub(crate) fn check(
     expected: &[f32],
     what: &str,
 ) {
-    let found = run(gpu, storage, trial, inputs);
+    let abilities = gpu.abilities(storage);
+    check_tile(gpu, storage, trial, inputs, expected, what, &|product| Tile::guess(product.size(), abilities));
+}
+
+/// [`check`] with a tile of the caller's choice.
+pub(crate) fn check_tile(
+    gpu: &Arc<GpuContext>,
+    storage: Storage,
+    trial: &Trial,
+    inputs: &[Vec<f32>],
+    expected: &[f32],
+    what: &str,
+    choose: &dyn Fn(&Product) -> Tile,
+) {
+    let found = run(gpu, storage, trial, inputs, choose);
     let stride = trial.writes.channels.next_multiple_of(4);
     let own = expected.len() / (trial.writes.height * trial.writes.width);
     let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
