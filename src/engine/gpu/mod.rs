@@ -9,8 +9,10 @@
 mod adapter;
 mod constants;
 mod context;
+mod cost;
 mod error;
 mod frame;
+mod peak;
 mod pipeline_cache;
 mod plan;
 mod product;
@@ -19,6 +21,7 @@ mod search;
 mod sentences;
 mod shader;
 mod slots;
+mod stopwatch;
 mod tail;
 mod template;
 #[cfg(test)]
@@ -28,8 +31,10 @@ mod tile_file;
 mod times;
 
 pub use adapter::{AdapterDescription, adapters};
+pub use cost::{GpuRates, GpuStep};
 pub use error::GpuError;
 pub(super) use frame::GpuRun;
+pub use peak::GpuPeaks;
 
 use super::{EngineError, EngineOptions, GpuPrecision, PromptKernel, StepTime, WeightSource};
 use crate::bundle::Precision;
@@ -178,6 +183,14 @@ impl GpuEngine {
             shaders: self.program.shaders,
             ready_seconds: self.ready_seconds,
         }
+    }
+
+    /// Measures the rates that the device reaches at most; it takes some tenths of a second.
+    ///
+    /// # Errors
+    /// [`GpuError::Driver`], [`GpuError::Lost`]: the device fails.
+    pub fn peaks(&self) -> Result<GpuPeaks, GpuError> {
+        peak::measure(&self.program.gpu)
     }
 
     fn buffers(&self) -> std::sync::MutexGuard<'_, FrameBuffers> {

@@ -71,6 +71,8 @@ pub(super) enum Shader {
     Blend,
     Tail,
     Logits,
+    /// The most that a device can do.
+    Peak,
 }
 
 /// The text of a product: sizes, operands, the end of a sum, and the loop over the inner dimension.
@@ -128,6 +130,7 @@ impl Shader {
             Shader::Blend => concat!(include_str!("shaders/blend_terms.wgsl"), include_str!("shaders/blend.wgsl")),
             Shader::Tail => concat!(include_str!("shaders/blend_terms.wgsl"), include_str!("shaders/tail.wgsl")),
             Shader::Logits => include_str!("shaders/logits.wgsl"),
+            Shader::Peak => include_str!("shaders/peak.wgsl"),
         }
     }
 }

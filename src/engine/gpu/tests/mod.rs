@@ -3,6 +3,7 @@
 
 mod decoder;
 mod failures;
+mod peaks;
 mod plain;
 mod pointwise;
 mod products;
