@@ -1,11 +1,10 @@
 //! The work of a network's steps on a GPU, counted without one, and the time that a device needs for it at least.
 
 use super::GpuError;
-use super::plan::{Binding, Dispatch, GpuPlan, Job, Work};
-use super::product::Product;
+use super::plan::{Binding, Dispatch, GpuPlan, Work};
 use super::shader::Storage;
 use super::tail::TailBuffers;
-use super::tile::{Abilities, Tile};
+use super::tile::Abilities;
 use crate::engine::WeightSource;
 use crate::graph::Graph;
 use serde::Serialize;
@@ -51,13 +50,15 @@ impl GpuStep {
     pub fn all<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, f16: bool) -> Result<Vec<Self>, GpuError> {
         let storage = if f16 { Storage::F16 } else { Storage::F32 };
         let list = super::image_steps(graph, false)?;
-        let guess = |product: &Product| Tile::guess(product.size(), Abilities::UNKNOWN);
-        let plan = GpuPlan::new(&list, &source.into(), storage, &guess)?;
-        Ok(plan.jobs.iter().map(|job| Self::of(job, &plan)).collect())
+        let plan = GpuPlan::new(&list, &source.into(), storage, &Abilities::UNKNOWN)?;
+        let follows = |job: usize| job.checked_sub(1).is_some_and(|before| plan.joined.contains(&before));
+        let jobs = (0..plan.jobs.len()).filter(|job| !follows(*job));
+        Ok(jobs.filter_map(|job| Self::of(job, &plan)).collect())
     }
 
-    fn of(job: &Job, plan: &GpuPlan) -> Self {
-        let dispatches = job.work.dispatches();
+    fn of(index: usize, plan: &GpuPlan) -> Option<Self> {
+        let job = plan.jobs.get(index)?;
+        let dispatches = plan.dispatches(index);
         let constants = |dispatch: &Dispatch| {
             let used = dispatch.bindings.iter().filter_map(|binding| match binding {
                 Binding::Constant(index) => plan.constants.get(*index),
@@ -65,31 +66,43 @@ impl GpuStep {
             });
             used.map(|constant| constant.bytes(plan.storage)).sum::<u64>()
         };
-        let weights: u64 = dispatches.iter().map(constants).sum();
         let groups = |dispatch: &Dispatch| dispatch.groups.iter().map(|count| u64::from(*count)).product::<u64>();
-        let (bytes, uncached_bytes, count, workgroups) = match &job.work {
-            Work::Dispatch(dispatch) => (job.bytes + weights, job.bytes + weights, 1, groups(dispatch)),
-            Work::Product(product, tile) => {
-                let partials = 2 * product.partial_bytes(*tile);
-                let uncached = product.traffic(*tile, plan.storage.quad_bytes());
-                let bytes = job.bytes + weights + partials;
-                (bytes, uncached.max(bytes), dispatches.len(), dispatches.iter().map(groups).sum())
-            }
-            Work::Tail(tail) => {
-                let own = job.bytes + TailBuffers::bytes(tail, 1);
-                let rows = tail.width().div_ceil(64) * tail.height();
-                (own, own, 2, rows as u64)
-            }
-        };
-        Self {
+        let bytes = job.bytes + dispatches.iter().map(constants).sum::<u64>();
+        let mut step = Self {
             name: job.name.clone(),
             kind: job.kind,
             macs: job.multiply_accumulates,
             bytes,
-            uncached_bytes,
-            dispatches: count,
-            workgroups,
+            uncached_bytes: bytes,
+            dispatches: dispatches.len(),
+            workgroups: dispatches.iter().map(groups).sum(),
+        };
+        let quad_bytes = plan.storage.quad_bytes();
+        match (&job.work, plan.pair(index).filter(|_| plan.joined.contains(&index))) {
+            (_, Some([first, second])) => {
+                let next = plan.jobs.get(index + 1)?;
+                // What lies between the two is neither written nor read.
+                let between = 2 * (first.pixels * first.out_quads) as u64 * quad_bytes;
+                step.name = format!("{} + {}", job.name, next.name);
+                step.kind = "pair of products";
+                step.macs += next.multiply_accumulates;
+                step.bytes += next.bytes.saturating_sub(between);
+                let rereads = step.workgroups.saturating_sub(1) * (first.weight_bytes() + second.weight_bytes());
+                step.uncached_bytes = step.bytes + rereads;
+            }
+            (Work::Product(product, tile), None) => {
+                step.bytes += 2 * product.partial_bytes(*tile);
+                step.uncached_bytes = product.traffic(*tile, quad_bytes).max(step.bytes);
+            }
+            (Work::Tail(tail), None) => {
+                step.bytes += TailBuffers::bytes(tail, 1);
+                step.uncached_bytes = step.bytes;
+                step.dispatches = 2;
+                step.workgroups = (tail.width().div_ceil(64) * tail.height()) as u64;
+            }
+            (Work::Dispatch(_), None) => {}
         }
+        Some(step)
     }
 
     /// The least time on a device of these rates, in seconds: a step takes as long as its arithmetic or its memory,

@@ -43,14 +43,13 @@ use crate::lower::steps::{StepKind, StepList, lower};
 use context::GpuContext;
 use frame::FrameBuffers;
 use plan::GpuPlan;
-use product::Product;
 use program::Program;
 use search::search;
 use shader::{Pipelines, Storage};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tail::TailBuffers;
-use tile::{Abilities, Tile};
+use tile::Abilities;
 use tile_file::TileFile;
 
 /// The properties of a GPU engine.
@@ -108,8 +107,7 @@ impl GpuMemory {
     pub fn of<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, f16: bool) -> Result<Self, GpuError> {
         let storage = if f16 { Storage::F16 } else { Storage::F32 };
         let list = image_steps(graph, false)?;
-        let guess = |product: &Product| Tile::guess(product.size(), Abilities::UNKNOWN);
-        let plan = GpuPlan::new(&list, &source.into(), storage, &guess)?;
+        let plan = GpuPlan::new(&list, &source.into(), storage, &Abilities::UNKNOWN)?;
         let heads: u64 = plan.tails().map(|tail| TailBuffers::bytes(tail, 1)).sum();
         let maps = plan.tensor_bytes() + plan.partial_bytes + 4 * plan.image_floats as u64 + heads;
         Ok(Self { weights: plan.constant_bytes(), maps })
@@ -137,20 +135,16 @@ impl GpuEngine {
         let abilities = gpu.abilities(storage);
         let folder = options.pipeline_cache.as_deref();
         let mut tiles = TileFile::load(&gpu, storage, folder);
-        let guess = |product: &Product| Tile::guess(product.size(), abilities);
-        let plan = GpuPlan::new(&list, &source, storage, &guess)?;
+        let plan = GpuPlan::new(&list, &source, storage, &abilities)?;
         let cache = pipeline_cache::load(&gpu, folder);
         let mut program = Program::new(gpu.clone(), plan, &source)?;
         let mut pipelines = Pipelines::new(&gpu, storage, cache.as_ref().map(|cache| cache.pipelines()));
-        // Without a folder the result would be measured again at each start. A software driver's times depend on what
-        // else the CPU does.
-        if let Some(tiles) = &mut tiles
-            && gpu.adapter.kind != "software"
-        {
-            search(&mut program, &mut pipelines, abilities, tiles.choices_mut())?;
-        }
-        if let Some(tiles) = &tiles {
-            program.plan.choose_tiles(&|product| tiles.choice(product, abilities).unwrap_or_else(|| guess(product)));
+        if let Some(tiles) = &mut tiles {
+            // A software driver's times depend on what else the CPU does.
+            if gpu.adapter.kind != "software" {
+                search(&mut program, &mut pipelines, abilities, tiles.choices_mut())?;
+            }
+            program.plan.choose(&tiles.choose(abilities));
         }
         program.make_ready(&mut pipelines)?;
         if let Some(cache) = cache {

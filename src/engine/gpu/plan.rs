@@ -6,7 +6,7 @@ use super::error::GpuError;
 use super::product::Product;
 use super::shader::{LANES, Shader, Storage, Variant, VariantConstant, WeightForm};
 use super::slots::Slots;
-use super::tile::Tile;
+use super::tile::{Choose, Tile};
 use crate::engine::WeightSource;
 use crate::engine::cpu::kind_name;
 use crate::graph::TAPS;
@@ -116,6 +116,41 @@ pub(super) struct GpuPlan {
     pub image_floats: usize,
     /// Bytes of the sums of the parts of divided products.
     pub partial_bytes: u64,
+    /// The first jobs of all pairs of products that can run in one dispatch, and those that do.
+    pub pairs: Vec<usize>,
+    pub joined: Vec<usize>,
+}
+
+/// Two products that follow each other.
+fn products(jobs: &[Job]) -> Option<[&Product; 2]> {
+    match jobs {
+        [Job { work: Work::Product(first, _), .. }, Job { work: Work::Product(second, _), .. }] => {
+            Some([first, second])
+        }
+        _ => None,
+    }
+}
+
+/// The steps whose result only the next step reads, both of them products.
+fn neighbours(list: &StepList) -> Vec<usize> {
+    let readers = |id: TensorId| list.steps.iter().flat_map(|step| &step.reads).filter(|read| **read == id).count();
+    let is_product = |step: &Step| matches!(step.kind, StepKind::Convolution { .. });
+    let joins = |pair: &[Step]| {
+        let Some(written) = pair[0].writes.map(|written| written.tensor) else { return false };
+        pair.iter().all(is_product)
+            && pair[1].reads.first() == Some(&written)
+            && readers(written) == 1
+            && !list.outputs.contains(&written)
+    };
+    let pairs = list.steps.windows(2).enumerate().filter(|(_, pair)| joins(pair));
+    // A step is in one pair at most.
+    let mut found: Vec<usize> = Vec::new();
+    for (index, _) in pairs {
+        if found.last().is_none_or(|last| last + 1 < index) {
+            found.push(index);
+        }
+    }
+    found
 }
 
 /// The most pixels of an attention, since its scores are kept in a group's shared memory.
@@ -132,7 +167,7 @@ struct GpuPlanner<'a> {
     list: &'a StepList,
     source: &'a WeightSource<'a>,
     storage: Storage,
-    choose: &'a dyn Fn(&Product) -> Tile,
+    choose: &'a dyn Choose,
     constants: Vec<Constant>,
     image_floats: usize,
 }
@@ -144,7 +179,7 @@ impl GpuPlan {
         list: &StepList,
         source: &WeightSource,
         storage: Storage,
-        choose: &dyn Fn(&Product) -> Tile,
+        choose: &dyn Choose,
     ) -> Result<Self, GpuError> {
         let (list, heads) = with_products(list)?;
         for tensor in &list.tensors {
@@ -157,7 +192,8 @@ impl GpuPlan {
         let extents: Vec<Extent> = list.tensors.iter().map(extent).collect();
         let bytes = |extent: &Extent| (extent.pixels() * extent.quads()) as u64 * storage.quad_bytes();
         let tensor_bytes: Vec<u64> = extents.iter().map(bytes).collect();
-        let slots = Slots::plan(&list, &tensor_bytes);
+        let pairs = neighbours(&list);
+        let slots = Slots::plan(&list, &tensor_bytes, &pairs);
         let mut planning = GpuPlanner { list: &list, source, storage, choose, constants: Vec::new(), image_floats: 0 };
         let mut jobs = Vec::with_capacity(list.steps.len());
         for (step, is_head) in list.steps.iter().zip(&heads) {
@@ -172,13 +208,32 @@ impl GpuPlan {
             });
         }
         let GpuPlanner { constants, image_floats, .. } = planning;
-        let mut plan = Self { storage, extents, slots, constants, jobs, image_floats, partial_bytes: 0 };
-        plan.count_partials();
+        let mut plan = Self {
+            storage,
+            extents,
+            slots,
+            constants,
+            jobs,
+            image_floats,
+            partial_bytes: 0,
+            pairs,
+            joined: Vec::new(),
+        };
+        plan.pairs
+            .retain(|first| plan.jobs.get(*first..first + 2).and_then(products).is_some_and(|[a, b]| a.can_precede(b)));
+        plan.choose(choose);
         Ok(plan)
     }
 
-    /// Sets the memory that divided products need.
-    fn count_partials(&mut self) {
+    /// Gives each product the tile that is chosen for it, and joins the pairs that are chosen.
+    pub(crate) fn choose(&mut self, choose: &dyn Choose) {
+        for job in &mut self.jobs {
+            if let Work::Product(product, tile) = &mut job.work {
+                *tile = choose.tile(product);
+            }
+        }
+        let is_joined = |first: &usize| self.pair(*first).is_some_and(|[a, b]| choose.is_pair(a, b));
+        self.joined = self.pairs.iter().copied().filter(is_joined).collect();
         let bytes = self.jobs.iter().map(|job| match &job.work {
             Work::Product(product, tile) => product.partial_bytes(*tile),
             Work::Dispatch(_) | Work::Tail(_) => 0,
@@ -186,14 +241,21 @@ impl GpuPlan {
         self.partial_bytes = bytes.max().unwrap_or(0);
     }
 
-    /// Gives each product the tile that `choose` returns for it.
-    pub(crate) fn choose_tiles(&mut self, choose: &dyn Fn(&Product) -> Tile) {
-        for job in &mut self.jobs {
-            if let Work::Product(product, tile) = &mut job.work {
-                *tile = choose(product);
-            }
+    /// The products of a job and the next.
+    pub(crate) fn pair(&self, first: usize) -> Option<[&Product; 2]> {
+        products(self.jobs.get(first..first + 2)?)
+    }
+
+    /// The dispatches of a job that do not depend on the number of sentences. The second job of a joined pair has none.
+    pub(crate) fn dispatches(&self, job: usize) -> Vec<Dispatch> {
+        if let Some([first, second]) = self.pair(job).filter(|_| self.joined.contains(&job)) {
+            return vec![first.pair(second)];
         }
-        self.count_partials();
+        let follows = job.checked_sub(1).is_some_and(|before| self.joined.contains(&before));
+        match self.jobs.get(job) {
+            Some(job) if !follows => job.work.dispatches(),
+            _ => Vec::new(),
+        }
     }
 
     pub(crate) fn constant_bytes(&self) -> u64 {
@@ -280,7 +342,7 @@ impl GpuPlanner<'_> {
     fn work(&mut self, step: &Step) -> Result<Work, GpuError> {
         if let StepKind::Convolution { .. } = step.kind {
             let product = self.product(step)?;
-            let tile = (self.choose)(&product);
+            let tile = self.choose.tile(&product);
             return Ok(Work::Product(product, tile));
         }
         let read = |index: usize| step.reads.get(index).copied().ok_or_else(|| unsupported(step, "too few operands"));

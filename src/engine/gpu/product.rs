@@ -7,6 +7,9 @@ use super::tile::{Arithmetic, ProductSize, Tile};
 /// What integer weights are divided by where they are multiplied in f16.
 const INTEGER_UNIT: u32 = 128;
 
+/// The most channels of the first of two products in one dispatch.
+const MOST_PAIR_CHANNELS: usize = 64;
+
 /// A product as the shaders read it. Sizes are in pixels or in groups of four channels.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Product {
@@ -77,32 +80,10 @@ impl Product {
     /// The dispatches for a tile: one, or one for the parts and one that adds them.
     pub(crate) fn dispatches(&self, tile: Tile) -> Vec<Dispatch> {
         let (parts, share) = self.parts(tile);
-        let shape = words(&[
-            self.in_height,
-            self.in_width,
-            self.in_quads,
-            self.out_width,
-            self.pixels,
-            self.out_quads,
-            self.y_quads,
-            self.y_first,
-            self.residual_quads,
-            self.kernel,
-            self.stride,
-            self.padding,
-            self.inner_quads(),
-            share,
-            parts,
-        ]);
+        let shape = self.shape_words(share, parts, self.out_quads);
         let integer_unit = if tile.arithmetic == Arithmetic::F32 { 1 } else { INTEGER_UNIT };
         let unit = ("INTEGER_UNIT", VariantConstant::Number(integer_unit));
-        let ending = vec![
-            unit,
-            ("SCALED", VariantConstant::Flag(self.form == WeightForm::Int8)),
-            ("MAP", VariantConstant::Flag(self.has_map)),
-            ("RESIDUAL", VariantConstant::Flag(self.has_residual)),
-            ("RELU", VariantConstant::Flag(self.relu)),
-        ];
+        let ending: Vec<_> = [unit].into_iter().chain(self.ending()).collect();
         let outputs = [self.channels, self.y, self.map, self.residual];
         let is_split = parts > 1;
         let mut constants = self.tile_constants(tile);
@@ -138,6 +119,96 @@ impl Product {
         dispatches
     }
 
+    /// The `Shape` of the shaders.
+    fn shape_words(&self, share: usize, parts: usize, final_quads: usize) -> Vec<u32> {
+        words(&[
+            self.in_height,
+            self.in_width,
+            self.in_quads,
+            self.out_width,
+            self.pixels,
+            self.out_quads,
+            self.y_quads,
+            self.y_first,
+            self.residual_quads,
+            self.kernel,
+            self.stride,
+            self.padding,
+            self.inner_quads(),
+            share,
+            parts,
+            final_quads,
+        ])
+    }
+
+    /// The flags of the epilogue.
+    fn ending(&self) -> [(&'static str, VariantConstant); 4] {
+        [
+            ("SCALED", VariantConstant::Flag(self.form == WeightForm::Int8)),
+            ("MAP", VariantConstant::Flag(self.has_map)),
+            ("RESIDUAL", VariantConstant::Flag(self.has_residual)),
+            ("RELU", VariantConstant::Flag(self.relu)),
+        ]
+    }
+
+    /// Whether `second` can follow in the same dispatch: it is pointwise, and this product's channels fit a group's
+    /// shared memory.
+    pub(crate) fn can_precede(&self, second: &Self) -> bool {
+        let is_pointwise = second.kernel == 1 && second.stride == 1 && second.padding == 0;
+        is_pointwise
+            && second.x == self.y
+            && second.form == self.form
+            && second.in_quads == self.out_quads
+            && second.pixels == self.pixels
+            && (self.y_first, self.y_quads) == (0, self.out_quads)
+            && 4 * self.out_quads <= MOST_PAIR_CHANNELS
+            && !self.has_map
+            && !self.has_residual
+    }
+
+    /// The tile of a pair's first product.
+    fn pair_tile(&self) -> Tile {
+        let channels = if 4 * self.out_quads <= 32 { 32 } else { MOST_PAIR_CHANNELS };
+        Tile { pixels: 64, channels, parts: 1, arithmetic: Arithmetic::F32 }
+    }
+
+    /// Bytes of a group's shared memory for this product and the next.
+    pub(crate) fn pair_shared_bytes(&self) -> usize {
+        let tile = self.pair_tile();
+        tile.shared_bytes() + 4 * tile.pixels * tile.channels
+    }
+
+    pub(crate) fn pair_groups(&self) -> usize {
+        self.pixels.div_ceil(self.pair_tile().pixels)
+    }
+
+    /// This product and `second` in one dispatch.
+    pub(crate) fn pair(&self, second: &Self) -> Dispatch {
+        let tile = self.pair_tile();
+        // What the first product writes is the second's to say.
+        let Self { y_quads, y_first, residual_quads, .. } = *second;
+        let whole = Self { y_quads, y_first, residual_quads, ..self.clone() };
+        let mut constants = self.tile_constants(tile);
+        constants.push(("INTEGER_UNIT", VariantConstant::Number(1)));
+        constants.push(("FIRST_RELU", VariantConstant::Flag(self.relu)));
+        constants.extend(second.ending());
+        Dispatch {
+            variant: Variant { shader: Shader::Pair, weights: self.form, constants },
+            shape: whole.shape_words(self.inner_quads(), 1, second.out_quads),
+            bindings: vec![
+                self.x,
+                self.weights,
+                self.channels,
+                second.weights,
+                second.channels,
+                second.y,
+                second.map,
+                second.residual,
+            ],
+            groups: [self.pair_groups() as u32, 1, 1],
+        }
+    }
+
     fn tile_constants(&self, tile: Tile) -> Vec<(&'static str, VariantConstant)> {
         let number = |value: usize| VariantConstant::Number(value as u32);
         let (depth, invocations) = (tile.depth(), tile.invocations());
@@ -154,13 +225,17 @@ impl Product {
         ]
     }
 
+    pub(crate) fn weight_bytes(&self) -> u64 {
+        (4 * self.inner_quads() * self.out_quads) as u64 * self.form.quad_bytes()
+    }
+
     /// Bytes that the groups of a tile read and write, if no cache keeps what another group has read: each row of tiles
     /// reads the weights, and each column of tiles the pixels.
     pub(crate) fn traffic(&self, tile: Tile, quad_bytes: u64) -> u64 {
         let [across, down, _] = tile.groups(self.size());
         let inner = self.inner_quads() as u64;
         let pixels = self.pixels as u64 * inner * quad_bytes * down as u64;
-        let weights = 4 * inner * self.out_quads as u64 * self.form.quad_bytes() * across as u64;
+        let weights = self.weight_bytes() * across as u64;
         let outputs = (self.pixels * self.out_quads) as u64 * quad_bytes;
         let added = u64::from(self.has_map) + u64::from(self.has_residual);
         pixels + weights + outputs * (1 + added) + 2 * self.partial_bytes(tile)

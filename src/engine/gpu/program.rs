@@ -156,7 +156,7 @@ impl Program {
     /// Compiles the plan's shaders and binds its buffers, in place of what was there.
     pub(crate) fn make_ready(&mut self, pipelines: &mut Pipelines) -> Result<(), GpuError> {
         let Self { plan, gpu, .. } = &*self;
-        let dispatches: Vec<Vec<Dispatch>> = plan.jobs.iter().map(|job| job.work.dispatches()).collect();
+        let dispatches: Vec<Vec<Dispatch>> = (0..plan.jobs.len()).map(|job| plan.dispatches(job)).collect();
         pipelines.prepare(dispatches.iter().flatten().map(|dispatch| &dispatch.variant))?;
         let mut shapes = Shapes::default();
         let offsets: Vec<Vec<u64>> = dispatches

@@ -4,7 +4,7 @@
 
 use super::error::GpuError;
 use super::frame::map;
-use super::plan::{Binding, Work};
+use super::plan::{Binding, Dispatch, Work};
 use super::product::Product;
 use super::program::{Program, Ready, Shapes, shape_binding};
 use super::shader::{Pipelines, Storage};
@@ -22,78 +22,135 @@ const MEASUREMENTS: usize = 3;
 /// of a result to f16, which both have.
 const LARGEST_DIFFERENCE: f32 = 1.0 / 256.0;
 
-/// Chooses a tile for each product that has none yet.
+/// Chooses a tile for each product that has none yet, and which pairs of products run in one dispatch. Where a driver
+/// does not compile the shaders for its matrix units, or for f16, those without are measured.
 pub(super) fn search(
     program: &mut Program,
     pipelines: &mut Pipelines,
     abilities: Abilities,
     choices: &mut TileChoices,
 ) -> Result<(), GpuError> {
-    let storage = program.plan.storage;
-    let is_known = |product: &Product, choices: &TileChoices| choices.get(product, storage, abilities).is_some();
-    let products = program.plan.jobs.iter().filter_map(|job| match &job.work {
-        Work::Product(product, _) => Some(product),
-        Work::Dispatch(_) | Work::Tail(_) => None,
-    });
-    let unknown: Vec<Product> = products.filter(|product| !is_known(product, choices)).cloned().collect();
-    if unknown.is_empty() {
-        return Ok(());
-    }
-    let begun = Instant::now();
-    let tried = |product: &Product| Tile::candidates(product.size(), abilities);
-    let bytes = unknown.iter().flat_map(|product| tried(product).into_iter().map(|tile| product.partial_bytes(tile)));
-    let partials = program.partials(bytes.max().unwrap_or(0))?;
-    let dispatches = unknown.iter().flat_map(|product| tried(product).into_iter().map(|tile| product.dispatches(tile)));
-    let variants: Vec<_> = dispatches.flatten().map(|dispatch| dispatch.variant).collect();
-    pipelines.prepare(variants.iter())?;
-    program.gpu.guarded("upload a frame", || {
-        let pixels = test_frame(program.plan.image_floats);
-        program.gpu.queue.write_buffer(&program.image, 0, bytemuck::cast_slice(&pixels));
-        Ok(())
-    })?;
-    let gpu = program.gpu.clone();
-    let trial = Trial { program, stopwatch: Stopwatch::new(&gpu)?, partials, storage };
-    let mut measured = 0;
-    for job in &trial.program.plan.jobs {
-        match &job.work {
-            Work::Tail(_) => {}
-            // Its result is the next step's input.
-            Work::Dispatch(dispatch) => {
-                trial.stopwatch.run(&trial.ready(std::slice::from_ref(dispatch), pipelines)?, 1)?;
-            }
-            Work::Product(product, guess) => {
-                let tile = match choices.get(product, storage, abilities) {
-                    Some(tile) => tile,
-                    None => {
-                        let tile = trial.fastest(product, pipelines, *guess, &tried(product))?;
-                        log::debug!("{}: {tile:?}", product.key());
-                        choices.set(product, storage, tile);
-                        measured += 1;
-                        tile
-                    }
-                };
-                trial.stopwatch.run(&trial.ready(&product.dispatches(tile), pipelines)?, 1)?;
-            }
+    let without_matrix = Abilities { matrix: false, ..abilities };
+    let without_f16 = Abilities { f16: false, ..without_matrix };
+    let mut less = vec![without_f16, without_matrix, abilities];
+    less.dedup();
+    while let Some(abilities) = less.pop() {
+        match Search::new(program, abilities, choices).and_then(|search| search.run(pipelines, choices)) {
+            Err(error @ GpuError::Driver { .. }) if !less.is_empty() => log::info!("fewer tiles are tried: {error}"),
+            other => return other,
         }
     }
-    log::info!("the tiles of {measured} products were measured in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Three planes that vary from place to place, from -1 to 1.
-fn test_frame(floats: usize) -> Vec<f32> {
-    (0..floats).map(|index| (index as f32 * 0.37).sin() * (index as f32 * 0.0021).cos()).collect()
-}
-
-struct Trial<'p, 'g> {
+struct Search<'p> {
     program: &'p Program,
-    stopwatch: Stopwatch<'g>,
+    abilities: Abilities,
+    stopwatch: Stopwatch<'p>,
     partials: wgpu::Buffer,
     storage: Storage,
+    /// The products that have no tile yet.
+    unknown: Vec<&'p Product>,
 }
 
-impl Trial<'_, '_> {
-    fn ready(&self, dispatches: &[super::plan::Dispatch], pipelines: &mut Pipelines) -> Result<Vec<Ready>, GpuError> {
+impl<'p> Search<'p> {
+    fn new(program: &'p Program, abilities: Abilities, choices: &TileChoices) -> Result<Self, GpuError> {
+        let storage = program.plan.storage;
+        let products = program.plan.jobs.iter().filter_map(|job| match &job.work {
+            Work::Product(product, _) => Some(product),
+            Work::Dispatch(_) | Work::Tail(_) => None,
+        });
+        let unknown: Vec<&Product> =
+            products.filter(|product| choices.get(product, storage, abilities).is_none()).collect();
+        let bytes = unknown.iter().flat_map(|product| {
+            let tiles = Tile::candidates(product.size(), abilities);
+            tiles.into_iter().map(|tile| product.partial_bytes(tile))
+        });
+        let most = bytes.max().unwrap_or(0).max(program.plan.partial_bytes);
+        let known = program.plan.jobs.iter().map(|job| match &job.work {
+            Work::Product(product, _) => {
+                choices.get(product, storage, abilities).map_or(0, |tile| product.partial_bytes(tile))
+            }
+            Work::Dispatch(_) | Work::Tail(_) => 0,
+        });
+        let partials = program.partials(known.max().unwrap_or(0).max(most))?;
+        Ok(Self { program, abilities, stopwatch: Stopwatch::new(&program.gpu)?, partials, storage, unknown })
+    }
+
+    fn run(&self, pipelines: &mut Pipelines, choices: &mut TileChoices) -> Result<(), GpuError> {
+        let plan = &self.program.plan;
+        let is_known = |first: &usize| match plan.pair(*first) {
+            Some([a, b]) => choices.pair(a, b, self.storage).is_some() || !self.abilities.allows_pair(a),
+            None => true,
+        };
+        let pairs: Vec<usize> = plan.pairs.iter().copied().filter(|first| !is_known(first)).collect();
+        if self.unknown.is_empty() && pairs.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let tried = |product: &&Product| {
+            let tiles = Tile::candidates(product.size(), self.abilities);
+            tiles.into_iter().flat_map(|tile| product.dispatches(tile)).collect::<Vec<_>>()
+        };
+        let joined = pairs.iter().filter_map(|first| plan.pair(*first)).map(|[a, b]| a.pair(b));
+        let dispatches: Vec<Dispatch> = self.unknown.iter().flat_map(tried).chain(joined).collect();
+        pipelines.prepare(dispatches.iter().map(|dispatch| &dispatch.variant))?;
+        self.program.gpu.guarded("upload a frame", || {
+            let pixels = test_frame(plan.image_floats);
+            self.program.gpu.queue.write_buffer(&self.program.image, 0, bytemuck::cast_slice(&pixels));
+            Ok(())
+        })?;
+        for (index, job) in plan.jobs.iter().enumerate() {
+            // Each step runs, since its result is the next one's input.
+            match &job.work {
+                Work::Tail(_) => {}
+                Work::Dispatch(dispatch) => {
+                    self.stopwatch.run(&self.ready(std::slice::from_ref(dispatch), pipelines)?, 1)?;
+                }
+                Work::Product(product, guess) => {
+                    if choices.get(product, self.storage, self.abilities).is_none() {
+                        let tile = self.fastest(product, pipelines, *guess)?;
+                        log::debug!("{}: {tile:?}", product.key());
+                        choices.set(product, self.storage, tile);
+                    }
+                    let tile = choices.get(product, self.storage, self.abilities).unwrap_or(*guess);
+                    self.stopwatch.run(&self.ready(&product.dispatches(tile), pipelines)?, 1)?;
+                }
+            }
+            let first = index.checked_sub(1).filter(|first| pairs.contains(first));
+            if let Some([a, b]) = first.and_then(|first| plan.pair(first)) {
+                let is_pair = self.is_faster_together(a, b, pipelines, choices)?;
+                choices.set_pair(a, b, self.storage, is_pair);
+            }
+        }
+        let (products, seconds) = (self.unknown.len(), begun.elapsed().as_secs_f64());
+        log::info!("tiles of {products} products and {} pairs were measured in {seconds:.1} s", pairs.len());
+        Ok(())
+    }
+
+    /// Compares two products, which have both run, with one dispatch that does both.
+    fn is_faster_together(
+        &self,
+        first: &Product,
+        second: &Product,
+        pipelines: &mut Pipelines,
+        choices: &TileChoices,
+    ) -> Result<bool, GpuError> {
+        let tile = |product: &Product| {
+            let chosen = choices.get(product, self.storage, self.abilities);
+            chosen.unwrap_or_else(|| Tile::guess(product.size(), self.abilities))
+        };
+        let apart = [first.dispatches(tile(first)), second.dispatches(tile(second))].concat();
+        let expected = self.result(second, &apart, pipelines)?;
+        let together = [first.pair(second)];
+        let apart_seconds = self.seconds(&apart, pipelines)?;
+        let together_seconds = self.seconds(&together, pipelines)?;
+        let agrees = agrees(&self.result(second, &together, pipelines)?, &expected);
+        log::debug!("{} and the next: {together_seconds:.2e} s for {apart_seconds:.2e} s", first.key());
+        Ok(agrees && together_seconds < apart_seconds)
+    }
+
+    fn ready(&self, dispatches: &[Dispatch], pipelines: &mut Pipelines) -> Result<Vec<Ready>, GpuError> {
         let mut shapes = Shapes::default();
         let offsets: Vec<u64> = dispatches.iter().map(|dispatch| shapes.add(&dispatch.shape)).collect();
         let gpu = &self.program.gpu;
@@ -104,27 +161,17 @@ impl Trial<'_, '_> {
     }
 
     /// The fastest of the tiles whose results are right; `guess` is right by definition.
-    fn fastest(
-        &self,
-        product: &Product,
-        pipelines: &mut Pipelines,
-        guess: Tile,
-        tiles: &[Tile],
-    ) -> Result<Tile, GpuError> {
-        let mut times = Vec::with_capacity(tiles.len());
-        for tile in tiles {
-            let ready = self.ready(&product.dispatches(*tile), pipelines)?;
-            self.stopwatch.run(&ready, 1)?;
-            let mut shortest = f64::INFINITY;
-            for _ in 0..MEASUREMENTS {
-                shortest = shortest.min(self.stopwatch.run(&ready, RUNS)?);
-            }
-            times.push((shortest, *tile));
+    fn fastest(&self, product: &Product, pipelines: &mut Pipelines, guess: Tile) -> Result<Tile, GpuError> {
+        let mut times = Vec::new();
+        for tile in Tile::candidates(product.size(), self.abilities) {
+            times.push((self.seconds(&product.dispatches(tile), pipelines)?, tile));
         }
         times.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let expected = self.result(product, pipelines, guess)?;
+        let expected = self.result(product, &product.dispatches(guess), pipelines)?;
         for (_, tile) in times {
-            if tile.arithmetic == Arithmetic::F32 || agrees(&self.result(product, pipelines, tile)?, &expected) {
+            if tile.arithmetic == Arithmetic::F32
+                || agrees(&self.result(product, &product.dispatches(tile), pipelines)?, &expected)
+            {
                 return Ok(tile);
             }
             log::debug!("{}: {tile:?} differs from f32 and is not used", product.key());
@@ -132,9 +179,25 @@ impl Trial<'_, '_> {
         Ok(guess)
     }
 
-    /// What a tile leaves in the product's output.
-    fn result(&self, product: &Product, pipelines: &mut Pipelines, tile: Tile) -> Result<Vec<f32>, GpuError> {
-        let ready = self.ready(&product.dispatches(tile), pipelines)?;
+    /// The shortest time of some runs of dispatches.
+    fn seconds(&self, dispatches: &[Dispatch], pipelines: &mut Pipelines) -> Result<f64, GpuError> {
+        let ready = self.ready(dispatches, pipelines)?;
+        self.stopwatch.run(&ready, 1)?;
+        let mut shortest = f64::INFINITY;
+        for _ in 0..MEASUREMENTS {
+            shortest = shortest.min(self.stopwatch.run(&ready, RUNS)?);
+        }
+        Ok(shortest)
+    }
+
+    /// What dispatches leave in a product's output.
+    fn result(
+        &self,
+        product: &Product,
+        dispatches: &[Dispatch],
+        pipelines: &mut Pipelines,
+    ) -> Result<Vec<f32>, GpuError> {
+        let ready = self.ready(dispatches, pipelines)?;
         let Self { program, storage, .. } = self;
         let Binding::Tensor(id) = product.y else { return Ok(Vec::new()) };
         let slot = program.plan.slots.of_tensor.get(id.0).copied().flatten().and_then(|slot| program.slots.get(slot));
@@ -159,6 +222,11 @@ impl Trial<'_, '_> {
             })
         })
     }
+}
+
+/// Three planes that vary from place to place, from -1 to 1.
+fn test_frame(floats: usize) -> Vec<f32> {
+    (0..floats).map(|index| (index as f32 * 0.37).sin() * (index as f32 * 0.0021).cos()).collect()
 }
 
 fn agrees(found: &[f32], expected: &[f32]) -> bool {

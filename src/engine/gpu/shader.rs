@@ -63,6 +63,8 @@ pub(super) enum Shader {
     SplitMatrixConvolution,
     /// Adds the parts of a product.
     Reduce,
+    /// A product and a pointwise product of its result.
+    Pair,
     AveragePool,
     Gate,
     Add,
@@ -75,11 +77,17 @@ pub(super) enum Shader {
     Peak,
 }
 
-/// The text of a product: sizes, operands, the end of a sum, and the loop over the inner dimension.
+/// The text of a product: sizes, operands, the end of a sum, and the loop over the inner dimension. The outputs are bound
+/// behind the operands.
 macro_rules! products {
     ($end:literal, $sums:literal) => {
+        products!($end, $sums, "3u")
+    };
+    ($end:literal, $sums:literal, $first_output:literal) => {
         concat!(
-            "const FIRST_OUTPUT: u32 = 3u;\n",
+            "const FIRST_OUTPUT: u32 = ",
+            $first_output,
+            ";\n",
             include_str!("shaders/product_shape.wgsl"),
             include_str!("shaders/fetch.wgsl"),
             include_str!(concat!("shaders/", $end, ".wgsl")),
@@ -91,8 +99,8 @@ macro_rules! products {
 impl Shader {
     /// Whether it reads weights.
     fn is_product(self) -> bool {
-        use Shader::{Convolution, MatrixConvolution, SplitConvolution, SplitMatrixConvolution};
-        matches!(self, Convolution | SplitConvolution | MatrixConvolution | SplitMatrixConvolution)
+        use Shader::{Convolution, MatrixConvolution, Pair, SplitConvolution, SplitMatrixConvolution};
+        matches!(self, Convolution | SplitConvolution | MatrixConvolution | SplitMatrixConvolution | Pair)
     }
 
     /// Whether it runs on matrix units.
@@ -101,12 +109,13 @@ impl Shader {
     }
 
     /// Those that tiles are for.
-    pub(crate) const PRODUCTS: [Self; 5] = [
+    pub(crate) const PRODUCTS: [Self; 6] = [
         Self::Convolution,
         Self::SplitConvolution,
         Self::MatrixConvolution,
         Self::SplitMatrixConvolution,
         Self::Reduce,
+        Self::Pair,
     ];
 
     pub(crate) fn source(self) -> &'static str {
@@ -116,6 +125,7 @@ impl Shader {
             Shader::SplitConvolution => products!("partial", "convolution"),
             Shader::MatrixConvolution => products!("epilogue", "matrix_convolution"),
             Shader::SplitMatrixConvolution => products!("partial", "matrix_convolution"),
+            Shader::Pair => products!("epilogue", "pair", "5u"),
             Shader::Reduce => concat!(
                 "const FIRST_OUTPUT: u32 = 2u;\n",
                 include_str!("shaders/product_shape.wgsl"),

@@ -1,5 +1,6 @@
 //! How a product with weights is divided among workgroups.
 
+use super::product::Product;
 use serde::{Deserialize, Serialize};
 
 /// How products are computed.
@@ -143,7 +144,32 @@ impl Tile {
     }
 }
 
+/// How products are divided and which are joined.
+pub(super) trait Choose {
+    fn tile(&self, product: &Product) -> Tile;
+
+    /// Whether two products that can run in one dispatch do.
+    fn is_pair(&self, first: &Product, second: &Product) -> bool;
+}
+
+/// The choice without measuring.
+impl Choose for Abilities {
+    fn tile(&self, product: &Product) -> Tile {
+        Tile::guess(product.size(), *self)
+    }
+
+    fn is_pair(&self, first: &Product, _: &Product) -> bool {
+        // In one dispatch there are fewer groups than in two.
+        self.allows_pair(first) && 4 * first.pair_groups() >= self.busy_groups
+    }
+}
+
 impl Abilities {
+    /// Whether a group has the memory for a product and the next.
+    pub(crate) fn allows_pair(&self, first: &Product) -> bool {
+        first.pair_shared_bytes() <= self.most_shared_bytes
+    }
+
     /// What is assumed of a device where only the size of its memory is asked for.
     pub(crate) const UNKNOWN: Self =
         Self { f16: false, matrix: false, busy_groups: 64, most_invocations: 256, most_shared_bytes: 16 << 10 };

@@ -3,7 +3,7 @@
 use super::context::GpuContext;
 use super::product::Product;
 use super::shader::{Shader, Storage};
-use super::tile::{Abilities, Tile};
+use super::tile::{Abilities, Choose, Tile};
 use crate::bundle::Sha256;
 use causalclipseg_bundle::replace_file;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ pub(super) struct TileChoices {
     measured_with: String,
     /// By [`Product::key`], after the number format of the maps.
     tiles: BTreeMap<String, Tile>,
+    /// Whether two products run in one dispatch, by the keys of both.
+    pairs: BTreeMap<String, bool>,
 }
 
 pub(super) struct TileFile {
@@ -44,7 +46,7 @@ impl TileFile {
             gpu.adapter.name, gpu.adapter.backend, gpu.adapter.driver
         );
         let loaded = read(&path).filter(|choices| choices.measured_with == measured_with);
-        let loaded = loaded.unwrap_or(TileChoices { measured_with, tiles: BTreeMap::new() });
+        let loaded = loaded.unwrap_or(TileChoices { measured_with, tiles: BTreeMap::new(), pairs: BTreeMap::new() });
         Some(Self { path, storage, choices: loaded.clone(), loaded })
     }
 
@@ -52,9 +54,9 @@ impl TileFile {
         &mut self.choices
     }
 
-    /// The tile that was measured for a product, if the device can run it.
-    pub(crate) fn choice(&self, product: &Product, abilities: Abilities) -> Option<Tile> {
-        self.choices.get(product, self.storage, abilities)
+    /// What was measured, and a guess for everything else.
+    pub(crate) fn choose(&self, abilities: Abilities) -> impl Choose {
+        Measured { choices: &self.choices, storage: self.storage, abilities }
     }
 
     /// Writes new choices. A failure is not an error: they are measured again.
@@ -73,7 +75,37 @@ impl TileFile {
     }
 }
 
+/// Choices for one device and number format.
+pub(super) struct Measured<'c> {
+    pub choices: &'c TileChoices,
+    pub storage: Storage,
+    pub abilities: Abilities,
+}
+
+impl Choose for Measured<'_> {
+    fn tile(&self, product: &Product) -> Tile {
+        self.choices.get(product, self.storage, self.abilities).unwrap_or_else(|| self.abilities.tile(product))
+    }
+
+    fn is_pair(&self, first: &Product, second: &Product) -> bool {
+        let measured = self.choices.pair(first, second, self.storage);
+        measured.unwrap_or_else(|| self.abilities.is_pair(first, second)) && self.abilities.allows_pair(first)
+    }
+}
+
 impl TileChoices {
+    pub(crate) fn pair(&self, first: &Product, second: &Product, storage: Storage) -> Option<bool> {
+        self.pairs.get(&Self::pair_key(first, second, storage)).copied()
+    }
+
+    pub(crate) fn set_pair(&mut self, first: &Product, second: &Product, storage: Storage, is_pair: bool) {
+        self.pairs.insert(Self::pair_key(first, second, storage), is_pair);
+    }
+
+    fn pair_key(first: &Product, second: &Product, storage: Storage) -> String {
+        format!("{}; then {}", Self::key(first, storage), second.key())
+    }
+
     fn key(product: &Product, storage: Storage) -> String {
         format!("{} {}", storage.name(), product.key())
     }
@@ -141,7 +173,7 @@ mod tests {
         let path = folder.path().join("tiles.json");
         let abilities = Abilities { f16: true, busy_groups: 64, ..Abilities::UNKNOWN };
         let tile = Tile { pixels: 64, channels: 64, parts: 2, arithmetic: Arithmetic::F16 };
-        let mut choices = TileChoices { measured_with: "here".into(), tiles: BTreeMap::new() };
+        let mut choices = TileChoices { measured_with: "here".into(), tiles: BTreeMap::new(), pairs: BTreeMap::new() };
         choices.set(&product(512), Storage::F16, tile);
         std::fs::write(&path, serde_json::to_string(&choices).unwrap()).unwrap();
         let found = read(&path).unwrap();

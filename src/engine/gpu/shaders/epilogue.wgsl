@@ -7,16 +7,16 @@
 @group(0) @binding(FIRST_OUTPUT + 3u) var<storage, read> residual: array<Stored4>;
 
 fn finish(part: u32, pixel: u32, quad: u32, sum: vec4<f32>) {
-    if pixel >= shape.pixels || quad >= shape.out_quads {
+    if pixel >= shape.pixels || quad >= shape.final_quads {
         return;
     }
     var value = sum;
     if SCALED {
-        value *= channels[shape.out_quads + quad] * f32(INTEGER_UNIT);
+        value *= channels[shape.final_quads + quad] * f32(INTEGER_UNIT);
     }
     value += channels[quad];
     if MAP {
-        value += unpack4(map[pixel * shape.out_quads + quad]);
+        value += unpack4(map[pixel * shape.final_quads + quad]);
     }
     if RESIDUAL {
         value += unpack4(residual[pixel * shape.residual_quads + quad]);

@@ -20,6 +20,8 @@ struct Shape {
     inner_quads: u32,
     inner_share: u32,
     parts: u32,
+    /// Groups of four channels that the epilogue ends: those of the second product of a pair.
+    final_quads: u32,
 }
 
 @group(0) @binding(0) var<uniform> shape: Shape;

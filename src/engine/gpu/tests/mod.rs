@@ -3,6 +3,7 @@
 
 mod decoder;
 mod failures;
+mod pairs;
 mod peaks;
 mod plain;
 mod pointwise;

@@ -1,12 +1,11 @@
 //! Convolutions, linear layers, projections.
 
-use super::super::product::Product;
 use super::super::search::search;
 use super::super::shader::{Pipelines, Storage};
 use super::super::tile::{Abilities, Tile};
-use super::super::tile_file::TileChoices;
+use super::super::tile_file::{Measured, TileChoices};
 use super::plain;
-use super::rig::{Trial, check, check_tile, gpu, numbers, program, storages, stored, tensor, weight};
+use super::rig::{Always, Trial, check, check_tile, gpu, numbers, program, storages, stored, tensor, weight};
 use crate::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Provenance, StoredTensor};
 use crate::frame::{Fit, Normalisation};
 use crate::graph::{GraphBuilder, Op, Shape, Weights};
@@ -123,9 +122,8 @@ fn tiles_of_any_size() {
         for turn in 0..count {
             let (number, tile) = (turn % CASES.len(), tiles[turn % tiles.len()]);
             let (trial, inputs, expected) = trial(number, storage);
-            check_tile(&gpu, storage, &trial, &inputs, &expected, &format!("convolution {number}, {tile:?}"), &|_| {
-                tile
-            });
+            let what = format!("convolution {number}, {tile:?}");
+            check_tile(&gpu, storage, &trial, &inputs, &expected, &what, &Always { tile, pairs: false });
         }
     }
 }
@@ -138,12 +136,11 @@ fn a_search_finds_a_tile_for_each_product() {
         // A device that several groups fill, so that divided products are tried too.
         let abilities = Abilities { busy_groups: 2, most_shared_bytes: 9 << 10, ..gpu.abilities(storage) };
         let (trial, inputs, expected) = trial(12, storage);
-        let guess = |product: &Product| Tile::guess(product.size(), abilities);
-        let mut program = program(&gpu, storage, &trial, &guess);
+        let mut program = program(&gpu, storage, &trial, &abilities);
         let mut choices = TileChoices::default();
         let mut pipelines = Pipelines::new(&gpu, storage, None);
         search(&mut program, &mut pipelines, abilities, &mut choices).unwrap();
-        let choose = |product: &Product| choices.get(product, storage, abilities).expect("a tile");
+        let choose = Measured { choices: &choices, storage, abilities };
         check_tile(&gpu, storage, &trial, &inputs, &expected, "the measured tile", &choose);
         // What is known is not measured again.
         let known = choices.clone();
