@@ -172,7 +172,7 @@ impl Abilities {
 
     /// What is assumed of a device where only the size of its memory is asked for.
     pub(crate) const UNKNOWN: Self =
-        Self { f16: false, matrix: false, busy_groups: 64, most_invocations: 256, most_shared_bytes: 16 << 10 };
+        Self { f16: false, matrix: false, busy_groups: 64, most_invocations: 256, most_shared_bytes: 32 << 10 };
 }
 
 #[cfg(test)]
