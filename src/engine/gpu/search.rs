@@ -17,7 +17,9 @@ use wgpu::BufferUsages;
 
 /// How often a tile runs for one measurement, and how many measurements are made: the shortest counts.
 const RUNS: usize = 8;
-const MEASUREMENTS: usize = 3;
+const MEASUREMENTS: usize = 2;
+/// A tile whose first run takes this much longer than the fastest one's is not measured again.
+const HOPELESS: f64 = 2.5;
 /// The largest difference between results in f16 and in f32, as a share of the largest result: eight times the rounding
 /// of a result to f16, which both have.
 const LARGEST_DIFFERENCE: f32 = 1.0 / 256.0;
@@ -143,8 +145,10 @@ impl<'p> Search<'p> {
         let apart = [first.dispatches(tile(first)), second.dispatches(tile(second))].concat();
         let expected = self.result(second, &apart, pipelines)?;
         let together = [first.pair(second)];
-        let apart_seconds = self.seconds(&apart, pipelines)?;
-        let together_seconds = self.seconds(&together, pipelines)?;
+        let Some(apart_seconds) = self.seconds(&apart, pipelines, f64::INFINITY)? else { return Ok(false) };
+        let Some(together_seconds) = self.seconds(&together, pipelines, HOPELESS * apart_seconds)? else {
+            return Ok(false);
+        };
         let agrees = agrees(&self.result(second, &together, pipelines)?, &expected);
         log::debug!("{} and the next: {together_seconds:.2e} s for {apart_seconds:.2e} s", first.key());
         Ok(agrees && together_seconds < apart_seconds)
@@ -163,8 +167,12 @@ impl<'p> Search<'p> {
     /// The fastest of the tiles whose results are right; `guess` is right by definition.
     fn fastest(&self, product: &Product, pipelines: &mut Pipelines, guess: Tile) -> Result<Tile, GpuError> {
         let mut times = Vec::new();
+        let mut shortest = f64::INFINITY;
         for tile in Tile::candidates(product.size(), self.abilities) {
-            times.push((self.seconds(&product.dispatches(tile), pipelines)?, tile));
+            if let Some(seconds) = self.seconds(&product.dispatches(tile), pipelines, HOPELESS * shortest)? {
+                shortest = shortest.min(seconds);
+                times.push((seconds, tile));
+            }
         }
         times.sort_by(|a, b| a.0.total_cmp(&b.0));
         let expected = self.result(product, &product.dispatches(guess), pipelines)?;
@@ -179,15 +187,19 @@ impl<'p> Search<'p> {
         Ok(guess)
     }
 
-    /// The shortest time of some runs of dispatches.
-    fn seconds(&self, dispatches: &[Dispatch], pipelines: &mut Pipelines) -> Result<f64, GpuError> {
+    /// The seconds of a run of dispatches, the shortest of some; `None` where the first takes longer than `most`.
+    fn seconds(&self, dispatches: &[Dispatch], pipelines: &mut Pipelines, most: f64) -> Result<Option<f64>, GpuError> {
         let ready = self.ready(dispatches, pipelines)?;
+        // Some drivers finish a shader when it runs first.
         self.stopwatch.run(&ready, 1)?;
+        if self.stopwatch.run(&ready, 1)? > most {
+            return Ok(None);
+        }
         let mut shortest = f64::INFINITY;
         for _ in 0..MEASUREMENTS {
-            shortest = shortest.min(self.stopwatch.run(&ready, RUNS)?);
+            shortest = shortest.min(self.stopwatch.run(&ready, RUNS)? / RUNS as f64);
         }
-        Ok(shortest)
+        Ok(Some(shortest))
     }
 
     /// What dispatches leave in a product's output.
