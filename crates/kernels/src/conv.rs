@@ -32,7 +32,7 @@ pub struct Window<'a> {
 
 impl Window<'_> {
     /// The required length of a slice of inputs; `None` if no slice can be so long.
-    fn reach(&self) -> Option<usize> {
+    pub(super) fn reach(&self) -> Option<usize> {
         let furthest_tap = self.taps.iter().max().copied().unwrap_or(0);
         reach(self, self.row_stride, self.column_stride, furthest_tap.checked_add(self.depth)?)
     }
@@ -40,6 +40,11 @@ impl Window<'_> {
     /// The number of weights of `out_channels` outputs, in complete blocks.
     fn weights(&self, out_channels: usize) -> Option<usize> {
         padded(out_channels)?.checked_mul(self.taps.len())?.checked_mul(self.depth)
+    }
+
+    /// The number of weights of a block.
+    pub(super) fn block_len(&self) -> usize {
+        self.taps.len() * self.depth * BLOCK
     }
 
     pub(super) fn is_empty(&self) -> bool {
