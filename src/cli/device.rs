@@ -15,7 +15,7 @@ pub(super) struct DeviceArguments {
     /// Number format for weights and feature maps on a GPU
     #[arg(long, value_enum, default_value = "auto")]
     gpu_precision: PrecisionName,
-    /// Folder for a GPU's compiled shaders [default: causalclipseg in the user's cache folder]
+    /// Folder for a GPU's compiled shaders and measured tiles [default: causalclipseg in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     gpu_cache: Option<PathBuf>,
 }
@@ -68,7 +68,7 @@ pub(super) fn refuse_without_engine(device: Device) -> Result<(), Failure> {
 }
 
 /// The user's cache folder.
-fn cache_folder() -> Option<PathBuf> {
+pub(super) fn cache_folder() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let own = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
     let own = if cfg!(windows) { folder("LOCALAPPDATA") } else { own };

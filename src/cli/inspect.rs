@@ -1,5 +1,7 @@
 //! `causalclipseg inspect`: shows what a bundle contains, or what was understood of an image file.
 
+#[cfg(feature = "gpu")]
+mod gpu_steps;
 mod image_file;
 
 use super::{Failure, model_source, say};
@@ -26,6 +28,10 @@ pub(super) struct Arguments {
     /// List every step of the network, with its cost
     #[arg(long)]
     layers: bool,
+    /// List every step on a GPU: its work, counted without one, and the least time that a Jetson Orin needs for it
+    #[cfg(feature = "gpu")]
+    #[arg(long)]
+    gpu_steps: bool,
     /// Output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -56,16 +62,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "layers": layers,
             "adapters": adapters(),
             "gpu_bytes": bundle.map(gpu_bytes),
+            "gpu_steps": gpu_steps(arguments, bundle)?,
         });
         return say(serde_json::to_string_pretty(&everything)?);
     }
     say(summary(&file))?;
     say_adapters()?;
     match bundle {
-        Some(bundle) if arguments.layers => say(layers(bundle.graph())),
-        None if arguments.layers => say("no steps are known: plain tract runs this file as it is"),
-        _ => Ok(()),
+        Some(bundle) if arguments.layers => say(layers(bundle.graph()))?,
+        None if arguments.layers => say("no steps are known: plain tract runs this file as it is")?,
+        _ => {}
     }
+    #[cfg(feature = "gpu")]
+    match bundle {
+        Some(bundle) if arguments.gpu_steps => gpu_steps::show(bundle)?,
+        None if arguments.gpu_steps => say("no GPU runs this file: plain tract does, as it is")?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The steps on a GPU, if they are asked for; `null` otherwise.
+fn gpu_steps(arguments: &Arguments, bundle: Option<&Arc<Bundle>>) -> Result<serde_json::Value, Failure> {
+    #[cfg(feature = "gpu")]
+    if let Some(bundle) = bundle.filter(|_| arguments.gpu_steps) {
+        return gpu_steps::json(bundle);
+    }
+    let _ = (arguments, bundle);
+    Ok(serde_json::Value::Null)
 }
 
 fn summary(file: &ModelFile) -> Table {
@@ -165,7 +189,17 @@ fn say_adapters() -> Result<(), Failure> {
         return say("no GPU adapter: --device gpu would run on the CPU");
     }
     let mut table = super::table();
-    table.set_header(["--device", "adapter", "kind", "backend", "driver", "f16", "own clock", "largest tensor"]);
+    table.set_header([
+        "--device",
+        "adapter",
+        "kind",
+        "backend",
+        "driver",
+        "f16",
+        "matrix units",
+        "own clock",
+        "largest tensor",
+    ]);
     let yes = |flag: bool| if flag { "yes" } else { "no" }.to_string();
     for adapter in adapters {
         table.add_row([
@@ -175,6 +209,7 @@ fn say_adapters() -> Result<(), Failure> {
             adapter.backend,
             adapter.driver,
             yes(adapter.f16),
+            yes(adapter.matrix_units),
             yes(adapter.timestamps),
             format!("{:.0} MB", adapter.most_bytes as f64 / 1e6),
         ]);

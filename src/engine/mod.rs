@@ -38,7 +38,7 @@ pub use error::EngineError;
 pub use gpu::{AdapterDescription, adapters};
 #[cfg(feature = "gpu")]
 #[doc(hidden)]
-pub use gpu::{GpuEngine, GpuMemory, GpuSummary};
+pub use gpu::{GpuEngine, GpuMemory, GpuPeaks, GpuRates, GpuStep, GpuSummary};
 pub use gpu_times::GpuTimes;
 pub use limit::Canceller;
 pub(crate) use limit::Limit;

@@ -32,7 +32,7 @@ pub struct Window<'a> {
 
 impl Window<'_> {
     /// The required length of a slice of inputs; `None` if no slice can be so long.
-    fn reach(&self) -> Option<usize> {
+    pub(super) fn reach(&self) -> Option<usize> {
         let furthest_tap = self.taps.iter().max().copied().unwrap_or(0);
         reach(self, self.row_stride, self.column_stride, furthest_tap.checked_add(self.depth)?)
     }
@@ -40,6 +40,11 @@ impl Window<'_> {
     /// The number of weights of `out_channels` outputs, in complete blocks.
     fn weights(&self, out_channels: usize) -> Option<usize> {
         padded(out_channels)?.checked_mul(self.taps.len())?.checked_mul(self.depth)
+    }
+
+    /// The number of weights of a block.
+    pub(super) fn block_len(&self) -> usize {
+        self.taps.len() * self.depth * BLOCK
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -172,7 +177,14 @@ pub struct ConvF32<'a> {
 /// Whether any two neighbouring weights of one output, multiplied by any two bytes, sum to a number within 16 signed
 /// bits: the largest is 255 * (|a| + |b|). This is always so for weights of seven bits.
 pub fn has_narrow_pairs(weights: &[i8]) -> bool {
-    weights.chunks_exact(2).all(|pair| pair[0].unsigned_abs() as u16 + pair[1].unsigned_abs() as u16 <= 128)
+    // A large network has 10⁸ weights, all read while it is opened. Without a branch for each pair, vectors compare them.
+    const AT_ONCE: usize = 1024;
+    let largest = |chunk: &[i8]| {
+        let sums =
+            chunk.chunks_exact(2).map(|pair| i16::from(pair[0].unsigned_abs()) + i16::from(pair[1].unsigned_abs()));
+        sums.fold(0, i16::max)
+    };
+    weights.chunks(AT_ONCE).all(|chunk| largest(chunk) <= 128)
 }
 
 /// The number of blocks of `out_channels`.

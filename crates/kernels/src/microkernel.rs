@@ -84,10 +84,9 @@ fn taps_per_run(taps: &[usize], depth: usize) -> usize {
 }
 
 /// A convolution of either kind.
-struct Problem<'a, X, W, S, R, Y> {
+struct Problem<'a, X, S, R, Y> {
     window: Window<'a>,
     x: &'a [X],
-    weights: &'a [W],
     out_channels: usize,
     bias: &'a [S],
     multiplier: &'a [f32],
@@ -98,7 +97,7 @@ struct Problem<'a, X, W, S, R, Y> {
     y: &'a mut [Y],
 }
 
-impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
+impl<X, S: Copy + Default, R: Copy, Y> Problem<'_, X, S, R, Y> {
     /// Whether rows follow each other as columns do, so that all of them are one long row.
     fn is_one_row(&self) -> bool {
         let Window { rows, columns, row_stride, column_stride, .. } = self.window;
@@ -110,17 +109,19 @@ impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
             && self.residual.is_none_or(|residual| joins(&residual.layout))
     }
 
+    /// Runs the problem. `weights_of` is asked for the weights of a tile's first block, and those of its other blocks follow.
+    ///
     /// # Safety
-    /// The CPU must have the microkernel's instructions, and every element that the problem names must be inside its
-    /// slices.
-    unsafe fn run(mut self, kernel: &Microkernel<X, W, S, R, Y>) {
+    /// The CPU must have the microkernel's instructions, every element that the problem names must be inside its slices, and so
+    /// must the weights be that `weights_of` returns, until it is called again.
+    unsafe fn run<W>(mut self, kernel: &Microkernel<X, W, S, R, Y>, mut weights_of: impl FnMut(usize) -> *const W) {
         if self.is_one_row() {
             self.window.columns *= self.window.rows;
             self.window.rows = 1;
         }
         let window = self.window;
         let taps_per_run = taps_per_run(window.taps, window.depth);
-        let block_len = window.taps.len() * window.depth * BLOCK;
+        let block_len = window.block_len();
         let grid = TileGrid {
             rows: window.rows,
             columns: window.columns,
@@ -152,7 +153,7 @@ impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
             taps: window.taps,
             taps_per_run,
             run_len: taps_per_run * window.depth,
-            weights: self.weights.as_ptr(),
+            weights: std::ptr::null(),
             block_len,
             bias: self.bias.as_ptr(),
         };
@@ -165,7 +166,7 @@ impl<X, W, S: Copy + Default, R: Copy, Y> Problem<'_, X, W, S, R, Y> {
             // tile that is finished is an earlier one, whose sums no other tile has replaced.
             unsafe {
                 operands.x = self.x.as_ptr().add(tile.row * window.row_stride + tile.column * window.column_stride);
-                operands.weights = self.weights.as_ptr().add(tile.block * block_len);
+                operands.weights = weights_of(tile.block);
                 operands.bias = self.bias.as_ptr().add(output);
                 let finish = &mut finishes[turn];
                 finish.pixels = tile.pixels;
@@ -210,14 +211,39 @@ pub(crate) unsafe fn conv_u8(conv: &mut ConvU8<'_>, choose: impl FnOnce(&ConvU8<
     if conv.window.is_empty() || conv.out_channels == 0 {
         return;
     }
-    let kernels = choose(conv);
+    let MicrokernelsU8 { sum, to_u8, to_f32 } = choose(conv);
+    let (x, weights, block_len) = (conv.x, conv.weights.as_ptr(), conv.window.block_len());
+    // SAFETY: the caller guarantees the instructions. The convolution is valid, so each block's weights are inside the slice.
+    unsafe {
+        let weights_of = |block: usize| weights.add(block * block_len);
+        conv_u8_of(conv, x, weights_of, &SumsU8 { sum, to_u8, to_f32 });
+    }
+}
+
+/// [`MicrokernelsU8`] for inputs and weights in other number formats.
+pub(crate) struct SumsU8<X: 'static, W: 'static> {
+    pub sum: &'static [&'static [SumTile<X, W, i32>]],
+    pub to_u8: FinishTile<i32, u8, u8>,
+    pub to_f32: FinishTile<i32, u8, f32>,
+}
+
+/// Runs a valid int8 convolution with some outputs, whose inputs are `x` and whose weights `weights_of` returns, block by block.
+///
+/// # Safety
+/// The CPU must have the instructions of the microkernels. `x` has to be as long as the convolution's inputs, and a block's weights
+/// must stay as they are until `weights_of` is called again.
+pub(crate) unsafe fn conv_u8_of<X, W>(
+    conv: &mut ConvU8<'_>,
+    x: &[X],
+    weights_of: impl FnMut(usize) -> *const W,
+    kernels: &SumsU8<X, W>,
+) {
     let (window, epilogue) = (conv.window, conv.epilogue);
     macro_rules! run {
         ($y:expr, $finish:expr, $scalars:expr) => {{
             let problem = Problem {
                 window,
-                x: conv.x,
-                weights: conv.weights,
+                x,
                 out_channels: conv.out_channels,
                 bias: epilogue.bias,
                 multiplier: epilogue.multiplier,
@@ -227,8 +253,8 @@ pub(crate) unsafe fn conv_u8(conv: &mut ConvU8<'_>, choose: impl FnOnce(&ConvU8<
                 target: conv.target,
                 y: $y,
             };
-            // SAFETY: the caller guarantees the instructions, and the convolution is valid.
-            unsafe { problem.run(&Microkernel { sum: kernels.sum, finish: $finish }) }
+            // SAFETY: the caller guarantees the instructions and the weights, and the convolution is valid.
+            unsafe { problem.run(&Microkernel { sum: kernels.sum, finish: $finish }, weights_of) }
         }};
     }
     let scalars = Scalars { residual_scale: epilogue.residual_scale, offset: epilogue.offset, ..Scalars::default() };
@@ -256,7 +282,6 @@ pub(crate) unsafe fn conv_f32(conv: &mut ConvF32<'_>, choose: impl FnOnce(&ConvF
     let problem = Problem {
         window: conv.window,
         x: conv.x,
-        weights: conv.weights,
         out_channels: conv.out_channels,
         bias: conv.bias,
         multiplier: &[],
@@ -266,6 +291,7 @@ pub(crate) unsafe fn conv_f32(conv: &mut ConvF32<'_>, choose: impl FnOnce(&ConvF
         target: conv.target,
         y: conv.y,
     };
-    // SAFETY: the caller guarantees the instructions, and the convolution is valid.
-    unsafe { problem.run(&kernel) }
+    let (weights, block_len) = (conv.weights.as_ptr(), conv.window.block_len());
+    // SAFETY: the caller guarantees the instructions. The convolution is valid, so each block's weights are inside the slice.
+    unsafe { problem.run(&kernel, |block| weights.add(block * block_len)) }
 }

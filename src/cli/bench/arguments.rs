@@ -1,6 +1,6 @@
 //! The command line of `bench`.
 
-use super::super::device::PrecisionName;
+use super::super::device::{PrecisionName, cache_folder};
 use super::super::model_source::ModelName;
 use super::baseline::Difference;
 use super::configuration::{Axes, EngineName};
@@ -48,7 +48,7 @@ pub(in super::super) struct Arguments {
     /// Number format for weights and feature maps on a GPU
     #[arg(long, value_enum, default_value = "auto")]
     gpu_precision: PrecisionName,
-    /// Folder for a GPU's compiled shaders [default: none, each process compiles them]
+    /// Folder for a GPU's compiled shaders and measured tiles [default: causalclipseg in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     gpu_cache: Option<PathBuf>,
     /// Engines
@@ -189,7 +189,7 @@ impl From<Arguments> for BenchPlan {
             check_against: arguments.check_against,
             cooldown_seconds: arguments.cooldown,
             gpu_precision: arguments.gpu_precision,
-            gpu_cache: arguments.gpu_cache,
+            gpu_cache: arguments.gpu_cache.or_else(cache_folder),
             cores: match arguments.affinity {
                 Some(cores) => Cores::These(cores.to_vec()),
                 None if arguments.big_cores => Cores::Big,

@@ -30,6 +30,11 @@ pub(super) struct GpuFacts {
     pub read_back_ms: f64,
     /// Whether the device measured its own time; otherwise `compute_ms` is how long the host waited.
     pub timestamps: bool,
+    /// The most multiply-accumulates that the device makes in a second, in 10⁹, in f32 and in f16, and the bytes of
+    /// memory that it moves, measured after the frames; `null` where that failed.
+    pub peak_f32_gmac_per_s: Option<f64>,
+    pub peak_f16_gmac_per_s: Option<f64>,
+    pub peak_gigabytes_per_s: Option<f64>,
 }
 
 /// Sums over frames, in seconds.
@@ -73,7 +78,9 @@ impl GpuFacts {
     /// The facts of a model's GPU; `None` where the CPU ran frames.
     #[cfg(feature = "gpu")]
     pub(crate) fn of(model: &Model, times: &GpuTimes) -> Option<Self> {
-        let summary = model.engine().gpu().filter(|_| times.others == 0)?.summary();
+        let engine = model.engine().gpu().filter(|_| times.others == 0)?;
+        let summary = engine.summary();
+        let peaks = engine.peaks().map_err(|error| log::warn!("the device's own rates are not known: {error}")).ok();
         Some(Self {
             adapter: summary.adapter.name,
             backend: summary.adapter.backend,
@@ -88,12 +95,20 @@ impl GpuFacts {
             compute_ms: times.mean_ms(times.compute),
             read_back_ms: times.mean_ms(times.read_back),
             timestamps: times.by_timestamps,
+            peak_f32_gmac_per_s: peaks.map(|peaks| peaks.f32_gmac_per_s),
+            peak_f16_gmac_per_s: peaks.and_then(|peaks| peaks.f16_gmac_per_s),
+            peak_gigabytes_per_s: peaks.map(|peaks| peaks.gigabytes_per_s),
         })
     }
 
     #[cfg(not(feature = "gpu"))]
     pub(crate) fn of(_: &Model, _: &GpuTimes) -> Option<Self> {
         None
+    }
+
+    /// The rate that a network's own is compared with: that of the format of its maps.
+    pub(crate) fn peak_gmac_per_s(&self) -> Option<f64> {
+        if self.precision == "f16" { self.peak_f16_gmac_per_s } else { self.peak_f32_gmac_per_s }
     }
 
     /// Medians of the rounds; `None` where the CPU ran one.

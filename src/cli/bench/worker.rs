@@ -156,9 +156,11 @@ fn measure(job: &Job, clock: &(impl Clock + Sync), stop: &Stop) -> Result<Outcom
         deadline_misses: steady.deadline_misses,
         allocations: steady.allocations,
         latencies_ns: steady.latencies_ns,
-        // The better of the two: other work on the machine must not make the model look better. A GPU's peak is not
-        // measured.
-        peak_gmac_per_s: [peak_before, peak_after].into_iter().flatten().reduce(f64::max).filter(|_| gpu.is_none()),
+        // The better of the two: other work on the machine must not make the model look better.
+        peak_gmac_per_s: match &gpu {
+            Some(gpu) => gpu.peak_gmac_per_s(),
+            None => [peak_before, peak_after].into_iter().flatten().reduce(f64::max),
+        },
         peak_rss_bytes,
         harness_us,
         energy,

@@ -20,6 +20,8 @@ pub struct AdapterDescription {
     pub driver: String,
     /// Whether it supports f16 in memory.
     pub f16: bool,
+    /// Whether it has matrix units that this program can use: 16 x 16, products in f16, sums in f32.
+    pub matrix_units: bool,
     /// Whether it measures its own time.
     pub timestamps: bool,
     /// Whether its compiled shaders can be kept.
@@ -60,10 +62,26 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterDescription {
         },
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
         f16: features.contains(Features::SHADER_F16),
+        matrix_units: has_matrix_units(adapter),
         timestamps: features.contains(Features::TIMESTAMP_QUERY),
         pipeline_cache: features.contains(Features::PIPELINE_CACHE),
         most_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
     }
+}
+
+/// The shaders for matrix units are written for subgroups of 32 invocations.
+const SUBGROUP: u32 = 32;
+
+fn has_matrix_units(adapter: &wgpu::Adapter) -> bool {
+    let info = adapter.get_info();
+    let needed = Features::SHADER_F16 | Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+    adapter.features().contains(needed)
+        && [info.subgroup_min_size, info.subgroup_max_size] == [SUBGROUP; 2]
+        && adapter.cooperative_matrix_properties().iter().any(|matrix| {
+            [matrix.m_size, matrix.n_size, matrix.k_size] == [16; 3]
+                && matrix.ab_type == wgpu::CooperativeScalarType::F16
+                && matrix.cr_type == wgpu::CooperativeScalarType::F32
+        })
 }
 
 /// All GPUs, in the order in which `gpu:N` counts them. Empty where there is no driver.
@@ -115,6 +133,7 @@ mod tests {
             kind,
             driver: String::new(),
             f16: false,
+            matrix_units: false,
             timestamps: false,
             pipeline_cache: false,
             most_bytes: 0,

@@ -2,6 +2,8 @@
 
 use super::adapter::{self, AdapterDescription};
 use super::error::{GpuError, one_line};
+use super::shader::Storage;
+use super::tile::Abilities;
 use crate::engine::Device;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,12 +40,23 @@ fn locked(trouble: &Mutex<Trouble>) -> std::sync::MutexGuard<'_, Trouble> {
 impl GpuContext {
     pub(crate) fn open(device: Device) -> Result<Self, GpuError> {
         let (adapter, description) = adapter::choose(device)?;
-        let wanted = Features::SHADER_F16 | Features::TIMESTAMP_QUERY | Features::PIPELINE_CACHE;
+        let mut wanted = Features::SHADER_F16 | Features::TIMESTAMP_QUERY | Features::PIPELINE_CACHE;
+        let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+        if description.matrix_units {
+            wanted |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            #[expect(unsafe_code, reason = "wgpu wants to hear that a feature may have faults")]
+            // SAFETY: the feature only adds WGSL functions. The shaders that use them are our own and run on a device only
+            // after their results were compared there with those of the plain shaders (`search.rs`).
+            unsafe {
+                experimental_features = wgpu::ExperimentalFeatures::enabled();
+            }
+        }
         let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("causalclipseg"),
             required_features: adapter.features() & wanted,
             required_limits: limits.clone(),
+            experimental_features,
             ..Default::default()
         };
         let opened = catch_unwind(AssertUnwindSafe(|| pollster::block_on(adapter.request_device(&descriptor))));
@@ -65,6 +78,28 @@ impl GpuContext {
         });
         let patience = if description.kind == "software" { PATIENCE_WITH_SOFTWARE } else { PATIENCE };
         Ok(Self { device, queue, adapter: description, limits, patience, trouble })
+    }
+
+    /// What tiles may use, for maps in f16 or f32.
+    pub(crate) fn abilities(&self, storage: Storage) -> Abilities {
+        let AdapterDescription { f16, matrix_units, kind, .. } = &self.adapter;
+        let is_half = storage == Storage::F16 && *f16;
+        Abilities {
+            f16: is_half,
+            matrix: is_half && *matrix_units,
+            // A data-centre card has some hundred processors that each run several groups, an integrated one some eight.
+            // A driver that computes on the CPU runs its groups one after the other.
+            busy_groups: match *kind {
+                "discrete" => 256,
+                "software" => 1,
+                _ => 32,
+            },
+            most_invocations: self
+                .limits
+                .max_compute_invocations_per_workgroup
+                .min(self.limits.max_compute_workgroup_size_x) as usize,
+            most_shared_bytes: self.limits.max_compute_workgroup_storage_size as usize,
+        }
     }
 
     /// Runs code that calls the device. Errors come from `work` itself, from wgpu's error scopes, from the callbacks,

@@ -164,7 +164,7 @@ impl FrameBuffers {
 
 fn dispatches<'r>(job: &'r ReadyJob, sentences: &'r [Sentences]) -> &'r [Ready] {
     match job {
-        ReadyJob::Dispatch(ready) => std::slice::from_ref(ready),
+        ReadyJob::Dispatches(ready) => ready,
         ReadyJob::Tail(index) => sentences.get(*index).map_or(&[], |sentences| &sentences.dispatches),
     }
 }

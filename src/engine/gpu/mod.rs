@@ -9,22 +9,32 @@
 mod adapter;
 mod constants;
 mod context;
+mod cost;
 mod error;
 mod frame;
+mod peak;
 mod pipeline_cache;
 mod plan;
+mod product;
 mod program;
+mod search;
 mod sentences;
 mod shader;
 mod slots;
+mod stopwatch;
 mod tail;
+mod template;
 #[cfg(test)]
 mod tests;
+mod tile;
+mod tile_file;
 mod times;
 
 pub use adapter::{AdapterDescription, adapters};
+pub use cost::{GpuRates, GpuStep};
 pub use error::GpuError;
 pub(super) use frame::GpuRun;
+pub use peak::GpuPeaks;
 
 use super::{EngineError, EngineOptions, GpuPrecision, PromptKernel, StepTime, WeightSource};
 use crate::bundle::Precision;
@@ -34,10 +44,13 @@ use context::GpuContext;
 use frame::FrameBuffers;
 use plan::GpuPlan;
 use program::Program;
-use shader::Storage;
+use search::search;
+use shader::{Pipelines, Storage};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tail::TailBuffers;
+use tile::Abilities;
+use tile_file::TileFile;
 
 /// The properties of a GPU engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,9 +107,9 @@ impl GpuMemory {
     pub fn of<'a>(graph: &Graph, source: impl Into<WeightSource<'a>>, f16: bool) -> Result<Self, GpuError> {
         let storage = if f16 { Storage::F16 } else { Storage::F32 };
         let list = image_steps(graph, false)?;
-        let plan = GpuPlan::new(&list, &source.into(), storage)?;
+        let plan = GpuPlan::new(&list, &source.into(), storage, &Abilities::UNKNOWN)?;
         let heads: u64 = plan.tails().map(|tail| TailBuffers::bytes(tail, 1)).sum();
-        let maps = plan.tensor_bytes() + 4 * plan.image_floats as u64 + heads;
+        let maps = plan.tensor_bytes() + plan.partial_bytes + 4 * plan.image_floats as u64 + heads;
         Ok(Self { weights: plan.constant_bytes(), maps })
     }
 }
@@ -119,11 +132,26 @@ impl GpuEngine {
             GpuPrecision::Auto if gpu.adapter.f16 && !is_wide => Storage::F16,
             GpuPrecision::Auto | GpuPrecision::F32 => Storage::F32,
         };
-        let plan = GpuPlan::new(&list, &source, storage)?;
-        let cache = pipeline_cache::load(&gpu, options.pipeline_cache.as_deref());
-        let program = Program::new(gpu, plan, &source, cache.as_ref().map(|cache| cache.pipelines()))?;
+        let abilities = gpu.abilities(storage);
+        let folder = options.pipeline_cache.as_deref();
+        let mut tiles = TileFile::load(&gpu, storage, folder);
+        let plan = GpuPlan::new(&list, &source, storage, &abilities)?;
+        let cache = pipeline_cache::load(&gpu, folder);
+        let mut program = Program::new(gpu.clone(), plan, &source)?;
+        let mut pipelines = Pipelines::new(&gpu, storage, cache.as_ref().map(|cache| cache.pipelines()));
+        if let Some(tiles) = &mut tiles {
+            // A software driver's times depend on what else the CPU does.
+            if gpu.adapter.kind != "software" {
+                search(&mut program, &mut pipelines, abilities, tiles.choices_mut())?;
+            }
+            program.plan.choose(&tiles.choose(abilities));
+        }
+        program.make_ready(&mut pipelines)?;
         if let Some(cache) = cache {
             cache.store();
+        }
+        if let Some(tiles) = tiles {
+            tiles.store();
         }
         let ready_seconds = begun.elapsed().as_secs_f64();
         let engine = Self { program, buffers: Mutex::default(), ready_seconds };
@@ -149,6 +177,14 @@ impl GpuEngine {
             shaders: self.program.shaders,
             ready_seconds: self.ready_seconds,
         }
+    }
+
+    /// Measures the rates that the device reaches at most; it takes some tenths of a second.
+    ///
+    /// # Errors
+    /// [`GpuError::Driver`], [`GpuError::Lost`]: the device fails.
+    pub fn peaks(&self) -> Result<GpuPeaks, GpuError> {
+        peak::measure(&self.program.gpu)
     }
 
     fn buffers(&self) -> std::sync::MutexGuard<'_, FrameBuffers> {

@@ -3,8 +3,10 @@
 
 use super::constants::{Constant, form_of, quads};
 use super::error::GpuError;
+use super::product::Product;
 use super::shader::{LANES, Shader, Storage, Variant, VariantConstant, WeightForm};
 use super::slots::Slots;
+use super::tile::{Choose, Tile};
 use crate::engine::WeightSource;
 use crate::engine::cpu::kind_name;
 use crate::graph::TAPS;
@@ -36,6 +38,8 @@ pub(super) enum Binding {
     Tensor(TensorId),
     /// A constant, as an index of [`GpuPlan::constants`].
     Constant(usize),
+    /// The sums of the parts of a divided product.
+    Partials,
 }
 
 /// One call of a shader.
@@ -73,7 +77,19 @@ impl Tail {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Work {
     Dispatch(Dispatch),
+    Product(Product, Tile),
     Tail(Tail),
+}
+
+impl Work {
+    /// The dispatches that do not depend on the number of sentences.
+    pub(crate) fn dispatches(&self) -> Vec<Dispatch> {
+        match self {
+            Work::Dispatch(dispatch) => vec![dispatch.clone()],
+            Work::Product(product, tile) => product.dispatches(*tile),
+            Work::Tail(_) => Vec::new(),
+        }
+    }
 }
 
 /// A step with its dispatches.
@@ -98,6 +114,43 @@ pub(super) struct GpuPlan {
     pub jobs: Vec<Job>,
     /// The number of floats of all the frame's planes.
     pub image_floats: usize,
+    /// Bytes of the sums of the parts of divided products.
+    pub partial_bytes: u64,
+    /// The first jobs of all pairs of products that can run in one dispatch, and those that do.
+    pub pairs: Vec<usize>,
+    pub joined: Vec<usize>,
+}
+
+/// Two products that follow each other.
+fn products(jobs: &[Job]) -> Option<[&Product; 2]> {
+    match jobs {
+        [Job { work: Work::Product(first, _), .. }, Job { work: Work::Product(second, _), .. }] => {
+            Some([first, second])
+        }
+        _ => None,
+    }
+}
+
+/// The steps whose result only the next step reads, both of them products.
+fn neighbours(list: &StepList) -> Vec<usize> {
+    let readers = |id: TensorId| list.steps.iter().flat_map(|step| &step.reads).filter(|read| **read == id).count();
+    let is_product = |step: &Step| matches!(step.kind, StepKind::Convolution { .. });
+    let joins = |pair: &[Step]| {
+        let Some(written) = pair[0].writes.map(|written| written.tensor) else { return false };
+        pair.iter().all(is_product)
+            && pair[1].reads.first() == Some(&written)
+            && readers(written) == 1
+            && !list.outputs.contains(&written)
+    };
+    let pairs = list.steps.windows(2).enumerate().filter(|(_, pair)| joins(pair));
+    // A step is in one pair at most.
+    let mut found: Vec<usize> = Vec::new();
+    for (index, _) in pairs {
+        if found.last().is_none_or(|last| last + 1 < index) {
+            found.push(index);
+        }
+    }
+    found
 }
 
 /// The most pixels of an attention, since its scores are kept in a group's shared memory.
@@ -114,6 +167,7 @@ struct GpuPlanner<'a> {
     list: &'a StepList,
     source: &'a WeightSource<'a>,
     storage: Storage,
+    choose: &'a dyn Choose,
     constants: Vec<Constant>,
     image_floats: usize,
 }
@@ -121,7 +175,12 @@ struct GpuPlanner<'a> {
 impl GpuPlan {
     /// # Errors
     /// [`GpuError::Unsupported`] with the first step that no shader is known for.
-    pub(crate) fn new(list: &StepList, source: &WeightSource, storage: Storage) -> Result<Self, GpuError> {
+    pub(crate) fn new(
+        list: &StepList,
+        source: &WeightSource,
+        storage: Storage,
+        choose: &dyn Choose,
+    ) -> Result<Self, GpuError> {
         let (list, heads) = with_products(list)?;
         for tensor in &list.tensors {
             if tensor.per_token || tensor.element != Element::F32 {
@@ -133,8 +192,9 @@ impl GpuPlan {
         let extents: Vec<Extent> = list.tensors.iter().map(extent).collect();
         let bytes = |extent: &Extent| (extent.pixels() * extent.quads()) as u64 * storage.quad_bytes();
         let tensor_bytes: Vec<u64> = extents.iter().map(bytes).collect();
-        let slots = Slots::plan(&list, &tensor_bytes);
-        let mut planning = GpuPlanner { list: &list, source, storage, constants: Vec::new(), image_floats: 0 };
+        let pairs = neighbours(&list);
+        let slots = Slots::plan(&list, &tensor_bytes, &pairs);
+        let mut planning = GpuPlanner { list: &list, source, storage, choose, constants: Vec::new(), image_floats: 0 };
         let mut jobs = Vec::with_capacity(list.steps.len());
         for (step, is_head) in list.steps.iter().zip(&heads) {
             let touched = step.reads.iter().copied().chain(step.writes.map(|written| written.tensor));
@@ -148,7 +208,54 @@ impl GpuPlan {
             });
         }
         let GpuPlanner { constants, image_floats, .. } = planning;
-        Ok(Self { storage, extents, slots, constants, jobs, image_floats })
+        let mut plan = Self {
+            storage,
+            extents,
+            slots,
+            constants,
+            jobs,
+            image_floats,
+            partial_bytes: 0,
+            pairs,
+            joined: Vec::new(),
+        };
+        plan.pairs
+            .retain(|first| plan.jobs.get(*first..first + 2).and_then(products).is_some_and(|[a, b]| a.can_precede(b)));
+        plan.choose(choose);
+        Ok(plan)
+    }
+
+    /// Gives each product the tile that is chosen for it, and joins the pairs that are chosen.
+    pub(crate) fn choose(&mut self, choose: &dyn Choose) {
+        for job in &mut self.jobs {
+            if let Work::Product(product, tile) = &mut job.work {
+                *tile = choose.tile(product);
+            }
+        }
+        let is_joined = |first: &usize| self.pair(*first).is_some_and(|[a, b]| choose.is_pair(a, b));
+        self.joined = self.pairs.iter().copied().filter(is_joined).collect();
+        let bytes = self.jobs.iter().map(|job| match &job.work {
+            Work::Product(product, tile) => product.partial_bytes(*tile),
+            Work::Dispatch(_) | Work::Tail(_) => 0,
+        });
+        self.partial_bytes = bytes.max().unwrap_or(0);
+    }
+
+    /// The products of a job and the next.
+    pub(crate) fn pair(&self, first: usize) -> Option<[&Product; 2]> {
+        products(self.jobs.get(first..first + 2)?)
+    }
+
+    /// The dispatches of a job that do not depend on the number of sentences. The second job of a joined pair has none.
+    pub(crate) fn dispatches(&self, job: usize) -> Vec<Dispatch> {
+        if let Some([first, second]) = self.pair(job).filter(|_| self.joined.contains(&job)) {
+            return vec![first.pair(second)];
+        }
+        let follows = job.checked_sub(1).is_some_and(|before| self.joined.contains(&before));
+        match self.jobs.get(job) {
+            Some(job) if !follows => job.work.dispatches(),
+            _ => Vec::new(),
+        }
     }
 
     pub(crate) fn constant_bytes(&self) -> u64 {
@@ -162,7 +269,7 @@ impl GpuPlan {
     pub(crate) fn tails(&self) -> impl Iterator<Item = &Tail> {
         self.jobs.iter().filter_map(|job| match &job.work {
             Work::Tail(tail) => Some(tail),
-            Work::Dispatch(_) => None,
+            Work::Dispatch(_) | Work::Product(..) => None,
         })
     }
 }
@@ -206,7 +313,7 @@ fn with_products(list: &StepList) -> Result<(StepList, Vec<bool>), GpuError> {
     Ok((StepList { tensors, steps: split, outputs }, heads))
 }
 
-fn words(numbers: &[usize]) -> Vec<u32> {
+pub(super) fn words(numbers: &[usize]) -> Vec<u32> {
     // A size beyond u32 exceeds every limit that is checked before anything runs.
     numbers.iter().map(|number| u32::try_from(*number).unwrap_or(u32::MAX)).collect()
 }
@@ -233,10 +340,14 @@ impl GpuPlanner<'_> {
     }
 
     fn work(&mut self, step: &Step) -> Result<Work, GpuError> {
+        if let StepKind::Convolution { .. } = step.kind {
+            let product = self.product(step)?;
+            let tile = self.choose.tile(&product);
+            return Ok(Work::Product(product, tile));
+        }
         let read = |index: usize| step.reads.get(index).copied().ok_or_else(|| unsupported(step, "too few operands"));
         Ok(Work::Dispatch(match &step.kind {
             StepKind::LoadImage => self.load_image(step)?,
-            StepKind::Convolution { .. } => self.convolution(step)?,
             StepKind::AveragePool { size } => {
                 let (x, y) = (self.extent(read(0)?), self.extent(written(step)?));
                 let out = Extent { height: x.height / size, width: x.width / size, channels: x.channels };
@@ -296,7 +407,8 @@ impl GpuPlanner<'_> {
                 };
                 return Ok(Work::Tail(Tail { head: *head, products, bias, low, scale: *scale }));
             }
-            StepKind::Gate { .. }
+            StepKind::Convolution { .. }
+            | StepKind::Gate { .. }
             | StepKind::LayerNorm { .. }
             | StepKind::QuickGelu
             | StepKind::Embed { .. }
@@ -349,7 +461,7 @@ impl GpuPlanner<'_> {
         self.pointwise(step, Shader::LoadImage, vec![], shape, y.pixels(), &[Binding::Image])
     }
 
-    fn convolution(&mut self, step: &Step) -> Result<Dispatch, GpuError> {
+    fn product(&mut self, step: &Step) -> Result<Product, GpuError> {
         let StepKind::Convolution { filters, stride, padding, map, residual, relu } = &step.kind else {
             return Err(unsupported(step, "not a product"));
         };
@@ -384,40 +496,29 @@ impl GpuPlanner<'_> {
         if *residual && (added_extent.pixels() != height * width || added_extent.channels != out) {
             return Err(unsupported(step, "a residual of another extent"));
         }
-        let inner = filters.kernel * filters.kernel * x.quads();
-        let shape = [
-            x.height,
-            x.width,
-            x.quads(),
-            width,
-            height * width,
-            quads(out),
-            y.quads(),
-            first,
-            added_extent.quads(),
-            filters.kernel,
-            *stride,
-            *padding,
-            inner,
-        ];
-        let constants = vec![
-            ("SCALED", VariantConstant::Flag(scaled)),
-            ("MAP", VariantConstant::Flag(map.is_some())),
-            ("RESIDUAL", VariantConstant::Flag(*residual)),
-            ("RELU", VariantConstant::Flag(*relu)),
-        ];
-        Ok(Dispatch {
-            variant: Variant { shader: Shader::Convolution, weights: form, constants },
-            shape: words(&shape),
-            bindings: vec![
-                Binding::Tensor(x_id),
-                weights,
-                channels,
-                Binding::Tensor(written(step)?),
-                map_binding,
-                Binding::Tensor(added),
-            ],
-            groups: [(height * width).div_ceil(64) as u32, quads(out).div_ceil(16) as u32, 1],
+        Ok(Product {
+            in_height: x.height,
+            in_width: x.width,
+            in_quads: x.quads(),
+            out_width: width,
+            pixels: height * width,
+            out_quads: quads(out),
+            y_quads: y.quads(),
+            y_first: first,
+            residual_quads: added_extent.quads(),
+            kernel: filters.kernel,
+            stride: *stride,
+            padding: *padding,
+            form,
+            has_map: map.is_some(),
+            has_residual: *residual,
+            relu: *relu,
+            x: Binding::Tensor(x_id),
+            weights,
+            channels,
+            y: Binding::Tensor(written(step)?),
+            map: map_binding,
+            residual: Binding::Tensor(added),
         })
     }
 

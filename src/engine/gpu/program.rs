@@ -26,7 +26,7 @@ impl Ready {
 }
 
 pub(super) enum ReadyJob {
-    Dispatch(Ready),
+    Dispatches(Vec<Ready>),
     /// The last stage of a head, as an index of the program's tails.
     Tail(usize),
 }
@@ -40,9 +40,8 @@ pub(super) struct Program {
     pub gpu: Arc<GpuContext>,
     pub plan: GpuPlan,
     pub image: wgpu::Buffer,
-    /// The buffers in which tests write and read tensors.
-    #[cfg(test)]
     pub slots: Vec<wgpu::Buffer>,
+    constants: Vec<wgpu::Buffer>,
     pub jobs: Vec<ReadyJob>,
     pub tails: Vec<TailBuffers>,
     pub shaders: usize,
@@ -140,13 +139,8 @@ pub(super) fn whole(buffer: &wgpu::Buffer) -> wgpu::BufferBinding<'_> {
 }
 
 impl Program {
-    pub(crate) fn new(
-        gpu: Arc<GpuContext>,
-        plan: GpuPlan,
-        source: &WeightSource,
-        cache: Option<&wgpu::PipelineCache>,
-    ) -> Result<Self, GpuError> {
-        let storage = plan.storage;
+    /// Allocates memory and uploads the weights. Nothing runs before [`Self::make_ready`].
+    pub(crate) fn new(gpu: Arc<GpuContext>, plan: GpuPlan, source: &WeightSource) -> Result<Self, GpuError> {
         let tensor_usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC | BufferUsages::COPY_DST;
         let (image, slots) = gpu.guarded("allocate memory", || {
             let image = gpu.buffer("the frame", 4 * plan.image_floats as u64, tensor_usage)?;
@@ -154,70 +148,80 @@ impl Program {
             Ok((image, slots.collect::<Result<Vec<_>, GpuError>>()?))
         })?;
         let constants = upload(&gpu, &plan, source)?;
+        let bytes = plan.constant_bytes() + plan.tensor_bytes() + 4 * plan.image_floats as u64;
+        let empty = Self { gpu, plan, image, slots, constants, jobs: vec![], tails: vec![], shaders: 0, bytes };
+        Ok(empty)
+    }
+
+    /// Compiles the plan's shaders and binds its buffers, in place of what was there.
+    pub(crate) fn make_ready(&mut self, pipelines: &mut Pipelines) -> Result<(), GpuError> {
+        let Self { plan, gpu, .. } = &*self;
+        let dispatches: Vec<Vec<Dispatch>> = (0..plan.jobs.len()).map(|job| plan.dispatches(job)).collect();
+        pipelines.prepare(dispatches.iter().flatten().map(|dispatch| &dispatch.variant))?;
         let mut shapes = Shapes::default();
-        let mut offsets = Vec::with_capacity(plan.jobs.len());
-        for job in &plan.jobs {
-            offsets.push(match &job.work {
-                Work::Dispatch(dispatch) => shapes.add(&dispatch.shape),
-                Work::Tail(_) => 0,
-            });
-        }
-        let shapes = gpu.guarded("allocate memory", || shapes.upload(&gpu))?;
-        let mut pipelines = Pipelines::new(&gpu, storage, cache);
+        let offsets: Vec<Vec<u64>> = dispatches
+            .iter()
+            .map(|dispatches| dispatches.iter().map(|dispatch| shapes.add(&dispatch.shape)).collect())
+            .collect();
+        let shapes = gpu.guarded("allocate memory", || shapes.upload(gpu))?;
+        let partials = self.partials(plan.partial_bytes)?;
         let mut jobs = Vec::with_capacity(plan.jobs.len());
         let mut tails = Vec::new();
-        for (job, offset) in plan.jobs.iter().zip(offsets) {
+        for ((job, dispatches), offsets) in plan.jobs.iter().zip(&dispatches).zip(offsets) {
             jobs.push(match &job.work {
-                Work::Dispatch(dispatch) => {
-                    let pipeline = pipelines.get(&dispatch.variant)?;
-                    let bindings = buffers(dispatch, &plan, &image, &slots, &constants)?;
-                    let shape = shape_binding(&shapes, offset);
-                    ReadyJob::Dispatch(
-                        gpu.guarded("bind memory", || gpu.bind(pipeline, shape, &bindings, dispatch.groups))?,
-                    )
+                Work::Dispatch(_) | Work::Product(..) => {
+                    let ready = dispatches.iter().zip(offsets).map(|(dispatch, offset)| {
+                        self.bind(dispatch, pipelines, shape_binding(&shapes, offset), &partials)
+                    });
+                    ReadyJob::Dispatches(ready.collect::<Result<_, _>>()?)
                 }
                 Work::Tail(tail) => {
                     let slot = plan.slots.of_tensor.get(tail.products.0).copied().flatten();
-                    let products = slot.and_then(|slot| slots.get(slot)).ok_or_else(no_buffer)?.clone();
-                    let bias = constants.get(tail.bias).ok_or_else(no_buffer)?.clone();
-                    tails.push(TailBuffers::new(tail.clone(), products, bias, &mut pipelines)?);
+                    let products = slot.and_then(|slot| self.slots.get(slot)).ok_or_else(no_buffer)?.clone();
+                    let bias = self.constants.get(tail.bias).ok_or_else(no_buffer)?.clone();
+                    tails.push(TailBuffers::new(tail.clone(), products, bias, pipelines)?);
                     ReadyJob::Tail(tails.len() - 1)
                 }
             });
         }
-        let bytes = plan.constant_bytes() + plan.tensor_bytes() + 4 * plan.image_floats as u64 + shapes.size();
-        let shaders = pipelines.len();
-        Ok(Self {
-            gpu,
-            plan,
-            image,
-            #[cfg(test)]
-            slots,
-            jobs,
-            tails,
-            shaders,
-            bytes,
-        })
+        self.bytes = plan.constant_bytes()
+            + plan.tensor_bytes()
+            + 4 * plan.image_floats as u64
+            + shapes.size()
+            + plan.partial_bytes;
+        self.shaders = pipelines.len();
+        (self.jobs, self.tails) = (jobs, tails);
+        Ok(())
+    }
+
+    /// Memory for the sums of the parts of a product.
+    pub(crate) fn partials(&self, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
+        self.gpu.guarded("allocate memory", || self.gpu.buffer("partial sums", bytes, BufferUsages::STORAGE))
+    }
+
+    /// Binds the buffers of a dispatch.
+    pub(crate) fn bind(
+        &self,
+        dispatch: &Dispatch,
+        pipelines: &mut Pipelines,
+        shape: wgpu::BufferBinding,
+        partials: &wgpu::Buffer,
+    ) -> Result<Ready, GpuError> {
+        let pipeline = pipelines.get(&dispatch.variant)?;
+        let buffer = |binding: &Binding| match binding {
+            Binding::Image => Some(&self.image),
+            Binding::Tensor(id) => self.slots.get(self.plan.slots.of_tensor.get(id.0).copied().flatten()?),
+            Binding::Constant(index) => self.constants.get(*index),
+            Binding::Partials => Some(partials),
+        };
+        let bound = dispatch.bindings.iter().map(|binding| buffer(binding).map(whole).ok_or_else(no_buffer));
+        let bound: Vec<wgpu::BufferBinding> = bound.collect::<Result<_, _>>()?;
+        self.gpu.guarded("bind memory", || self.gpu.bind(pipeline, shape, &bound, dispatch.groups))
     }
 }
 
 fn no_buffer() -> GpuError {
     GpuError::Engine(crate::engine::EngineError::Internal("a tensor without a buffer".into()))
-}
-
-fn buffers<'b>(
-    dispatch: &Dispatch,
-    plan: &GpuPlan,
-    image: &'b wgpu::Buffer,
-    slots: &'b [wgpu::Buffer],
-    constants: &'b [wgpu::Buffer],
-) -> Result<Vec<wgpu::BufferBinding<'b>>, GpuError> {
-    let buffer = |binding: &Binding| match binding {
-        Binding::Image => Some(image),
-        Binding::Tensor(id) => slots.get(plan.slots.of_tensor.get(id.0).copied().flatten()?),
-        Binding::Constant(index) => constants.get(*index),
-    };
-    dispatch.bindings.iter().map(|binding| buffer(binding).map(whole).ok_or_else(no_buffer)).collect()
 }
 
 fn upload(gpu: &GpuContext, plan: &GpuPlan, source: &WeightSource) -> Result<Vec<wgpu::Buffer>, GpuError> {

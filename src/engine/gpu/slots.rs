@@ -16,8 +16,17 @@ pub(super) struct Slots {
 impl Slots {
     /// Largest tensors first, each into the smallest buffer that is free while it lives (Pisarchyk and Lee, "Efficient
     /// Memory Management for Deep Neural Net Inference", 2020: greedy by size, for shared objects).
-    pub(crate) fn plan(list: &StepList, tensor_bytes: &[u64]) -> Self {
-        let lives = list.lifetimes();
+    ///
+    /// What the first step of a pair reads lives as long as the second: both may run in one dispatch.
+    pub(crate) fn plan(list: &StepList, tensor_bytes: &[u64], pairs: &[usize]) -> Self {
+        let mut lives = list.lifetimes();
+        for first in pairs {
+            for read in list.steps.get(*first).into_iter().flat_map(|step| &step.reads) {
+                if let Some(Some((_, last))) = lives.get_mut(read.0) {
+                    *last = (*last).max(first + 1);
+                }
+            }
+        }
         let mut order: Vec<usize> = (0..list.tensors.len()).filter(|index| lives[*index].is_some()).collect();
         order.sort_by_key(|index| std::cmp::Reverse(tensor_bytes[*index]));
         let mut of_tensor: Vec<Option<usize>> = vec![None; list.tensors.len()];
@@ -66,7 +75,7 @@ mod tests {
         };
         let list =
             StepList { tensors: vec![tensor; 5], steps: steps.iter().map(step).collect(), outputs: vec![TensorId(4)] };
-        let slots = Slots::plan(&list, &bytes);
+        let slots = Slots::plan(&list, &bytes, &[]);
         let lives = list.lifetimes();
         for a in 0..5 {
             assert!(slots.bytes[slots.of_tensor[a].unwrap()] >= bytes[a]);

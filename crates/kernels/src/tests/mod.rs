@@ -366,7 +366,9 @@ fn int8_is_bit_equal_to_the_plain_implementation() {
 fn pairs_of_weights_fit_16_bits_up_to_a_bound() {
     assert!(has_narrow_pairs(&[64, -64, 127, 1, -128, 0, 0, 0]));
     for wide in [[64, 65], [-128, 1], [127, -2], [-128, -128]] {
-        assert!(!has_narrow_pairs(&[&[0; 6][..], &wide].concat()), "{wide:?}");
+        for before in [6, 1022, 5000] {
+            assert!(!has_narrow_pairs(&[&vec![0; before][..], &wide].concat()), "{wide:?} after {before}");
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! `vpmaddwd` by ones adds its pairs in 32 bits. The tile is then 5 pixels x 16 outputs: ten sums, two vectors of
 //! weights, one of inputs, one of products and the ones fill 15 of the 16 registers.
 //!
-//! Other weights are widened, and the bytes with them: of each four inputs the even ones and the odd ones become 16-bit
+//! Other weights are widened, and the bytes with them, before they are multiplied (`avx2_wide.rs`), or for a single block of outputs while
+//! they are: of each four inputs the even ones and the odd ones become 16-bit
 //! numbers side by side, and `vpmaddwd` adds two products each in 32 bits, exactly. Widening costs two instructions for
 //! a pixel and three for a vector of weights. The tile is 4 pixels x 16 outputs: eight sums, four vectors of widened
 //! weights, two of inputs and a mask fill 15 registers.
@@ -19,6 +20,7 @@ use super::super::microkernel::{self, MicrokernelF32, MicrokernelsU8, Operands, 
 use super::super::peak::Arithmetic;
 use super::super::{Routines, Vectors};
 use super::avx2_finish as finish;
+use super::avx2_wide;
 use super::registers;
 use super::tile::{define_sum, table};
 use causalclipseg_kernels_macros::enable;
@@ -31,7 +33,13 @@ pub(crate) const ROUTINES: Routines =
 /// The CPU must have the instructions.
 unsafe fn conv_u8(conv: &mut ConvU8<'_>) {
     // SAFETY: as the caller vouches.
-    unsafe { microkernel::conv_u8(conv, choose_u8) }
+    unsafe {
+        if avx2_wide::gains(conv) {
+            avx2_wide::conv_u8(conv);
+        } else {
+            microkernel::conv_u8(conv, choose_u8);
+        }
+    }
 }
 
 /// # Safety

@@ -5,6 +5,7 @@
 
 pub(crate) mod avx2;
 mod avx2_finish;
+mod avx2_wide;
 mod avx512_finish;
 pub(crate) mod avx512_vnni;
 pub(crate) mod avx_vnni;

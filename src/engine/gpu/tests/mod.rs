@@ -3,6 +3,8 @@
 
 mod decoder;
 mod failures;
+mod pairs;
+mod peaks;
 mod plain;
 mod pointwise;
 mod products;

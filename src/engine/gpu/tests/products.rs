@@ -1,7 +1,11 @@
 //! Convolutions, linear layers, projections.
 
+use super::super::search::search;
+use super::super::shader::{Pipelines, Storage};
+use super::super::tile::{Abilities, Tile};
+use super::super::tile_file::{Measured, TileChoices};
 use super::plain;
-use super::rig::{Trial, check, gpu, numbers, storages, stored, tensor, weight};
+use super::rig::{Always, Trial, check, check_tile, gpu, numbers, program, storages, stored, tensor, weight};
 use crate::bundle::{Bundle, BundleBuilder, ModelDescription, Precision, Provenance, StoredTensor};
 use crate::frame::{Fit, Normalisation};
 use crate::graph::{GraphBuilder, Op, Shape, Weights};
@@ -26,76 +30,124 @@ const fn case(size: [usize; 3], out: usize, kernel: usize, stride: usize) -> Cas
     Case { size, out, kernel, stride, padding, map: false, residual: false, relu: false, around: [0, 0] }
 }
 
+/// Shapes that fill no tile: one pixel, one wide, odd numbers, tails in each direction.
+const CASES: [Case; 13] = [
+    case([1, 1, 1], 1, 1, 1),
+    case([1, 17, 3], 5, 1, 1),
+    // The stem.
+    case([9, 11, 3], 7, 3, 2),
+    case([5, 1, 6], 4, 3, 1),
+    Case { relu: true, ..case([7, 7, 20], 66, 1, 1) },
+    Case { residual: true, relu: true, ..case([8, 9, 17], 33, 3, 1) },
+    Case { map: true, ..case([3, 5, 8], 10, 1, 1) },
+    Case { map: true, residual: true, relu: true, ..case([13, 10, 36], 130, 1, 1) },
+    Case { around: [8, 4], ..case([4, 3, 12], 16, 1, 1) },
+    Case { around: [4, 0], ..case([4, 3, 12], 7, 3, 1) },
+    Case { padding: 0, ..case([6, 6, 5], 9, 3, 1) },
+    Case { padding: 0, ..case([7, 9, 10], 6, 1, 2) },
+    Case { residual: true, ..case([3, 3, 40], 12, 3, 1) },
+];
+
+/// The step of a case, its inputs and its output by plain loops.
+fn trial(number: usize, storage: Storage) -> (Trial, Vec<Vec<f32>>, Vec<f32>) {
+    let Case { size, out, kernel, stride, padding, map, residual, relu, around } = CASES[number];
+    let [height, width, channels] = size;
+    let seed = 10 * number as u64;
+    let own = |count: usize, seed: u64| stored(storage, &numbers(count, seed));
+    let x = own(height * width * channels, seed);
+    let weights = own(out * channels * kernel * kernel, seed + 1);
+    let bias = numbers(out, seed + 2);
+    let of = plain::Convolution { weights: &weights, bias: &bias, kernel, stride, padding };
+    let (mut expected, [out_height, out_width, _]) = plain::convolution(&x, size, &of);
+    let pixels = out_height * out_width;
+    let map_values = own(out * pixels, seed + 3);
+    let added = own(out * pixels, seed + 4);
+    for (index, value) in expected.iter_mut().enumerate() {
+        let (pixel, channel) = (index / out, index % out);
+        *value += if map { map_values[channel * pixels + pixel] } else { 0.0 };
+        *value += if residual { added[index] } else { 0.0 };
+        *value = if relu { value.max(0.0) } else { *value };
+    }
+    let trial = Trial {
+        kind: StepKind::Convolution {
+            filters: Filters {
+                weight: "w".into(),
+                layout: WeightLayout::Convolution,
+                bias: Some("b".into()),
+                out_channels: out,
+                kernel,
+                in_channels: channels,
+            },
+            stride,
+            padding,
+            map: map.then(|| "m".into()),
+            residual,
+            relu,
+        },
+        reads: [tensor(height, width, channels)]
+            .into_iter()
+            .chain(residual.then(|| tensor(out_height, out_width, out)))
+            .collect(),
+        writes: tensor(out_height, out_width, around[0] + out + around[1]),
+        first_channel: around[0],
+        weights: Weights::from([
+            ("w".into(), weight(&[out, channels, kernel, kernel], weights)),
+            ("b".into(), weight(&[out], bias)),
+            ("m".into(), weight(&[out, out_height, out_width], map_values)),
+        ]),
+        bundle: None,
+    };
+    let inputs = [x].into_iter().chain(residual.then_some(added)).collect();
+    (trial, inputs, expected)
+}
+
 #[test]
 fn convolutions_of_any_shape() {
     let Some(gpu) = gpu() else { return };
-    let cases = [
-        case([1, 1, 1], 1, 1, 1),
-        case([1, 17, 3], 5, 1, 1),
-        // The stem.
-        case([9, 11, 3], 7, 3, 2),
-        case([5, 1, 6], 4, 3, 1),
-        Case { relu: true, ..case([7, 7, 20], 66, 1, 1) },
-        Case { residual: true, relu: true, ..case([8, 9, 17], 33, 3, 1) },
-        Case { map: true, ..case([3, 5, 8], 10, 1, 1) },
-        Case { map: true, residual: true, relu: true, ..case([13, 10, 36], 130, 1, 1) },
-        Case { around: [8, 4], ..case([4, 3, 12], 16, 1, 1) },
-        Case { around: [4, 0], ..case([4, 3, 12], 7, 3, 1) },
-        Case { padding: 0, ..case([6, 6, 5], 9, 3, 1) },
-        Case { padding: 0, ..case([7, 9, 10], 6, 1, 2) },
-    ];
-    for (number, case) in cases.iter().enumerate() {
+    for number in 0..CASES.len() {
         for storage in storages(&gpu) {
-            let Case { size, out, kernel, stride, padding, map, residual, relu, around } = *case;
-            let [height, width, channels] = size;
-            let seed = 10 * number as u64;
-            let own = |count: usize, seed: u64| stored(storage, &numbers(count, seed));
-            let x = own(height * width * channels, seed);
-            let weights = own(out * channels * kernel * kernel, seed + 1);
-            let bias = numbers(out, seed + 2);
-            let of = plain::Convolution { weights: &weights, bias: &bias, kernel, stride, padding };
-            let (mut expected, [out_height, out_width, _]) = plain::convolution(&x, size, &of);
-            let pixels = out_height * out_width;
-            let map_values = own(out * pixels, seed + 3);
-            let added = own(out * pixels, seed + 4);
-            for (index, value) in expected.iter_mut().enumerate() {
-                let (pixel, channel) = (index / out, index % out);
-                *value += if map { map_values[channel * pixels + pixel] } else { 0.0 };
-                *value += if residual { added[index] } else { 0.0 };
-                *value = if relu { value.max(0.0) } else { *value };
-            }
-            let trial = Trial {
-                kind: StepKind::Convolution {
-                    filters: Filters {
-                        weight: "w".into(),
-                        layout: WeightLayout::Convolution,
-                        bias: Some("b".into()),
-                        out_channels: out,
-                        kernel,
-                        in_channels: channels,
-                    },
-                    stride,
-                    padding,
-                    map: map.then(|| "m".into()),
-                    residual,
-                    relu,
-                },
-                reads: [tensor(height, width, channels)]
-                    .into_iter()
-                    .chain(residual.then(|| tensor(out_height, out_width, out)))
-                    .collect(),
-                writes: tensor(out_height, out_width, around[0] + out + around[1]),
-                first_channel: around[0],
-                weights: Weights::from([
-                    ("w".into(), weight(&[out, channels, kernel, kernel], weights)),
-                    ("b".into(), weight(&[out], bias)),
-                    ("m".into(), weight(&[out, out_height, out_width], map_values)),
-                ]),
-                bundle: None,
-            };
-            let inputs: Vec<Vec<f32>> = [x].into_iter().chain(residual.then_some(added)).collect();
+            let (trial, inputs, expected) = trial(number, storage);
             check(&gpu, storage, &trial, &inputs, &expected, &format!("convolution {number}"));
         }
+    }
+}
+
+/// Each tile on some of the shapes, and each shape in some of the tiles.
+#[test]
+fn tiles_of_any_size() {
+    let Some(gpu) = gpu() else { return };
+    for storage in storages(&gpu) {
+        let tiles: Vec<Tile> = Tile::all(gpu.abilities(storage)).collect();
+        let count = tiles.len().max(CASES.len());
+        for turn in 0..count {
+            let (number, tile) = (turn % CASES.len(), tiles[turn % tiles.len()]);
+            let (trial, inputs, expected) = trial(number, storage);
+            let what = format!("convolution {number}, {tile:?}");
+            check_tile(&gpu, storage, &trial, &inputs, &expected, &what, &Always { tile, pairs: false });
+        }
+    }
+}
+
+/// A tile that was measured is one of those that can be, and its result is right.
+#[test]
+fn a_search_finds_a_tile_for_each_product() {
+    let Some(gpu) = gpu() else { return };
+    for storage in storages(&gpu) {
+        // A device that several groups fill, so that divided products are tried too.
+        let abilities = Abilities { busy_groups: 2, most_shared_bytes: 9 << 10, ..gpu.abilities(storage) };
+        let (trial, inputs, expected) = trial(12, storage);
+        let mut program = program(&gpu, storage, &trial, &abilities);
+        let mut choices = TileChoices::default();
+        let mut pipelines = Pipelines::new(&gpu, storage, None);
+        search(&mut program, &mut pipelines, abilities, &mut choices).unwrap();
+        let choose = Measured { choices: &choices, storage, abilities };
+        check_tile(&gpu, storage, &trial, &inputs, &expected, "the measured tile", &choose);
+        // What is known is not measured again.
+        let known = choices.clone();
+        let compiled = pipelines.len();
+        search(&mut program, &mut Pipelines::new(&gpu, storage, None), abilities, &mut choices).unwrap();
+        assert_eq!(choices, known);
+        assert!(compiled > 1);
     }
 }
 

@@ -3,8 +3,10 @@
 use super::super::context::GpuContext;
 use super::super::frame::map;
 use super::super::plan::GpuPlan;
+use super::super::product::Product;
 use super::super::program::{Program, ReadyJob};
-use super::super::shader::Storage;
+use super::super::shader::{Pipelines, Storage};
+use super::super::tile::{Choose, Tile};
 use crate::bundle::Bundle;
 use crate::engine::{Device, WeightSource};
 use crate::graph::Weights;
@@ -84,34 +86,64 @@ fn list(trial: &Trial) -> StepList {
     StepList { tensors, steps: vec![step], outputs: vec![written] }
 }
 
+/// One tile for all products; pairs are joined where `pairs` is set.
+pub(crate) struct Always {
+    pub tile: Tile,
+    pub pairs: bool,
+}
+
+impl Choose for Always {
+    fn tile(&self, _: &Product) -> Tile {
+        self.tile
+    }
+
+    fn is_pair(&self, _: &Product, _: &Product) -> bool {
+        self.pairs
+    }
+}
+
 /// The written tensor's memory before the step; no step may leave it in its own channels.
 pub(crate) const BEFORE: f32 = 77.0;
 
-/// Runs the step. Yields the written tensor, channels padded to a multiple of four.
-pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32>]) -> Vec<f32> {
+/// Pixels in the device's storage format, channels padded to a multiple of four.
+pub(crate) fn encode(storage: Storage, values: &[f32], channels: usize) -> Vec<u8> {
+    let mut padded = Vec::new();
+    for pixel in values.chunks_exact(channels) {
+        padded.extend_from_slice(pixel);
+        padded.resize(padded.len().next_multiple_of(4), 0.0);
+    }
+    match storage {
+        Storage::F32 => padded.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Storage::F16 => padded.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+    }
+}
+
+pub(crate) fn decode(storage: Storage, bytes: &[u8]) -> Vec<f32> {
+    match storage {
+        Storage::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Storage::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+    }
+}
+
+/// A program of the step, whose products have a tile.
+pub(crate) fn program(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, choose: &dyn Choose) -> Program {
     let source = trial.bundle.as_ref().map_or(WeightSource::Memory(&trial.weights), WeightSource::Bundle);
-    let plan = GpuPlan::new(&list(trial), &source, storage).unwrap();
-    let program = Program::new(gpu.clone(), plan, &source, None).unwrap();
+    let plan = GpuPlan::new(&list(trial), &source, storage, choose).unwrap();
+    Program::new(gpu.clone(), plan, &source).unwrap()
+}
+
+/// Runs the step. Yields the written tensor, channels padded to a multiple of four.
+fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32>], choose: &dyn Choose) -> Vec<f32> {
+    let mut program = program(gpu, storage, trial, choose);
+    program.make_ready(&mut Pipelines::new(gpu, storage, None)).unwrap();
     let slot = |id: usize| &program.slots[program.plan.slots.of_tensor[id].unwrap()];
-    let encode = |values: &[f32]| -> Vec<u8> {
-        match storage {
-            Storage::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            Storage::F16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-        }
-    };
     for (id, (values, tensor)) in inputs.iter().zip(&trial.reads).enumerate() {
-        let stride = tensor.channels.next_multiple_of(4);
-        let mut padded = Vec::new();
-        for pixel in values.chunks_exact(tensor.channels) {
-            padded.extend_from_slice(pixel);
-            padded.resize(padded.len().next_multiple_of(stride), 0.0);
-        }
-        gpu.queue.write_buffer(slot(id), 0, &encode(&padded));
+        gpu.queue.write_buffer(slot(id), 0, &encode(storage, values, tensor.channels));
     }
     let output = &trial.writes;
     let elements = output.height * output.width * output.channels.next_multiple_of(4);
     let written = slot(trial.reads.len());
-    gpu.queue.write_buffer(written, 0, &encode(&vec![BEFORE; elements]));
+    gpu.queue.write_buffer(written, 0, &encode(storage, &vec![BEFORE; elements], 4));
     let bytes = elements as u64 * storage.quad_bytes() / 4;
     gpu.guarded("test", || {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -119,8 +151,8 @@ pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let mut pass = encoder.begin_compute_pass(&Default::default());
         for job in &program.jobs {
-            let ReadyJob::Dispatch(ready) = job else { panic!("a tail needs sentences") };
-            ready.record(&mut pass);
+            let ReadyJob::Dispatches(dispatches) = job else { panic!("a tail needs sentences") };
+            dispatches.iter().for_each(|ready| ready.record(&mut pass));
         }
         drop(pass);
         encoder.copy_buffer_to_buffer(written, 0, &read_back, 0, bytes);
@@ -129,10 +161,7 @@ pub(crate) fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs
         gpu.wait(Some(submission))?;
         mapped.outcome()?;
         let view = read_back.get_mapped_range(..bytes).unwrap();
-        Ok(match storage {
-            Storage::F32 => view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            Storage::F16 => view.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        })
+        Ok(decode(storage, &view))
     })
     .unwrap()
 }
@@ -147,7 +176,21 @@ pub(crate) fn check(
     expected: &[f32],
     what: &str,
 ) {
-    let found = run(gpu, storage, trial, inputs);
+    let abilities = gpu.abilities(storage);
+    check_tile(gpu, storage, trial, inputs, expected, what, &abilities);
+}
+
+/// [`check`] with a tile of the caller's choice.
+pub(crate) fn check_tile(
+    gpu: &Arc<GpuContext>,
+    storage: Storage,
+    trial: &Trial,
+    inputs: &[Vec<f32>],
+    expected: &[f32],
+    what: &str,
+    choose: &dyn Choose,
+) {
+    let found = run(gpu, storage, trial, inputs, choose);
     let stride = trial.writes.channels.next_multiple_of(4);
     let own = expected.len() / (trial.writes.height * trial.writes.width);
     let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
