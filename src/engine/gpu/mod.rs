@@ -11,9 +11,11 @@ mod constants;
 mod context;
 mod error;
 mod frame;
+mod mask;
 mod pipeline_cache;
 mod plan;
 mod program;
+mod read_back;
 mod sentences;
 mod shader;
 mod slots;
@@ -26,16 +28,17 @@ pub use adapter::{AdapterDescription, adapters};
 pub use error::GpuError;
 pub(super) use frame::GpuRun;
 
+use super::wanted_masks::WantedMasks;
 use super::{EngineError, EngineOptions, GpuPrecision, PromptKernel, StepTime, WeightSource};
 use crate::bundle::Precision;
 use crate::graph::{Graph, Parts, stage};
 use crate::lower::steps::{StepKind, StepList, lower};
 use context::GpuContext;
-use frame::FrameBuffers;
+use frame::Frames;
 use plan::GpuPlan;
 use program::Program;
-use shader::Storage;
-use std::sync::{Arc, Mutex, PoisonError};
+use shader::{Pipelines, Storage};
+use std::sync::Arc;
 use std::time::Instant;
 use tail::TailBuffers;
 
@@ -45,7 +48,7 @@ pub struct GpuSummary {
     pub adapter: AdapterDescription,
     /// `f32` or `f16`.
     pub precision: &'static str,
-    /// Bytes of device memory in use, the last frame's sentences included.
+    /// Bytes of device memory in use, the last frames' sentences and masks included.
     pub bytes: u64,
     /// The part of `bytes` that weights and constant maps take.
     pub weight_bytes: u64,
@@ -55,10 +58,12 @@ pub struct GpuSummary {
     pub ready_seconds: f64,
 }
 
-/// A network's image pass on a GPU. One frame runs at a time.
+/// A network's image pass on a GPU. Frames of several threads may be in flight; the device computes them in turn.
 pub struct GpuEngine {
     program: Program,
-    buffers: Mutex<FrameBuffers>,
+    frames: Frames,
+    /// The number of compiled shader variants.
+    shaders: usize,
     ready_seconds: f64,
 }
 
@@ -121,12 +126,16 @@ impl GpuEngine {
         };
         let plan = GpuPlan::new(&list, &source, storage)?;
         let cache = pipeline_cache::load(&gpu, options.pipeline_cache.as_deref());
-        let program = Program::new(gpu, plan, &source, cache.as_ref().map(|cache| cache.pipelines()))?;
+        let cached = cache.as_ref().map(|cache| cache.pipelines());
+        let program = Program::new(gpu.clone(), plan, &source, cached)?;
+        let mut pipelines = Pipelines::new(&gpu, storage, cached);
+        let frames = Frames::new(&program, &mut pipelines)?;
+        let shaders = program.shaders + pipelines.len();
         if let Some(cache) = cache {
             cache.store();
         }
         let ready_seconds = begun.elapsed().as_secs_f64();
-        let engine = Self { program, buffers: Mutex::default(), ready_seconds };
+        let engine = Self { program, frames, shaders, ready_seconds };
         let GpuSummary { adapter, precision, bytes, shaders, .. } = engine.summary();
         log::info!(
             "{} ({}) in {precision}: {} steps an image, {shaders} shaders, {:.1} MB, ready in {:.0} ms",
@@ -140,30 +149,25 @@ impl GpuEngine {
     }
 
     pub fn summary(&self) -> GpuSummary {
-        let buffers = self.buffers();
         GpuSummary {
             adapter: self.program.gpu.adapter.clone(),
             precision: self.program.plan.storage.name(),
-            bytes: self.program.bytes + buffers.bytes(),
+            bytes: self.program.bytes + self.frames.bytes(),
             weight_bytes: self.program.plan.constant_bytes(),
-            shaders: self.program.shaders,
+            shaders: self.shaders,
             ready_seconds: self.ready_seconds,
         }
     }
 
-    fn buffers(&self) -> std::sync::MutexGuard<'_, FrameBuffers> {
-        // A panic elsewhere leaves a device that reports itself unusable, or memory that the next frame overwrites.
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs a checked image for all prompts.
+    /// Runs a checked image for all prompts, and draws the wanted masks.
     pub(super) fn run<'k>(
         &self,
         run: &mut GpuRun,
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        wanted: Option<&WantedMasks>,
     ) -> Result<(), GpuError> {
-        self.buffers().run(&self.program, image, prompts, run)
+        self.frames.run(&self.program, image, prompts, wanted, run)
     }
 
     /// Runs each step separately and waits for it: the time that the host sees, submission included.
@@ -172,7 +176,7 @@ impl GpuEngine {
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<Vec<StepTime>, GpuError> {
-        let nanoseconds = self.buffers().time_jobs(&self.program, image, prompts)?;
+        let nanoseconds = self.frames.time_jobs(&self.program, image, prompts)?;
         let timed = self.program.plan.jobs.iter().zip(nanoseconds);
         let time = |(job, nanoseconds): (&plan::Job, u64)| StepTime {
             name: job.name.clone(),

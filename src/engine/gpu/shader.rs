@@ -60,6 +60,7 @@ pub(super) enum Shader {
     Blend,
     Tail,
     Logits,
+    Mask,
 }
 
 impl Shader {
@@ -75,6 +76,7 @@ impl Shader {
             Shader::Blend => concat!(include_str!("shaders/blend_terms.wgsl"), include_str!("shaders/blend.wgsl")),
             Shader::Tail => concat!(include_str!("shaders/blend_terms.wgsl"), include_str!("shaders/tail.wgsl")),
             Shader::Logits => include_str!("shaders/logits.wgsl"),
+            Shader::Mask => include_str!("shaders/mask.wgsl"),
         }
     }
 }

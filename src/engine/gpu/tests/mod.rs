@@ -3,6 +3,7 @@
 
 mod decoder;
 mod failures;
+mod mask;
 mod plain;
 mod pointwise;
 mod products;

@@ -1,9 +1,9 @@
 //! Single steps on a device.
 
 use super::super::context::GpuContext;
-use super::super::frame::map;
 use super::super::plan::GpuPlan;
 use super::super::program::{Program, ReadyJob};
+use super::super::read_back::map;
 use super::super::shader::Storage;
 use crate::bundle::Bundle;
 use crate::engine::{Device, WeightSource};
