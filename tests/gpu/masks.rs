@@ -5,13 +5,24 @@ use super::has_adapter;
 use causalclipseg::bundle::{Bundle, BundleBuilder, ModelDescription, Precision};
 use causalclipseg::engine::{Device, EngineOptions, GpuPrecision, RanOn, adapters};
 use causalclipseg::frame::{Fit, Frame, Normalisation, Orientation, PixelFormat, Region};
+use causalclipseg::lower::rewrite;
 use causalclipseg::mask::{Mask, MaskError, Probability, Quality};
+use causalclipseg::network::Architecture;
 use causalclipseg::{Finding, FrameReport, Model, Prompt, Session, SessionError, SessionOptions};
 use std::sync::Arc;
-use toy_networks::networks::{Network, tiny};
+use toy_networks::networks::Network;
 
 const SIZE: usize = 32;
 const SENTENCES: [&str; 3] = ["a dark nodule", "a bright mass on the left", "cyst"];
+
+/// The smallest network that reads the tokens of the shipped model's tokenizer.
+fn network() -> Network {
+    let mut architecture = Architecture::mini();
+    (architecture.text.vocabulary, architecture.input_size) = (49_408, SIZE);
+    let weights = architecture.golden_weights().unwrap();
+    let (graph, weights) = rewrite(architecture.describe().unwrap(), weights).unwrap();
+    Network { graph, weights }
+}
 
 fn bundle(network: &Network, fit: Fit) -> Arc<Bundle> {
     let description = ModelDescription {
@@ -105,7 +116,7 @@ fn a_gpus_masks_are_those_of_its_logits() {
     if !has_adapter() {
         return;
     }
-    let network = tiny(SIZE);
+    let network = network();
     let inner = Region { x: 5, y: 2, width: 77, height: 45 };
     for fit in [Fit::Stretch, Fit::Letterbox { padding: [0.5; 3] }] {
         let bundle = bundle(&network, fit);
@@ -171,7 +182,7 @@ fn confounders_and_smoothing_are_the_cpus() {
     if !has_adapter() {
         return;
     }
-    let bundle = bundle(&tiny(SIZE), Fit::Stretch);
+    let bundle = bundle(&network(), Fit::Stretch);
     let model = model(&bundle, on_gpu(GpuPrecision::F32).with_confounders(true));
     let pixels = picture(90, 60, 3);
     let frame = Frame::packed(&pixels, PixelFormat::Gray8, 90, 60).unwrap();
@@ -193,7 +204,7 @@ fn sessions_on_two_threads_get_their_own_results() {
     if !has_adapter() {
         return;
     }
-    let bundle = bundle(&tiny(SIZE), Fit::Stretch);
+    let bundle = bundle(&network(), Fit::Stretch);
     let model = model(&bundle, on_gpu(GpuPrecision::F32));
     const SIZES: [(usize, usize); 5] = [(64, 48), (301, 33), (7, 90), (160, 120), (33, 33)];
     let of = |thread: usize, frame: usize| {
@@ -253,7 +264,7 @@ fn a_device_lost_in_flight_costs_no_mask() {
     if !has_adapter() {
         return;
     }
-    let bundle = bundle(&tiny(SIZE), Fit::Stretch);
+    let bundle = bundle(&network(), Fit::Stretch);
     let (gpu, cpu) = (model(&bundle, on_gpu(GpuPrecision::F32)), model(&bundle, EngineOptions::default()));
     let pixels = picture(130, 70, 4);
     let frame = Frame::packed(&pixels, PixelFormat::Gray8, 130, 70).unwrap();
@@ -293,7 +304,7 @@ fn logits_that_are_not_finite_are_an_error() {
     if !has_adapter() {
         return;
     }
-    let mut network = tiny(SIZE);
+    let mut network = network();
     // The layer that yields the sentence's kernel: sums of its products are beyond f32.
     for (name, weight) in &mut network.weights {
         if name.contains("kernel") || name.contains("txt") {

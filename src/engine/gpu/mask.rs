@@ -82,7 +82,7 @@ impl MaskLayout {
 /// Logits that are compared with it give the CPU's own answer: it compares probabilities, but its sigmoid rises with
 /// the logit, up to the last bit of the result, and is the one that is searched here. A device's `exp` may differ from
 /// it in several bits.
-fn least_logit_above(threshold: f32) -> f32 {
+pub(super) fn least_logit_above(threshold: f32) -> f32 {
     // Integers in the order of the floats, from the least to the largest finite one.
     let float = |order: i32| f32::from_bits(if order < 0 { !order as u32 | 1 << 31 } else { order as u32 });
     let largest = f32::MAX.to_bits() as i32;

@@ -1,7 +1,7 @@
 //! Masks that the shader draws, against those of the CPU from the same logits.
 
 use super::super::context::GpuContext;
-use super::super::mask::MaskBuffers;
+use super::super::mask::{MaskBuffers, least_logit_above};
 use super::super::read_back::map;
 use super::super::shader::{Pipelines, Storage};
 use super::rig::{gpu, numbers, storages};
@@ -169,6 +169,10 @@ fn empty_full_and_steep_masks() {
     let drawn = draw(&gpu, &mut masks, &wanted, &logits);
     let inside: Vec<usize> = drawn.iter().map(|(_, statistics)| statistics.inside).collect();
     assert_eq!(inside, [0, 70 * 41, 0, 0, 70 * 41]);
+    // The comparison itself is exact.
+    let least = least_logit_above(0.5);
+    let drawn = draw(&gpu, &mut masks, &wanted, &[filled(least.next_down()), filled(least)]);
+    assert_eq!((drawn[0].1.inside, drawn[1].1.inside), (0, 70 * 41));
     // The same threshold is not searched again, another one is.
     let wanted = WantedMasks { threshold: 1e-4, ..wanted };
     assert_eq!(draw(&gpu, &mut masks, &wanted, &logits)[0].1.inside, 70 * 41);
