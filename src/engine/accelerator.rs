@@ -74,6 +74,7 @@ impl Accelerator {
 mod with_gpu {
     use super::Accelerator;
     use crate::engine::gpu::{GpuEngine, GpuError, GpuRun};
+    use crate::engine::wanted_masks::WantedMasks;
     use crate::engine::{MAX_PROMPTS, PromptKernel, StepTime};
 
     impl Accelerator {
@@ -88,10 +89,11 @@ mod with_gpu {
             run: &mut GpuRun,
             pixels: &[f32],
             prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+            wanted: Option<&WantedMasks>,
         ) -> bool {
             // The CPU reports the error for too many prompts.
             let Some(gpu) = self.gpu().filter(|_| prompts.len() <= MAX_PROMPTS) else { return false };
-            match gpu.run(run, pixels, prompts) {
+            match gpu.run(run, pixels, prompts, wanted) {
                 Ok(()) => true,
                 // The error is the caller's, not the device's; the CPU reports the same one.
                 Err(GpuError::Engine(_)) => false,

@@ -27,6 +27,7 @@ mod step_time;
 #[cfg(test)]
 mod tests;
 mod thread_start;
+mod wanted_masks;
 
 pub use crate::kernels::{Isa, UnknownIsa};
 pub use cpu::MAX_PROMPTS;
@@ -52,6 +53,8 @@ pub(crate) use reference::contained;
 pub use reference::{InputValue, ReferencePlan, WholeNetwork};
 pub use step_time::StepTime;
 pub use thread_start::{ThreadRole, ThreadStart};
+#[doc(hidden)]
+pub use wanted_masks::{DrawnMask, MaskStatistics, WantedMasks};
 
 use crate::graph::{Graph, GraphError, Op, Shape, stage};
 use crate::kernels::{Crew, process_id};
@@ -284,7 +287,18 @@ impl Engine {
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<(), EngineError> {
-        self.run_with(workspace, pixels, prompts, false)
+        self.run_with(workspace, pixels, prompts, None, false)
+    }
+
+    /// As [`Self::run`]. Where a GPU runs the pass, it also draws the wanted masks: [`Self::drawn_mask`].
+    pub fn run_for_masks<'k>(
+        &self,
+        workspace: &mut Workspace,
+        pixels: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        wanted: Option<&WantedMasks>,
+    ) -> Result<(), EngineError> {
+        self.run_with(workspace, pixels, prompts, wanted, false)
     }
 
     /// As [`Self::run`], but times each step, in the order in which they run.
@@ -303,7 +317,7 @@ impl Engine {
         }
         match &self.kind {
             Kind::Cpu(engine) => {
-                self.run_with(workspace, pixels, prompts, true)?;
+                self.run_with(workspace, pixels, prompts, None, true)?;
                 Ok(engine.step_times(&workspace.cpu))
             }
             Kind::Plain(engine) => {
@@ -319,13 +333,16 @@ impl Engine {
         workspace: &mut Workspace,
         pixels: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "the CPU draws no masks"))] wanted: Option<
+            &WantedMasks,
+        >,
         timed: bool,
     ) -> Result<(), EngineError> {
         self.check_process()?;
         self.check_image(pixels)?;
         workspace.limit.check()?;
         #[cfg(feature = "gpu")]
-        if !timed && self.accelerator.run(&mut workspace.gpu, pixels, prompts.clone()) {
+        if !timed && self.accelerator.run(&mut workspace.gpu, pixels, prompts.clone(), wanted) {
             workspace.ran_on = RanOn::Gpu;
             return Ok(());
         }
@@ -376,6 +393,16 @@ impl Engine {
             true => self.head_logits(workspace, 1, prompt),
             false => Err(EngineError::NoConfounders),
         }
+    }
+
+    /// The mask of one prompt, if the device that ran the last pass drew it.
+    #[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "the CPU draws no masks"))]
+    pub fn drawn_mask<'w>(&self, workspace: &'w Workspace, prompt: usize) -> Option<DrawnMask<'w>> {
+        #[cfg(feature = "gpu")]
+        if workspace.ran_on == RanOn::Gpu {
+            return workspace.gpu.mask(prompt);
+        }
+        None
     }
 
     fn head_logits<'w>(

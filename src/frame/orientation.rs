@@ -108,6 +108,26 @@ impl Orientation {
         stored
     }
 
+    /// How [`Self::apply`] walks through a square of `size` x `size` values in memory: the index of its first value, the
+    /// step to the next row, and the step to the next column.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn steps(self, size: usize) -> [i64; 3] {
+        // At most `MAX_SIDE` squared.
+        let size = size as i64;
+        let (mut down, mut across) = if self.swaps_sides() { (1, size) } else { (size, 1) };
+        let mut first = 0;
+        let [flips_across, flips_down] = self.flips();
+        if flips_across {
+            first += (size - 1) * across;
+            across = -across;
+        }
+        if flips_down {
+            first += (size - 1) * down;
+            down = -down;
+        }
+        [first, down, across]
+    }
+
     /// Turns a square map of `size` x `size` values upright in place.
     pub(crate) fn apply_to_square(self, map: &mut [f32], size: usize) {
         if self.swaps_sides() {
@@ -182,6 +202,19 @@ mod tests {
                 let mut turned = map.clone();
                 orientation.apply_to_square(turned.as_slice_mut().unwrap(), size);
                 assert_eq!(turned, orientation.apply(map.view()), "{orientation:?} of {size}");
+            }
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn steps_lead_through_memory_as_views_do() {
+        for size in [1, 2, 5] {
+            let map = Array2::from_shape_fn((size, size), |(y, x)| (y * size + x) as i64);
+            for orientation in Orientation::ALL {
+                let [first, down, across] = orientation.steps(size);
+                let seen = Array2::from_shape_fn((size, size), |(y, x)| first + y as i64 * down + x as i64 * across);
+                assert_eq!(seen, orientation.apply(map.view()), "{orientation:?} of {size}");
             }
         }
     }

@@ -96,6 +96,27 @@ impl Placement {
         self.fill(logits, out, mix_logits, crew)
     }
 
+    /// The positions and weights of [`Placement::restore`], for a device that resamples by itself: three words for each
+    /// row of the region, then for each column. They are the offsets of two neighbours, and the bits of the second one's
+    /// weight. A value's index in the map is the sum of a row's and a column's offset, modulo 2^32: where the map is
+    /// mirrored, offsets run backwards.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn write_sources(&self, words: &mut Vec<u32>) {
+        let [first, down, across] = self.orientation.inverse().steps(self.input_size);
+        let Region { width, height, .. } = self.region;
+        words.clear();
+        words.reserve(3 * (width + height));
+        let mut axis = |length: usize, start: usize, input: usize, first: i64, step: i64| {
+            let offset = |index: usize| (first + index as i64 * step) as u32;
+            for position in 0..length {
+                let Between { low, high, fraction } = between(position, length, start, input);
+                words.extend([offset(low), offset(high), fraction.to_bits()]);
+            }
+        };
+        axis(height, self.fitted.y, self.fitted.height, first, down);
+        axis(width, self.fitted.x, self.fitted.width, 0, across);
+    }
+
     fn fill(
         &self,
         map: ArrayView2<'_, f32>,
@@ -316,6 +337,34 @@ mod tests {
             for threads in [1, 2, 3, 7] {
                 let mut crew = Crew::new(threads, |_| {}).unwrap();
                 assert_eq!(restored(Some(&mut crew)), expected, "{width} x {height} on {threads}");
+            }
+        }
+    }
+
+    #[cfg(feature = "gpu")]
+    #[test]
+    fn sources_are_those_of_restoring() {
+        use super::super::Orientation;
+        let map = Array2::from_shape_fn((32, 32), |(y, x)| ((y * 37 + x * 101) % 64) as f32 / 7.0 - 3.0);
+        let values = map.as_slice().unwrap();
+        let inner = Region { x: 3, y: 5, width: 70, height: 31 };
+        for (width, height, region) in [(1, 1, None), (1, 50, None), (7, 9, None), (129, 64, Some(inner))] {
+            for (fit, orientation) in
+                [Fit::Stretch, LETTERBOX].into_iter().flat_map(|fit| Orientation::ALL.map(|o| (fit, o)))
+            {
+                let placement = Placement { orientation, ..placement(width, height, region, 32, fit) };
+                let mut restored = Array2::zeros((0, 0));
+                placement.restore(map.view(), &mut restored).unwrap();
+                let mut words = Vec::new();
+                placement.write_sources(&mut words);
+                let (rows, columns) = words.split_at(3 * restored.nrows());
+                let value = |(y, x): (usize, usize)| {
+                    let (row, column) = (&rows[3 * y..][..3], &columns[3 * x..][..3]);
+                    let at = |row: u32, column: u32| values[row.wrapping_add(column) as usize];
+                    let line = |row| mix(at(row, column[0]), at(row, column[1]), f32::from_bits(column[2]));
+                    mix(line(row[0]), line(row[1]), f32::from_bits(row[2]))
+                };
+                assert_eq!(Array2::from_shape_fn(restored.dim(), value), restored, "{orientation:?}, {fit:?}");
             }
         }
     }

@@ -19,6 +19,7 @@ pub use measurement::{Diameter, Measurements};
 #[cfg(feature = "overlay")]
 pub use overlay::{Annotation, Overlay};
 pub use probability::{Mask, Probability, check_threshold};
+pub(crate) use quality::Tally;
 pub use quality::{Flag, LOW_SCORE, Quality, STABILITY_THRESHOLDS};
 pub use record::{Record, SequenceRecord, contours_in_mm};
 

@@ -129,6 +129,29 @@ impl Mask {
         Ok(())
     }
 
+    /// Replaces the mask by one in bits, in the memory of an earlier mask: one for each pixel of the placement's region, the
+    /// lowest of a word first; each row begins with a new word.
+    pub(crate) fn take_bits(&mut self, bits: &[u32], placement: &Placement) {
+        let ([width, height], region) = (placement.frame_size(), placement.region());
+        if self.pixels.dim() != (height, width) {
+            self.pixels = Array2::zeros((height, width));
+        } else if self.region != region {
+            self.pixels.fill(0);
+        }
+        self.region = region;
+        let Region { x, y, width, height } = region;
+        let mut inside = self.pixels.slice_mut(s![y..y + height, x..x + width]);
+        for (mut row, words) in inside.rows_mut().into_iter().zip(bits.chunks_exact(width.div_ceil(32))) {
+            if let Some(row) = row.as_slice_mut() {
+                for (pixels, word) in row.chunks_mut(32).zip(words) {
+                    for (index, pixel) in pixels.iter_mut().enumerate() {
+                        *pixel = if word >> index & 1 == 1 { 255 } else { 0 };
+                    }
+                }
+            }
+        }
+    }
+
     /// The pixels, height x width of the frame, 255 or 0.
     pub fn pixels(&self) -> ArrayView2<'_, u8> {
         self.pixels.view()
@@ -254,6 +277,23 @@ mod tests {
         for threshold in [-0.1, 0.0, 1.0, 1.1, f32::NAN] {
             assert!(matches!(probability.mask(threshold), Err(MaskError::Threshold(_))));
         }
+    }
+
+    #[test]
+    fn bits_become_pixels_of_the_region() {
+        let region = |x, width| Some(Region { x, y: 1, width, height: 2 });
+        let mut mask = Mask::default();
+        mask.take_bits(&[!0, 5, 0, !0], &placement(40, 4, region(2, 35), 1));
+        let row = |y: usize| mask.pixels().row(y).iter().map(|pixel| u32::from(*pixel)).collect::<Vec<_>>();
+        let expected =
+            |lesion: &[usize]| (0..40).map(|x| if lesion.contains(&x) { 255 } else { 0 }).collect::<Vec<_>>();
+        assert_eq!(row(1), expected(&[(2..34).collect(), vec![34, 36]].concat()));
+        // Bits beyond the region's width are not pixels.
+        assert_eq!(row(2), expected(&[34, 35, 36]));
+        assert_eq!((row(0), row(3)), (expected(&[]), expected(&[])));
+        mask.take_bits(&[1, 2], &placement(40, 4, region(38, 2), 1));
+        let set: Vec<_> = mask.pixels().indexed_iter().filter(|(_, pixel)| **pixel > 0).map(|(at, _)| at).collect();
+        assert_eq!(set, [(1, 38), (2, 39)]);
     }
 
     #[test]

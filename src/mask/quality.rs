@@ -96,14 +96,19 @@ impl Quality {
                 _ => seen.add(&pixels.to_vec(), &values.to_vec()),
             }
         }
-        let Tally { area_px_at, inside, sum, least, most: max_probability } = seen;
         let claimed = confounders.map(|confounders| {
             pixels.iter().zip(confounders.values()).filter(|(pixel, p)| **pixel != 0 && **p > RESPONSE).count()
         });
+        self.set(&seen, claimed);
+        Ok(())
+    }
+
+    /// The quality of counted pixels, flags left out. `claimed`: how many pixels of the mask the confounder map covers.
+    pub(crate) fn set(&mut self, seen: &Tally, claimed: Option<usize>) {
+        let Tally { area_px_at, inside, least, most: max_probability, .. } = *seen;
         let [widest, _, narrowest] = area_px_at;
         let stability = if widest > 0 { narrowest as f64 / widest as f64 } else { 0.0 };
-        let share = |part: f64| (inside > 0).then(|| part / inside as f64);
-        let mean_probability = share(sum);
+        let mean_probability = seen.mean();
         let mut flags = std::mem::take(&mut self.flags);
         flags.clear();
         *self = Self {
@@ -113,24 +118,25 @@ impl Quality {
             max_probability: f64::from(max_probability),
             area_px_at,
             stability,
-            confounder_share: claimed.and_then(|claimed| share(claimed as f64)),
+            confounder_share: claimed.filter(|_| inside > 0).map(|claimed| claimed as f64 / inside as f64),
             expected_dice: None,
             present: None,
             flags,
         };
-        Ok(())
     }
 }
 
 /// Sums over a map.
-struct Tally {
-    area_px_at: [usize; 3],
-    inside: usize,
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// The number of pixels above each of [`STABILITY_THRESHOLDS`], and in the mask.
+    pub area_px_at: [usize; 3],
+    pub inside: usize,
     /// The sum of the probabilities inside the mask, and the smallest of them.
-    sum: f64,
-    least: f32,
+    pub sum: f64,
+    pub least: f32,
     /// The largest of all probabilities.
-    most: f32,
+    pub most: f32,
 }
 
 impl Default for Tally {
@@ -140,6 +146,11 @@ impl Default for Tally {
 }
 
 impl Tally {
+    /// The mean probability inside the mask; `None` where it is empty.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        (self.inside > 0).then(|| self.sum / self.inside as f64)
+    }
+
     /// Adds one row. Lanes are independent of each other, which makes this fast: a live stream does it with every
     /// frame.
     fn add(&mut self, pixels: &[u8], values: &[f32]) {

@@ -1,8 +1,10 @@
 //! The result of one prompt in one frame.
 
+use super::frame_map::FrameMap;
+use crate::engine::DrawnMask;
 use crate::frame::Placement;
 use crate::kernels::Crew;
-use crate::mask::{Contour, Mask, MaskError, Measurements, Probability, Quality};
+use crate::mask::{Contour, Mask, MaskError, Measurements, Probability, Quality, Tally};
 use ndarray::ArrayView2;
 use std::sync::OnceLock;
 
@@ -30,8 +32,10 @@ use std::sync::OnceLock;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Finding {
-    probability: Probability,
+    probability: FrameMap,
     mask: Mask,
+    /// The statistics of a mask that came with them; otherwise they are those of the map.
+    tally: Option<Tally>,
     confounders: Option<Probability>,
     quality: Option<Quality>,
     mm_per_pixel: Option<[f32; 2]>,
@@ -40,9 +44,10 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// The probability of lesion at each pixel, 0 to 1; 0 outside of the frame's region.
+    /// The probability of lesion at each pixel, 0 to 1; 0 outside of the frame's region. Where a GPU drew the mask, the map is
+    /// computed on first use, in about a millisecond, and cached.
     pub fn probability(&self) -> &Probability {
-        &self.probability
+        self.probability.get()
     }
 
     /// Lesion or not at each pixel, 255 or 0: the pixels whose probability is above
@@ -70,7 +75,11 @@ impl Finding {
     /// The mask's area, place and diameters, in millimetres too where the frame states the size of a pixel.
     pub fn measurements(&self) -> &Measurements {
         self.measurements.get_or_init(|| {
-            Measurements::of_same_size(&self.mask, self.contours(), Some(&self.probability), self.mm_per_pixel)
+            let of = |map| Measurements::of_same_size(&self.mask, self.contours(), map, self.mm_per_pixel);
+            match &self.tally {
+                Some(tally) => Measurements { mean_probability: tally.mean(), ..of(None) },
+                None => of(Some(self.probability.get())),
+            }
         })
     }
 
@@ -84,10 +93,8 @@ impl Finding {
         placement: &Placement,
         mm_per_pixel: Option<[f32; 2]>,
     ) -> Result<(), MaskError> {
-        self.contours.take();
-        self.measurements.take();
-        self.mm_per_pixel = mm_per_pixel;
-        self.probability.update_on(crew.as_deref_mut(), logits, placement)?;
+        self.forget(mm_per_pixel);
+        self.probability.update(crew.as_deref_mut(), logits, placement)?;
         match confounders {
             Some(logits) => self.confounders.get_or_insert_default().update_on(crew, logits, placement)?,
             None => self.confounders = None,
@@ -95,18 +102,55 @@ impl Finding {
         Ok(())
     }
 
-    pub(super) fn probability_mut(&mut self) -> &mut Probability {
-        &mut self.probability
+    /// Replaces the mask by one that a device drew from new logits, which are kept for a map on request.
+    pub(super) fn take_drawn(
+        &mut self,
+        drawn: &DrawnMask<'_>,
+        logits: ArrayView2<'_, f32>,
+        placement: &Placement,
+        mm_per_pixel: Option<[f32; 2]>,
+    ) -> Result<(), MaskError> {
+        self.forget(mm_per_pixel);
+        self.probability.keep(logits, placement)?;
+        self.confounders = None;
+        self.mask.take_bits(drawn.bits, placement);
+        let statistics = drawn.statistics;
+        self.tally = Some(Tally {
+            area_px_at: statistics.above,
+            inside: statistics.inside,
+            sum: statistics.sum,
+            least: statistics.least,
+            most: statistics.most,
+        });
+        Ok(())
+    }
+
+    /// Drops what was derived from an earlier frame.
+    fn forget(&mut self, mm_per_pixel: Option<[f32; 2]>) {
+        self.contours.take();
+        self.measurements.take();
+        self.tally = None;
+        self.mm_per_pixel = mm_per_pixel;
+    }
+
+    /// Smooths the map over frames; `memory` is the map of those before.
+    pub(super) fn smooth(&mut self, memory: &mut Probability, share: f32) {
+        self.probability.smooth(memory, share);
     }
 
     /// Makes the mask of the pixels above the threshold.
     pub(super) fn draw_mask(&mut self, threshold: f32) -> Result<(), MaskError> {
-        self.mask.update(&self.probability, threshold)
+        self.mask.update(self.probability.get(), threshold)
     }
 
-    /// The parts that a judge looks at, and the quality to fill in.
-    pub(super) fn judged_parts(&mut self) -> (&Mask, &Probability, Option<&Probability>, &mut Quality) {
-        (&self.mask, &self.probability, self.confounders.as_ref(), self.quality.get_or_insert_default())
+    /// Measures the quality, flags left out, in the memory of an earlier frame's.
+    pub(super) fn measure_quality(&mut self) -> Result<&mut Quality, MaskError> {
+        let quality = self.quality.get_or_insert_default();
+        match &self.tally {
+            Some(tally) => quality.set(tally, None),
+            None => quality.measure(&self.mask, self.probability.get(), self.confounders.as_ref())?,
+        }
+        Ok(quality)
     }
 
     pub(super) fn without_quality(&mut self) {

@@ -25,8 +25,7 @@ pub(super) fn judge(
     has_unknown_words: bool,
     reliability: Option<&Reliability>,
 ) -> Result<(), MaskError> {
-    let (mask, probability, confounders, quality) = finding.judged_parts();
-    quality.measure(mask, probability, confounders)?;
+    let quality = finding.measure_quality()?;
     let is_empty = quality.mean_probability.is_none();
     if let Some(reliability) = reliability {
         quality.expected_dice = (!is_empty).then(|| reliability.expected_dice(quality.score));

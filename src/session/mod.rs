@@ -3,6 +3,7 @@
 //! All interfaces (Rust, C, commands) use this module, so that threshold, mask, quality and flags are the same for all of them.
 
 mod finding;
+mod frame_map;
 mod judge;
 mod options;
 mod report;
@@ -12,10 +13,10 @@ pub use options::SessionOptions;
 pub use report::{FrameReport, StageSeconds};
 
 use crate::bundle::{ModelDescription, Reliability};
-use crate::engine::{Canceller, Engine, EngineError, PromptKernel, StepTime, Workspace};
+use crate::engine::{Canceller, Engine, EngineError, PromptKernel, StepTime, WantedMasks, Workspace};
 use crate::frame::{Appearance, FamiliarInputs, Frame, FrameError, FrameWatch, Normalisation, Preprocessor};
 use crate::machine::clock::Instant;
-use crate::mask::{MaskError, Probability};
+use crate::mask::{MaskError, Probability, STABILITY_THRESHOLDS};
 use crate::model::{Model, Prompt};
 use judge::{FrameFacts, judge};
 use std::sync::Arc;
@@ -161,7 +162,9 @@ impl Session {
 
         let begun = Instant::now();
         let kernels = prompts.iter().map(|prompt| prompt.kernel().as_ref());
-        self.engine.run(&mut self.workspace, &self.pixels, kernels)?;
+        let wanted = WantedMasks { placement, threshold: self.threshold, levels: STABILITY_THRESHOLDS };
+        let wanted = Some(&wanted).filter(|_| self.masks_come_from_logits());
+        self.engine.run_for_masks(&mut self.workspace, &self.pixels, kernels, wanted)?;
         let network = begun.elapsed().as_secs_f64();
         let head = self.engine.head_seconds(&self.workspace);
 
@@ -173,21 +176,25 @@ impl Session {
         for (index, (finding, prompt)) in report.findings.iter_mut().zip(prompts).enumerate() {
             self.workspace.limit().check()?;
             let logits = self.engine.logits(&self.workspace, index)?;
-            let confounders = match self.engine.has_confounders() {
-                true => Some(self.engine.confounder_logits(&self.workspace, index)?),
-                false => None,
-            };
-            finding.take_logits(
-                self.engine.free_crew().as_deref_mut(),
-                logits,
-                confounders,
-                &placement,
-                frame.mm_per_pixel(),
-            )?;
-            if let Some(memory) = self.memories.get_mut(index) {
-                finding.probability_mut().smooth(&mut memory.map, self.smoothing);
+            if let Some(drawn) = self.engine.drawn_mask(&self.workspace, index) {
+                finding.take_drawn(&drawn, logits, &placement, frame.mm_per_pixel())?;
+            } else {
+                let confounders = match self.engine.has_confounders() {
+                    true => Some(self.engine.confounder_logits(&self.workspace, index)?),
+                    false => None,
+                };
+                finding.take_logits(
+                    self.engine.free_crew().as_deref_mut(),
+                    logits,
+                    confounders,
+                    &placement,
+                    frame.mm_per_pixel(),
+                )?;
+                if let Some(memory) = self.memories.get_mut(index) {
+                    finding.smooth(&mut memory.map, self.smoothing);
+                }
+                finding.draw_mask(self.threshold)?;
             }
-            finding.draw_mask(self.threshold)?;
             match facts {
                 Some(facts) => judge(finding, facts, prompt.has_unknown_words(), self.reliability.as_deref())?,
                 None => finding.without_quality(),
@@ -203,6 +210,12 @@ impl Session {
         report.ran_on = self.workspace.ran_on();
         report.gpu_times = self.workspace.gpu_times();
         Ok(())
+    }
+
+    /// Whether a mask follows from one frame's logits alone, so that a GPU can draw it: smoothing needs the maps of the
+    /// frames before, and the quality the overlap with the confounders' map.
+    fn masks_come_from_logits(&self) -> bool {
+        self.smoothing == 0.0 && !self.engine.has_confounders()
     }
 
     /// Begins another sequence: smoothing restarts, and the next frame is not compared with the last one.

@@ -2,6 +2,7 @@
 //! tests say so and pass. Debian's `mesa-vulkan-drivers` has a software adapter.
 
 mod fallback;
+mod masks;
 mod shipped;
 mod whole;
 

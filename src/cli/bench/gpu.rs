@@ -26,7 +26,10 @@ pub(super) struct GpuFacts {
     /// Time until pixels, sentences and commands were handed over.
     pub upload_ms: f64,
     pub compute_ms: f64,
-    /// Time until the logits were in the host's memory.
+    /// The part of `compute_ms` that draws masks; rows of older versions have none.
+    #[serde(default)]
+    pub masks_ms: f64,
+    /// Time until logits and masks were in the host's memory.
     pub read_back_ms: f64,
     /// Whether the device measured its own time; otherwise `compute_ms` is how long the host waited.
     pub timestamps: bool,
@@ -43,6 +46,7 @@ pub(super) struct GpuTimes {
     frames: u64,
     upload: f64,
     compute: f64,
+    masks: f64,
     read_back: f64,
     by_timestamps: bool,
     /// The number of frames that the CPU ran.
@@ -61,6 +65,7 @@ impl GpuTimes {
                 self.frames += 1;
                 self.upload += times.upload;
                 self.compute += times.compute;
+                self.masks += times.masks;
                 self.read_back += times.read_back;
                 self.by_timestamps = times.by_timestamps;
             }
@@ -93,6 +98,7 @@ impl GpuFacts {
             ready_ms: 1e3 * summary.ready_seconds,
             upload_ms: times.mean_ms(times.upload),
             compute_ms: times.mean_ms(times.compute),
+            masks_ms: times.mean_ms(times.masks),
             read_back_ms: times.mean_ms(times.read_back),
             timestamps: times.by_timestamps,
             peak_f32_gmac_per_s: peaks.map(|peaks| peaks.f32_gmac_per_s),
@@ -119,6 +125,7 @@ impl GpuFacts {
             ready_ms: of(|facts| facts.ready_ms),
             upload_ms: of(|facts| facts.upload_ms),
             compute_ms: of(|facts| facts.compute_ms),
+            masks_ms: of(|facts| facts.masks_ms),
             read_back_ms: of(|facts| facts.read_back_ms),
             ..(*rounds.first()?).clone()
         })

@@ -35,13 +35,6 @@ impl From<steps::Unsupported> for GpuError {
     }
 }
 
-impl GpuError {
-    /// The error of results that can't be read back.
-    pub(super) fn unread(reason: &impl std::fmt::Display) -> Self {
-        GpuError::Driver { what: "read results back", reason: one_line(&reason.to_string()) }
-    }
-}
-
 /// A driver's message on one line, with the length of a log line at most.
 pub(super) fn one_line(message: &str) -> String {
     const MOST: usize = 300;

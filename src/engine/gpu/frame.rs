@@ -1,25 +1,48 @@
-//! One frame: pixels and sentences up, every dispatch in one submission, logits back.
+//! One frame: pixels and sentences up, every dispatch in one submission, logits and masks back.
+//!
+//! Several frames may be in flight, one for each thread. A lock is held while a frame is uploaded, recorded and
+//! submitted, and not while the device computes: the queue runs submissions one after the other, and writes of
+//! `write_buffer` between those before and after them, so all frames share one set of maps. Only the buffer that the
+//! host reads belongs to one frame.
 
-use super::error::{GpuError, one_line};
+use super::error::GpuError;
+use super::mask::{BoundMask, MaskBuffers, MaskLayout};
 use super::program::{Program, Ready, ReadyJob};
+use super::read_back::{Mapping, ReadBacks, failed, map};
+use super::shader::Pipelines;
+use super::step_times;
 use super::tail::Sentences;
 use super::times::Clock;
+use crate::engine::wanted_masks::{DrawnMask, WantedMasks};
 use crate::engine::{GpuTimes, PromptKernel};
 use ndarray::ArrayView2;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use wgpu::BufferUsages;
 
-/// The working memory of a frame. One at a time: the program has each map's memory once.
-#[derive(Default)]
-pub(super) struct FrameBuffers {
-    /// The number of sentences of the last frame.
+/// The numbers of sentences whose buffers are kept: sessions with different numbers take turns without allocating.
+const KEPT_COUNTS: usize = 2;
+
+/// The frames of one program.
+pub(super) struct Frames {
+    clock: Clock,
+    buffers: Mutex<FrameBuffers>,
+    read_backs: ReadBacks,
+}
+
+/// What all frames share, in the order in which they are submitted.
+struct FrameBuffers {
+    /// The latest numbers of sentences, the last one first.
+    prepared: Vec<Prepared>,
+    masks: MaskBuffers,
+    floats: Vec<f32>,
+}
+
+/// The buffers for a number of sentences.
+struct Prepared {
     count: usize,
     /// Buffers for each head; empty where there are no sentences.
     sentences: Vec<Sentences>,
-    read_back: Option<wgpu::Buffer>,
-    clock: Option<Clock>,
-    floats: Vec<f32>,
+    mask: Option<BoundMask>,
 }
 
 /// The last frame of a workspace.
@@ -27,6 +50,9 @@ pub(super) struct FrameBuffers {
 pub(crate) struct GpuRun {
     /// For each head, the logits of every sentence, one after the other.
     pub logits: Vec<Vec<f32>>,
+    /// The results of the mask shader, and how they lie there; `None` where it did not run.
+    masks: Vec<u32>,
+    mask_layout: Option<MaskLayout>,
     pub times: GpuTimes,
 }
 
@@ -37,128 +63,201 @@ impl GpuRun {
         let own = self.logits.get(head)?.get(sentence * rows * columns..(sentence + 1) * rows * columns)?;
         ArrayView2::from_shape((rows, columns), own).ok()
     }
+
+    /// A sentence's mask, if the device drew it.
+    pub(crate) fn mask(&self, sentence: usize) -> Option<DrawnMask<'_>> {
+        self.mask_layout?.drawn(&self.masks, sentence)
+    }
 }
 
-impl FrameBuffers {
-    /// Bytes of the device's memory.
-    pub(crate) fn bytes(&self) -> u64 {
-        let read_back = self.read_back.as_ref().map_or(0, wgpu::Buffer::size);
-        self.sentences.iter().map(|sentences| sentences.bytes).sum::<u64>() + read_back
-    }
+/// A frame on its way.
+struct Submitted {
+    begun: Instant,
+    submitted: Instant,
+    submission: wgpu::SubmissionIndex,
+    read_back: wgpu::Buffer,
+    mapped: Mapping,
+    /// The number of heads with logits, and bytes of each one's.
+    heads: usize,
+    logit_bytes: u64,
+    mask: Option<MaskLayout>,
+    mask_bytes: u64,
+}
 
-    /// Allocates memory for a number of sentences, unless the last frame had as many.
-    fn prepare(&mut self, program: &Program, count: usize) -> Result<(), GpuError> {
-        if self.read_back.is_some() && self.count == count {
-            return Ok(());
-        }
+impl Frames {
+    pub(crate) fn new(program: &Program, pipelines: &mut Pipelines) -> Result<Self, GpuError> {
         let gpu = &program.gpu;
-        *self = Self { clock: self.clock.take(), ..Self::default() };
-        gpu.guarded("allocate memory for the sentences", || {
-            if count > 0 {
-                let all = program.tails.iter().map(|tail| tail.sentences(gpu, count));
-                self.sentences = all.collect::<Result<_, _>>()?;
-            }
-            if self.clock.is_none() {
-                self.clock = Some(Clock::new(gpu, &program.plan)?);
-            }
-            let times = self.clock.as_ref().map_or(0, Clock::bytes);
-            let logits: u64 = self.sentences.iter().map(|sentences| sentences.logits.size()).sum();
-            let usage = BufferUsages::MAP_READ | BufferUsages::COPY_DST;
-            self.read_back = Some(gpu.buffer("results", logits + times, usage)?);
-            Ok(())
-        })?;
-        self.count = count;
-        Ok(())
+        let clock = gpu.guarded("allocate memory", || Clock::new(gpu, &program.plan))?;
+        let masks = MaskBuffers::new(gpu, pipelines)?;
+        let buffers = Mutex::new(FrameBuffers { prepared: Vec::new(), masks, floats: Vec::new() });
+        Ok(Self { clock, buffers, read_backs: ReadBacks::default() })
     }
 
+    fn buffers(&self) -> MutexGuard<'_, FrameBuffers> {
+        // A panic elsewhere leaves a device that reports itself unusable, or memory that the next frame overwrites.
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of the device's memory, without those of frames in flight.
+    pub(crate) fn bytes(&self) -> u64 {
+        let buffers = self.buffers();
+        let sentences = buffers.prepared.iter().flat_map(|prepared| &prepared.sentences);
+        sentences.map(|sentences| sentences.bytes).sum::<u64>() + buffers.masks.bytes() + self.read_backs.bytes()
+    }
+
+    /// Runs a frame. `wanted`: the masks to draw besides the logits.
     pub(crate) fn run<'k>(
-        &mut self,
+        &self,
         program: &Program,
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        wanted: Option<&WantedMasks>,
         run: &mut GpuRun,
     ) -> Result<(), GpuError> {
         let begun = Instant::now();
-        self.prepare(program, prompts.len())?;
-        let Self { sentences, read_back, clock, floats, .. } = self;
-        let (Some(read_back), Some(clock)) = (read_back, clock) else { return Ok(()) };
         let gpu = &program.gpu;
-        gpu.guarded("run a frame", || {
-            gpu.queue.write_buffer(&program.image, 0, bytemuck::cast_slice(image));
-            for (tail, sentences) in program.tails.iter().zip(sentences.iter()) {
-                let kernels = prompts.clone().map(|prompt| prompt.of_head(tail.tail.head));
-                sentences.layout.place(kernels, floats)?;
-                gpu.queue.write_buffer(&sentences.kernels, 0, bytemuck::cast_slice(floats));
-            }
-            let mut encoder = gpu.device.create_command_encoder(&Default::default());
-            for segment in clock.segments() {
-                let mut pass = encoder.begin_compute_pass(&clock.descriptor(segment));
-                for job in &program.jobs[segment.jobs.clone()] {
-                    dispatches(job, sentences).iter().for_each(|ready| ready.record(&mut pass));
-                }
-            }
-            let mut offset = 0;
-            for sentences in sentences.iter() {
-                encoder.copy_buffer_to_buffer(&sentences.logits, 0, read_back, offset, sentences.logits.size());
-                offset += sentences.logits.size();
-            }
-            clock.resolve(&mut encoder, read_back, offset);
-            let submission = gpu.queue.submit([encoder.finish()]);
-            let submitted = Instant::now();
-            let mapped = map(read_back);
-            gpu.wait(Some(submission))?;
-            mapped.outcome()?;
-            let computed = Instant::now();
-            let view = read_back.get_mapped_range(..).map_err(|error| failed(&error.to_string()))?;
-            let bytes: &[u8] = &view;
-            run.logits.resize_with(sentences.len(), Vec::new);
-            let mut rest = bytes;
-            for (sentences, logits) in sentences.iter().zip(&mut run.logits) {
-                let (own, after) = rest.split_at_checked(sentences.logits.size() as usize).unwrap_or((rest, &[]));
-                rest = after;
-                logits.clear();
-                logits.extend(own.chunks_exact(4).map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]])));
-            }
-            run.times = clock.read(rest);
-            drop(view);
-            read_back.unmap();
-            let seconds = |from: Instant, to: Instant| (to - from).as_secs_f64();
-            run.times.upload = seconds(begun, submitted);
-            let waited = seconds(submitted, computed);
-            if !run.times.by_timestamps {
-                run.times.compute = waited;
-            }
-            // The waiting time that was not computing is the time of reading back.
-            run.times.read_back = (waited - run.times.compute).max(0.0) + computed.elapsed().as_secs_f64();
-            Ok(())
-        })
+        let submitted = gpu.guarded("run a frame", || {
+            let mut buffers = self.buffers();
+            buffers.submit(program, &self.clock, &self.read_backs, image, prompts, wanted, begun)
+        })?;
+        gpu.guarded("read results back", || self.read(program, submitted, run))
+    }
+
+    /// Waits for a frame and copies its results.
+    fn read(&self, program: &Program, frame: Submitted, run: &mut GpuRun) -> Result<(), GpuError> {
+        let Submitted { begun, submitted, submission, read_back, mapped, heads, logit_bytes, mask, mask_bytes } = frame;
+        program.gpu.wait(Some(submission))?;
+        mapped.outcome()?;
+        let computed = Instant::now();
+        let view = read_back.get_mapped_range(..).map_err(|error| failed(&error.to_string()))?;
+        let bytes: &[u8] = &view;
+        let mut rest = bytes;
+        let mut next = |bytes: u64| {
+            let (own, after) = rest.split_at_checked(bytes as usize).unwrap_or((rest, &[]));
+            rest = after;
+            own
+        };
+        run.logits.resize_with(heads, Vec::new);
+        for logits in &mut run.logits {
+            logits.clear();
+            logits.extend(next(logit_bytes).as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)));
+        }
+        run.masks.clear();
+        run.masks.extend(next(mask_bytes).as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)));
+        run.mask_layout = mask;
+        run.times = self.clock.read(next(self.clock.bytes(mask.is_some())));
+        drop(view);
+        read_back.unmap();
+        self.read_backs.give_back(read_back);
+        let seconds = |from: Instant, to: Instant| (to - from).as_secs_f64();
+        run.times.upload = seconds(begun, submitted);
+        let waited = seconds(submitted, computed);
+        if !run.times.by_timestamps {
+            run.times.compute = waited;
+        }
+        // The waiting time that was not computing is the time of reading back, and of frames before.
+        run.times.read_back = (waited - run.times.compute).max(0.0) + computed.elapsed().as_secs_f64();
+        Ok(())
     }
 
     /// As [`Self::run`], but each job separately: the nanoseconds of each.
     pub(crate) fn time_jobs<'k>(
-        &mut self,
+        &self,
         program: &Program,
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<Vec<u64>, GpuError> {
         // Uploads what the jobs read.
-        self.run(program, image, prompts, &mut GpuRun::default())?;
+        self.run(program, image, prompts.clone(), None, &mut GpuRun::default())?;
         let gpu = &program.gpu;
-        gpu.guarded("time the steps", || {
-            let mut nanoseconds = Vec::with_capacity(program.jobs.len());
-            for job in &program.jobs {
-                let mut encoder = gpu.device.create_command_encoder(&Default::default());
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                dispatches(job, &self.sentences).iter().for_each(|ready| ready.record(&mut pass));
-                drop(pass);
-                let commands = encoder.finish();
-                let begun = Instant::now();
-                let submission = gpu.queue.submit([commands]);
-                gpu.wait(Some(submission))?;
-                nanoseconds.push(begun.elapsed().as_nanos() as u64);
+        let mut buffers = self.buffers();
+        let prepared = buffers.prepare(program, prompts.len())?;
+        let steps: Vec<&[Ready]> = program.jobs.iter().map(|job| dispatches(job, &prepared.sentences)).collect();
+        step_times::measure(gpu, &steps)
+    }
+}
+
+impl FrameBuffers {
+    /// The buffers for a number of sentences; allocates them unless one of the last frames had as many.
+    fn prepare(&mut self, program: &Program, count: usize) -> Result<&mut Prepared, GpuError> {
+        match self.prepared.iter().position(|prepared| prepared.count == count) {
+            Some(index) => self.prepared[..=index].rotate_right(1),
+            None => {
+                let gpu = &program.gpu;
+                // Memory is freed before more is taken.
+                self.prepared.truncate(KEPT_COUNTS - 1);
+                let sentences = gpu.guarded("allocate memory for the sentences", || {
+                    let tails = program.tails.iter().filter(|_| count > 0);
+                    tails.map(|tail| tail.sentences(gpu, count)).collect::<Result<_, _>>()
+                })?;
+                self.prepared.insert(0, Prepared { count, sentences, mask: None });
             }
-            Ok(nanoseconds)
-        })
+        }
+        Ok(&mut self.prepared[0])
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a frame")]
+    fn submit<'k>(
+        &mut self,
+        program: &Program,
+        clock: &Clock,
+        read_backs: &ReadBacks,
+        image: &[f32],
+        prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        wanted: Option<&WantedMasks>,
+        begun: Instant,
+    ) -> Result<Submitted, GpuError> {
+        let gpu = &program.gpu;
+        let count = prompts.len();
+        self.prepare(program, count)?;
+        let Self { prepared, masks, floats } = self;
+        let Prepared { sentences, mask: bound, .. } = &mut prepared[0];
+        let is_pred = |index: &usize| program.tails[*index].tail.head == 0;
+        let pred = (0..sentences.len()).find(is_pred).map(|index| &sentences[index].logits);
+        let mask = match (wanted, pred) {
+            (Some(wanted), Some(_)) => masks.prepare(gpu, wanted, count)?,
+            _ => None,
+        };
+        let ready = match (mask, pred) {
+            (Some(layout), Some(logits)) => masks.bind(gpu, layout, logits, count, bound)?,
+            _ => None,
+        };
+        let mask = mask.filter(|_| ready.is_some());
+        let mask_bytes = mask.map_or(0, |layout| layout.bytes(count));
+        gpu.queue.write_buffer(&program.image, 0, bytemuck::cast_slice(image));
+        for (tail, sentences) in program.tails.iter().zip(sentences.iter()) {
+            let kernels = prompts.clone().map(|prompt| prompt.of_head(tail.tail.head));
+            sentences.layout.place(kernels, floats)?;
+            gpu.queue.write_buffer(&sentences.kernels, 0, bytemuck::cast_slice(floats));
+        }
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        for segment in clock.segments() {
+            let mut pass = encoder.begin_compute_pass(&clock.descriptor(segment));
+            for job in &program.jobs[segment.jobs.clone()] {
+                dispatches(job, sentences).iter().for_each(|ready| ready.record(&mut pass));
+            }
+        }
+        if let Some(ready) = ready {
+            ready.record(&mut encoder.begin_compute_pass(&clock.mask_descriptor()));
+        }
+        // Heads have logits of one size.
+        let logit_bytes = sentences.first().map_or(0, |sentences| sentences.logits.size());
+        let mut offset = logit_bytes * sentences.len() as u64;
+        let read_back = read_backs.take(gpu, offset + mask_bytes + clock.bytes(mask.is_some()))?;
+        for (index, sentences) in sentences.iter().enumerate() {
+            let to = logit_bytes * index as u64;
+            encoder.copy_buffer_to_buffer(&sentences.logits, 0, &read_back, to, logit_bytes);
+        }
+        if mask.is_some() {
+            masks.copy(&mut encoder, &read_back, offset, mask_bytes);
+            offset += mask_bytes;
+        }
+        clock.resolve(&mut encoder, &read_back, offset, mask.is_some());
+        let heads = sentences.len();
+        let submission = gpu.queue.submit([encoder.finish()]);
+        let submitted = Instant::now();
+        let mapped = map(&read_back);
+        Ok(Submitted { begun, submitted, submission, read_back, mapped, heads, logit_bytes, mask, mask_bytes })
     }
 }
 
@@ -166,33 +265,5 @@ fn dispatches<'r>(job: &'r ReadyJob, sentences: &'r [Sentences]) -> &'r [Ready] 
     match job {
         ReadyJob::Dispatches(ready) => ready,
         ReadyJob::Tail(index) => sentences.get(*index).map_or(&[], |sentences| &sentences.dispatches),
-    }
-}
-
-fn failed(reason: &str) -> GpuError {
-    GpuError::Driver { what: "read results back", reason: one_line(reason) }
-}
-
-/// The result of mapping a buffer, after waiting for the device.
-pub(super) struct Mapping {
-    result: Arc<Mutex<Option<Result<(), wgpu::BufferAsyncError>>>>,
-}
-
-pub(super) fn map(buffer: &wgpu::Buffer) -> Mapping {
-    let result = Arc::new(Mutex::new(None));
-    let told = result.clone();
-    buffer.map_async(wgpu::MapMode::Read, .., move |outcome| {
-        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-    });
-    Mapping { result }
-}
-
-impl Mapping {
-    pub(crate) fn outcome(&self) -> Result<(), GpuError> {
-        match &*self.result.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(error)) => Err(failed(&error.to_string())),
-            None => Err(failed("the device did not answer")),
-        }
     }
 }

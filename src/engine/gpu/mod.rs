@@ -12,15 +12,18 @@ mod context;
 mod cost;
 mod error;
 mod frame;
+mod mask;
 mod peak;
 mod pipeline_cache;
 mod plan;
 mod product;
 mod program;
+mod read_back;
 mod search;
 mod sentences;
 mod shader;
 mod slots;
+mod step_times;
 mod stopwatch;
 mod tail;
 mod template;
@@ -36,17 +39,18 @@ pub use error::GpuError;
 pub(super) use frame::GpuRun;
 pub use peak::GpuPeaks;
 
+use super::wanted_masks::WantedMasks;
 use super::{EngineError, EngineOptions, GpuPrecision, PromptKernel, StepTime, WeightSource};
 use crate::bundle::Precision;
 use crate::graph::{Graph, Parts, stage};
 use crate::lower::steps::{StepKind, StepList, lower};
 use context::GpuContext;
-use frame::FrameBuffers;
+use frame::Frames;
 use plan::GpuPlan;
 use program::Program;
 use search::search;
 use shader::{Pipelines, Storage};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 use tail::TailBuffers;
 use tile::Abilities;
@@ -58,7 +62,7 @@ pub struct GpuSummary {
     pub adapter: AdapterDescription,
     /// `f32` or `f16`.
     pub precision: &'static str,
-    /// Bytes of device memory in use, the last frame's sentences included.
+    /// Bytes of device memory in use, the last frames' sentences and masks included.
     pub bytes: u64,
     /// The part of `bytes` that weights and constant maps take.
     pub weight_bytes: u64,
@@ -68,10 +72,12 @@ pub struct GpuSummary {
     pub ready_seconds: f64,
 }
 
-/// A network's image pass on a GPU. One frame runs at a time.
+/// A network's image pass on a GPU. Frames of several threads may be in flight; the device computes them in turn.
 pub struct GpuEngine {
     program: Program,
-    buffers: Mutex<FrameBuffers>,
+    frames: Frames,
+    /// The number of compiled shader variants.
+    shaders: usize,
     ready_seconds: f64,
 }
 
@@ -147,6 +153,8 @@ impl GpuEngine {
             program.plan.choose(&tiles.choose(abilities));
         }
         program.make_ready(&mut pipelines)?;
+        let frames = Frames::new(&program, &mut pipelines)?;
+        let shaders = pipelines.len();
         if let Some(cache) = cache {
             cache.store();
         }
@@ -154,7 +162,7 @@ impl GpuEngine {
             tiles.store();
         }
         let ready_seconds = begun.elapsed().as_secs_f64();
-        let engine = Self { program, buffers: Mutex::default(), ready_seconds };
+        let engine = Self { program, frames, shaders, ready_seconds };
         let GpuSummary { adapter, precision, bytes, shaders, .. } = engine.summary();
         log::info!(
             "{} ({}) in {precision}: {} steps an image, {shaders} shaders, {:.1} MB, ready in {:.0} ms",
@@ -168,13 +176,12 @@ impl GpuEngine {
     }
 
     pub fn summary(&self) -> GpuSummary {
-        let buffers = self.buffers();
         GpuSummary {
             adapter: self.program.gpu.adapter.clone(),
             precision: self.program.plan.storage.name(),
-            bytes: self.program.bytes + buffers.bytes(),
+            bytes: self.program.bytes + self.frames.bytes(),
             weight_bytes: self.program.plan.constant_bytes(),
-            shaders: self.program.shaders,
+            shaders: self.shaders,
             ready_seconds: self.ready_seconds,
         }
     }
@@ -187,37 +194,46 @@ impl GpuEngine {
         peak::measure(&self.program.gpu)
     }
 
-    fn buffers(&self) -> std::sync::MutexGuard<'_, FrameBuffers> {
-        // A panic elsewhere leaves a device that reports itself unusable, or memory that the next frame overwrites.
-        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs a checked image for all prompts.
+    /// Runs a checked image for all prompts, and draws the wanted masks.
     pub(super) fn run<'k>(
         &self,
         run: &mut GpuRun,
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
+        wanted: Option<&WantedMasks>,
     ) -> Result<(), GpuError> {
-        self.buffers().run(&self.program, image, prompts, run)
+        self.frames.run(&self.program, image, prompts, wanted, run)
     }
 
-    /// Runs each step separately and waits for it: the time that the host sees, submission included.
+    /// Runs each step separately: the time by the device's own clock where it has one, else the time that the host sees,
+    /// submission included.
     pub(super) fn time_steps<'k>(
         &self,
         image: &[f32],
         prompts: impl ExactSizeIterator<Item = &'k PromptKernel> + Clone,
     ) -> Result<Vec<StepTime>, GpuError> {
-        let nanoseconds = self.buffers().time_jobs(&self.program, image, prompts)?;
-        let timed = self.program.plan.jobs.iter().zip(nanoseconds);
-        let time = |(job, nanoseconds): (&plan::Job, u64)| StepTime {
-            name: job.name.clone(),
-            kind: format!("{}, {}", job.kind, self.program.plan.storage.name()),
-            gmac: job.multiply_accumulates as f64 / 1e9,
-            bytes: job.bytes,
-            nanoseconds,
-        };
-        Ok(timed.map(time).collect())
+        let nanoseconds = self.frames.time_jobs(&self.program, image, prompts)?;
+        let plan = &self.program.plan;
+        let mut times: Vec<StepTime> = Vec::with_capacity(plan.jobs.len());
+        for (index, (job, nanoseconds)) in plan.jobs.iter().zip(nanoseconds).enumerate() {
+            let gmac = job.multiply_accumulates as f64 / 1e9;
+            // The second step of a pair ran in the first one's dispatch.
+            let joined = index.checked_sub(1).filter(|before| plan.joined.contains(before));
+            if let (Some(_), Some(first)) = (joined, times.last_mut()) {
+                first.name = format!("{} + {}", first.name, job.name);
+                first.gmac += gmac;
+                first.bytes += job.bytes;
+                continue;
+            }
+            times.push(StepTime {
+                name: job.name.clone(),
+                kind: format!("{}, {}", job.kind, plan.storage.name()),
+                gmac,
+                bytes: job.bytes,
+                nanoseconds,
+            });
+        }
+        Ok(times)
     }
 
     /// Drops the device, as a driver that resets it does.

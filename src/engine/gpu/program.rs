@@ -44,7 +44,6 @@ pub(super) struct Program {
     constants: Vec<wgpu::Buffer>,
     pub jobs: Vec<ReadyJob>,
     pub tails: Vec<TailBuffers>,
-    pub shaders: usize,
     /// Bytes of all memory that is kept as long as the program.
     pub bytes: u64,
 }
@@ -149,7 +148,7 @@ impl Program {
         })?;
         let constants = upload(&gpu, &plan, source)?;
         let bytes = plan.constant_bytes() + plan.tensor_bytes() + 4 * plan.image_floats as u64;
-        let empty = Self { gpu, plan, image, slots, constants, jobs: vec![], tails: vec![], shaders: 0, bytes };
+        let empty = Self { gpu, plan, image, slots, constants, jobs: vec![], tails: vec![], bytes };
         Ok(empty)
     }
 
@@ -189,7 +188,6 @@ impl Program {
             + 4 * plan.image_floats as u64
             + shapes.size()
             + plan.partial_bytes;
-        self.shaders = pipelines.len();
         (self.jobs, self.tails) = (jobs, tails);
         Ok(())
     }

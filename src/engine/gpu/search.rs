@@ -3,10 +3,10 @@
 //! agree with those in f32.
 
 use super::error::GpuError;
-use super::frame::map;
 use super::plan::{Binding, Dispatch, Work};
 use super::product::Product;
 use super::program::{Program, Ready, Shapes, shape_binding};
+use super::read_back::{failed, map};
 use super::shader::{Pipelines, Storage};
 use super::stopwatch::Stopwatch;
 use super::tile::{Abilities, Arithmetic, Tile};
@@ -227,7 +227,7 @@ impl<'p> Search<'p> {
             let mapped = map(&read_back);
             gpu.wait(Some(submission))?;
             mapped.outcome()?;
-            let view = read_back.get_mapped_range(..bytes).map_err(|error| GpuError::unread(&error))?;
+            let view = read_back.get_mapped_range(..bytes).map_err(|error| failed(&error.to_string()))?;
             Ok(match storage {
                 Storage::F32 => view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
                 Storage::F16 => view.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),

@@ -73,6 +73,7 @@ pub(super) enum Shader {
     Blend,
     Tail,
     Logits,
+    Mask,
     /// The most that a device can do.
     Peak,
 }
@@ -141,6 +142,7 @@ impl Shader {
             Shader::Tail => concat!(include_str!("shaders/blend_terms.wgsl"), include_str!("shaders/tail.wgsl")),
             Shader::Logits => include_str!("shaders/logits.wgsl"),
             Shader::Peak => include_str!("shaders/peak.wgsl"),
+            Shader::Mask => include_str!("shaders/mask.wgsl"),
         }
     }
 }

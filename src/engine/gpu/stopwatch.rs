@@ -2,8 +2,8 @@
 
 use super::context::GpuContext;
 use super::error::GpuError;
-use super::frame::map;
 use super::program::Ready;
+use super::read_back::{failed, map};
 use std::time::Instant;
 use wgpu::BufferUsages;
 
@@ -53,7 +53,7 @@ impl<'g> Stopwatch<'g> {
             let (Some((_, _, read_back)), Some(mapped)) = (&self.queries, mapped) else { return Ok(waited) };
             mapped.outcome()?;
             let ticks = {
-                let view = read_back.get_mapped_range(..).map_err(|error| GpuError::unread(&error))?;
+                let view = read_back.get_mapped_range(..).map_err(|error| failed(&error.to_string()))?;
                 let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
                 word(&view[8..16]).saturating_sub(word(&view[..8]))
             };

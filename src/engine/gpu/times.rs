@@ -42,9 +42,10 @@ fn segments(is_head: impl Iterator<Item = bool>) -> Vec<Segment> {
 impl Clock {
     pub(crate) fn new(gpu: &GpuContext, plan: &GpuPlan) -> Result<Self, GpuError> {
         let segments = segments(plan.jobs.iter().map(|job| job.is_head));
-        let count = 2 * segments.len() as u32;
+        // The masks' pass comes after all others.
+        let count = 2 * (segments.len() as u32 + 1);
         let has_clock = gpu.device.features().contains(Features::TIMESTAMP_QUERY);
-        let queries = match has_clock && count > 0 && count <= wgpu::QUERY_SET_MAX_QUERIES {
+        let queries = match has_clock && count <= wgpu::QUERY_SET_MAX_QUERIES {
             true => Some(Queries {
                 set: gpu.device.create_query_set(&wgpu::QuerySetDescriptor {
                     label: None,
@@ -67,26 +68,41 @@ impl Clock {
         &self.segments
     }
 
+    /// The number of passes of a frame.
+    fn passes(&self, has_mask: bool) -> u32 {
+        self.segments.len() as u32 + u32::from(has_mask)
+    }
+
     /// Bytes of a frame's timestamps.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.queries.as_ref().map_or(0, |_| 16 * self.segments.len() as u64)
+    pub(crate) fn bytes(&self, has_mask: bool) -> u64 {
+        self.queries.as_ref().map_or(0, |_| 16 * u64::from(self.passes(has_mask)))
     }
 
     pub(crate) fn descriptor(&self, segment: &Segment) -> wgpu::ComputePassDescriptor<'_> {
+        self.pass(if segment.is_head { "head" } else { "image" }, segment.index)
+    }
+
+    pub(crate) fn mask_descriptor(&self) -> wgpu::ComputePassDescriptor<'_> {
+        self.pass("masks", self.segments.len() as u32)
+    }
+
+    fn pass(&self, label: &'static str, index: u32) -> wgpu::ComputePassDescriptor<'_> {
         wgpu::ComputePassDescriptor {
-            label: Some(if segment.is_head { "head" } else { "image" }),
+            label: Some(label),
             timestamp_writes: self.queries.as_ref().map(|queries| wgpu::ComputePassTimestampWrites {
                 query_set: &queries.set,
-                beginning_of_pass_write_index: Some(2 * segment.index),
-                end_of_pass_write_index: Some(2 * segment.index + 1),
+                beginning_of_pass_write_index: Some(2 * index),
+                end_of_pass_write_index: Some(2 * index + 1),
             }),
         }
     }
 
-    pub(crate) fn resolve(&self, encoder: &mut wgpu::CommandEncoder, into: &wgpu::Buffer, offset: u64) {
-        if let Some(queries) = &self.queries {
-            encoder.resolve_query_set(&queries.set, 0..2 * self.segments.len() as u32, &queries.resolved, 0);
-            encoder.copy_buffer_to_buffer(&queries.resolved, 0, into, offset, self.bytes());
+    /// Copies the ticks of the passes that ran: a tick that no pass wrote is never available, and would be waited for.
+    pub(crate) fn resolve(&self, encoder: &mut wgpu::CommandEncoder, into: &wgpu::Buffer, offset: u64, has_mask: bool) {
+        let passes = self.passes(has_mask);
+        if let Some(queries) = self.queries.as_ref().filter(|_| passes > 0) {
+            encoder.resolve_query_set(&queries.set, 0..2 * passes, &queries.resolved, 0);
+            encoder.copy_buffer_to_buffer(&queries.resolved, 0, into, offset, self.bytes(has_mask));
         }
     }
 
@@ -96,11 +112,15 @@ impl Clock {
         let Some(queries) = &self.queries else { return times };
         let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
         let ticks: Vec<u64> = bytes.chunks_exact(8).map(word).collect();
-        for (segment, ticks) in self.segments.iter().zip(ticks.chunks_exact(2)) {
-            let seconds = ticks[1].saturating_sub(ticks[0]) as f64 * queries.period / 1e9;
+        let mut passes =
+            ticks.chunks_exact(2).map(|ticks| ticks[1].saturating_sub(ticks[0]) as f64 * queries.period / 1e9);
+        for (segment, seconds) in self.segments.iter().zip(&mut passes) {
             times.compute += seconds;
             times.head += if segment.is_head { seconds } else { 0.0 };
         }
+        times.masks = passes.next().unwrap_or(0.0);
+        times.compute += times.masks;
+        times.head += times.masks;
         // The device claims a clock but reports no times.
         times.by_timestamps = times.compute > 0.0;
         times

@@ -1,7 +1,7 @@
 //! Reassembly, blends, and the tail from tap products to logits.
 
-use super::super::frame::map;
 use super::super::plan::{Extent, Tail};
+use super::super::read_back::map;
 use super::super::shader::{Pipelines, Storage};
 use super::super::tail::TailBuffers;
 use super::plain;

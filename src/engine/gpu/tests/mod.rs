@@ -3,6 +3,7 @@
 
 mod decoder;
 mod failures;
+mod mask;
 mod pairs;
 mod peaks;
 mod plain;

@@ -1,8 +1,8 @@
 //! Two products in one dispatch.
 
-use super::super::frame::map;
 use super::super::plan::GpuPlan;
 use super::super::program::{Program, ReadyJob};
+use super::super::read_back::map;
 use super::super::search::search;
 use super::super::shader::{Pipelines, Storage};
 use super::super::tile::{Abilities, Arithmetic, Tile};

@@ -1,10 +1,10 @@
 //! Single steps on a device.
 
 use super::super::context::GpuContext;
-use super::super::frame::map;
 use super::super::plan::GpuPlan;
 use super::super::product::Product;
 use super::super::program::{Program, ReadyJob};
+use super::super::read_back::map;
 use super::super::shader::{Pipelines, Storage};
 use super::super::tile::{Choose, Tile};
 use crate::bundle::Bundle;
