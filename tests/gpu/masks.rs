@@ -241,7 +241,7 @@ fn sessions_on_two_threads_get_their_own_results() {
             let (session, run) = (&session, &run);
             scope.spawn(move || {
                 let mut session = session();
-                for frame in 0..100 {
+                for frame in 0..25 {
                     let found = run(&mut session, thread, frame);
                     for (found, expected) in found.iter().zip(&expected[frame % 10]) {
                         let what = format!("thread {thread}, frame {frame}");

@@ -23,6 +23,7 @@ mod search;
 mod sentences;
 mod shader;
 mod slots;
+mod step_list;
 mod step_times;
 mod stopwatch;
 mod tail;
