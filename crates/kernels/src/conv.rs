@@ -43,6 +43,7 @@ impl Window<'_> {
     }
 
     /// The number of weights of a block.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn block_len(&self) -> usize {
         self.taps.len() * self.depth * BLOCK
     }
