@@ -123,7 +123,7 @@ mod tests {
         let outputs = vec![TensorId(2), TensorId(6)];
         assert_eq!(neighbours(&StepList { outputs, ..list.clone() }), [4]);
         let mut again = list;
-        again.steps[5].reads[1] = TensorId(2);
+        again.steps[5].reads.push(TensorId(2));
         assert_eq!(neighbours(&again), [4]);
     }
 }
