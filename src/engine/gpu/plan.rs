@@ -83,6 +83,13 @@ pub(super) enum Work {
 }
 
 impl Work {
+    pub(crate) fn product(&self) -> Option<&Product> {
+        match self {
+            Work::Product(product, _) => Some(product),
+            Work::Dispatch(_) | Work::Tail(_) => None,
+        }
+    }
+
     /// The dispatches that do not depend on the number of sentences.
     pub(crate) fn dispatches(&self) -> Vec<Dispatch> {
         match self {

@@ -11,7 +11,6 @@ use super::shader::{Pipelines, Storage};
 use super::stopwatch::Stopwatch;
 use super::tile::{Abilities, Arithmetic, Tile};
 use super::tile_file::TileChoices;
-use half::f16;
 use std::time::Instant;
 use wgpu::BufferUsages;
 
@@ -37,7 +36,8 @@ pub(super) fn search(
     let mut less = vec![without_f16, without_matrix, abilities];
     less.dedup();
     while let Some(abilities) = less.pop() {
-        match Search::new(program, abilities, choices).and_then(|search| search.run(pipelines, choices)) {
+        let Some(search) = Search::new(program, abilities, choices)? else { return Ok(()) };
+        match search.run(pipelines, choices) {
             Err(error @ GpuError::Driver { .. }) if !less.is_empty() => log::info!("fewer tiles are tried: {error}"),
             other => return other,
         }
@@ -53,42 +53,36 @@ struct Search<'p> {
     storage: Storage,
     /// The products that have no tile yet.
     unknown: Vec<&'p Product>,
+    /// The first jobs of the pairs that were not compared yet.
+    pairs: Vec<usize>,
 }
 
 impl<'p> Search<'p> {
-    fn new(program: &'p Program, abilities: Abilities, choices: &TileChoices) -> Result<Self, GpuError> {
-        let storage = program.plan.storage;
-        let products = program.plan.jobs.iter().filter_map(|job| match &job.work {
-            Work::Product(product, _) => Some(product),
-            Work::Dispatch(_) | Work::Tail(_) => None,
-        });
-        let unknown: Vec<&Product> =
-            products.filter(|product| choices.get(product, storage, abilities).is_none()).collect();
-        let bytes = unknown.iter().flat_map(|product| {
+    /// `None` where nothing is left to measure, as each time but the first that a model is opened on a device.
+    fn new(program: &'p Program, abilities: Abilities, choices: &TileChoices) -> Result<Option<Self>, GpuError> {
+        let Program { plan, gpu, .. } = program;
+        let storage = plan.storage;
+        let products: Vec<&Product> = plan.jobs.iter().filter_map(|job| job.work.product()).collect();
+        let is_unknown = |product: &&Product| choices.get(product, storage, abilities).is_none();
+        let unknown: Vec<&Product> = products.iter().copied().filter(is_unknown).collect();
+        let is_undecided = |first: &usize| {
+            plan.pair(*first).is_some_and(|[a, b]| abilities.allows_pair(a) && choices.pair(a, b, storage).is_none())
+        };
+        let pairs: Vec<usize> = plan.pairs.iter().copied().filter(is_undecided).collect();
+        if unknown.is_empty() && pairs.is_empty() {
+            return Ok(None);
+        }
+        // All products run, those with a known tile too.
+        let bytes = products.iter().flat_map(|product| {
             let tiles = Tile::candidates(product.size(), abilities);
             tiles.into_iter().map(|tile| product.partial_bytes(tile))
         });
-        let most = bytes.max().unwrap_or(0).max(program.plan.partial_bytes);
-        let known = program.plan.jobs.iter().map(|job| match &job.work {
-            Work::Product(product, _) => {
-                choices.get(product, storage, abilities).map_or(0, |tile| product.partial_bytes(tile))
-            }
-            Work::Dispatch(_) | Work::Tail(_) => 0,
-        });
-        let partials = program.partials(known.max().unwrap_or(0).max(most))?;
-        Ok(Self { program, abilities, stopwatch: Stopwatch::new(&program.gpu)?, partials, storage, unknown })
+        let partials = program.partials(bytes.max().unwrap_or(0))?;
+        Ok(Some(Self { program, abilities, stopwatch: Stopwatch::new(gpu)?, partials, storage, unknown, pairs }))
     }
 
     fn run(&self, pipelines: &mut Pipelines, choices: &mut TileChoices) -> Result<(), GpuError> {
-        let plan = &self.program.plan;
-        let is_known = |first: &usize| match plan.pair(*first) {
-            Some([a, b]) => choices.pair(a, b, self.storage).is_some() || !self.abilities.allows_pair(a),
-            None => true,
-        };
-        let pairs: Vec<usize> = plan.pairs.iter().copied().filter(|first| !is_known(first)).collect();
-        if self.unknown.is_empty() && pairs.is_empty() {
-            return Ok(());
-        }
+        let (plan, pairs) = (&self.program.plan, &self.pairs);
         let begun = Instant::now();
         let tried = |product: &&Product| {
             let tiles = Tile::candidates(product.size(), self.abilities);
@@ -228,10 +222,7 @@ impl<'p> Search<'p> {
             gpu.wait(Some(submission))?;
             mapped.outcome()?;
             let view = read_back.get_mapped_range(..bytes).map_err(|error| failed(&error.to_string()))?;
-            Ok(match storage {
-                Storage::F32 => view.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-                Storage::F16 => view.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-            })
+            Ok(storage.decode(&view))
         })
     }
 }

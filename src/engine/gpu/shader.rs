@@ -3,6 +3,7 @@
 use super::context::GpuContext;
 use super::error::GpuError;
 use super::template;
+use half::f16;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -19,6 +20,14 @@ impl Storage {
         match self {
             Storage::F32 => 16,
             Storage::F16 => 8,
+        }
+    }
+
+    /// Numbers from the GPU's memory.
+    pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Storage::F32 => bytes.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect(),
+            Storage::F16 => bytes.as_chunks().0.iter().map(|half| f16::from_le_bytes(*half).to_f32()).collect(),
         }
     }
 

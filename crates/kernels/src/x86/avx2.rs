@@ -73,7 +73,7 @@ pub(crate) fn choose_f32(conv: &ConvF32<'_>) -> MicrokernelF32 {
     MicrokernelF32 { sum: float::SUM, finish: finish::choose_f32(conv) }
 }
 
-mod int8 {
+pub(super) mod int8 {
     use super::*;
 
     pub(crate) const SUM: &[&[SumTile<u8, i8, i32>]] = &[&table!(false: 1 2 3 4)];

@@ -14,6 +14,7 @@ use std::cell::RefCell;
 
 use super::super::conv::{BLOCK, ConvU8, GROUP, blocks};
 use super::super::microkernel::{Operands, SumTile, SumsU8, conv_u8_of};
+use super::avx2::int8::{load, store};
 use super::avx2_finish as finish;
 use super::tile::{define_sum, table};
 use causalclipseg_kernels_macros::enable;
@@ -129,24 +130,6 @@ fn widen_weights(block: &[i8], wide: &mut [i16]) {
             }
         }
     }
-}
-
-/// # Safety
-/// `sums` must point to 8 values.
-#[inline]
-#[enable(avx2)]
-unsafe fn load(sums: *const i32) -> __m256i {
-    // SAFETY: as the caller vouches.
-    unsafe { _mm256_loadu_si256(sums.cast()) }
-}
-
-/// # Safety
-/// `sums` must point to 8 values.
-#[inline]
-#[enable(avx2)]
-unsafe fn store(sums: *mut i32, values: __m256i) {
-    // SAFETY: as the caller vouches.
-    unsafe { _mm256_storeu_si256(sums.cast(), values) }
 }
 
 /// # Safety

@@ -1,14 +1,13 @@
 //! Two products in one dispatch.
 
 use super::super::plan::GpuPlan;
-use super::super::program::{Program, ReadyJob};
-use super::super::read_back::map;
+use super::super::program::Program;
 use super::super::search::search;
 use super::super::shader::{Pipelines, Storage};
 use super::super::tile::{Abilities, Arithmetic, Tile};
 use super::super::tile_file::{Measured, TileChoices};
 use super::plain;
-use super::rig::{Always, decode, encode, gpu, numbers, storages, stored, tensor, weight};
+use super::rig::{Always, encode, gpu, numbers, read_after, storages, stored, tensor, weight};
 use crate::engine::WeightSource;
 use crate::graph::Weights;
 use crate::lower::steps::{Destination, Filters, Step, StepKind, StepList, TensorId, WeightLayout};
@@ -116,25 +115,7 @@ fn run(program: &Program, storage: Storage, inputs: &[Vec<f32>], [height, width,
         gpu.queue.write_buffer(slot(id), 0, &encode(storage, values, channels));
     }
     let bytes = (height * width * channels.next_multiple_of(4)) as u64 * storage.quad_bytes() / 4;
-    gpu.guarded("test", || {
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let read_back = gpu.buffer("read back", bytes, usage)?;
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        for job in &program.jobs {
-            let ReadyJob::Dispatches(dispatches) = job else { panic!("a tail needs sentences") };
-            dispatches.iter().for_each(|ready| ready.record(&mut pass));
-        }
-        drop(pass);
-        encoder.copy_buffer_to_buffer(slot(3), 0, &read_back, 0, bytes);
-        let submission = gpu.queue.submit([encoder.finish()]);
-        let mapped = map(&read_back);
-        gpu.wait(Some(submission))?;
-        mapped.outcome()?;
-        let view = read_back.get_mapped_range(..bytes).unwrap();
-        Ok(decode(storage, &view))
-    })
-    .unwrap()
+    read_after(program, slot(3), bytes)
 }
 
 #[test]

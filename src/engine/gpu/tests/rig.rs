@@ -118,11 +118,28 @@ pub(crate) fn encode(storage: Storage, values: &[f32], channels: usize) -> Vec<u
     }
 }
 
-pub(crate) fn decode(storage: Storage, bytes: &[u8]) -> Vec<f32> {
-    match storage {
-        Storage::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Storage::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-    }
+/// Runs a program once and reads a buffer.
+pub(crate) fn read_after(program: &Program, written: &wgpu::Buffer, bytes: u64) -> Vec<f32> {
+    let gpu = &program.gpu;
+    gpu.guarded("test", || {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let read_back = gpu.buffer("read back", bytes, usage)?;
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        for job in &program.jobs {
+            let ReadyJob::Dispatches(dispatches) = job else { panic!("a tail needs sentences") };
+            dispatches.iter().for_each(|ready| ready.record(&mut pass));
+        }
+        drop(pass);
+        encoder.copy_buffer_to_buffer(written, 0, &read_back, 0, bytes);
+        let submission = gpu.queue.submit([encoder.finish()]);
+        let mapped = map(&read_back);
+        gpu.wait(Some(submission))?;
+        mapped.outcome()?;
+        let view = read_back.get_mapped_range(..bytes).unwrap();
+        Ok(program.plan.storage.decode(&view))
+    })
+    .unwrap()
 }
 
 /// A program of the step, whose products have a tile.
@@ -145,25 +162,7 @@ fn run(gpu: &Arc<GpuContext>, storage: Storage, trial: &Trial, inputs: &[Vec<f32
     let written = slot(trial.reads.len());
     gpu.queue.write_buffer(written, 0, &encode(storage, &vec![BEFORE; elements], 4));
     let bytes = elements as u64 * storage.quad_bytes() / 4;
-    gpu.guarded("test", || {
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let read_back = gpu.buffer("read back", bytes, usage)?;
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        let mut pass = encoder.begin_compute_pass(&Default::default());
-        for job in &program.jobs {
-            let ReadyJob::Dispatches(dispatches) = job else { panic!("a tail needs sentences") };
-            dispatches.iter().for_each(|ready| ready.record(&mut pass));
-        }
-        drop(pass);
-        encoder.copy_buffer_to_buffer(written, 0, &read_back, 0, bytes);
-        let submission = gpu.queue.submit([encoder.finish()]);
-        let mapped = map(&read_back);
-        gpu.wait(Some(submission))?;
-        mapped.outcome()?;
-        let view = read_back.get_mapped_range(..bytes).unwrap();
-        Ok(decode(storage, &view))
-    })
-    .unwrap()
+    read_after(&program, written, bytes)
 }
 
 /// Compares a step's own channels with `expected` (pixel by pixel), all padding with zero, and the channels of others
