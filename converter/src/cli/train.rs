@@ -10,7 +10,7 @@ use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
     Backend, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError, TrainingConfig,
-    deepen, panic_text, prepare_sizes, random_start,
+    deepen, panic_text, prepare_sizes, random_start, widen,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
@@ -118,13 +118,18 @@ fn configuration(args: &Train) -> Result<TrainingConfig, Failure> {
 
 fn first_weights(args: &Train, config: &TrainingConfig) -> Result<Checkpoint, Failure> {
     if let Some(path) = &args.init {
-        let checkpoint = Checkpoint::load(path)?;
-        return Ok(match config.layers {
-            Some(layers) if layers != checkpoint.architecture.image.layers => {
-                deepen(checkpoint, layers, config.seed).map_err(|error| format!("{}: {error}", path.display()))?
-            }
-            _ => checkpoint,
-        });
+        let mut checkpoint = Checkpoint::load(path)?;
+        let of_file = |error: &dyn std::error::Error| format!("{}: {error}", path.display());
+        let layers = config.layers.unwrap_or(checkpoint.architecture.image.layers);
+        if layers != checkpoint.architecture.image.layers {
+            checkpoint = deepen(checkpoint, layers, config.seed).map_err(|error| of_file(&error))?;
+        }
+        let width = config.width.unwrap_or(checkpoint.architecture.image.width);
+        let decoder = config.decoder.unwrap_or(checkpoint.architecture.decoder);
+        if (width, decoder) != (checkpoint.architecture.image.width, checkpoint.architecture.decoder) {
+            checkpoint = widen(checkpoint, width, decoder, config.seed).map_err(|error| of_file(&error))?;
+        }
+        return Ok(checkpoint);
     }
     Ok(random_start(config.architecture()?, config.seed)?)
 }

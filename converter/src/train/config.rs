@@ -23,7 +23,8 @@ pub struct TrainingConfig {
     /// Bottleneck blocks in the image encoder's four stages, instead of the edition's or the checkpoint's. A checkpoint's
     /// stages can only gain some: see [`super::deepen`].
     pub layers: Option<[usize; 4]>,
-    /// Channels after the image encoder's stem, instead of the edition's, without an initial checkpoint.
+    /// Channels after the image encoder's stem, instead of the edition's or the checkpoint's. A checkpoint can only gain some: see
+    /// [`super::widen`].
     pub width: Option<usize>,
     /// Channels of the decoder, likewise.
     pub decoder: Option<usize>,

@@ -40,6 +40,19 @@ impl Loader {
         size: usize,
         threads: usize,
     ) -> Result<Self, SourceError> {
+        Self::start_by(Builder::new, scope, source, batches, epoch, size, threads)
+    }
+
+    /// As [`Self::start`], with threads that `builder` describes.
+    fn start_by<'scope>(
+        builder: impl Fn() -> Builder,
+        scope: &'scope Scope<'scope, '_>,
+        source: &'scope dyn Source,
+        batches: Vec<Vec<usize>>,
+        epoch: usize,
+        size: usize,
+        threads: usize,
+    ) -> Result<Self, SourceError> {
         let threads = threads.clamp(1, batches.len().max(1));
         let batches = Arc::new(batches);
         let start = |first: usize| {
@@ -54,7 +67,7 @@ impl Loader {
                     }
                 }
             };
-            match Builder::new().name("loader".into()).spawn_scoped(scope, draw_all) {
+            match builder().name("loader".into()).spawn_scoped(scope, draw_all) {
                 Ok(_) => Ok(receiver),
                 Err(error) => {
                     Err(format!("no thread can be started to draw it: {error}; give fewer loader_threads").into())
@@ -154,6 +167,27 @@ mod tests {
                 let error = found[at].clone().unwrap_err();
                 assert!(error.contains(if panics { "number 20 is broken" } else { "no such number" }), "{error}");
             }
+        }
+    }
+
+    /// A thread whose stack no address space holds is refused, as one beyond the system's limit is.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_that_the_system_refuses_is_an_error_and_ends_the_others() {
+        for first_refused in 0..3 {
+            let started = std::cell::Cell::new(0);
+            let builder = || match started.replace(started.get() + 1) {
+                number if number >= first_refused => Builder::new().stack_size(1 << 60),
+                _ => Builder::new(),
+            };
+            let source = Numbers { wrong: None, panics: false };
+            // The scope ends only if the threads that were started do.
+            let error = std::thread::scope(|scope| {
+                let order = batches(source.count(), 3, 5, 2);
+                Loader::start_by(builder, scope, &source, order, 2, 1, 3).err().unwrap().to_string()
+            });
+            assert!(error.contains("no thread can be started") && error.contains("fewer loader_threads"), "{error}");
+            assert_eq!(started.get(), first_refused + 1);
         }
     }
 }

@@ -24,6 +24,7 @@ mod source;
 mod start;
 mod state;
 mod variants;
+mod widen;
 
 pub use config::{ConfigError, Phase, TrainingConfig};
 pub use data_set::{DataSetSource, prepare_sizes};
@@ -41,3 +42,4 @@ pub use source::{Batch, Example, Question, Source, SourceError};
 pub use start::{DeepenError, deepen, random_start};
 pub use state::Best;
 pub use variants::VariantsConfig;
+pub use widen::{WidenError, widen};

@@ -15,9 +15,12 @@ use rand::{Rng, RngExt};
 /// sentences in a data set's own words are always true.
 const CONTRADICTED: f64 = 0.4;
 /// The share of prompts for an image of another structure that name a structure; the rest request a lesion.
-const STRUCTURE_NAMED: f64 = 0.5;
+const STRUCTURE_NAMED: f64 = 0.65;
 /// The share of those that name a structure which the image does not show.
-const WRONG_STRUCTURE: f64 = 0.3;
+const WRONG_STRUCTURE: f64 = 0.25;
+/// The share of the others that name the second structure of an image with masks of two: one image with two masks in a batch can
+/// only be learned from the word.
+const SECOND_STRUCTURE: f64 = 0.5;
 
 /// An image and the facts for its prompts. A frame without a lesion uses the facts of another image's lesion, so that
 /// the prompts are the same.
@@ -83,6 +86,12 @@ impl Recipe {
                 if chance(WRONG_STRUCTURE, rng) {
                     example.prompt = absent_request(Some(structure), &of.others, rng);
                     example.picture.mask.fill(0);
+                } else if let Some(second) = of.second_structure().filter(|_| chance(SECOND_STRUCTURE, rng)) {
+                    example.prompt = structure_request(second, rng);
+                    match example.picture.other_lesions.take() {
+                        Some(shown) => example.picture.mask = shown,
+                        None => example.picture.mask.fill(0),
+                    }
                 } else {
                     example.prompt = structure_request(structure, rng);
                 }
@@ -124,6 +133,16 @@ impl Recipe {
 }
 
 impl PromptFacts<'_> {
+    /// The other structure of a data set of two, whose mask is then the picture's of what the prompt does not name.
+    fn second_structure(&self) -> Option<&str> {
+        let own = self.sample.structure.as_deref()?;
+        match self.sample.shown_structures.as_slice() {
+            [first, second] if first == own => Some(second),
+            [first, second] if second == own => Some(first),
+            _ => None,
+        }
+    }
+
     /// A request for an absent target; for a frame without a lesion, in the words for an image with one.
     fn wrong_request(&self, example: &Example, rng: &mut impl Rng) -> String {
         if self.has_lesion {

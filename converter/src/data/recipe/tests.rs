@@ -399,3 +399,34 @@ fn padding_is_added_after_all_changes() {
         }
     }
 }
+
+/// An image with masks of two structures has prompts for both, each with its own mask.
+#[test]
+fn the_word_decides_between_two_structures_of_one_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut samples: Vec<Sample> = dataset(directory.path()).iter().map(|(sample, _)| sample.clone()).collect();
+    samples.truncate(3);
+    let right_mask = directory.path().join("mask1.png");
+    for (index, (own, other)) in [("nerve", "vessel"), ("vessel", "nerve"), ("nerve", "vessel")].iter().enumerate() {
+        samples[index].structure = Some(own.to_string());
+        samples[index].shown_structures = vec![own.to_string(), other.to_string()];
+    }
+    // The first image shows both, the last only its own.
+    samples[0].other_masks.push(right_mask);
+    let dataset = Dataset::prepare(samples, 64, || ()).unwrap();
+    let recipe = Recipe { prompts: 3, ..Recipe::PLAIN };
+    let mut shown = std::collections::BTreeMap::new();
+    for (index, epoch) in [0, 2].into_iter().flat_map(|index| (0..100).map(move |epoch| (index, epoch))) {
+        for example in recipe.draw(&dataset, index, epoch, 7).unwrap() {
+            let place = example.picture.lesion_box().map(|found| if found.right <= 32 { "left" } else { "right" });
+            for name in ["nerve", "vessel"].into_iter().filter(|name| example.prompt.contains(name)) {
+                *shown.entry((index, name, place)).or_insert(0) += 1;
+            }
+        }
+    }
+    let kinds: Vec<_> = shown.keys().copied().collect();
+    let expected =
+        [(0, "nerve", Some("left")), (0, "vessel", Some("right")), (2, "nerve", Some("left")), (2, "vessel", None)];
+    assert_eq!(kinds, expected, "{shown:?}");
+    assert!(shown.values().all(|count| *count > 30), "{shown:?}");
+}

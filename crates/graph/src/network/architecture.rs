@@ -13,7 +13,7 @@ pub enum Edition {
     /// CLIP RN50, with CARAFE's last convolution widened to take its 1,024 channels.
     Rn50,
     /// An edition for a device with a processor of some 10 W: at most 16 million weights and 2.5 GMAC an image of 224 x
-    /// 224 pixels.
+    /// 224 pixels. It is the tiny edition with twice the channels in its image encoder.
     Small,
     /// An edition small enough for one core of a device; the command ships it.
     Tiny,
@@ -169,10 +169,10 @@ impl Architecture {
             Edition::Small => Self {
                 edition,
                 input_size,
-                image: ImageEncoder { layers: [3, 4, 6, 2], width: 32 },
-                text: TextEncoder { width: 64, layers: 2, heads: 1, ..clip_text },
-                embed: 128,
-                decoder: 96,
+                image: ImageEncoder { layers: [2, 4, 6, 3], width: 32 },
+                text: TextEncoder { width: 64, layers: 2, heads: 2, ..clip_text },
+                embed: 64,
+                decoder: 64,
                 masks: Masks::Learned,
             },
             Edition::Tiny => Self {
