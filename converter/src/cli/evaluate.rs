@@ -45,9 +45,9 @@ pub struct Evaluate {
     /// Instead of a split, the fold that `train --fold K/N` held out; `--seed` must be that of the training configuration
     #[arg(long, value_name = "K/N", value_parser = parse_fold, conflicts_with_all = ["split", "leave_device"])]
     fold: Option<(usize, usize)>,
-    /// Instead of a split, the images that `train --leave-device NAME` held out: the device's images of the training and the
+    /// Instead of a split, the images that `train --leave-device NAME,...` held out: the devices' images of the training and the
     /// validation split
-    #[arg(long, value_name = "NAME", conflicts_with = "split")]
+    #[arg(long, value_name = "NAME,...", conflicts_with = "split")]
     leave_device: Option<String>,
     /// Which of the data set's wordings, where it has several (MedCLIPSeg's test split, MedVLSM's p0, p1, ...)
     #[arg(long, value_name = "NAME")]

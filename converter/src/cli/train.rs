@@ -49,9 +49,9 @@ pub struct Train {
     /// Train on all folds of the training split but fold K of N, split by patient, and validate on that one: K/N, K from 0
     #[arg(long, value_name = "K/N", value_parser = parse_fold)]
     pub fold: Option<(usize, usize)>,
-    /// Train on the images of all devices except the one whose name contains NAME, and validate on its images of both splits;
-    /// `evaluate` has the same flag
-    #[arg(long, value_name = "NAME", conflicts_with = "fold")]
+    /// Train on the images of all devices except those whose names contain NAME, or one of several separated by commas, and
+    /// validate on their images of both splits; `evaluate` has the same flag
+    #[arg(long, value_name = "NAME,...", conflicts_with = "fold")]
     pub leave_device: Option<String>,
     /// The run's folder
     #[arg(short, long, value_name = "RUN")]

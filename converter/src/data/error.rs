@@ -43,7 +43,9 @@ pub enum DataError {
         mask_size.0, mask_size.1, image_size.0, image_size.1
     )]
     SizeMismatch { mask: PathBuf, mask_size: (usize, usize), image: PathBuf, image_size: (usize, usize) },
-    #[error("--leave-device `{device}` must name some of the images' devices and not all (found: {found})")]
+    #[error(
+        "--leave-device `{device}`: each name must be part of a device's, and not all images may be of these devices (found: {found})"
+    )]
     Device { device: String, found: String },
     #[error(
         "{path} has {rows} rows for the image `{image}`, of which the data set has {samples} samples; give one row for each, \

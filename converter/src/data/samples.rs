@@ -27,19 +27,25 @@ pub fn digest(lists: &[&[Sample]]) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Divides samples into those of other devices and those of one whose name contains `device`, in upper or lower case.
+/// Divides samples into those of other devices and those of devices whose names contain `devices`: one name or several,
+/// separated by commas, in upper or lower case.
 ///
 /// # Errors
-/// No sample, or every one, is of such a device ([`DataError::Device`]).
-pub fn split_device(samples: Vec<Sample>, device: &str) -> Result<(Vec<Sample>, Vec<Sample>), DataError> {
-    let wanted = device.to_lowercase();
-    let is_of = |sample: &Sample| sample.device.as_ref().is_some_and(|name| name.to_lowercase().contains(&wanted));
-    let mut found: Vec<String> = samples.iter().filter_map(|sample| sample.device.clone()).collect();
-    found.sort();
-    found.dedup();
+/// A name that no sample's device contains, or every sample is of such a device ([`DataError::Device`]).
+pub fn split_device(samples: Vec<Sample>, devices: &str) -> Result<(Vec<Sample>, Vec<Sample>), DataError> {
+    let wanted: Vec<String> = devices.split(',').map(|name| name.trim().to_lowercase()).collect();
+    let found: BTreeSet<String> = samples.iter().filter_map(|sample| sample.device.clone()).collect();
+    let is_known =
+        |name: &String| !name.is_empty() && found.iter().any(|device| device.to_lowercase().contains(name.as_str()));
+    let all_known = wanted.iter().all(is_known);
+    let is_of = |sample: &Sample| {
+        let device = sample.device.as_deref().unwrap_or_default().to_lowercase();
+        wanted.iter().any(|name| device.contains(name.as_str()))
+    };
     let (held, others): (Vec<_>, Vec<_>) = samples.into_iter().partition(is_of);
-    if held.is_empty() || others.is_empty() {
-        return Err(DataError::Device { device: device.into(), found: found.join(", ") });
+    if !all_known || held.is_empty() || others.is_empty() {
+        let found: Vec<String> = found.into_iter().collect();
+        return Err(DataError::Device { device: devices.into(), found: found.join(", ") });
     }
     Ok((others, held))
 }
@@ -126,8 +132,14 @@ mod tests {
         let samples = || vec![sample("a", Some("GE Logiq 7")), sample("b", Some("Toshiba Aplio")), sample("c", None)];
         let (others, held) = split_device(samples(), "toshiba").unwrap();
         assert_eq!((others.len(), held[0].case_id.as_str()), (2, "b"));
-        let error = split_device(samples(), "Philips").unwrap_err().to_string();
-        assert!(error.contains("GE Logiq 7, Toshiba Aplio"), "{error}");
+        let (others, held) = split_device(samples(), "Toshiba, ge logiq").unwrap();
+        assert_eq!((others[0].case_id.as_str(), held.len()), ("c", 2));
+        for unknown in ["Philips", "Toshiba,Philips", "Toshiba,", "", ","] {
+            let error = split_device(samples(), unknown).unwrap_err().to_string();
+            assert!(error.contains("GE Logiq 7, Toshiba Aplio"), "{error}");
+        }
+        // Nothing would be left to train on.
+        assert!(split_device(samples()[..2].to_vec(), "ge,toshiba").is_err());
     }
 
     #[test]
