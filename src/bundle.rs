@@ -4,7 +4,7 @@
 #[doc(hidden)]
 pub use causalclipseg_bundle::{
     ALIGNMENT, BundleBuilder, Compression, Dtype, FORMAT_VERSION, MAGIC, MAX_CONTEXT, MAX_ELEMENTS, MAX_INPUT_SIZE,
-    MAX_MANIFEST_BYTES, MAX_NODES, MAX_TENSORS, MAX_TOKENIZER_BYTES, Manifest, PEAK_KEY, Packing, Part, Quantisation,
+    MAX_MANIFEST_BYTES, MAX_NODES, MAX_TENSORS, MAX_TOKENIZER_BYTES, Manifest, Packing, Part, Quantisation,
     RELIABILITY_KEY, SelfTest, SelfTestVector, SigningKey, StoredTensor, Stretches, TensorEntry, TensorView,
     TokenTable, self_test_image,
 };

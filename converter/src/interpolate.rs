@@ -4,6 +4,7 @@
 //! (Wortsman and others, "Robust fine-tuning of zero-shot models", CVPR 2022).
 
 use crate::checkpoint::Checkpoint;
+use crate::train::{EnlargeError, enlarge};
 use causalclipseg::bundle::Note;
 
 /// Why two checkpoints cannot be interpolated.
@@ -13,6 +14,15 @@ pub enum InterpolateError {
     Networks,
     #[error("a share of {0} is not between 0 and 1")]
     Share(f32),
+    #[error("the first checkpoint cannot become what the second was trained from: {0}")]
+    Enlarge(#[from] EnlargeError),
+}
+
+/// The first checkpoint with the sizes of the second, as the second's training began: `train --init` enlarges a checkpoint by
+/// the seed that it records.
+pub fn enlarged_as(from: Checkpoint, to: &Checkpoint) -> Result<Checkpoint, InterpolateError> {
+    let (image, seed) = (&to.architecture.image, to.provenance.seed().unwrap_or_default());
+    Ok(enlarge(from, image.layers, [image.width, to.architecture.decoder], seed)?)
 }
 
 /// `1 - share` of `from` plus `share` of `to`, with the metadata of `to`; the training words of both count as known.
@@ -44,6 +54,19 @@ mod tests {
     use super::*;
     use crate::model::Architecture;
     use crate::train::random_start;
+
+    #[test]
+    fn a_smaller_network_is_enlarged_as_in_training() {
+        let mini = random_start(Architecture::mini(), 1).unwrap();
+        let mut trained = enlarge(mini.clone(), [1, 2, 1, 1], [16, 32], 9).unwrap();
+        trained.provenance.set_seed(9);
+        let begun = enlarged_as(mini.clone(), &trained).unwrap();
+        assert_eq!((&begun.architecture, &begun.weights), (&trained.architecture, &trained.weights));
+        assert_eq!(interpolate(&begun, trained.clone(), 0.5).unwrap().weights, trained.weights);
+        trained.provenance.set_seed(8);
+        assert_ne!(enlarged_as(mini.clone(), &trained).unwrap().weights, trained.weights);
+        assert!(matches!(enlarged_as(trained, &mini), Err(InterpolateError::Enlarge(_))));
+    }
 
     #[test]
     fn a_share_lies_between_and_words_come_together() {

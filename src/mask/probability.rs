@@ -4,7 +4,7 @@ use super::{Components, Contour, MaskError};
 use crate::frame::{Placement, Region};
 use crate::kernels::Crew;
 use causalclipseg_bundle::is_threshold;
-use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array2, ArrayView2, s};
 
 /// The one check of a threshold, for options, commands and the C interface: above 0 and below 1. At either limit, all
 /// pixels would be lesion, or none.
@@ -83,12 +83,6 @@ impl Probability {
         memory.region = self.region;
     }
 
-    /// Whether a pixel has at least this probability.
-    pub(crate) fn reaches(&self, peak: f32) -> bool {
-        let any = |row: ArrayView1<'_, f32>| row.iter().fold(false, |found, value| found | (*value >= peak));
-        self.values.rows().into_iter().any(any)
-    }
-
     /// The probabilities, height x width of the frame.
     pub fn values(&self) -> ArrayView2<'_, f32> {
         self.values.view()
@@ -156,11 +150,6 @@ impl Mask {
                 }
             }
         }
-    }
-
-    /// Clears every pixel.
-    pub(crate) fn clear(&mut self) {
-        self.pixels.fill(0);
     }
 
     /// The pixels, height x width of the frame, 255 or 0.

@@ -151,12 +151,6 @@ impl Tally {
         (self.inside > 0).then(|| self.sum / self.inside as f64)
     }
 
-    /// Without a mask; what is known of the map stays.
-    pub(crate) fn empty_mask(&mut self) {
-        let none = Self::default();
-        (self.inside, self.sum, self.least) = (none.inside, none.sum, none.least);
-    }
-
     /// Adds one row. Lanes are independent of each other, which makes this fast: a live stream does it with every
     /// frame.
     fn add(&mut self, pixels: &[u8], values: &[f32]) {

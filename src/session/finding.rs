@@ -51,8 +51,7 @@ impl Finding {
     }
 
     /// Lesion or not at each pixel, 255 or 0: the pixels whose probability is above
-    /// [`FrameReport::threshold`](super::FrameReport::threshold), and none where the model states a
-    /// [peak threshold](crate::bundle::Provenance::peak_threshold) that no pixel reaches.
+    /// [`FrameReport::threshold`](super::FrameReport::threshold).
     pub fn mask(&self) -> &Mask {
         &self.mask
     }
@@ -144,21 +143,6 @@ impl Finding {
         self.mask.update(self.probability.get(), threshold)
     }
 
-    /// Empties a mask in which no pixel reaches the probability `peak`.
-    pub(super) fn drop_below(&mut self, peak: f32) {
-        let reaches = match &self.tally {
-            Some(tally) => tally.most >= peak,
-            None => self.probability.get().reaches(peak),
-        };
-        if reaches {
-            return;
-        }
-        self.mask.clear();
-        if let Some(tally) = &mut self.tally {
-            tally.empty_mask();
-        }
-    }
-
     /// Measures the quality, flags left out, in the memory of an earlier frame's.
     pub(super) fn measure_quality(&mut self) -> Result<&mut Quality, MaskError> {
         let quality = self.quality.get_or_insert_default();
@@ -171,50 +155,5 @@ impl Finding {
 
     pub(super) fn without_quality(&mut self) {
         self.quality = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::MaskStatistics;
-    use crate::frame::{Fit, Frame, Normalisation, PixelFormat, Preprocessor};
-    use ndarray::Array2;
-
-    /// One pixel of 16 with this logit, the others far below, from the map or as a GPU drew it.
-    fn of_one_pixel(logit: f32, is_drawn: bool) -> Finding {
-        let data = [0; 16];
-        let frame = Frame::packed(&data, PixelFormat::Gray8, 4, 4).unwrap();
-        let mut preprocessor = Preprocessor::new(4, Normalisation::CLIP, Fit::Stretch).unwrap();
-        let placement = preprocessor.prepare(&frame, &mut [0.0; 48]).unwrap();
-        let mut logits = Array2::from_elem((4, 4), -9.0);
-        logits[[1, 2]] = logit;
-        let mut finding = Finding::default();
-        if is_drawn {
-            let most = 1.0 / (1.0 + (-logit).exp());
-            let statistics = MaskStatistics { inside: 1, above: [1, 1, 1], sum: f64::from(most), least: most, most };
-            let drawn = DrawnMask { bits: &[0, 4, 0, 0], statistics };
-            finding.take_drawn(&drawn, logits.view(), &placement, None).unwrap();
-        } else {
-            finding.take_logits(None, logits.view(), None, &placement, None).unwrap();
-            finding.draw_mask(0.5).unwrap();
-        }
-        finding
-    }
-
-    #[test]
-    fn a_mask_without_its_peak_is_emptied_and_the_map_stays() {
-        // sigmoid(1.5) = 0.818.
-        for (is_drawn, peak, area_px) in [(false, 0.8, 1), (false, 0.83, 0), (true, 0.8, 1), (true, 0.83, 0)] {
-            let mut finding = of_one_pixel(1.5, is_drawn);
-            finding.drop_below(peak);
-            assert_eq!(finding.measurements().area_px, area_px, "drawn {is_drawn}, {peak}");
-            assert_eq!(finding.contours().len(), area_px);
-            assert!((finding.probability().values()[[1, 2]] - 0.818).abs() < 1e-3);
-            let quality = finding.measure_quality().unwrap();
-            assert!((quality.max_probability - 0.818).abs() < 1e-3);
-            assert_eq!((quality.mean_probability.is_some(), quality.score > 0.0), (area_px == 1, area_px == 1));
-            assert_eq!(quality.area_px_at[1], 1, "counted on the map");
-        }
     }
 }

@@ -64,8 +64,6 @@ pub struct Session {
     input_size: usize,
     normalisation: Normalisation,
     threshold: f32,
-    /// If the model states one.
-    peak_threshold: Option<f32>,
     smoothing: f32,
     quality: bool,
     time_limit: Option<Duration>,
@@ -101,7 +99,6 @@ impl Session {
             input_size,
             normalisation,
             threshold: own.unwrap_or(threshold),
-            peak_threshold: model.description().provenance.peak_threshold(),
             smoothing,
             quality,
             time_limit,
@@ -197,9 +194,6 @@ impl Session {
                     finding.smooth(&mut memory.map, self.smoothing);
                 }
                 finding.draw_mask(self.threshold)?;
-            }
-            if let Some(peak) = self.peak_threshold {
-                finding.drop_below(peak);
             }
             match facts {
                 Some(facts) => judge(finding, facts, prompt.has_unknown_words(), self.reliability.as_deref())?,

@@ -2,13 +2,14 @@
 
 use super::Failure;
 use causalclipseg_convert::checkpoint::{Checkpoint, Storage};
-use causalclipseg_convert::interpolate::interpolate;
+use causalclipseg_convert::interpolate::{enlarged_as, interpolate};
 use clap::Args;
 use std::path::PathBuf;
 
 /// Interpolate the weights of a checkpoint and of another that was trained from it
 ///
-/// The result keeps most of what each of them learned.
+/// The result keeps most of what each of them learned. If the second has more blocks or channels, the first is enlarged as it was
+/// by `train --init`.
 #[derive(Debug, Args)]
 pub struct Interpolate {
     /// The first checkpoint
@@ -31,7 +32,7 @@ pub struct Interpolate {
 impl Interpolate {
     pub fn run(self) -> Result<(), Failure> {
         let (from, to) = (Checkpoint::load(&self.from)?, Checkpoint::load(&self.to)?);
-        let checkpoint = interpolate(&from, to, self.share)?;
+        let checkpoint = interpolate(&enlarged_as(from, &to)?, to, self.share)?;
         checkpoint.save(&self.output, self.storage)?;
         super::say(super::summary(&checkpoint, &self.output))
     }

@@ -1,7 +1,7 @@
 //! `provenance`: records the words and the image statistics that a checkpoint was trained on.
 
 use super::Failure;
-use causalclipseg::bundle::{PEAK_KEY, RELIABILITY_KEY};
+use causalclipseg::bundle::RELIABILITY_KEY;
 use causalclipseg::frame::{Appearance, FamiliarInputs, Fit, INPUTS_KEY, Normalisation, Preprocessor};
 use causalclipseg::io::Image;
 use causalclipseg_convert::checkpoint::{read_description, write_provenance};
@@ -34,9 +34,6 @@ pub struct Provenance {
     /// value above which the prompted lesion counts as present. May be given several times: later files take precedence
     #[arg(long, value_name = "JSON")]
     evaluation: Vec<PathBuf>,
-    /// Empty masks in which no pixel reaches this probability, above 0 and below 1; 0 keeps every mask, as without a record
-    #[arg(long, value_name = "P")]
-    peak: Option<f32>,
     /// Where to write the checkpoint [default: overwrite the old one]
     #[arg(short, long, value_name = "CKPT")]
     output: Option<PathBuf>,
@@ -64,11 +61,6 @@ impl Provenance {
         provenance.set_structures(structures);
         for path in &self.evaluation {
             provenance.set(RELIABILITY_KEY, reliability(path)?)?;
-        }
-        match self.peak {
-            Some(0.0) => drop(provenance.remove(PEAK_KEY)),
-            Some(peak) => provenance.set_peak_threshold(peak)?,
-            None => {}
         }
         let inputs = match FamiliarInputs::of(&looks).and_then(|familiar| familiar.to_json()) {
             Some(inputs) => {

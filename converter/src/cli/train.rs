@@ -10,7 +10,7 @@ use causalclipseg_convert::model::Architecture;
 use causalclipseg_convert::tokenizer::clip_tokenizer_json;
 use causalclipseg_convert::train::{
     Backend, Data, DataSetSource, Ending, EpochRecord, Observer, Outcome, Run, Source, TrainError, TrainingConfig,
-    deepen, panic_text, prepare_sizes, random_start, widen,
+    enlarge, panic_text, prepare_sizes, random_start,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeSet;
@@ -118,18 +118,13 @@ fn configuration(args: &Train) -> Result<TrainingConfig, Failure> {
 
 fn first_weights(args: &Train, config: &TrainingConfig) -> Result<Checkpoint, Failure> {
     if let Some(path) = &args.init {
-        let mut checkpoint = Checkpoint::load(path)?;
-        let of_file = |error: &dyn std::error::Error| format!("{}: {error}", path.display());
-        let layers = config.layers.unwrap_or(checkpoint.architecture.image.layers);
-        if layers != checkpoint.architecture.image.layers {
-            checkpoint = deepen(checkpoint, layers, config.seed).map_err(|error| of_file(&error))?;
-        }
-        let width = config.width.unwrap_or(checkpoint.architecture.image.width);
-        let decoder = config.decoder.unwrap_or(checkpoint.architecture.decoder);
-        if (width, decoder) != (checkpoint.architecture.image.width, checkpoint.architecture.decoder) {
-            checkpoint = widen(checkpoint, width, decoder, config.seed).map_err(|error| of_file(&error))?;
-        }
-        return Ok(checkpoint);
+        let checkpoint = Checkpoint::load(path)?;
+        let Architecture { image, decoder, .. } = &checkpoint.architecture;
+        let layers = config.layers.unwrap_or(image.layers);
+        let widths = [config.width.unwrap_or(image.width), config.decoder.unwrap_or(*decoder)];
+        return Ok(
+            enlarge(checkpoint, layers, widths, config.seed).map_err(|error| format!("{}: {error}", path.display()))?
+        );
     }
     Ok(random_start(config.architecture()?, config.seed)?)
 }

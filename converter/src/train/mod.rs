@@ -39,7 +39,7 @@ pub use optimizer::{Adam, AdamState, OptimizerConfig};
 pub use run::{Data, Ending, Observer, Run};
 pub use schedule::{Decay, Schedule};
 pub use source::{Batch, Example, Question, Source, SourceError};
-pub use start::{DeepenError, deepen, random_start};
+pub use start::{DeepenError, EnlargeError, deepen, enlarge, random_start};
 pub use state::Best;
 pub use variants::VariantsConfig;
 pub use widen::{WidenError, widen};

@@ -1,5 +1,6 @@
 //! Initial weights.
 
+use super::widen::{WidenError, widen};
 use crate::checkpoint::Checkpoint;
 use crate::model::{Architecture, ArchitectureError, scale_new_heads};
 use causalclipseg::bundle::Provenance;
@@ -44,6 +45,32 @@ pub fn deepen(checkpoint: Checkpoint, layers: [usize; 4], seed: u64) -> Result<C
     }
     weights.extend(present);
     Ok(Checkpoint { architecture, weights, provenance })
+}
+
+/// A checkpoint cannot be enlarged to the requested sizes.
+#[derive(Debug, thiserror::Error)]
+pub enum EnlargeError {
+    #[error(transparent)]
+    Deepen(#[from] DeepenError),
+    #[error(transparent)]
+    Widen(#[from] WidenError),
+}
+
+/// The same function with more blocks, or more channels, as [`deepen`] and [`widen`] make it; unchanged where it has these
+/// sizes. Equal seeds yield equal weights.
+pub fn enlarge(
+    mut checkpoint: Checkpoint,
+    layers: [usize; 4],
+    [width, decoder]: [usize; 2],
+    seed: u64,
+) -> Result<Checkpoint, EnlargeError> {
+    if layers != checkpoint.architecture.image.layers {
+        checkpoint = deepen(checkpoint, layers, seed)?;
+    }
+    if [width, decoder] != [checkpoint.architecture.image.width, checkpoint.architecture.decoder] {
+        checkpoint = widen(checkpoint, width, decoder, seed)?;
+    }
+    Ok(checkpoint)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub use manifest::{
     Compression, Dtype, MAX_INPUT_SIZE, Manifest, Packing, Part, Quantisation, Stretches, TensorEntry, is_threshold,
 };
 pub use manifest::{ModelDescription, Precision};
-pub use provenance::{DEFAULT_THRESHOLD, Note, PEAK_KEY, Provenance, ProvenanceError};
+pub use provenance::{DEFAULT_THRESHOLD, Note, Provenance, ProvenanceError};
 pub use reliability::{RELIABILITY_KEY, Reliability};
 pub use replace::{WriteError, replace_file};
 pub use self_test::{SelfTest, SelfTestError, SelfTestVector, self_test_image};

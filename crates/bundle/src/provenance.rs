@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const TRAINED_KEY: &str = "trained";
 const THRESHOLD_KEY: &str = "threshold";
-/// The key of the probability that a result must reach.
-pub const PEAK_KEY: &str = "peak_threshold";
 const SEED_KEY: &str = "seed";
 const STRUCTURES_KEY: &str = "structures";
 const FIT_KEY: &str = "fit";
@@ -26,7 +24,6 @@ pub const DEFAULT_THRESHOLD: f32 = 0.5;
 /// |---|---|
 /// | `trained` | `true` or `false` |
 /// | `threshold` | a number between 0 and 1, both excluded |
-/// | `peak_threshold` | likewise |
 /// | `seed` | an integer from 0 to 2^64 - 1 |
 /// | `words` | the words of the training prompts, separated by spaces |
 /// | `reliability` | how reliable results were on other images, the JSON of [`Reliability`] |
@@ -52,7 +49,6 @@ pub struct Provenance {
     texts: BTreeMap<String, String>,
     trained: Option<bool>,
     threshold: Option<f32>,
-    peak_threshold: Option<f32>,
     seed: Option<u64>,
     words: BTreeSet<String>,
     inputs: Option<FamiliarInputs>,
@@ -127,10 +123,6 @@ impl Provenance {
                 self.threshold =
                     Some(parse(THRESHOLD_KEY, "a number between 0 and 1", &text, |value| is_threshold(*value))?);
             }
-            PEAK_KEY => {
-                self.peak_threshold =
-                    Some(parse(PEAK_KEY, "a number between 0 and 1", &text, |value| is_threshold(*value))?);
-            }
             SEED_KEY => self.seed = Some(parse(SEED_KEY, "an integer from 0 to 2^64 - 1", &text, |_| true)?),
             WORDS_KEY => self.words = words(&text).collect(),
             INPUTS_KEY => {
@@ -163,7 +155,6 @@ impl Provenance {
         match key {
             TRAINED_KEY => self.trained = None,
             THRESHOLD_KEY => self.threshold = None,
-            PEAK_KEY => self.peak_threshold = None,
             SEED_KEY => self.seed = None,
             WORDS_KEY => self.words.clear(),
             INPUTS_KEY => self.inputs = None,
@@ -203,20 +194,6 @@ impl Provenance {
     /// As [`Self::threshold`], with [`DEFAULT_THRESHOLD`] where it is not stated.
     pub fn threshold_or_default(&self) -> f32 {
         self.threshold.unwrap_or(DEFAULT_THRESHOLD)
-    }
-
-    /// The probability, in (0, 1), that a result must reach in some pixel: where none does, the mask is emptied, since a weak
-    /// response is more often healthy tissue than a lesion. `None` where it is not stated: every mask is kept.
-    pub fn peak_threshold(&self) -> Option<f32> {
-        self.peak_threshold
-    }
-
-    /// Records the probability that a result must reach.
-    ///
-    /// # Errors
-    /// It is not between 0 and 1; nothing has changed then.
-    pub fn set_peak_threshold(&mut self, peak: f32) -> Result<(), ProvenanceError> {
-        self.set(PEAK_KEY, peak.to_string())
     }
 
     /// The seed of the random numbers of training, or of untrained weights.
@@ -339,7 +316,6 @@ mod tests {
         let texts = [
             ("trained", "true"),
             ("threshold", "0.450"),
-            ("peak_threshold", "0.9"),
             ("seed", "18446744073709551615"),
             ("words", "left A mass, left"),
             ("inputs", INPUTS),
@@ -349,7 +325,6 @@ mod tests {
         let provenance = read(&texts).unwrap();
         assert_eq!(provenance.trained(), Some(true));
         assert_eq!(provenance.threshold(), Some(0.45));
-        assert_eq!(provenance.peak_threshold(), Some(0.9));
         assert_eq!(provenance.seed(), Some(u64::MAX));
         assert_eq!(provenance.words().iter().map(String::as_str).collect::<Vec<_>>(), ["a", "left", "mass"]);
         assert_eq!(provenance.inputs(), FamiliarInputs::from_json(INPUTS).as_ref());
