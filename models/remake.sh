@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Trains the shipped model again: fourteen runs, each from the weights of an earlier one or a mean of several, then int8 and the bundle.
+# Trains the shipped models again: sixteen runs, each from the weights of an earlier one or a mean of several, then int8 and the bundle.
 # usage: models/remake.sh BUSBRA HEADS NERVES OUT
 #   BUSBRA: BUS-BRA in MedCLIPSeg's layout; HEADS: HC18's training images in img/ with filled masks in head/, and a table
 #   structures.csv (folder,name / head,fetal head); NERVES: usgra-seg in img/, nerve/, vessel/ with its split.csv;
-#   OUT: a folder for runs and results
+#   OUT: a folder for runs and results, tiny.ccs and small.ccs among them
 # The command is CONVERT (default: causalclipseg-convert, on libtorch: docs/training.md describes how to make that fast). GPU is the --device of two
 # of the runs (default: libtorch-cuda; with libtorch they take days, since their length is set in minutes of a GPU).
 # An interrupted run continues where it stopped; a finished one is kept.
@@ -63,14 +63,26 @@ train light tiny-light.toml "$out/between.safetensors"
 device=libtorch
 train home tiny-home.toml "$out/mean.safetensors"
 "$convert" interpolate "$out/mean.safetensors" "$out/home/final.safetensors" --share 0.5 --storage f16 -o "$out/calm.safetensors"
-"$convert" interpolate "$out/between.safetensors" "$out/calm.safetensors" --share 0.75 --storage f16 -o "$out/tiny.safetensors"
-data=(--config "$here/tiny-home.toml" --data "$busbra" --data "$phantoms" "${more[@]}")
-"$convert" provenance "$out/tiny.safetensors" "${data[@]}"
-"$convert" quantize --checkpoint "$out/tiny.safetensors" --calibrate "$busbra" --compare "$busbra" -o "$out/int8.safetensors"
-"$convert" pack --checkpoint "$out/int8.safetensors" --precision int8 --name tiny -o "$out/tiny.ccs"
-# The reliability of its results, measured on the shipped bundle, is written to that bundle and the checkpoint.
-"$convert" evaluate --data "$busbra" --split val --requests --format json -m "$out/tiny.ccs" > "$out/evaluation.json"
-for checkpoint in int8 tiny; do
-    "$convert" provenance "$out/$checkpoint.safetensors" "${data[@]}" --evaluation "$out/evaluation.json"
-done
-"$convert" pack --checkpoint "$out/int8.safetensors" --precision int8 --name tiny -o "$out/tiny.ccs"
+"$convert" interpolate "$out/between.safetensors" "$out/calm.safetensors" --share 0.75 --storage f16 -o "$out/eleventh.safetensors"
+# Nerves and vessels by name; and the same data for the small network, which begins as the tiny one, widened.
+train names tiny-names.toml "$out/eleventh.safetensors"
+train small small.toml "$out/eleventh.safetensors"
+"$convert" interpolate "$out/eleventh.safetensors" "$out/names/final.safetensors" --share 0.65 --storage f16 -o "$out/tiny.safetensors"
+"$convert" interpolate "$out/eleventh.safetensors" "$out/small/final.safetensors" --share SMALLSHARE --storage f16 -o "$out/small.safetensors"
+
+# pack NAME CONFIG: int8 and the bundle. The reliability of its results, measured on the bundle, is written to it and to the checkpoint.
+pack() {
+    local name=$1 data=(--config "$here/$2" --data "$busbra" --data "$phantoms" "${more[@]}") checkpoint
+    "$convert" provenance "$out/$name.safetensors" "${data[@]}"
+    "$convert" quantize --checkpoint "$out/$name.safetensors" --calibrate "$busbra" --calibrate "$heads" --calibrate "$nerves" \
+        --compare "$busbra" --wide 0 -o "$out/$name-int8.safetensors"
+    "$convert" pack --checkpoint "$out/$name-int8.safetensors" --precision int8 --name "$name" -o "$out/$name.ccs"
+    "$convert" evaluate --data "$busbra" --split val --requests --format json -m "$out/$name.ccs" > "$out/$name-evaluation.json"
+    for checkpoint in "$name-int8" "$name"; do
+        "$convert" provenance "$out/$checkpoint.safetensors" "${data[@]}" --evaluation "$out/$name-evaluation.json"
+    done
+    "$convert" pack --checkpoint "$out/$name-int8.safetensors" --precision int8 --name "$name" -o "$out/$name.ccs"
+}
+
+pack tiny tiny-names.toml
+pack small small.toml
