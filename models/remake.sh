@@ -68,7 +68,7 @@ train home tiny-home.toml "$out/mean.safetensors"
 train names tiny-names.toml "$out/eleventh.safetensors"
 train small small.toml "$out/eleventh.safetensors"
 "$convert" interpolate "$out/eleventh.safetensors" "$out/names/final.safetensors" --share 0.65 --storage f16 -o "$out/tiny.safetensors"
-"$convert" interpolate "$out/eleventh.safetensors" "$out/small/final.safetensors" --share SMALLSHARE --storage f16 -o "$out/small.safetensors"
+"$convert" interpolate "$out/eleventh.safetensors" "$out/small/final.safetensors" --share 0.6 --storage f16 -o "$out/small.safetensors"
 
 # pack NAME CONFIG: int8 and the bundle. The reliability of its results, measured on the bundle, is written to it and to the checkpoint.
 pack() {
