@@ -102,7 +102,7 @@ pub(in crate::io) struct Sampling {
 pub(in crate::io) struct FrameHeader {
     pub process: Process,
     /// Bits of a sample, which only DICOM needs.
-    #[cfg_attr(not(feature = "dicom"), allow(dead_code))]
+    #[cfg_attr(not(feature = "dicom"), allow(dead_code, reason = "DICOM alone reads it"))]
     pub precision: u8,
     pub width: usize,
     pub height: usize,
