@@ -31,20 +31,9 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    /// Starts this many threads, at least one, on `batches`; fails where the system refuses one.
+    /// Starts this many threads, at least one, on `batches`; fails where the system refuses one. `builder` makes each thread's, whose
+    /// name is set here.
     pub fn start<'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        source: &'scope dyn Source,
-        batches: Vec<Vec<usize>>,
-        epoch: usize,
-        size: usize,
-        threads: usize,
-    ) -> Result<Self, SourceError> {
-        Self::start_by(Builder::new, scope, source, batches, epoch, size, threads)
-    }
-
-    /// As [`Self::start`], with threads that `builder` describes.
-    fn start_by<'scope>(
         builder: impl Fn() -> Builder,
         scope: &'scope Scope<'scope, '_>,
         source: &'scope dyn Source,
@@ -138,7 +127,7 @@ mod tests {
         std::thread::scope(|scope| {
             let order = batches(source.count(), 3, 5, 2);
             let count = order.len();
-            let mut loader = Loader::start(scope, source, order, 2, 1, threads).unwrap();
+            let mut loader = Loader::start(Builder::new, scope, source, order, 2, 1, threads).unwrap();
             let batch = |batch: Batch| batch.images.concat();
             (0..count).map(|_| loader.next().map(batch).map_err(|error| error.to_string())).collect()
         })
@@ -184,7 +173,7 @@ mod tests {
             // The scope ends only if the threads that were started do.
             let error = std::thread::scope(|scope| {
                 let order = batches(source.count(), 3, 5, 2);
-                Loader::start_by(builder, scope, &source, order, 2, 1, 3).err().unwrap().to_string()
+                Loader::start(builder, scope, &source, order, 2, 1, 3).err().unwrap().to_string()
             });
             assert!(error.contains("no thread can be started") && error.contains("fewer loader_threads"), "{error}");
             assert_eq!(started.get(), first_refused + 1);

@@ -26,6 +26,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
 use std::time::Instant;
 
 const CONFIG: &str = "config.toml";
@@ -278,7 +279,7 @@ impl<'a> Run<'a> {
         let threads = self.config.loader_threads;
         std::thread::scope(|scope| {
             let failed = |source| TrainError::Source { split: "training", source };
-            let mut loader = Loader::start(scope, source, rest, epoch, size, threads).map_err(failed)?;
+            let mut loader = Loader::start(Builder::new, scope, source, rest, epoch, size, threads).map_err(failed)?;
             let mut began = Instant::now();
             while self.progress.batch < count {
                 if stop.load(Ordering::Relaxed) {
